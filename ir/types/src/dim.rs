@@ -91,6 +91,11 @@ impl Dim {
         Some(Dim { terms: map.into_iter().filter(|(_, c)| *c != 0).collect() })
     }
 
+    /// The terms of the canonical form: coefficient and factors, a constant term without factors.
+    pub fn terms(&self) -> impl Iterator<Item = (i64, &[Symbol])> {
+        self.terms.iter().map(|(monomial, c)| (*c, monomial.as_slice()))
+    }
+
     /// The symbols it depends on, each once, in order.
     pub fn symbols(&self) -> Vec<&Symbol> {
         let mut all: Vec<&Symbol> = self.terms.iter().flat_map(|(m, _)| m).collect();

@@ -1,0 +1,192 @@
+//! The reference interpreter: f64 inside an op, one rounding at its end. It is the oracle, not the workhorse.
+
+use crate::constant::Const;
+use crate::evaluator::{Evaluator, Prepared};
+use crate::graph::Graph;
+use crate::handle::{Region, Value};
+use crate::op::{Arg, Op};
+use crate::ops::shaping::{Range, Reshape, Slice};
+use crate::types::TensorType;
+use actc_types::dim::Bindings;
+use actc_types::{Diagnostic, Dim, Place, Result, Shape, Symbol, Tensor};
+use std::collections::BTreeMap;
+
+/// Runs graphs by the reference meaning of each op.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Interpreter;
+
+impl Evaluator for Interpreter {
+    fn prepare(&self, graph: &Graph) -> Result<Box<dyn Prepared>> {
+        Ok(Box::new(Interpreted { graph: graph.clone() }))
+    }
+
+    fn describe(&self) -> String {
+        "reference".into()
+    }
+}
+
+struct Interpreted {
+    graph: Graph,
+}
+
+impl Prepared for Interpreted {
+    fn run(&mut self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        evaluate(&self.graph, inputs)
+    }
+}
+
+/// Values of symbols from the inputs' shapes: dimensions that are one symbol bind it, all others must agree.
+pub fn bind(graph: &Graph, inputs: &[Tensor]) -> Result<Bindings> {
+    if inputs.len() != graph.inputs().len() {
+        return Err(Diagnostic::new(
+            "input-count",
+            format!("{} inputs given, expected {}", inputs.len(), graph.inputs().len()),
+        ));
+    }
+    let mut bindings = Bindings::new();
+    for ((_, value), tensor) in graph.inputs().zip(inputs) {
+        for (dim, extent) in graph.ty(value).shape.dims().iter().zip(tensor.dims()) {
+            if let [symbol] = dim.symbols()[..]
+                && *dim == Dim::sym(symbol.as_str())
+            {
+                bindings.entry(symbol.clone()).or_insert(*extent);
+            }
+        }
+    }
+    for ((name, value), tensor) in graph.inputs().zip(inputs) {
+        let ty = graph.ty(value);
+        let wanted = ty.shape.eval(&bindings)?;
+        if ty.dtype != tensor.dtype() || wanted != tensor.dims() {
+            let headline =
+                format!("input `{name}` is {}{:?}, expected {ty} = {wanted:?}", tensor.dtype(), tensor.dims());
+            return Err(Diagnostic::new("input-type", headline));
+        }
+    }
+    Ok(bindings)
+}
+
+/// Runs `graph`: outputs, then donated states.
+pub fn evaluate(graph: &Graph, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
+    let bindings = bind(graph, &inputs)?;
+    let mut values: BTreeMap<Value, Tensor> = graph.inputs().map(|(_, v)| v).zip(inputs).collect();
+    let run = Run { graph, bindings };
+    run.region(graph.body(), &mut values)?;
+    let wanted = graph.outputs().map(|(_, v)| v).chain(graph.donated().iter().map(|(_, new)| *new));
+    wanted.map(|v| run.result(v, &values)).collect()
+}
+
+struct Run<'a> {
+    graph: &'a Graph,
+    bindings: Bindings,
+}
+
+impl Run<'_> {
+    fn region(&self, region: Region, values: &mut BTreeMap<Value, Tensor>) -> Result<()> {
+        let nodes = self.graph.region_nodes(region);
+        let mut last: BTreeMap<Value, usize> = BTreeMap::new();
+        for (i, node) in nodes.iter().enumerate() {
+            last.extend(self.graph.node(*node).args.iter().map(|v| (*v, i)));
+        }
+        for v in self.graph.region_results(region).iter().chain(self.graph.donated().iter().map(|(_, new)| new)) {
+            last.insert(*v, usize::MAX);
+        }
+        for (i, node) in nodes.iter().enumerate() {
+            let data = self.graph.node(*node);
+            let results = match &data.op {
+                Op::Const(_) => continue,
+                Op::If(_) => {
+                    let taken = self.result(data.args[0], values)?.data().to_f64()[0] != 0.0;
+                    let inputs = data.args[1..].iter().map(|v| self.result(*v, values)).collect::<Result<_>>()?;
+                    self.call(data.regions[usize::from(!taken)], inputs)?
+                }
+                Op::Loop(_) => {
+                    let count = self.result(data.args[0], values)?.as_i64()?[0];
+                    let mut carried: Vec<Tensor> =
+                        data.args[1..].iter().map(|v| self.result(*v, values)).collect::<Result<_>>()?;
+                    for i in 0..count {
+                        let mut inputs = vec![Tensor::i64(&[], vec![i])?];
+                        inputs.append(&mut carried);
+                        carried = self.call(data.regions[0], inputs)?;
+                    }
+                    carried
+                }
+                op => {
+                    let args: Vec<Arg<'_>> = data.args.iter().map(|v| self.arg(*v, values)).collect::<Result<_>>()?;
+                    let types: Vec<TensorType> =
+                        data.results.iter().map(|v| self.fix_type(self.graph.ty(*v))).collect::<Result<_>>()?;
+                    self.fix(op)?.eval(&args, &types).map_err(|d| match d.place {
+                        Place::Request => d.at(Place::Node(data.origin.clone())),
+                        _ => d,
+                    })?
+                }
+            };
+            values.extend(data.results.iter().copied().zip(results));
+            for dead in data.args.iter().filter(|v| last.get(v) == Some(&i)) {
+                values.remove(dead);
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&self, region: Region, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        let mut values: BTreeMap<Value, Tensor> =
+            self.graph.region_params(region).iter().copied().zip(inputs).collect();
+        self.region(region, &mut values)?;
+        self.graph.region_results(region).iter().map(|v| self.result(*v, &values)).collect()
+    }
+
+    fn constant(&self, value: Value) -> Option<&Const> {
+        self.graph.as_const(value).map(|id| self.graph.const_data(id))
+    }
+
+    fn arg<'v>(&'v self, value: Value, values: &'v BTreeMap<Value, Tensor>) -> Result<Arg<'v>> {
+        match self.constant(value) {
+            Some(c) => Ok(Arg::Const(c)),
+            None => values
+                .get(&value)
+                .map(Arg::Tensor)
+                .ok_or_else(|| Diagnostic::new("ir-order", format!("{value} has no value"))),
+        }
+    }
+
+    fn result(&self, value: Value, values: &BTreeMap<Value, Tensor>) -> Result<Tensor> {
+        match self.arg(value, values)? {
+            Arg::Const(c) => c.decode(),
+            Arg::Tensor(t) => Ok(t.clone()),
+        }
+    }
+
+    fn fix_dim(&self, dim: &Dim) -> Result<Dim> {
+        Ok(Dim::from(dim.eval(&self.bindings)?))
+    }
+
+    fn fix_shape(&self, shape: &Shape) -> Result<Shape> {
+        shape.dims().iter().map(|d| self.fix_dim(d)).collect::<Result<_>>().map(Shape)
+    }
+
+    fn fix_type(&self, ty: &TensorType) -> Result<TensorType> {
+        Ok(TensorType::new(ty.dtype, self.fix_shape(&ty.shape)?))
+    }
+
+    /// The op with the symbols of its payload replaced by their values.
+    fn fix(&self, op: &Op) -> Result<Op> {
+        Ok(match op {
+            Op::Reshape(r) => Op::Reshape(Reshape { shape: self.fix_shape(&r.shape)? }),
+            Op::Slice(s) => {
+                Op::Slice(Slice { axis: s.axis, start: self.fix_dim(&s.start)?, len: self.fix_dim(&s.len)? })
+            }
+            Op::Range(r) => Op::Range(Range { start: self.fix_dim(&r.start)?, len: self.fix_dim(&r.len)? }),
+            without_symbols => without_symbols.clone(),
+        })
+    }
+}
+
+/// The symbol for new tokens.
+pub fn new_tokens() -> Symbol {
+    Symbol::new("S").expect("`S` is an identifier")
+}
+
+/// The symbol for past tokens.
+pub fn past_tokens() -> Symbol {
+    Symbol::new("P").expect("`P` is an identifier")
+}

@@ -1,0 +1,52 @@
+//! The contract between passes and code generation: [`lower`] is the only way to a [`Lowered`] graph.
+//!
+//! A lowered graph is valid, compact, of f32 activations, and every weight of a `linear` or `embedding` is a constant.
+
+use crate::graph::Graph;
+use crate::op::Op;
+use crate::verify::verify;
+use actc_types::{DType, Diagnostic, Place};
+
+/// Proof that a graph passed the contract check.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    graph: Graph,
+}
+
+impl Lowered {
+    /// The graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+}
+
+/// Checks `graph` against the contract; all violations are reported at once.
+pub fn lower(graph: &Graph) -> Result<Lowered, Vec<Diagnostic>> {
+    let mut findings = verify(graph);
+    if findings.is_empty() {
+        let graph = graph.compact();
+        for node in graph.order() {
+            let data = graph.node(*node);
+            let at = |d: Diagnostic| d.at(Place::Node(data.origin.clone()));
+            if let (Op::Linear(_) | Op::Embedding(_), Some(weight)) = (&data.op, data.args.get(1))
+                && graph.as_const(*weight).is_none()
+            {
+                findings.push(at(Diagnostic::new(
+                    "lower-weight",
+                    format!("the weight of {} is computed, not constant", data.op.name()),
+                )));
+            }
+            for result in &data.results {
+                let dtype = graph.ty(*result).dtype;
+                let constant = matches!(data.op, Op::Const(_));
+                if !constant && !matches!(dtype, DType::F32 | DType::I64 | DType::Bool) {
+                    findings.push(at(Diagnostic::new("lower-dtype", format!("activations are {dtype}, expected f32"))));
+                }
+            }
+        }
+        if findings.is_empty() {
+            return Ok(Lowered { graph });
+        }
+    }
+    Err(findings)
+}

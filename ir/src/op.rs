@@ -1,0 +1,199 @@
+//! The op table: one closed enum; per op its name, payload, typing rule and reference meaning.
+//!
+//! An op is here because a pass or a kernel treats it specially; front ends compose the rest. To add one: a payload in a
+//! file of `ops/` with its `infer` and `eval`, a variant here, and the compiler names every match that must learn it.
+
+use crate::handle::ConstId;
+use crate::ops::attention::{Attention, CacheAppend};
+use crate::ops::control::{If, Loop};
+use crate::ops::embedding::Embedding;
+use crate::ops::linear::Linear;
+use crate::ops::norm::{LayerNorm, RmsNorm};
+use crate::ops::pointwise::{Binary, Cast, Unary};
+use crate::ops::reduce::Softmax;
+use crate::ops::rope::Rope;
+use crate::ops::shaping::{Concat, Range, Reshape, Slice, Transpose};
+use crate::ops::statistics::{ChannelStats, Gram};
+use crate::types::TensorType;
+use actc_types::braced::{Field, Fields};
+use actc_types::{Diagnostic, Result, Tensor};
+
+/// Payload fields in text order; a flag has no value.
+pub type PayloadFields = Vec<(&'static str, Option<String>)>;
+
+/// What a payload provides. Every variant of [`Op`] but `const` wraps one.
+pub(crate) trait Payload: Sized {
+    /// Result types from argument types.
+    fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>>;
+    /// The reference meaning: f64 inside, one rounding at the end. Region ops are evaluated by the interpreter instead.
+    fn eval(&self, args: &[Arg<'_>], results: &[TensorType]) -> Result<Vec<Tensor>>;
+    /// Fields of the text form.
+    fn fields(&self) -> PayloadFields;
+    /// Reads the fields of the text form.
+    fn read(fields: &mut Fields<'_>) -> Result<Self>;
+}
+
+/// An argument of a reference evaluation: a computed tensor, or a constant in its stored encoding.
+#[derive(Clone, Copy, Debug)]
+pub enum Arg<'a> {
+    /// A computed tensor.
+    Tensor(&'a Tensor),
+    /// A constant that may be encoded.
+    Const(&'a crate::Const),
+}
+
+impl Arg<'_> {
+    /// All elements as f64, with the extents.
+    pub fn to_f64(self) -> Result<(Vec<u64>, Vec<f64>)> {
+        match self {
+            Arg::Tensor(t) => Ok((t.dims().to_vec(), t.data().to_f64())),
+            Arg::Const(c) => {
+                let t = c.decode()?;
+                Ok((t.dims().to_vec(), t.data().to_f64()))
+            }
+        }
+    }
+}
+
+macro_rules! ops {
+    ($($(#[$doc:meta])* $variant:ident($payload:ty) $name:literal),* $(,)?) => {
+        /// An operation and its payload.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Op {
+            /// A constant: `const @name`.
+            Const(ConstId),
+            $($(#[$doc])* $variant($payload)),*
+        }
+
+        impl Op {
+            /// The names of all ops, as the text form has them.
+            pub const NAMES: &[&str] = &["const", $($name),*];
+
+            /// The name in the text form. Pointwise ops print their function's name instead.
+            pub fn name(&self) -> &'static str {
+                if let Op::Unary(u) = self {
+                    return u.function.name();
+                }
+                if let Op::Binary(b) = self {
+                    return b.function.name();
+                }
+                match self {
+                    Op::Const(_) => "const",
+                    $(Op::$variant(_) => $name),*
+                }
+            }
+
+            pub(crate) fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
+                match self {
+                    Op::Const(_) => Err(Diagnostic::new("ir-const", "a constant's type is its own")),
+                    $(Op::$variant(p) => p.infer(args)),*
+                }
+            }
+
+            pub(crate) fn eval(&self, args: &[Arg<'_>], results: &[TensorType]) -> Result<Vec<Tensor>> {
+                match self {
+                    Op::Const(_) => Err(Diagnostic::new("ir-const", "a constant is not evaluated")),
+                    $(Op::$variant(p) => p.eval(args, results)),*
+                }
+            }
+
+            pub(crate) fn fields(&self) -> PayloadFields {
+                match self {
+                    Op::Const(_) => Vec::new(),
+                    $(Op::$variant(p) => p.fields()),*
+                }
+            }
+
+            fn read_named(name: &str, fields: &mut Fields<'_>) -> Result<Option<Op>> {
+                Ok(match name {
+                    $($name => Some(Op::$variant(<$payload>::read(fields)?)),)*
+                    _ => None,
+                })
+            }
+        }
+    };
+}
+
+ops! {
+    /// Matrix product with a weight: `y = x W^T + bias`.
+    Linear(Linear) "linear",
+    /// Rows of a table by index.
+    Embedding(Embedding) "embedding",
+    /// Root-mean-square normalisation of the last axis.
+    RmsNorm(RmsNorm) "rms_norm",
+    /// Layer normalisation of the last axis.
+    LayerNorm(LayerNorm) "layer_norm",
+    /// Rotary position embedding.
+    Rope(Rope) "rope",
+    /// Scaled dot-product attention over a cache.
+    Attention(Attention) "attention",
+    /// New rows behind the rows of a cache.
+    CacheAppend(CacheAppend) "cache_append",
+    /// A function of one tensor, element by element.
+    Unary(Unary) "unary",
+    /// A function of two tensors, element by element, with broadcast.
+    Binary(Binary) "binary",
+    /// Another element type.
+    Cast(Cast) "cast",
+    /// Softmax over the last axis.
+    Softmax(Softmax) "softmax",
+    /// The same elements under another shape.
+    Reshape(Reshape) "reshape",
+    /// Axes in another order.
+    Transpose(Transpose) "transpose",
+    /// A run of indices of one axis.
+    Slice(Slice) "slice",
+    /// Tensors joined along one axis.
+    Concat(Concat) "concat",
+    /// Consecutive integers.
+    Range(Range) "range",
+    /// Sum of outer products of rows: the Hessian of a linear layer up to a factor.
+    Gram(Gram) "gram",
+    /// Statistics of each channel.
+    ChannelStats(ChannelStats) "channel_stats",
+    /// One of two regions.
+    If(If) "if",
+    /// A region repeated.
+    Loop(Loop) "loop",
+}
+
+impl Op {
+    /// Reads the op called `name`; `text` is what the spans of `fields` point into.
+    pub(crate) fn read(text: &str, name: &str, fields: Vec<Field>) -> Result<Option<Op>> {
+        let mut fields = Fields::new(text, name, fields);
+        let op = if let Some(unary) = Unary::read_function(name) {
+            Some(Op::Unary(unary))
+        } else if let Some(binary) = Binary::read_function(name) {
+            Some(Op::Binary(binary))
+        } else {
+            Op::read_named(name, &mut fields)?
+        };
+        if op.is_some() {
+            fields.finish()?;
+        }
+        Ok(op)
+    }
+}
+
+/// `Err` unless exactly one of `counts` arguments is given.
+pub(crate) fn arity(op: &str, args: usize, counts: std::ops::RangeInclusive<usize>) -> Result<()> {
+    if counts.contains(&args) {
+        return Ok(());
+    }
+    let wanted = if counts.start() == counts.end() {
+        counts.start().to_string()
+    } else {
+        format!("{} to {}", counts.start(), counts.end())
+    };
+    Err(Diagnostic::new("ir-arity", format!("{op} has {args} arguments, expected {wanted}")))
+}
+
+/// A typing error that names both sides.
+pub(crate) fn mismatch(
+    op: &str,
+    what: &str,
+    found: impl std::fmt::Display,
+    wanted: impl std::fmt::Display,
+) -> Diagnostic {
+    Diagnostic::new("ir-type", format!("{op}: {what} is {found}, expected {wanted}"))
+}

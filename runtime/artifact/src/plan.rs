@@ -1,0 +1,130 @@
+//! The plan: a small bytecode that says which kernels and builtins run on which buffers.
+//!
+//! An entry has *buffers*, each with a size that may depend on symbols, and *steps* that refer to buffers by index.
+//! Buffers that are never alive at the same time may share a *slot* of memory; a slot is as large as its largest tenant.
+
+use actc_types::{DType, Dim, Role, Symbol};
+
+/// Something that can be run, such as `prefill` or `decode`.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// The symbols that sizes depend on.
+    pub symbols: Vec<Symbol>,
+    /// Symbols that this entry was specialised for, with their values.
+    pub fixed: Vec<(Symbol, u64)>,
+    /// What it takes.
+    pub inputs: Vec<Port>,
+    /// What it gives.
+    pub outputs: Vec<Port>,
+    /// Memory that steps refer to.
+    pub buffers: Vec<Buffer>,
+    /// Number of slots.
+    pub slots: u32,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+}
+
+/// An input or output of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Extents, outermost first.
+    pub dims: Vec<Dim>,
+    /// The buffer that holds it: input `i` is in a buffer of kind `Input(i)`, output `i` in one of kind `Output(i)`.
+    pub buffer: u32,
+}
+
+/// A piece of memory that steps refer to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Where the memory is.
+    pub kind: BufferKind,
+    /// Its bytes. For inputs, outputs, states and tensors these are the bytes of the thing itself.
+    pub bytes: Dim,
+}
+
+/// Where the memory of a buffer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BufferKind {
+    /// Input `i` of the entry.
+    Input(u32),
+    /// Output `i` of the entry.
+    Output(u32),
+    /// A slot of the arena, shared with buffers of other lifetimes.
+    Slot(u32),
+    /// State `i` of the manifest.
+    State(u32),
+    /// A part of a stored tensor; it may only be read.
+    Tensor {
+        /// Index into the manifest's tensors.
+        tensor: u32,
+        /// Which part.
+        role: Role,
+    },
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Runs a generated kernel.
+    Launch(Launch),
+    /// Runs a function of the runtime.
+    Builtin(BuiltinCall),
+    /// Runs one of two branches.
+    If {
+        /// A buffer whose first byte decides: not zero takes `then`.
+        cond: u32,
+        /// Steps where it is true.
+        then: Vec<Step>,
+        /// Steps where it is false.
+        otherwise: Vec<Step>,
+    },
+    /// Runs steps several times.
+    Loop {
+        /// A buffer whose first `i64` is the number of rounds, read once; a negative number is none.
+        trips: u32,
+        /// A buffer whose first `i64` is set to the round, from 0, before each.
+        index: Option<u32>,
+        /// Steps of a round.
+        body: Vec<Step>,
+    },
+}
+
+/// Runs a generated kernel.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Launch {
+    /// What it computes, for messages and profiles.
+    pub label: String,
+    /// Index into the manifest's kernel names.
+    pub kernel: u32,
+    /// Buffers, in the order of the kernel's `bufs`.
+    pub bufs: Vec<u32>,
+    /// Sizes, in the order of the kernel's `dims`.
+    pub dims: Vec<Dim>,
+}
+
+/// Runs a function of the runtime.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct BuiltinCall {
+    /// What it computes, for messages and profiles.
+    pub label: String,
+    /// The builtin's name.
+    pub name: String,
+    /// The builtin's version.
+    pub version: u32,
+    /// Buffers, in the order that the builtin documents.
+    pub bufs: Vec<u32>,
+    /// Stored tensors, by index into the manifest's tensors.
+    pub tensors: Vec<u32>,
+    /// Sizes, in the order that the builtin documents.
+    pub dims: Vec<Dim>,
+    /// Integer attributes.
+    pub ints: Vec<i64>,
+    /// Float attributes.
+    pub floats: Vec<f64>,
+}

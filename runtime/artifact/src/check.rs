@@ -27,7 +27,6 @@ pub(crate) fn check(m: &Manifest, weights: u64, limits: &Limits) -> Result<()> {
     unique("state", m.states.iter().map(|s| s.name.as_str()))?;
     unique("entry", m.entries.iter().map(|e| e.name.as_str()))?;
     unique("kernel", m.kernels.iter().map(String::as_str))?;
-    unique("builtin", m.builtins.iter().map(|b| b.name.as_str()))?;
     for t in &m.tensors {
         tensor(t, weights).map_err(|e| e.at(Place::Tensor(t.name.clone())))?;
     }
@@ -231,10 +230,17 @@ fn steps(e: &Entry, m: &Manifest, list: &[Step], depth: usize) -> Result<()> {
                 known(e, &l.dims)?;
             }
             Step::Builtin(b) => {
-                if !m.builtins.iter().any(|v| v.name == b.name && v.version == b.version) {
-                    let headline =
-                        format!("`{}` calls `{}` {}, which the manifest does not list", b.label, b.name, b.version);
-                    return Err(wrong(headline));
+                let arity = b.builtin.arity();
+                let given = [
+                    ("buffers", b.bufs.len(), arity.bufs),
+                    ("tensors", b.tensors.len(), arity.tensors),
+                    ("sizes", b.dims.len(), arity.dims),
+                    ("integers", b.ints.len(), arity.ints),
+                    ("floats", b.floats.len(), arity.floats),
+                ];
+                if let Some((what, n, (least, most))) = given.iter().find(|(_, n, (l, m))| n < l || n > m) {
+                    let name = b.builtin.name();
+                    return Err(wrong(format!("`{}`: `{name}` takes {least} to {most} {what}, given {n}", b.label)));
                 }
                 b.bufs.iter().try_for_each(|b| buffer(*b))?;
                 known(e, &b.dims)?;

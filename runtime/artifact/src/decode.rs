@@ -2,15 +2,15 @@
 //!
 //! This checks each word by itself; [`crate::check`] checks how they fit together.
 
+use crate::builtin::Builtin;
 use crate::limits::Limits;
-use crate::manifest::{
-    BuiltinVersion, Calibration, LayerRow, Manifest, ModelInfo, PartEntry, StateEntry, TensorEntry, TextInfo,
-};
+use crate::manifest::{Calibration, LayerRow, Manifest, ModelInfo, PartEntry, StateEntry, TensorEntry, TextInfo};
 use crate::plan::{Buffer, BufferKind, BuiltinCall, Entry, Launch, Port, Step};
 use crate::{scan, wire};
 use actc_types::braced::Fields;
 use actc_types::{Braced, DType, Diagnostic, Dim, Encoding, Place, Result, Role, Symbol, Target};
 use prost::Message;
+use std::collections::BTreeSet;
 
 /// Most terms of a dimension, and most factors of a term: far above what shapes need, low enough that products of
 /// dimensions stay small.
@@ -32,7 +32,17 @@ impl Manifest {
         scan::count_messages(bytes, limits.messages)?;
         let m = wire::Manifest::decode(bytes).map_err(|e| malformed(format!("the manifest is no message: {e}")))?;
         let model = m.model.unwrap_or_default();
-        Ok(Manifest {
+        let mut versions = BTreeSet::new();
+        for listed in &m.builtins {
+            let builtin = Builtin::parse(&listed.name)?;
+            if builtin.version() != listed.version {
+                let (name, here) = (builtin.name(), builtin.version());
+                let headline = format!("the plan is made for `{name}` {}, this build has {here}", listed.version);
+                return Err(Diagnostic::new("artifact-builtin", headline).help("compile the model again"));
+            }
+            versions.insert(builtin);
+        }
+        let manifest = Manifest {
             model: ModelInfo {
                 name: model.name,
                 family: model.family,
@@ -79,9 +89,14 @@ impl Manifest {
                 chat_template: t.chat_template,
                 context: t.context,
             }),
-            builtins: m.builtins.into_iter().map(|b| BuiltinVersion { name: b.name, version: b.version }).collect(),
             metadata: m.metadata.into_iter().map(|p| (p.key, p.value)).collect(),
-        })
+        };
+        match manifest.builtins().difference(&versions).next() {
+            None => Ok(manifest),
+            Some(b) => {
+                Err(Diagnostic::new("artifact-builtin", format!("the manifest gives no version of `{}`", b.name())))
+            }
+        }
     }
 }
 
@@ -185,8 +200,7 @@ fn step(s: wire::Step, depth: usize) -> Result<Step> {
         }
         wire::StepKind::Builtin(b) => Step::Builtin(BuiltinCall {
             label: b.label,
-            name: b.name,
-            version: b.version,
+            builtin: Builtin::parse(&b.name)?,
             bufs: b.bufs,
             tensors: b.tensors,
             dims: dims(&b.dims)?,

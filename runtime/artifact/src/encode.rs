@@ -79,9 +79,9 @@ fn to_wire(m: &Manifest) -> wire::Manifest {
             context: t.context,
         }),
         builtins: m
-            .builtins
-            .iter()
-            .map(|b| wire::BuiltinVersion { name: b.name.clone(), version: b.version })
+            .builtins()
+            .into_iter()
+            .map(|b| wire::BuiltinVersion { name: b.name().into(), version: b.version() })
             .collect(),
         metadata: m.metadata.iter().map(|(k, v)| wire::Pair { key: k.clone(), value: v.clone() }).collect(),
     }
@@ -141,8 +141,7 @@ fn step(s: &Step) -> wire::Step {
         }),
         Step::Builtin(b) => wire::StepKind::Builtin(wire::Builtin {
             label: b.label.clone(),
-            name: b.name.clone(),
-            version: b.version,
+            name: b.builtin.name().into(),
             bufs: b.bufs.clone(),
             tensors: b.tensors.clone(),
             dims: texts(&b.dims),

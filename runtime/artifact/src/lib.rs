@@ -45,6 +45,7 @@
 //! Running anything; signatures; compression of weights; sections that are encrypted; changing an artifact in place;
 //! reading artifacts of another format version.
 
+pub mod builtin;
 pub mod bundle;
 pub mod image;
 pub mod manifest;
@@ -66,13 +67,12 @@ mod wire;
 mod writer;
 
 pub use artifact::Artifact;
+pub use builtin::Builtin;
 pub use digest::Digest;
 pub use header::{ALIGN, FORMAT_VERSION, HEADER_BYTES, Header, KERNEL_ABI_VERSION, MAGIC, MAX_SECTIONS, SectionRow};
 pub use image::CodeImage;
 pub use limits::{Limits, ReadOptions};
-pub use manifest::{
-    BuiltinVersion, Calibration, LayerRow, Manifest, ModelInfo, PartEntry, StateEntry, TensorEntry, TextInfo,
-};
+pub use manifest::{Calibration, LayerRow, Manifest, ModelInfo, PartEntry, StateEntry, TensorEntry, TextInfo};
 pub use plan::{Buffer, BufferKind, BuiltinCall, Entry, Launch, Port, Step};
 pub use section::Section;
 pub use writer::{PartWriter, Writer, Written};

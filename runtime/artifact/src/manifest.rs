@@ -1,8 +1,9 @@
 //! What an artifact says about itself: the model, its tensors and states, what was done to it, and the plan.
 
-use crate::plan::Entry;
+use crate::builtin::Builtin;
+use crate::plan::{Entry, Step};
 use actc_types::{DType, Diagnostic, Dim, Encoding, Result, Role, Target};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything an artifact says about itself.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -27,10 +28,23 @@ pub struct Manifest {
     pub layers: Vec<LayerRow>,
     /// For language models, what a caller needs to feed and stop them.
     pub text: Option<TextInfo>,
-    /// The builtins that the plan calls, with their versions.
-    pub builtins: Vec<BuiltinVersion>,
     /// Anything else, by key.
     pub metadata: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// The builtins that the plan calls. Their versions stand in the file and are checked when it is read.
+    pub fn builtins(&self) -> BTreeSet<Builtin> {
+        let mut all = BTreeSet::new();
+        for entry in &self.entries {
+            entry.each_step(&mut |step| {
+                if let Step::Builtin(call) = step {
+                    all.insert(call.builtin);
+                }
+            });
+        }
+        all
+    }
 }
 
 /// Where a model comes from.
@@ -156,13 +170,4 @@ pub struct TextInfo {
     pub chat_template: Option<String>,
     /// Tokens that the states are laid out for.
     pub context: u64,
-}
-
-/// A builtin and the version of it that a plan was made for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BuiltinVersion {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: u32,
 }

@@ -3,6 +3,7 @@
 //! An entry has *buffers*, each with a size that may depend on symbols, and *steps* that refer to buffers by index.
 //! Buffers that are never alive at the same time may share a *slot* of memory; a slot is as large as its largest tenant.
 
+use crate::builtin::Builtin;
 use actc_types::{DType, Dim, Role, Symbol};
 
 /// Something that can be run, such as `prefill` or `decode`.
@@ -109,22 +110,55 @@ pub struct Launch {
 }
 
 /// Runs a function of the runtime.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BuiltinCall {
     /// What it computes, for messages and profiles.
     pub label: String,
-    /// The builtin's name.
-    pub name: String,
-    /// The builtin's version.
-    pub version: u32,
-    /// Buffers, in the order that the builtin documents.
+    /// Which one; its page says in which order it takes what follows.
+    pub builtin: Builtin,
+    /// Buffers, by index into the entry's.
     pub bufs: Vec<u32>,
     /// Stored tensors, by index into the manifest's tensors.
     pub tensors: Vec<u32>,
-    /// Sizes, in the order that the builtin documents.
+    /// Sizes.
     pub dims: Vec<Dim>,
     /// Integer attributes.
     pub ints: Vec<i64>,
     /// Float attributes.
     pub floats: Vec<f64>,
+}
+
+impl BuiltinCall {
+    /// A call of `builtin` without arguments, to be filled.
+    pub fn new(label: impl Into<String>, builtin: Builtin) -> BuiltinCall {
+        BuiltinCall {
+            label: label.into(),
+            builtin,
+            bufs: Vec::new(),
+            tensors: Vec::new(),
+            dims: Vec::new(),
+            ints: Vec::new(),
+            floats: Vec::new(),
+        }
+    }
+}
+
+impl Entry {
+    /// Calls `f` with every step, those inside branches and rounds included, in the order of the text.
+    pub fn each_step<'a>(&'a self, f: &mut dyn FnMut(&'a Step)) {
+        fn walk<'a>(steps: &'a [Step], f: &mut dyn FnMut(&'a Step)) {
+            for step in steps {
+                f(step);
+                match step {
+                    Step::Launch(_) | Step::Builtin(_) => {}
+                    Step::If { then, otherwise, .. } => {
+                        walk(then, f);
+                        walk(otherwise, f);
+                    }
+                    Step::Loop { body, .. } => walk(body, f),
+                }
+            }
+        }
+        walk(&self.steps, f);
+    }
 }

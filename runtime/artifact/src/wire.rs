@@ -253,17 +253,15 @@ pub(crate) struct Builtin {
     pub label: String,
     #[prost(string, tag = "2")]
     pub name: String,
-    #[prost(uint32, tag = "3")]
-    pub version: u32,
-    #[prost(uint32, repeated, tag = "4")]
+    #[prost(uint32, repeated, tag = "3")]
     pub bufs: Vec<u32>,
-    #[prost(uint32, repeated, tag = "5")]
+    #[prost(uint32, repeated, tag = "4")]
     pub tensors: Vec<u32>,
-    #[prost(string, repeated, tag = "6")]
+    #[prost(string, repeated, tag = "5")]
     pub dims: Vec<String>,
-    #[prost(sint64, repeated, tag = "7")]
+    #[prost(sint64, repeated, tag = "6")]
     pub ints: Vec<i64>,
-    #[prost(double, repeated, tag = "8")]
+    #[prost(double, repeated, tag = "7")]
     pub floats: Vec<f64>,
 }
 

@@ -1,1 +1,4 @@
-//! actc-passes
+//! Passes of actc: graph in, graph out.
+#![deny(unsafe_code)]
+
+pub mod quantize;

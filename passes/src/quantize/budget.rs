@@ -1,0 +1,342 @@
+//! How many weak columns each layer gets from a budget of bits a weight.
+//!
+//! A budget counts in one of two ways. [`Count::Target`] is the papers' meaning: codes, plus the extra bits of weak
+//! columns. [`Count::Stored`] counts every stored part: codes with their padding (the body keeps a slot for each weak
+//! column), scales, zero points, the weak columns and their index.
+
+use actc_types::{DType, Diagnostic, Encoding, Packed, Result};
+
+/// Bits of a weak weight.
+const WEAK_BITS: u64 = 16;
+/// Bits of a weak column's index.
+const INDEX_BITS: u64 = 32;
+
+/// What a budget counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Codes and the extra bits of weak columns.
+    Target,
+    /// Every stored part.
+    Stored,
+}
+
+/// A matrix that shares in a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Output channels.
+    pub rows: usize,
+    /// Input channels.
+    pub cols: usize,
+    /// The layout of its body.
+    pub body: Packed,
+}
+
+impl Layer {
+    fn weights(&self) -> u64 {
+        self.rows as u64 * self.cols as u64
+    }
+
+    /// Bits without any weak column.
+    fn base(&self, count: Count) -> Result<u64> {
+        match count {
+            Count::Target => Ok(self.weights() * u64::from(self.body.bits)),
+            Count::Stored => Ok(8 * Encoding::Packed(self.body).stored_bytes(DType::F32, self.rows, self.cols)?),
+        }
+    }
+
+    /// Bits that one weak column adds.
+    fn column(&self, count: Count) -> u64 {
+        match count {
+            Count::Target => self.rows as u64 * WEAK_BITS.saturating_sub(u64::from(self.body.bits)),
+            Count::Stored => self.rows as u64 * WEAK_BITS + INDEX_BITS,
+        }
+    }
+}
+
+/// Bits a weight that `layers` cost with `weak[i]` weak columns each.
+pub fn bits(layers: &[Layer], weak: &[u32], count: Count) -> Result<f64> {
+    let mut total = 0;
+    for (layer, n) in layers.iter().zip(weak) {
+        total += layer.base(count)? + u64::from(*n) * layer.column(count);
+    }
+    let weights: u64 = layers.iter().map(Layer::weights).sum();
+    Ok(total as f64 / weights.max(1) as f64)
+}
+
+/// Bits that are left for weak columns of `layers` under `budget` bits a weight.
+fn surplus(layers: &[Layer], budget: f64, count: Count) -> Result<u64> {
+    let floor = bits(layers, &vec![0; layers.len()], count)?;
+    let weights: u64 = layers.iter().map(Layer::weights).sum();
+    // Half a bit in 2^20 weights forgives the decimal fraction that the user typed.
+    if !budget.is_finite() || budget + 5e-7 < floor {
+        let name = match count {
+            Count::Target => "target",
+            Count::Stored => "stored",
+        };
+        let floor_up = (floor * 1e4).ceil() / 1e4;
+        return Err(Diagnostic::request(
+            "budget-below-floor",
+            format!("{name}={budget} is below the floor of {floor_up} bits a weight"),
+        )
+        .help(format!(
+            "the codes of these layers alone take that much: ask for {name}={floor_up} or more, or for fewer bits"
+        )));
+    }
+    Ok(((budget - floor) * weights as f64 + 0.5).max(0.0) as u64)
+}
+
+/// Weak columns a layer where every layer gets an equal share of the bits, and what is left of the shares goes one
+/// column at a time to the layers that came closest to another one, the first of equals, until no column fits.
+pub fn equal_shares(layers: &[Layer], budget: f64, count: Count) -> Result<Vec<u32>> {
+    let mut left = surplus(layers, budget, count)?;
+    let share = left as f64 / layers.len().max(1) as f64;
+    let mut weak = Vec::with_capacity(layers.len());
+    let mut order = Vec::with_capacity(layers.len());
+    for (i, layer) in layers.iter().enumerate() {
+        let wanted = if layer.column(count) == 0 { 0.0 } else { share / layer.column(count) as f64 };
+        let n = (wanted.floor() as u64).min(layer.cols as u64);
+        left -= n * layer.column(count);
+        weak.push(n as u32);
+        order.push((wanted - wanted.floor(), i));
+    }
+    order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let mut fits = true;
+    while fits {
+        fits = false;
+        for (_, i) in &order {
+            let cost = layers[*i].column(count);
+            if cost > 0 && cost <= left && (weak[*i] as usize) < layers[*i].cols {
+                left -= cost;
+                weak[*i] += 1;
+                fits = true;
+            }
+        }
+    }
+    Ok(weak)
+}
+
+/// Weak columns a layer where each next column goes to the layer that gains most a bit: `gains[i]` is layer `i`'s gain
+/// of each further column, not increasing, in a unit that is comparable between layers.
+pub fn by_gain(layers: &[Layer], budget: f64, count: Count, gains: &[Vec<f64>]) -> Result<Vec<u32>> {
+    let mut left = surplus(layers, budget, count)?;
+    let mut offers: Vec<(f64, usize, u32)> = Vec::new();
+    for (i, (layer, gains)) in layers.iter().zip(gains).enumerate() {
+        let cost = layer.column(count);
+        if cost > 0 {
+            offers.extend(gains.iter().take(layer.cols).enumerate().map(|(n, g)| (g / cost as f64, i, n as u32)));
+        }
+    }
+    offers.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+    let mut weak = vec![0; layers.len()];
+    for (_, i, n) in offers {
+        let cost = layers[i].column(count);
+        // A layer that could not afford a column takes no later one.
+        if weak[i] == n && cost <= left {
+            left -= cost;
+            weak[i] = n + 1;
+        }
+    }
+    Ok(weak)
+}
+
+/// The published rule: `round(cols * r * ratio)`, halves to even, then up to an even number, where
+/// `r = 12 / (16 - bits) * (target - bits) / layers` and `layers` is the number of linears in a block.
+pub fn published(cols: usize, bits: u8, target: f64, layers: usize, ratio: f64) -> u32 {
+    let bits = f64::from(bits);
+    let r = 12.0 / (16.0 - bits) * (target - bits) / layers.max(1) as f64;
+    let n = (cols as f64 * r * ratio).round_ties_even().max(0.0) as u32;
+    (n + n % 2).min(cols as u32)
+}
+
+/// The published share of a layer in a block of `layers` linears around a residual stream of `width` channels: 1 for
+/// attention projections; for the others 0.375 in gated blocks (7 linears) and 0.25 elsewhere. The published table goes
+/// by model family; here the shape tells: feed-forward layers are wider than the stream on one side, and a fused q/k/v
+/// (blocks of 4) three times as wide at most.
+pub fn published_ratio(layers: usize, width: usize, rows: usize, cols: usize) -> f64 {
+    let widest = rows.max(cols);
+    let feed_forward = if layers == 4 { widest > 3 * width } else { widest > width };
+    match (feed_forward, layers) {
+        (false, _) => 1.0,
+        (true, 7) => 0.375,
+        (true, _) => 0.25,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actc_types::Group;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_published_rule_gives_the_published_numbers() {
+        // (linears a block, hidden, feed-forward, kv rows, [(target, attention, up, down)])
+        type Row = (usize, usize, usize, usize, [(f64, u32, u32, u32); 6]);
+        let models: [Row; 7] = [
+            (
+                7,
+                4096,
+                11008,
+                4096,
+                [
+                    (3.005, 4, 2, 4),
+                    (3.01, 6, 2, 6),
+                    (3.05, 28, 10, 28),
+                    (3.1, 54, 20, 54),
+                    (4.01, 6, 2, 6),
+                    (4.1, 60, 22, 60),
+                ],
+            ),
+            (
+                7,
+                5120,
+                13824,
+                5120,
+                [
+                    (3.005, 4, 2, 4),
+                    (3.01, 8, 4, 8),
+                    (3.05, 34, 14, 34),
+                    (3.1, 68, 26, 68),
+                    (4.01, 8, 4, 8),
+                    (4.1, 74, 28, 74),
+                ],
+            ),
+            (
+                7,
+                8192,
+                22016,
+                8192,
+                [
+                    (3.005, 6, 2, 6),
+                    (3.01, 12, 4, 12),
+                    (3.05, 54, 20, 54),
+                    (3.1, 108, 42, 110),
+                    (4.01, 12, 4, 12),
+                    (4.1, 118, 44, 118),
+                ],
+            ),
+            (
+                7,
+                8192,
+                28672,
+                1024,
+                [
+                    (3.005, 6, 2, 8),
+                    (3.01, 12, 4, 14),
+                    (3.05, 54, 20, 72),
+                    (3.1, 108, 42, 142),
+                    (4.01, 12, 4, 16),
+                    (4.1, 118, 44, 154),
+                ],
+            ),
+            (
+                7,
+                4096,
+                14336,
+                1024,
+                [
+                    (3.005, 4, 2, 4),
+                    (3.01, 6, 2, 8),
+                    (3.05, 28, 10, 36),
+                    (3.1, 54, 20, 72),
+                    (4.01, 6, 2, 8),
+                    (4.1, 60, 22, 78),
+                ],
+            ),
+            (
+                6,
+                4096,
+                16384,
+                4096,
+                [
+                    (3.005, 4, 2, 4),
+                    (3.01, 6, 2, 6),
+                    (3.05, 32, 8, 32),
+                    (3.1, 64, 16, 64),
+                    (4.01, 8, 2, 8),
+                    (4.1, 68, 18, 68),
+                ],
+            ),
+            (
+                6,
+                768,
+                3072,
+                768,
+                [
+                    (3.005, 2, 0, 2),
+                    (3.01, 2, 0, 2),
+                    (3.05, 6, 2, 6),
+                    (3.1, 12, 4, 12),
+                    (4.01, 2, 0, 2),
+                    (4.1, 14, 4, 14),
+                ],
+            ),
+        ];
+        for (layers, d, ff, kv, wanted) in models {
+            for (target, attention, up, down) in wanted {
+                let n =
+                    |rows, cols| published(cols, target as u8, target, layers, published_ratio(layers, d, rows, cols));
+                let got = (n(d, d), n(kv, d), n(ff, d), n(d, ff));
+                assert_eq!(got, (attention, attention, up, down), "{layers} linears, width {d}, target {target}");
+            }
+        }
+    }
+
+    fn layers(bits: u8) -> Vec<Layer> {
+        let body = Packed::new(bits, Group::Columns(64));
+        [(4096, 4096), (1024, 4096), (1024, 4096), (4096, 4096), (14336, 4096), (14336, 4096), (4096, 14336)]
+            .map(|(rows, cols)| Layer { rows, cols, body })
+            .to_vec()
+    }
+
+    #[test]
+    fn a_budget_is_used_to_the_last_column() {
+        for (budget, count) in
+            [(3.01, Count::Target), (3.25, Count::Target), (3.5, Count::Stored), (3.3126, Count::Stored)]
+        {
+            let layers = layers(3);
+            let weak = equal_shares(&layers, budget, count).unwrap();
+            let got = bits(&layers, &weak, count).unwrap();
+            assert!(got <= budget + 1e-6, "{budget} {count:?}: {got}");
+            let cheapest = layers.iter().map(|l| l.column(count)).min().unwrap() as f64;
+            let weights: u64 = layers.iter().map(Layer::weights).sum();
+            assert!(got + (cheapest + 1.0) / weights as f64 > budget, "{budget} {count:?}: {got}");
+        }
+    }
+
+    #[test]
+    fn the_floor_is_named() {
+        let layers = layers(3);
+        let error = equal_shares(&layers, 2.9, Count::Target).unwrap_err();
+        assert_eq!((error.code, error.blame), ("budget-below-floor", actc_types::diagnostic::Blame::Request));
+        assert!(error.headline.contains("target=2.9") && error.headline.contains("floor of 3 bits"), "{error}");
+        // Scales take 16 bits and zeros 4 for each 64 columns.
+        let error = equal_shares(&layers, 3.25, Count::Stored).unwrap_err();
+        assert!(error.headline.contains("3.3125"), "{error}");
+        assert_eq!(equal_shares(&layers, 3.0, Count::Target).unwrap(), [0; 7]);
+    }
+
+    #[test]
+    fn gains_decide_between_layers() {
+        let body = Packed::new(3, Group::Channel);
+        let layers = [Layer { rows: 100, cols: 100, body }, Layer { rows: 100, cols: 100, body }];
+        let gains = [vec![5.0, 0.1, 0.0], vec![3.0, 2.0, 1.0]];
+        // Three columns of 1300 bits over 20000 weights.
+        assert_eq!(by_gain(&layers, 3.195, Count::Target, &gains).unwrap(), [1, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn stored_bits_are_those_of_the_encoding(rows in 1usize..60, cols in 16usize..200, n in 0u32..16, bits_ in 2u8..=8) {
+            use actc_types::{Mixed, WeakPlace};
+            let body = Packed::new(bits_, Group::Columns(32));
+            let layer = Layer { rows, cols, body };
+            let mixed = Encoding::Mixed(Mixed { body, cols: n, place: WeakPlace::Scattered, weak: DType::F16 });
+            let want = 8 * mixed.stored_bytes(DType::F32, rows, cols).unwrap();
+            let got = bits(&[layer], &[n], Count::Stored).unwrap() * (rows * cols) as f64;
+            prop_assert!((got - want as f64).abs() < 1e-3);
+            let want = mixed.code_bits(DType::F32, cols);
+            prop_assert!((bits(&[layer], &[n], Count::Target).unwrap() - want).abs() < 1e-9);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Second moments of a linear's input: `H = (2/n) * sum x^T x` over `n` calibration sequences.
+//!
+//! The factor does not matter to what is minimised; it is that of the published code, so that scores and losses compare.
+
+use super::gemm::{View, gemm_f32};
+use actc_types::{Diagnostic, Result};
+use rayon::prelude::*;
+
+const ENERGY_ROWS: usize = 256;
+const ENERGY_COLS: usize = 256;
+
+/// A running `sum x^T x` over whole sequences, row-major `[cols, cols]`.
+#[derive(Clone, Debug)]
+pub struct GramSum {
+    cols: usize,
+    sequences: u64,
+    sum: Vec<f32>,
+}
+
+impl GramSum {
+    /// Nothing seen yet of an input with `cols` channels.
+    pub fn new(cols: usize) -> GramSum {
+        GramSum { cols, sequences: 0, sum: vec![0.0; cols * cols] }
+    }
+
+    /// Adds the `x^T x` of one sequence.
+    pub fn add(&mut self, gram: &[f32]) -> Result<()> {
+        if gram.len() != self.sum.len() {
+            let headline = format!("a gram matrix has {} elements, expected {}", gram.len(), self.sum.len());
+            return Err(Diagnostic::new("gram-size", headline));
+        }
+        for (s, g) in self.sum.iter_mut().zip(gram) {
+            *s += g;
+        }
+        self.sequences += 1;
+        Ok(())
+    }
+
+    /// The Hessian of what was seen.
+    pub fn finish(self) -> Result<Hessian> {
+        Hessian::from_gram(self.sum, self.cols, self.sequences)
+    }
+}
+
+/// A symmetric `[cols, cols]` matrix, finite throughout.
+#[derive(Clone, Debug)]
+pub struct Hessian {
+    cols: usize,
+    values: Vec<f32>,
+}
+
+impl Hessian {
+    /// From `sum x^T x` over `sequences` sequences; refuses none at all and values that are not finite.
+    pub fn from_gram(mut gram: Vec<f32>, cols: usize, sequences: u64) -> Result<Hessian> {
+        if sequences == 0 {
+            return Err(Diagnostic::new("calibration-empty", "no calibration sequence reached this layer"));
+        }
+        let factor = (2.0 / sequences as f64) as f32;
+        for g in &mut gram {
+            *g *= factor;
+        }
+        Hessian::new(gram, cols)
+    }
+
+    /// From the matrix itself.
+    pub fn new(values: Vec<f32>, cols: usize) -> Result<Hessian> {
+        if values.len() != cols * cols {
+            let headline = format!("a Hessian of {cols} columns has {} elements", values.len());
+            return Err(Diagnostic::new("gram-size", headline));
+        }
+        if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+            let headline = format!("the activations of channel {} are not finite", i % cols);
+            return Err(Diagnostic::new("activation-not-finite", headline)
+                .help("the model overflows on the calibration data; keep its activations in f32"));
+        }
+        Ok(Hessian { cols, values })
+    }
+
+    /// Number of channels.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// All elements, row-major.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The diagonal, undamped.
+    pub fn diagonal(&self) -> impl ExactSizeIterator<Item = f32> + '_ {
+        (0..self.cols).map(|i| self.values[i * self.cols + i])
+    }
+
+    /// `sum_r w_r H w_r^T` over the rows of `rows`, `[_, cols]`: the energy of the layer's output in this scale.
+    pub fn energy(&self, rows: &[f32]) -> f64 {
+        let n = self.cols;
+        let chunks: Vec<f64> = rows.par_chunks(ENERGY_ROWS * n).map(|chunk| self.energy_of(chunk)).collect();
+        chunks.iter().sum()
+    }
+
+    /// Uses the symmetry: a block of columns meets only the rows of `H` from its own diagonal on.
+    fn energy_of(&self, rows: &[f32]) -> f64 {
+        let n = self.cols;
+        let count = rows.len() / n;
+        let mut product = vec![0.0f32; count * ENERGY_COLS];
+        let mut total = 0.0f64;
+        for from in (0..n).step_by(ENERGY_COLS) {
+            let width = ENERGY_COLS.min(n - from);
+            let left = View::new(&rows[from..], count, n - from, n);
+            let right = View::new(&self.values[from * n + from..], n - from, width, n);
+            gemm_f32(2.0, left, right, 0.0, &mut product, ENERGY_COLS);
+            let left = View::new(&rows[from..], count, width, n);
+            let diagonal = View::new(&self.values[from * n + from..], width, width, n);
+            gemm_f32(-1.0, left, diagonal, 1.0, &mut product, ENERGY_COLS);
+            for (row, product) in rows.chunks_exact(n).zip(product.chunks_exact(ENERGY_COLS)) {
+                let pairs = row[from..from + width].iter().zip(product);
+                total += pairs.map(|(w, p)| f64::from(*w) * f64::from(*p)).sum::<f64>();
+            }
+        }
+        total
+    }
+
+    /// The channels that calibration never excited.
+    pub fn dead(&self) -> impl Iterator<Item = usize> + '_ {
+        self.diagonal().enumerate().filter(|(_, d)| *d == 0.0).map(|(i, _)| i)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn energy_is_the_quadratic_form() {
+        let n = 300;
+        let mut values = vec![0.0f32; n * n];
+        for i in 0..n {
+            for j in 0..n {
+                values[i * n + j] = ((i * j + i + j) % 17) as f32 / 16.0 - 0.4;
+            }
+        }
+        let rows: Vec<f32> = (0..3 * n).map(|i| ((i * 31) % 23) as f32 / 22.0 - 0.5).collect();
+        let want: f64 = rows
+            .chunks(n)
+            .map(|w| {
+                let pairs = (0..n * n).map(|k| f64::from(w[k / n]) * f64::from(values[k]) * f64::from(w[k % n]));
+                pairs.sum::<f64>()
+            })
+            .sum();
+        let got = Hessian::new(values, n).unwrap().energy(&rows);
+        assert!((got - want).abs() < 1e-3 * want.abs(), "{got} {want}");
+    }
+
+    #[test]
+    fn sequences_are_averaged_and_hostile_values_refused() {
+        let mut sum = GramSum::new(2);
+        sum.add(&[1.0, 2.0, 2.0, 5.0]).unwrap();
+        sum.add(&[3.0, 0.0, 0.0, 1.0]).unwrap();
+        assert_eq!(sum.finish().unwrap().values(), [4.0, 2.0, 2.0, 6.0]);
+        assert_eq!(GramSum::new(1).finish().unwrap_err().code, "calibration-empty");
+        let mut bad = GramSum::new(1);
+        bad.add(&[f32::INFINITY]).unwrap();
+        assert_eq!(bad.finish().unwrap_err().code, "activation-not-finite");
+        assert_eq!(Hessian::new(vec![0.0, 0.0, 0.0, 2.0], 2).unwrap().dead().collect::<Vec<_>>(), [0]);
+    }
+}

@@ -1,0 +1,51 @@
+//! OWQ for one linear layer: the most sensitive columns stay in 16 bits, the rest is swept, and the weak columns take up
+//! what rounding the rest left behind.
+
+use super::cholesky::{Damping, Factor, Outcome};
+use super::gptq::sweep;
+use super::grid::GridSpec;
+use super::hessian::Hessian;
+use super::plan::{Plan, Rounded, Weights};
+use actc_types::Result;
+
+/// A layer rounded with the help of its Hessian.
+#[derive(Clone, Debug)]
+pub struct Compensated {
+    /// The rounded matrix; [`Rounded::values`] holds the compensated weak columns.
+    pub rounded: Rounded,
+    /// What the factorisation took.
+    pub outcome: Outcome,
+    /// `|X (W - Q)^T|^2` in the Hessian's scale, without the damping's share.
+    pub output_error: f64,
+}
+
+/// Rounds `weights` in the order and groups of `plan`. The factor is that of the full Hessian, weak columns included,
+/// while grids see the other columns only. Without weak columns this is GPTQ.
+pub fn compensate(
+    weights: Weights<'_>,
+    hessian: &Hessian,
+    spec: GridSpec,
+    plan: &Plan,
+    damping: Damping,
+) -> Result<Compensated> {
+    let factor = Factor::new(hessian, &plan.order, damping)?;
+    let rounded = sweep(weights, &factor, spec, plan)?;
+    let outcome = factor.outcome.clone();
+    let output_error = match outcome {
+        Outcome::Damped(_) => {
+            // sum e^2 is the error under the damped Hessian; dead columns stand alone there with a diagonal of 1.
+            let mut extra = vec![factor.damp(); hessian.cols()];
+            hessian.dead().for_each(|j| extra[j] += 1.0);
+            let added: f64 = (weights.data().chunks_exact(weights.cols()))
+                .zip(rounded.values.chunks_exact(weights.cols()))
+                .map(|(w, q)| w.iter().zip(q).zip(&extra).map(|((w, q), x)| x * f64::from(w - q).powi(2)).sum::<f64>())
+                .sum();
+            (2.0 * rounded.loss - added).max(0.0)
+        }
+        Outcome::DiagonalOnly => {
+            let change: Vec<f32> = weights.data().iter().zip(&rounded.values).map(|(w, q)| w - q).collect();
+            hessian.energy(&change)
+        }
+    };
+    Ok(Compensated { rounded, outcome, output_error })
+}

@@ -1,0 +1,156 @@
+//! What the rounding algorithms share: the matrix they read, the order and grouping of its columns, and their result.
+
+use actc_types::{Diagnostic, Group, Result};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// A weight matrix `[rows, cols]`, row-major; rows are output channels.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a> {
+    data: &'a [f32],
+    cols: usize,
+}
+
+impl<'a> Weights<'a> {
+    /// A view of `data` as rows of `cols`; refuses a partial row and values that are not finite.
+    pub fn new(data: &'a [f32], cols: usize) -> Result<Weights<'a>> {
+        if cols == 0 || data.len() % cols != 0 {
+            return Err(Diagnostic::new("weight-size", format!("{} weights do not form rows of {cols}", data.len())));
+        }
+        if let Some(i) = data.par_iter().position_first(|w| !w.is_finite()) {
+            let headline = format!("weight [{}, {}] is {}", i / cols, i % cols, data[i]);
+            return Err(Diagnostic::new("weight-not-finite", headline));
+        }
+        Ok(Weights { data, cols })
+    }
+
+    /// All elements.
+    pub fn data(self) -> &'a [f32] {
+        self.data
+    }
+
+    /// Number of rows.
+    pub fn rows(self) -> usize {
+        self.data.len() / self.cols
+    }
+
+    /// Number of columns.
+    pub fn cols(self) -> usize {
+        self.cols
+    }
+}
+
+/// Which columns are rounded in which order, and which share a grid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Every column once, in processing order.
+    pub order: Vec<u32>,
+    /// How many of them are rounded; the rest are weak.
+    pub quantised: usize,
+    /// Ranges of positions that share a grid; together they are `0..quantised`. One may be empty.
+    pub groups: Vec<Range<usize>>,
+    /// For each weak column in processing order, the group that its slot in the body belongs to.
+    pub weak_groups: Vec<u32>,
+    /// What a group's grid sees.
+    pub freshness: Freshness,
+}
+
+impl Plan {
+    /// Columns in natural order, weak ones last in the order given, groups over natural column slots: what our layouts
+    /// hold. Weak columns must be distinct and below `cols`.
+    pub fn natural(cols: usize, weak: &[u32], group: Group) -> Plan {
+        let mut is_weak = vec![false; cols];
+        for column in weak {
+            is_weak[*column as usize] = true;
+        }
+        let width = group.width(cols);
+        let mut order = Vec::with_capacity(cols);
+        let mut groups = Vec::with_capacity(group.count(cols));
+        for g in 0..group.count(cols) {
+            let start = order.len();
+            order.extend((g * width..((g + 1) * width).min(cols)).filter(|c| !is_weak[*c]).map(|c| c as u32));
+            groups.push(start..order.len());
+        }
+        let quantised = order.len();
+        order.extend_from_slice(weak);
+        let weak_groups = weak.iter().map(|c| *c / width as u32).collect();
+        Plan { order, quantised, groups, weak_groups, freshness: Freshness::Current }
+    }
+
+    /// One grid a row, columns that are not weak by descending `key` (`None`: natural order), weak ones last in the order
+    /// given.
+    pub fn channel(cols: usize, weak: &[u32], key: Option<&[f64]>) -> Plan {
+        let mut plan = Plan::natural(cols, weak, Group::Channel);
+        if let Some(key) = key {
+            plan.order[..plan.quantised].sort_by(|a, b| key[*b as usize].total_cmp(&key[*a as usize]));
+        }
+        plan
+    }
+
+    /// As the published code groups: runs of `width` positions among the columns that are not weak, grids fitted to what
+    /// earlier blocks compensated. No layout of ours can hold this; it serves comparisons.
+    pub fn published(cols: usize, weak: &[u32], width: usize) -> Plan {
+        let plan = Plan::natural(cols, weak, Group::Channel);
+        let n = plan.quantised;
+        let groups = (0..n.div_ceil(width)).map(|g| g * width..((g + 1) * width).min(n)).collect();
+        Plan { groups, freshness: Freshness::BlockStart, ..plan }
+    }
+
+    /// The weak columns in processing order.
+    pub fn weak(&self) -> &[u32] {
+        &self.order[self.quantised..]
+    }
+}
+
+/// What a group's grid sees of the compensation by earlier columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// All of it: blocks end where groups end.
+    Current,
+    /// Blocks of 128 whatever the groups, and only the compensation by earlier blocks, as the published code has it.
+    BlockStart,
+}
+
+/// A rounded matrix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rounded {
+    /// Codes `[rows, cols]` in natural column slots; a weak slot holds its group's zero point.
+    pub codes: Vec<u8>,
+    /// Scales `[rows, groups]`.
+    pub scales: Vec<f32>,
+    /// Zero points `[rows, groups]`.
+    pub zeros: Vec<u8>,
+    /// The matrix that is meant, `[rows, cols]` in natural slots: rounded columns dequantised, weak ones compensated.
+    pub values: Vec<f32>,
+    /// `sum (w - q)^2 / (2 U_ii^2)` over rows and columns, the published code's loss: half the damped output error.
+    pub loss: f64,
+}
+
+impl Rounded {
+    pub(super) fn zeros(rows: usize, cols: usize, groups: usize) -> Rounded {
+        Rounded {
+            codes: vec![0; rows * cols],
+            scales: vec![0.0; rows * groups],
+            zeros: vec![0; rows * groups],
+            values: vec![0.0; rows * cols],
+            loss: 0.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weak_columns_leave_their_natural_groups() {
+        let plan = Plan::natural(40, &[20, 3], Group::Columns(16));
+        assert_eq!(plan.groups, [0..15, 15..30, 30..38]);
+        assert_eq!((plan.order[3], plan.order[15], plan.weak()), (4, 16, &[20, 3][..]));
+        assert_eq!(plan.weak_groups, [1, 0]);
+        let all: Vec<u32> = (0..16).collect();
+        assert!(Plan::natural(32, &all, Group::Columns(16)).groups[0].is_empty());
+        let keyed = Plan::channel(4, &[2], Some(&[1.0, 5.0, 9.0, 1.0]));
+        assert_eq!(keyed.order, [1, 0, 3, 2]);
+    }
+}

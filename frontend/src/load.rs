@@ -1,0 +1,139 @@
+//! `load`: a path to a model becomes an [`Import`].
+
+use crate::arch::{self, Model};
+use crate::gguf;
+use crate::mapping;
+use crate::safetensors::{self, Config, Folder};
+use crate::text::TextModel;
+use actc_ir::Graph;
+use actc_types::{Diagnostic, Place, Result};
+use std::path::Path;
+
+/// A model as the front end hands it on.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// The graph; constants are slices of the mapped files.
+    pub graph: Graph,
+    /// What the source says about text, for a language model.
+    pub text: Option<TextModel>,
+    /// Where it comes from.
+    pub source: SourceInfo,
+}
+
+/// The container of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceFormat {
+    /// A `.gguf` file.
+    Gguf,
+    /// A folder with `config.json` and safetensors files.
+    HuggingFace,
+}
+
+impl SourceFormat {
+    /// The name used in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            SourceFormat::Gguf => "gguf",
+            SourceFormat::HuggingFace => "safetensors",
+        }
+    }
+}
+
+/// Where a model comes from.
+#[derive(Clone, Debug)]
+pub struct SourceInfo {
+    /// The container.
+    pub format: SourceFormat,
+    /// The model's own name, else that of the file or folder without its extension.
+    pub name: String,
+    /// The family of a language model.
+    pub family: Option<&'static str>,
+    /// What the source says about its licence.
+    pub licence: Option<String>,
+    /// blake3 of the file, or over names, lengths and contents of a folder's files that were read, sorted by name.
+    pub digest: blake3::Hash,
+    /// Bytes of all files that were read.
+    pub bytes: u64,
+}
+
+/// Reads the model at `path`: a `.gguf` file, or a folder with `config.json` and safetensors files.
+pub fn load(path: &Path) -> Result<Import> {
+    if path.is_dir() {
+        return folder(path);
+    }
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+    let shown = path.display().to_string();
+    let refuse = |headline: &str, help: &str| {
+        Err(Diagnostic::request("model-format", headline).at(Place::File(shown.clone())).help(help))
+    };
+    if !path.exists() {
+        let parts: Vec<&str> = shown.split('/').collect();
+        return if extension.is_empty() && parts.len() == 2 && parts.iter().all(|p| !p.is_empty() && *p != "..") {
+            refuse(
+                "there is no such file or folder; names of a model hub are not looked up",
+                "download the model first and give its folder: `hf download NAME --local-dir DIR`",
+            )
+        } else {
+            Err(Diagnostic::request("file-missing", "there is no such file or folder").at(Place::File(shown.clone())))
+        };
+    }
+    match extension.as_str() {
+        "gguf" => gguf_file(path),
+        "safetensors" => refuse(
+            "a bare `.safetensors` file does not say how its tensors are connected",
+            "give the folder that holds it together with `config.json` and `tokenizer.json`",
+        ),
+        "pth" | "pt" | "bin" | "ckpt" | "pkl" => refuse(
+            "PyTorch pickles can run code and are not read",
+            "save the model as safetensors with `save_pretrained`, or export it as ONNX with `torch.onnx.export`",
+        ),
+        "onnx" => refuse("ONNX files are not read yet", "give a `.gguf` file, or a folder with `config.json`"),
+        _ => refuse(
+            "not a model file that is known",
+            "give a `.gguf` file, or a folder with `config.json` and `*.safetensors`",
+        ),
+    }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "model".into(), |s| s.to_string_lossy().into_owned())
+}
+
+fn gguf_file(path: &Path) -> Result<Import> {
+    let shown = path.display().to_string();
+    let bytes = mapping::map(path)?;
+    let file = gguf::File::parse(&bytes, &shown)?;
+    let located = |d: Diagnostic| if d.place == Place::Request { d.at(Place::File(shown.clone())) } else { d };
+    let Model { family, graph, .. } = arch::from_gguf(&file.metadata, &file.tensors).map_err(located)?;
+    let architecture = file.metadata.text("general.architecture")?.unwrap_or_default();
+    let text = gguf::text_model(&file.metadata, architecture).map_err(located)?;
+    let source = SourceInfo {
+        format: SourceFormat::Gguf,
+        name: file.metadata.text("general.name")?.map_or_else(|| stem(path), str::to_owned),
+        family: Some(family.name()),
+        licence: file.metadata.text("general.license")?.map(str::to_owned),
+        digest: blake3::hash(&bytes),
+        bytes: bytes.len() as u64,
+    };
+    Ok(Import { graph, text, source })
+}
+
+fn folder(path: &Path) -> Result<Import> {
+    let mut folder = Folder::new(path);
+    let place = folder.place();
+    let located = |d: Diagnostic| if d.place == Place::Request { d.at(place.clone()) } else { d };
+    let Some(config) = folder.json::<Config>("config.json")? else {
+        return Err(Diagnostic::request("model-format", "the folder has no `config.json`")
+            .at(place)
+            .help("a model folder holds `config.json`, safetensors files and `tokenizer.json`"));
+    };
+    let tensors = folder.tensors()?;
+    let Model { family, graph, sizes } = arch::from_config(&config, &tensors).map_err(located)?;
+    let text = safetensors::text_model(&mut folder, &config, sizes.vocabulary, sizes.context).map_err(located)?;
+    let (bytes, digest) = folder.digest();
+    // `.` and `..` have no file name of their own.
+    let name = path.canonicalize().map_or_else(|_| stem(path), |p| stem(&p));
+    let licence = None;
+    let format = SourceFormat::HuggingFace;
+    Ok(Import { graph, text, source: SourceInfo { format, name, family: Some(family.name()), licence, digest, bytes } })
+}

@@ -1,7 +1,8 @@
 //! Observers: what calibration learns about activations is computed by ordinary ops with functional accumulators.
 //!
 //! `gram`: `acc + x^T x`, `acc [K, K]`, `x [.., K]`: the Hessian of a linear layer up to a factor (Frantar et al. 2022).
-//! `channel_stats`: `acc [4, K]` with rows count, largest magnitude, sum and sum of squares, updated by the rows of `x`.
+//! `channel_stats`: `acc [4, K]` with rows count, largest magnitude, sum and sum of squares, updated by the rows of `x`;
+//! with `first_apart` `acc [8, K]`, the last four rows for the first row of `x`.
 
 use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
 use crate::types::TensorType;
@@ -12,22 +13,12 @@ use actc_types::{DType, Result, Tensor};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Gram;
 
-/// Which rows of `x` count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rows {
-    /// All of them.
-    All,
-    /// The first alone: models keep massive activations on the first token.
-    First,
-    /// All but the first.
-    Rest,
-}
-
 /// Payload of `channel_stats`. Arguments: `acc`, `x`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChannelStats {
-    /// Which rows of `x` count.
-    pub rows: Rows,
+    /// Keep the first row of `x` apart: models put massive activations on the first token. The accumulator then has
+    /// eight rows, four for all rows but the first and four for the first.
+    pub first_apart: bool,
 }
 
 fn infer(op: &str, args: &[TensorType], rows: Option<u64>) -> Result<Vec<TensorType>> {
@@ -70,45 +61,30 @@ impl Payload for Gram {
 
 impl Payload for ChannelStats {
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
-        infer("channel_stats", args, Some(4))
+        infer("channel_stats", args, Some(if self.first_apart { 8 } else { 4 }))
     }
 
     fn eval(&self, args: &[Arg<'_>], _results: &[TensorType]) -> Result<Vec<Tensor>> {
         let ((dims, mut acc), (_, x)) = (args[0].to_f64()?, args[1].to_f64()?);
         let k = dims[1] as usize;
         for (i, row) in x.chunks_exact(k.max(1)).enumerate() {
-            let counts = match self.rows {
-                Rows::All => true,
-                Rows::First => i == 0,
-                Rows::Rest => i > 0,
-            };
-            if counts {
-                for (c, v) in row.iter().enumerate() {
-                    acc[c] += 1.0;
-                    acc[k + c] = acc[k + c].max(v.abs());
-                    acc[2 * k + c] += v;
-                    acc[3 * k + c] += v * v;
-                }
+            let base = if self.first_apart && i == 0 { 4 * k } else { 0 };
+            for (c, v) in row.iter().enumerate() {
+                let at = base + c;
+                acc[at] += 1.0;
+                acc[at + k] = acc[at + k].max(v.abs());
+                acc[at + 2 * k] += v;
+                acc[at + 3 * k] += v * v;
             }
         }
         Ok(vec![Tensor::f32(&dims, acc.into_iter().map(|v| v as f32).collect())?])
     }
 
     fn fields(&self) -> PayloadFields {
-        match self.rows {
-            Rows::All => Vec::new(),
-            Rows::First => vec![("rows", Some("first".into()))],
-            Rows::Rest => vec![("rows", Some("rest".into()))],
-        }
+        if self.first_apart { vec![("first_apart", None)] } else { Vec::new() }
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<ChannelStats> {
-        let rows = fields.with("rows", "`all`, `first` or `rest`", |v| match v {
-            "all" => Some(Rows::All),
-            "first" => Some(Rows::First),
-            "rest" => Some(Rows::Rest),
-            _ => None,
-        })?;
-        Ok(ChannelStats { rows: rows.unwrap_or(Rows::All) })
+        Ok(ChannelStats { first_apart: fields.flag("first_apart")? })
     }
 }

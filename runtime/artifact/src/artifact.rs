@@ -110,6 +110,11 @@ impl Artifact {
         &self.weights[part.offset as usize..(part.offset + part.length) as usize]
     }
 
+    /// A view of the bytes of a part that keeps the artifact's mapping alive.
+    pub fn part_bytes(&self, part: &PartEntry) -> Bytes {
+        self.weights.slice(part.offset as usize..(part.offset + part.length) as usize)
+    }
+
     /// The bytes of a part of a tensor with the 64 that may be read behind it.
     pub fn padded_part(&self, part: &PartEntry) -> &[u8] {
         &self.weights[part.offset as usize..(part.offset + part.length + ALIGN) as usize]

@@ -1,0 +1,228 @@
+//! Clusters: the partition of a graph into what one step does.
+//!
+//! * linears that read the same tensor run together (q/k/v, gate/up);
+//! * `silu(gate) * up` (or the tanh GELU) becomes their epilogue, a residual addition becomes a lone linear's;
+//! * runs of elementwise ops with single uses become one chain;
+//! * reshapes are views of the same memory and belong to nobody.
+//!
+//! The order of clusters is an order in which they can run.
+
+use actc_ir::ops::pointwise::{BinaryFunction, UnaryFunction};
+use actc_ir::{Graph, Node, Op, Value};
+use actc_types::{Encoding, Shape};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What happens to the rows of a linear before they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epilogue {
+    /// Nothing.
+    None,
+    /// `+ residual`.
+    Residual(Value),
+    /// Two linears, `silu(first) * second`.
+    GatedSilu,
+    /// Two linears, `gelu_tanh(first) * second`.
+    GatedGeluTanh,
+}
+
+/// What one step does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cluster {
+    /// Linears over one input.
+    Linear {
+        /// The `linear` nodes.
+        nodes: Vec<Node>,
+        /// Their input.
+        x: Value,
+        /// What follows.
+        epilogue: Epilogue,
+        /// What is written: one value per linear, or the epilogue's.
+        outputs: Vec<Value>,
+    },
+    /// A chain of elementwise nodes that ends in `output`.
+    Elementwise {
+        /// The nodes in order.
+        nodes: Vec<Node>,
+        /// What is written.
+        output: Value,
+    },
+    /// One node.
+    Single(Node),
+}
+
+/// Whether `node` is free: its result is its argument's memory under another shape, or a constant's.
+pub fn is_view(graph: &Graph, node: Node) -> bool {
+    matches!(graph.node(node).op, Op::Reshape(_) | Op::Const(_))
+}
+
+/// The value whose memory `value` is.
+pub fn storage(graph: &Graph, mut value: Value) -> Value {
+    while let Some(node) = graph.def_node(value) {
+        match graph.node(node).op {
+            Op::Reshape(_) => value = graph.node(node).args[0],
+            _ => break,
+        }
+    }
+    value
+}
+
+/// Partitions the body of `graph`. With `fuse_linear`, linears over one input run together with their epilogues; without,
+/// each is a cluster of its own (library calls have no epilogue).
+pub fn cluster(graph: &Graph, fuse_linear: bool) -> Vec<Cluster> {
+    let mut users = vec![Vec::new(); graph.value_count()];
+    for node in graph.order() {
+        for arg in &graph.node(*node).args {
+            users[arg.index()].push(*node);
+        }
+    }
+    let pinned: BTreeSet<Value> =
+        graph.outputs().map(|(_, v)| v).chain(graph.donated().iter().map(|(_, new)| *new)).collect();
+    let mut c = Clusterer { graph, users, pinned, taken: BTreeSet::new(), place: BTreeMap::new() };
+    c.place = graph.order().iter().enumerate().map(|(i, n)| (*n, i)).collect();
+    c.run(fuse_linear)
+}
+
+struct Clusterer<'a> {
+    graph: &'a Graph,
+    users: Vec<Vec<Node>>,
+    pinned: BTreeSet<Value>,
+    taken: BTreeSet<Node>,
+    place: BTreeMap<Node, usize>,
+}
+
+impl Clusterer<'_> {
+    fn run(&mut self, fuse_linear: bool) -> Vec<Cluster> {
+        // A cluster stands where its last node stood: all arguments are ready there, and no user came before it, since
+        // only values without users in between are merged.
+        let mut placed: BTreeMap<usize, Cluster> = BTreeMap::new();
+        for node in self.graph.order() {
+            if self.taken.contains(node) || is_view(self.graph, *node) {
+                continue;
+            }
+            let (at, cluster) = match self.graph.node(*node).op {
+                Op::Linear(_) => self.linear(*node, fuse_linear),
+                Op::Unary(_) | Op::Binary(_) => self.chain(*node),
+                _ => (self.place[node], Cluster::Single(*node)),
+            };
+            placed.insert(at, cluster);
+        }
+        placed.into_values().collect()
+    }
+
+    fn result(&self, node: Node) -> Value {
+        self.graph.node(node).results[0]
+    }
+
+    /// The only user of `value`, if there is exactly one and nobody outside sees the value.
+    fn sole_user(&self, value: Value) -> Option<Node> {
+        match self.users[value.index()][..] {
+            [user] if !self.pinned.contains(&value) => Some(user),
+            _ => None,
+        }
+    }
+
+    fn first_use(&self, value: Value) -> usize {
+        let pinned = if self.pinned.contains(&value) { self.graph.order().len() } else { usize::MAX };
+        self.users[value.index()].iter().map(|n| self.place[n]).min().unwrap_or(usize::MAX).min(pinned)
+    }
+
+    fn linear(&mut self, node: Node, fuse: bool) -> (usize, Cluster) {
+        let graph = self.graph;
+        let x = graph.node(node).args[0];
+        let mut nodes = vec![node];
+        if fuse {
+            let limit = self.first_use(self.result(node));
+            for other in &self.users[x.index()] {
+                let data = graph.node(*other);
+                // Merged linears run where the last of them stood, which no result's first use may precede.
+                let sooner = nodes.iter().map(|n| self.first_use(self.result(*n))).min().unwrap_or(limit);
+                let same = matches!(data.op, Op::Linear(_)) && data.args[0] == x && data.op == graph.node(node).op;
+                if same && !nodes.contains(other) && !self.taken.contains(other) && self.place[other] < sooner {
+                    nodes.push(*other);
+                }
+            }
+        }
+        nodes.sort_by_key(|n| self.place[n]);
+        self.taken.extend(&nodes);
+        let mut at = self.place[nodes.last().expect("a cluster has a node")];
+        let mut outputs: Vec<Value> = nodes.iter().map(|n| self.result(*n)).collect();
+        let mut epilogue = Epilogue::None;
+        if fuse && let Some((found, covered)) = self.epilogue(&nodes) {
+            epilogue = found;
+            let last = *covered.last().expect("an epilogue has a node");
+            at = self.place[&last];
+            outputs = vec![self.result(last)];
+            self.taken.extend(covered);
+            if let (Epilogue::GatedSilu | Epilogue::GatedGeluTanh, true) = (epilogue, self.up_first(&nodes, last)) {
+                nodes.reverse();
+            }
+        }
+        (at, Cluster::Linear { nodes, x, epilogue, outputs })
+    }
+
+    /// The epilogue of `nodes` and the nodes it covers, in order.
+    fn epilogue(&self, nodes: &[Node]) -> Option<(Epilogue, Vec<Node>)> {
+        let graph = self.graph;
+        match nodes {
+            [only] => {
+                let y = self.result(*only);
+                let add = self.sole_user(y)?;
+                let data = graph.node(add);
+                let Op::Binary(b) = &data.op else { return None };
+                let other = if data.args[0] == y { data.args[1] } else { data.args[0] };
+                let plain = b.function == BinaryFunction::Add && other != y && graph.as_const(other).is_none();
+                let same = graph.ty(other) == graph.ty(y);
+                // The residual must exist before the linear's place: it is defined before `add`, where the cluster runs.
+                (plain && same && !self.taken.contains(&add)).then_some((Epilogue::Residual(other), vec![add]))
+            }
+            [a, b] => {
+                let gated = |gate: Node, up: Node| -> Option<(Epilogue, Vec<Node>)> {
+                    let act = self.sole_user(self.result(gate))?;
+                    let Op::Unary(u) = &graph.node(act).op else { return None };
+                    let epilogue = match u.function {
+                        UnaryFunction::Silu => Epilogue::GatedSilu,
+                        UnaryFunction::GeluTanh => Epilogue::GatedGeluTanh,
+                        _ => return None,
+                    };
+                    let mul = self.sole_user(self.result(act))?;
+                    let Op::Binary(m) = &graph.node(mul).op else { return None };
+                    let fits = m.function == BinaryFunction::Mul && self.sole_user(self.result(up)) == Some(mul);
+                    let same = graph.ty(self.result(gate)) == graph.ty(self.result(up));
+                    (fits && same).then_some((epilogue, vec![act, mul]))
+                };
+                gated(*a, *b).or_else(|| gated(*b, *a))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the second of two gated linears is the gate.
+    fn up_first(&self, nodes: &[Node], mul: Node) -> bool {
+        self.sole_user(self.result(nodes[0])) == Some(mul)
+    }
+
+    /// The longest chain of single-use elementwise nodes from `node` on.
+    fn chain(&mut self, node: Node) -> (usize, Cluster) {
+        let graph = self.graph;
+        let mut nodes = vec![node];
+        let shape = |n: Node| -> &Shape { &graph.ty(graph.node(n).results[0]).shape };
+        while let Some(next) = self.sole_user(self.result(*nodes.last().expect("a chain has a node"))) {
+            let elementwise = matches!(graph.node(next).op, Op::Unary(_) | Op::Binary(_));
+            // Chains keep one shape; every other argument is ready before `next`.
+            if !elementwise || self.taken.contains(&next) || shape(next) != shape(node) {
+                break;
+            }
+            nodes.push(next);
+        }
+        self.taken.extend(&nodes);
+        let last = *nodes.last().expect("a chain has a node");
+        (self.place[&last], Cluster::Elementwise { nodes, output: self.result(last) })
+    }
+}
+
+/// Whether kernels are generated for a matrix in `encoding` (all of them; the match makes a new one ask).
+pub fn has_kernel(encoding: &Encoding) -> bool {
+    match encoding {
+        Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) | Encoding::Mixed(_) => true,
+    }
+}

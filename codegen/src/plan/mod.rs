@@ -1,0 +1,7 @@
+//! From a graph to the runtime's bytecode: which buffers there are, where they lie, and which steps run on them.
+//!
+//! * [`steps`] turns clusters into launches and library calls;
+//! * [`buffers`] owns the table of buffers: views share memory, donated state is updated in place, temporaries share slots.
+
+pub mod buffers;
+pub mod steps;

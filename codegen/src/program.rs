@@ -1,0 +1,107 @@
+//! A compiled program: plan, kernels and the constants they need, and how it becomes an artifact.
+
+use crate::emit::Image;
+use actc_artifact::{
+    Artifact, Calibration, CodeImage, Entry, LayerRow, Manifest, ModelInfo, Section, StateEntry, TextInfo, Writer, Written,
+};
+use actc_ir::{Const, Graph, text};
+use actc_types::{Diagnostic, Place, Result, Target};
+use std::collections::BTreeMap;
+
+/// What an artifact says about its model beyond the plan.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    /// Where the model comes from.
+    pub model: ModelInfo,
+    /// The pipeline that ran, with defaults shown.
+    pub pipeline: String,
+    /// The data that the compile looked at, if any.
+    pub calibration: Option<Calibration>,
+    /// One row per layer that passes looked at.
+    pub layers: Vec<LayerRow>,
+    /// For language models, what a caller needs to feed and stop them.
+    pub text: Option<TextInfo>,
+    /// The tokenizer as Hugging Face JSON.
+    pub tokenizer: Option<Vec<u8>>,
+    /// Anything else, by key.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A compiled program.
+#[derive(Debug)]
+pub struct Program {
+    /// The graph it was compiled from; weights and the portable text come from here.
+    pub graph: Graph,
+    /// Names of the constants that entries refer to, in the order of their tensors.
+    pub tensors: Vec<String>,
+    /// Session state.
+    pub states: Vec<StateEntry>,
+    /// Names of the kernels that launches refer to.
+    pub kernels: Vec<String>,
+    /// What can be run.
+    pub entries: Vec<Entry>,
+    /// Code for each target.
+    pub images: Vec<(Target, Image)>,
+    /// Why each kernel or library call was chosen, by step label.
+    pub reasons: BTreeMap<String, String>,
+}
+
+impl Program {
+    /// Writes everything through `writer`.
+    pub fn write(&self, mut writer: Writer, description: Description) -> Result<Written> {
+        let by_name: BTreeMap<&str, &Const> = self.graph.constants().map(|(_, c)| (c.name.as_str(), c)).collect();
+        let mut manifest = Manifest {
+            model: description.model,
+            pipeline: description.pipeline,
+            calibration: description.calibration,
+            targets: self.images.iter().map(|(t, _)| t.clone()).collect(),
+            states: self.states.clone(),
+            kernels: self.kernels.clone(),
+            entries: self.entries.clone(),
+            layers: description.layers,
+            text: description.text,
+            metadata: description.metadata,
+            ..Manifest::default()
+        };
+        for name in &self.tensors {
+            let constant = by_name.get(name.as_str()).ok_or_else(|| {
+                Diagnostic::new("program-tensor", "the plan reads a constant that the graph has not").at(Place::Tensor(name.clone()))
+            })?;
+            let parts: Vec<_> = constant.parts.iter().map(|(role, bytes)| (*role, bytes.as_ref())).collect();
+            let dims = constant.fixed_dims()?;
+            let entry = writer.tensor(name, constant.ty.dtype, &dims, constant.encoding.clone(), &parts)?;
+            manifest.tensors.push(entry);
+        }
+        manifest.builtins = crate::plan::builtins_of(&self.entries);
+        writer.section(Section::Ir, text::print(&self.graph).as_bytes())?;
+        for (target, image) in &self.images {
+            let symbols = image.symbols.iter().map(|(name, offset)| (name.as_str(), *offset as u64));
+            writer.section(Section::Code(target.clone()), &CodeImage::encode(symbols, &image.code))?;
+        }
+        if let Some(tokenizer) = &description.tokenizer {
+            writer.section(Section::Tokenizer, tokenizer)?;
+        }
+        writer.finish(&manifest)
+    }
+}
+
+/// The portable graph of an artifact, its constants views of the artifact's mapping.
+pub fn graph_of(artifact: &Artifact) -> Result<Graph> {
+    let source = artifact.ir()?.ok_or_else(|| {
+        Diagnostic::new("artifact-ir", "the artifact holds no portable graph").help("compile the model again")
+    })?;
+    let bind = |name: &str, digest: &str| -> Result<Const> {
+        let entry = artifact.manifest().tensors.iter().find(|t| t.name == name).ok_or_else(|| {
+            Diagnostic::new("artifact-tensor", "the graph names a tensor that is not stored").at(Place::Tensor(name.into()))
+        })?;
+        let parts = entry.parts.iter().map(|p| (p.role, artifact.part_bytes(p))).collect();
+        let ty = actc_ir::TensorType::new(entry.dtype, actc_types::Shape::fixed(&entry.dims));
+        let constant = Const::new(name, ty, entry.encoding.clone(), parts)?;
+        if constant.digest().to_hex().as_str() != digest {
+            let headline = "the stored tensor is not the one that the graph names";
+            return Err(Diagnostic::new("artifact-tensor", headline).at(Place::Tensor(name.into())));
+        }
+        Ok(constant)
+    };
+    text::parse(source, &bind)
+}

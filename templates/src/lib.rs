@@ -1,1 +1,75 @@
-//! actc-templates
+//! The texts of actc's generated sources, one file a family, rendered by `tera`.
+//!
+//! Delimiters are `{= value =}`, `{: block :}` and `{# comment #}`: braces of C, CUDA and PTX, such as `{{0}}` and
+//! `{%0, %1}`, pass through untouched. Templates do no arithmetic: every derived number is computed in Rust and handed over,
+//! and a name that is not handed over is an error.
+//!
+//! Deliberately absent: logic. A template that needs a decision gets it as a value.
+#![forbid(unsafe_code)]
+
+use tera::{Context, Delimiters, Tera};
+
+/// The templates by name.
+const SOURCES: &[(&str, &str)] = &[("listing", include_str!("../listing.tera"))];
+
+/// What `listing` shows above the text of a kernel.
+#[derive(Clone, Debug)]
+pub struct Listing<'a> {
+    /// How a line of comment starts in the kernel's language.
+    pub comment: &'a str,
+    /// The kernel's symbol.
+    pub symbol: &'a str,
+    /// What it computes, canonically.
+    pub spec: &'a str,
+    /// The machine it is for.
+    pub target: &'a str,
+    /// A drawing of the layout of its weights, line by line; empty for kernels without.
+    pub layout: &'a [String],
+    /// The kernel's text.
+    pub body: &'a str,
+}
+
+impl Listing<'_> {
+    /// The listing. An error names the template and what is wrong with it.
+    pub fn render(&self) -> Result<String, String> {
+        let mut context = Context::new();
+        context.insert("comment", self.comment);
+        context.insert("symbol", self.symbol);
+        context.insert("spec", self.spec);
+        context.insert("target", self.target);
+        context.insert("layout", self.layout);
+        context.insert("body", self.body);
+        engine()?.render("listing", &context).map_err(|e| format!("listing: {e}"))
+    }
+}
+
+fn engine() -> Result<Tera, String> {
+    let mut tera = Tera::default();
+    let delimiters = Delimiters {
+        block_start: "{:".into(),
+        block_end: ":}".into(),
+        variable_start: "{=".into(),
+        variable_end: "=}".into(),
+        comment_start: "{#".into(),
+        comment_end: "#}".into(),
+    };
+    tera.set_delimiters(delimiters).map_err(|e| e.to_string())?;
+    tera.add_raw_templates(SOURCES.to_vec()).map_err(|e| e.to_string())?;
+    Ok(tera)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn braces_of_other_languages_pass() {
+        let body = "mov {%0, %1}, [%rd1+16]; x = {{0}}; a[b[i]] && c < d";
+        let lines = ["byte 0 = [ 1 | 0 ]".to_owned()];
+        let listing = Listing { comment: "//", symbol: "k0", spec: "linear{}", target: "host", layout: &lines, body };
+        let text = listing.render().unwrap();
+        assert!(text.contains(body), "{text}");
+        assert!(text.contains("//   byte 0 = [ 1 | 0 ]"), "{text}");
+        assert!(!Listing { layout: &[], ..listing }.render().unwrap().contains("layout of"));
+    }
+}

@@ -1,1 +1,44 @@
-//! actc-runtime
+//! The thin runtime: maps an artifact, checks it, binds memory, runs its plan.
+//!
+//! ```no_run
+//! use actc_runtime::{Code, Model, Session, SessionOptions, Trust};
+//! use actc_types::{Target, dim::Bindings};
+//!
+//! # fn main() -> actc_types::Result<()> {
+//! let model = Model::open("model.actc".as_ref(), &Default::default())?;
+//! model.link(Code::Embedded { target: &Target::host(), trust: Trust::Vouch })?;
+//! let mut session = Session::new(model, SessionOptions::default())?;
+//! # let tokens = actc_types::Tensor::i64(&[1], vec![0])?;
+//! let logits = session.run("prefill", &[tokens], &Bindings::new())?;
+//! # Ok(()) }
+//! ```
+//!
+//! A [`Model`] is immutable and shared; a [`Session`] has the states (key caches), the memory and the threads. All threads
+//! of a session walk the same bytecode, each doing its part of every step, with a spinning barrier between steps. No
+//! reduction crosses threads, so results do not depend on their number.
+//!
+//! Hostile data gives typed errors: sizes are evaluated with checked arithmetic and bounded by
+//! [`SessionOptions::memory_limit`], builtins check every size before they touch memory, ids and counts that come at
+//! run time are checked where they are used. Machine code runs only after [`Model::link`] was told to trust it.
+//!
+//! # Deliberately absent
+//!
+//! Compilers and graphs; tokenizers and sampling; thread pools shared between sessions; pinning threads to processors;
+//! standard output, signals and global state; a C interface and CUDA, which have their own rooms to come.
+
+mod binding;
+mod builtin;
+mod device;
+mod expr;
+mod frame;
+mod interpret;
+mod model;
+mod program;
+mod session;
+mod values;
+
+pub use model::{Code, Model, Trust};
+pub use session::{Session, SessionOptions, StepTime};
+pub use values::View;
+
+pub use actc_artifact::{Artifact, Limits, ReadOptions};

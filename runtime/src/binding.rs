@@ -1,0 +1,70 @@
+//! What a caller hands over against what an entry wants: values of symbols, shapes and element types.
+
+use crate::program::{Port, Program};
+use actc_types::dim::Bindings;
+use actc_types::{Diagnostic, Result, Tensor};
+
+fn wrong(program: &Program, headline: String) -> Diagnostic {
+    Diagnostic::request("run-input", format!("`{}`: {headline}", program.name))
+}
+
+/// The values of the program's symbols: what it was specialised for, what the caller says, and what the shapes of
+/// inputs say where an extent is a bare symbol. All three must agree.
+pub(crate) fn bind(program: &Program, inputs: &[&Tensor], given: &Bindings) -> Result<Vec<u64>> {
+    if inputs.len() != program.inputs.len() {
+        let names: Vec<&str> = program.inputs.iter().map(|p| p.name.as_str()).collect();
+        let headline = format!("{} inputs given, it takes {}: {}", inputs.len(), names.len(), names.join(", "));
+        return Err(wrong(program, headline));
+    }
+    let mut values: Vec<Option<u64>> = vec![None; program.symbols.len()];
+    let mut set = |i: usize, value: u64, whence: &str| match values[i].replace(value) {
+        Some(before) if before != value => {
+            let symbol = &program.symbols[i];
+            Err(wrong(program, format!("`{symbol}` is {before}, but {whence} says {value}")))
+        }
+        Some(_) | None => Ok(()),
+    };
+    for (i, value) in &program.fixed {
+        set(*i, *value, "the plan")?;
+    }
+    for (symbol, value) in given {
+        // Symbols of other entries may be among them.
+        if let Some(i) = program.symbols.iter().position(|s| s == symbol) {
+            set(i, *value, "the caller")?;
+        }
+    }
+    for (port, tensor) in program.inputs.iter().zip(inputs) {
+        if port.dtype != tensor.dtype() {
+            let headline = format!("input `{}` is {}, expected {}", port.name, tensor.dtype(), port.dtype);
+            return Err(wrong(program, headline));
+        }
+        if port.dims.len() != tensor.dims().len() {
+            let headline =
+                format!("input `{}` has shape {:?}, expected rank {}", port.name, tensor.dims(), port.dims.len());
+            return Err(wrong(program, headline));
+        }
+        for (dim, extent) in port.dims.iter().zip(tensor.dims()) {
+            if let Some(symbol) = dim.bare_symbol() {
+                set(symbol, *extent, &format!("the shape of `{}`", port.name))?;
+            }
+        }
+    }
+    let values: Vec<u64> = values
+        .iter()
+        .zip(&program.symbols)
+        .map(|(v, s)| v.ok_or_else(|| wrong(program, format!("`{s}` has no value"))))
+        .collect::<Result<_>>()?;
+    for (port, tensor) in program.inputs.iter().zip(inputs) {
+        let wanted = extents(port, &values)?;
+        if wanted != tensor.dims() {
+            let headline = format!("input `{}` has shape {:?}, expected {wanted:?}", port.name, tensor.dims());
+            return Err(wrong(program, headline));
+        }
+    }
+    Ok(values)
+}
+
+/// The extents of `port`.
+pub(crate) fn extents(port: &Port, values: &[u64]) -> Result<Vec<u64>> {
+    port.dims.iter().map(|d| d.eval(values)).collect()
+}

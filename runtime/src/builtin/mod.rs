@@ -1,0 +1,55 @@
+//! The functions that the runtime brings along: what libraries do better, and small things not worth a kernel.
+//!
+//! What each takes is written at [`actc_artifact::Builtin`]. Every member of the team calls the same function; each checks
+//! all sizes before it touches memory, so they fail alike, and writes cells of the output that are its alone.
+
+pub(crate) mod call;
+
+mod attention;
+mod channel_stats;
+mod copy;
+mod embedding;
+mod exp;
+mod gram;
+mod linear;
+mod matmul;
+mod range;
+mod round_int8;
+mod softmax;
+
+use crate::device::cpu::team::Scratch;
+use crate::model::Model;
+use crate::program;
+use actc_artifact::Builtin;
+use actc_types::Result;
+use call::{Call, Stop};
+
+/// Does this member's share of a call.
+pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
+    match call.builtin() {
+        Builtin::Linear => linear::run(call, scratch),
+        Builtin::Attention => Ok(attention::run(call, scratch)?),
+        Builtin::Embedding => Ok(embedding::run(call)?),
+        Builtin::Gram => gram::run(call),
+        Builtin::ChannelStats => Ok(channel_stats::run(call)?),
+        Builtin::Softmax => Ok(softmax::run(call)?),
+        Builtin::Copy => Ok(copy::run(call)?),
+        Builtin::Range => Ok(range::run(call)?),
+        Builtin::Matmul => Ok(matmul::run(call)?),
+    }
+}
+
+/// Bytes of memory that members share during a call.
+pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Result<usize> {
+    match call.builtin {
+        Builtin::Linear => linear::workspace(call, dims, model),
+        Builtin::Attention
+        | Builtin::Embedding
+        | Builtin::Gram
+        | Builtin::ChannelStats
+        | Builtin::Softmax
+        | Builtin::Copy
+        | Builtin::Range
+        | Builtin::Matmul => Ok(0),
+    }
+}

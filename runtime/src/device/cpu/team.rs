@@ -1,0 +1,249 @@
+//! A team of threads that lives as long as a session.
+//!
+//! All members run the same job, each with its part, and meet at a [`Barrier`]. The calling thread is member 0; a team of
+//! one makes no thread. Between jobs the others spin for a moment, then sleep: an idle session costs nothing. A member
+//! that panics ends the job for all, and the team is as good as new for the next one.
+
+use super::barrier::{Backoff, Barrier};
+use actc_types::{Diagnostic, Result};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// Most threads of a team.
+pub(crate) const MAX_THREADS: usize = 1024;
+
+/// Memory that a member keeps from step to step.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// Decoded weights, scores and the like; grows as needed.
+    pub floats: Vec<f32>,
+}
+
+/// One member of a team, as its job sees it.
+pub(crate) struct Member<'a> {
+    /// Which part, below `parts`.
+    pub part: usize,
+    /// Number of members.
+    pub parts: usize,
+    /// Where members meet.
+    pub barrier: &'a Barrier,
+    /// The member's own memory.
+    pub scratch: &'a mut Scratch,
+}
+
+type Job = Arc<dyn Fn(&mut Member<'_>) + Send + Sync>;
+
+struct Orders {
+    job: Option<Job>,
+    quit: bool,
+}
+
+struct Shared {
+    parts: usize,
+    barrier: Barrier,
+    orders: Mutex<Orders>,
+    wake: Condvar,
+    /// Number of jobs given so far; changes under the lock of `orders`.
+    jobs: AtomicU64,
+    done: AtomicUsize,
+    panic: Mutex<Option<String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while holding these locks; what they guard stays sound anyway.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+impl Shared {
+    fn work(&self, job: &Job, part: usize, scratch: &mut Scratch) {
+        let mut member = Member { part, parts: self.parts, barrier: &self.barrier, scratch };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(&mut member))) {
+            lock(&self.panic).get_or_insert_with(|| message(&*panic));
+            self.barrier.poison();
+        }
+    }
+
+    /// What every member but the first does until the team is dropped.
+    fn serve(&self, part: usize) {
+        let mut scratch = Scratch::default();
+        let mut seen = 0;
+        while let Some(job) = self.next(&mut seen) {
+            self.work(&job, part, &mut scratch);
+            drop(job);
+            self.done.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// The job after number `seen`, or `None` to quit.
+    fn next(&self, seen: &mut u64) -> Option<Job> {
+        let mut backoff = Backoff::default();
+        while self.jobs.load(Ordering::Acquire) == *seen && !backoff.is_tired() {
+            backoff.wait();
+        }
+        let mut orders = lock(&self.orders);
+        loop {
+            if orders.quit {
+                return None;
+            }
+            let jobs = self.jobs.load(Ordering::Acquire);
+            if jobs != *seen {
+                *seen = jobs;
+                return orders.job.clone();
+            }
+            orders = self.wake.wait(orders).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A team of threads.
+pub(crate) struct Team {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    scratch: Scratch,
+}
+
+impl Team {
+    /// A team of `parts` members, the caller included.
+    pub(crate) fn new(parts: usize) -> Result<Team> {
+        if parts == 0 || parts > MAX_THREADS {
+            return Err(Diagnostic::request(
+                "thread-count",
+                format!("{parts} threads, from 1 to {MAX_THREADS} can be"),
+            ));
+        }
+        let shared = Arc::new(Shared {
+            parts,
+            barrier: Barrier::new(parts as u32),
+            orders: Mutex::new(Orders { job: None, quit: false }),
+            wake: Condvar::new(),
+            jobs: AtomicU64::new(0),
+            done: AtomicUsize::new(0),
+            panic: Mutex::new(None),
+        });
+        // Threads join the team one by one, so that dropping it cleans up after a failure.
+        let mut team = Team { shared, threads: Vec::new(), scratch: Scratch::default() };
+        for part in 1..parts {
+            let shared = team.shared.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("actc-{part}"))
+                .spawn(move || shared.serve(part))
+                .map_err(|e| Diagnostic::new("thread-start", format!("cannot start thread {part} of {parts}: {e}")))?;
+            team.threads.push(thread);
+        }
+        Ok(team)
+    }
+
+    /// Runs `job` on all members and waits for them. An error where one of them panicked.
+    pub(crate) fn run(&mut self, job: Job) -> Result<()> {
+        let shared = &*self.shared;
+        if !self.threads.is_empty() {
+            shared.done.store(0, Ordering::Release);
+            let mut orders = lock(&shared.orders);
+            orders.job = Some(job.clone());
+            shared.jobs.fetch_add(1, Ordering::Release);
+            drop(orders);
+            shared.wake.notify_all();
+        }
+        shared.work(&job, 0, &mut self.scratch);
+        drop(job);
+        let mut backoff = Backoff::default();
+        while shared.done.load(Ordering::Acquire) < self.threads.len() {
+            backoff.wait();
+        }
+        // The last reference to the job goes here, so what it borrowed by `Arc` is the caller's alone again.
+        lock(&shared.orders).job = None;
+        shared.barrier.reset();
+        match lock(&shared.panic).take() {
+            None => Ok(()),
+            Some(text) => Err(Diagnostic::new("runtime-panic", format!("a thread of the runtime panicked: {text}"))
+                .help("this is a mistake in actc; please report it")),
+        }
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        lock(&self.shared.orders).quit = true;
+        self.shared.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            // A member cannot panic outside its job.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_member_passes_before_all_arrive() {
+        for parts in [1usize, 2, 3, 8] {
+            let mut team = Team::new(parts).unwrap();
+            let counters: Arc<Vec<AtomicUsize>> = Arc::new((0..parts).map(|_| AtomicUsize::new(0)).collect());
+            let wrong = Arc::new(AtomicUsize::new(0));
+            let rounds = 500;
+            for run in 0..20 {
+                let (counters, wrong) = (counters.clone(), wrong.clone());
+                team.run(Arc::new(move |member| {
+                    for round in 0..rounds {
+                        counters[member.part].fetch_add(1, Ordering::Relaxed);
+                        member.barrier.wait().unwrap();
+                        let expected = run * rounds + round + 1;
+                        let all = counters.iter().all(|c| c.load(Ordering::Relaxed) == expected);
+                        wrong.fetch_add(usize::from(!all), Ordering::Relaxed);
+                        member.barrier.wait().unwrap();
+                    }
+                }))
+                .unwrap();
+            }
+            assert_eq!(wrong.load(Ordering::Relaxed), 0, "{parts} members");
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_the_job_for_all_and_the_team_goes_on() {
+        let mut team = Team::new(4).unwrap();
+        for culprit in 0..4 {
+            let error = team
+                .run(Arc::new(move |member| {
+                    for round in 0..10 {
+                        assert!(!(round == 5 && member.part == culprit), "as planned");
+                        if member.barrier.wait().is_err() {
+                            return;
+                        }
+                    }
+                }))
+                .unwrap_err();
+            assert_eq!(error.code, "runtime-panic");
+            assert!(error.headline.contains("as planned"), "{error}");
+            let sum = Arc::new(AtomicUsize::new(0));
+            let counted = sum.clone();
+            team.run(Arc::new(move |member| {
+                counted.fetch_add(member.part + 1, Ordering::Relaxed);
+                member.barrier.wait().unwrap();
+            }))
+            .unwrap();
+            assert_eq!(sum.load(Ordering::Relaxed), 10);
+        }
+    }
+
+    #[test]
+    fn the_job_is_let_go() {
+        let mut team = Team::new(3).unwrap();
+        let mut held = Arc::new(5);
+        for _ in 0..50 {
+            let job = held.clone();
+            team.run(Arc::new(move |_| assert_eq!(*job, 5))).unwrap();
+            assert!(Arc::get_mut(&mut held).is_some());
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The machines that plans run on. CPUs so far.
+
+pub(crate) mod cpu;

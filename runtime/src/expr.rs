@@ -1,0 +1,63 @@
+//! Dimensions prepared for evaluation at every run: symbols are positions in a list of values.
+
+use actc_types::{Diagnostic, Dim, Result, Symbol};
+
+/// A dimension over the symbols of one entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Expr {
+    terms: Vec<(i64, Vec<u8>)>,
+    text: Dim,
+}
+
+impl Expr {
+    /// `dim` over `symbols`; an error where it depends on another symbol.
+    pub(crate) fn new(dim: &Dim, symbols: &[Symbol]) -> Result<Expr> {
+        let position = |s: &Symbol| {
+            symbols.iter().position(|k| k == s).and_then(|i| u8::try_from(i).ok()).ok_or_else(|| {
+                Diagnostic::new(
+                    "dim-unbound",
+                    format!("dimension `{dim}` needs `{s}`, which is no symbol of the entry"),
+                )
+            })
+        };
+        let terms = dim
+            .terms()
+            .map(|(c, factors)| Ok((c, factors.iter().map(position).collect::<Result<_>>()?)))
+            .collect::<Result<_>>()?;
+        Ok(Expr { terms, text: dim.clone() })
+    }
+
+    /// The symbol's position, where the dimension is exactly one symbol.
+    pub(crate) fn bare_symbol(&self) -> Option<usize> {
+        match self.terms.as_slice() {
+            [(1, factors)] => match factors.as_slice() {
+                [symbol] => Some(usize::from(*symbol)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Its value, which fits an `i64`; a negative one or an overflow is an error.
+    pub(crate) fn eval(&self, values: &[u64]) -> Result<u64> {
+        let product = |c: i64, factors: &[u8]| {
+            factors.iter().try_fold(i128::from(c), |p, s| p.checked_mul(i128::from(values[usize::from(*s)])))
+        };
+        self.terms
+            .iter()
+            .try_fold(0i128, |sum, (c, factors)| sum.checked_add(product(*c, factors)?))
+            .and_then(|sum| i64::try_from(sum).ok())
+            .and_then(|sum| u64::try_from(sum).ok())
+            .ok_or_else(|| {
+                Diagnostic::new("dim-overflow", format!("dimension `{}` is negative or exceeds 63 bits", self.text))
+            })
+    }
+
+    /// Its value as a size in memory.
+    pub(crate) fn size(&self, values: &[u64]) -> Result<usize> {
+        let value = self.eval(values)?;
+        usize::try_from(value).map_err(|_| {
+            Diagnostic::new("dim-overflow", format!("`{}` = {value} exceeds the address space", self.text))
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! What one run of an entry works on: addresses, sizes and arguments, laid flat for the interpreter.
+
+use crate::device::cpu::memory::{Addresses, Region};
+use crate::program::Program;
+use actc_types::{Diagnostic, Result};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What one run of an entry works on.
+#[derive(Default)]
+pub(crate) struct Frame {
+    /// One per argument of the program.
+    pub regions: Vec<Region>,
+    /// The addresses of `regions`, as kernels take them.
+    pub addresses: Addresses,
+    /// One per size of the program.
+    pub dims: Vec<i64>,
+    /// Memory that builtins share within a step.
+    pub workspace: Option<Region>,
+    /// Nanoseconds of each leaf step, where they are asked for.
+    pub profile: Option<Vec<AtomicU64>>,
+    /// Most rounds of all loops together.
+    pub max_rounds: u64,
+}
+
+impl Frame {
+    /// Evaluates the sizes of all steps.
+    pub(crate) fn set_dims(&mut self, program: &Program, values: &[u64]) -> Result<()> {
+        self.dims.clear();
+        for dim in &program.dims {
+            let value = dim.eval(values)?;
+            let fits = i64::try_from(value);
+            self.dims.push(fits.map_err(|_| Diagnostic::new("dim-overflow", format!("size {value} exceeds 63 bits")))?);
+        }
+        Ok(())
+    }
+
+    /// Lays out the arguments of all steps; `buffers` has one region per buffer of the program.
+    pub(crate) fn set_args(&mut self, program: &Program, buffers: &[Region]) {
+        self.regions.clear();
+        self.regions.extend(program.args.iter().map(|b| buffers[*b as usize]));
+        self.addresses.set(&self.regions);
+    }
+
+    /// Adds to the time of leaf step `leaf`.
+    pub(crate) fn took(&self, leaf: usize, nanoseconds: u64) {
+        if let Some(profile) = &self.profile {
+            profile[leaf].fetch_add(nanoseconds, Ordering::Relaxed);
+        }
+    }
+}

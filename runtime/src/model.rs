@@ -1,0 +1,112 @@
+//! A model: an artifact opened once, its plan prepared, its code linked if the caller allows it.
+
+use crate::device::cpu::code::Kernels;
+use crate::program::Program;
+use actc_artifact::{Artifact, CodeImage, KERNEL_ABI_VERSION, ReadOptions};
+use actc_types::{Diagnostic, Result, Target};
+use bytes::Bytes;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+/// Whether the caller vouches for machine code inside an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// No: embedded code is refused.
+    Refuse,
+    /// Yes: the code may do whatever this process may.
+    Vouch,
+}
+
+/// Where the machine code of a model comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Code<'a> {
+    /// The artifact's own section for a target.
+    Embedded {
+        /// The target.
+        target: &'a Target,
+        /// Whether the caller vouches for it.
+        trust: Trust,
+    },
+    /// A code section that the caller made or checked itself. It must be made for this very plan: compare
+    /// [`Manifest::encode_plan`](actc_artifact::Manifest::encode_plan).
+    Image {
+        /// What it was made for.
+        target: &'a Target,
+        /// The section's bytes.
+        section: &'a [u8],
+    },
+}
+
+/// A model, immutable and shared by any number of sessions.
+#[derive(Debug)]
+pub struct Model {
+    artifact: Artifact,
+    programs: Vec<Program>,
+    kernels: OnceLock<Kernels>,
+}
+
+impl Model {
+    /// Maps and checks the artifact at `path`. Nothing of its code is looked at.
+    pub fn open(path: &Path, options: &ReadOptions) -> Result<Arc<Model>> {
+        Model::from_artifact(Artifact::open(path, options)?)
+    }
+
+    /// Checks the artifact in `bytes`.
+    pub fn from_bytes(bytes: Bytes, options: &ReadOptions) -> Result<Arc<Model>> {
+        Model::from_artifact(Artifact::from_bytes(bytes, options)?)
+    }
+
+    /// Prepares an artifact that is open already.
+    pub fn from_artifact(artifact: Artifact) -> Result<Arc<Model>> {
+        let programs = artifact.manifest().entries.iter().map(Program::new).collect::<Result<_>>()?;
+        Ok(Arc::new(Model { artifact, programs, kernels: OnceLock::new() }))
+    }
+
+    /// The artifact.
+    pub fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+
+    /// Makes the kernels of the plan runnable. Once per model.
+    ///
+    /// Errors: `code-untrusted` without trust, `code-missing` without a section for the target, `code-target` for a
+    /// target that this machine is not, `code-abi` for code of another kernel ABI, `code-symbol` for missing kernels,
+    /// `code-memory`, `code-linked`.
+    pub fn link(&self, code: Code<'_>) -> Result<()> {
+        let (target, section) = match code {
+            Code::Embedded { target, trust: Trust::Vouch } => (target, self.embedded(target)?),
+            Code::Embedded { trust: Trust::Refuse, .. } => {
+                return Err(Diagnostic::new("code-untrusted", "the artifact's machine code is not trusted")
+                    .help("vouch for it, or make code from the artifact's graph on this machine"));
+            }
+            Code::Image { target, section } => (target, CodeImage::parse(section)?),
+        };
+        if !target.runs_here() {
+            let headline = format!("the code is for {target}, this machine is {}", Target::host());
+            return Err(Diagnostic::new("code-target", headline).help("make code for this machine"));
+        }
+        let kernels = Kernels::load(&section, &self.artifact.manifest().kernels)?;
+        self.kernels.set(kernels).map_err(|_| Diagnostic::new("code-linked", "the model has its code already"))
+    }
+
+    fn embedded(&self, target: &Target) -> Result<CodeImage<'_>> {
+        let abi = self.artifact.kernel_abi();
+        if abi != KERNEL_ABI_VERSION {
+            let headline = format!("the code follows kernel ABI {abi}, this build has {KERNEL_ABI_VERSION}");
+            return Err(Diagnostic::new("code-abi", headline).help("make the code again with this build"));
+        }
+        self.artifact.code(target)?.ok_or_else(|| {
+            let targets: Vec<String> = self.artifact.manifest().targets.iter().map(ToString::to_string).collect();
+            Diagnostic::new("code-missing", format!("the artifact has no code for {target}"))
+                .help(format!("it was made for: {}", targets.join(", ")))
+        })
+    }
+
+    pub(crate) fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
+    pub(crate) fn kernels(&self) -> Option<&Kernels> {
+        self.kernels.get()
+    }
+}

@@ -1,0 +1,365 @@
+//! A session: one caller's state and memory on a model, and its team of threads.
+
+use crate::binding;
+use crate::builtin;
+use crate::builtin::call::Stop;
+use crate::device::cpu::memory::{Memory, Region};
+use crate::device::cpu::team::Team;
+use crate::frame::Frame;
+use crate::interpret::{Run, not_linked};
+use crate::model::Model;
+use crate::program::Program;
+use crate::values::{self, View};
+use actc_artifact::BufferKind;
+use actc_types::dim::Bindings;
+use actc_types::{Diagnostic, Place, Result, Shape, Tensor};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How a session is set up.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Number of threads, the caller's included. Results do not depend on it.
+    pub threads: usize,
+    /// Values of symbols for which states are laid out: `P + S` rows of a cache with `P` = 2048 and `S` = 0 are 2048.
+    pub state_capacity: Bindings,
+    /// Most bytes of states, buffers, inputs and outputs together.
+    pub memory_limit: u64,
+    /// Most rounds of all loops of a run together.
+    pub max_rounds: u64,
+    /// Whether [`Session::profile`] is kept. Costs two clock readings per step.
+    pub profile: bool,
+}
+
+impl Default for SessionOptions {
+    fn default() -> SessionOptions {
+        SessionOptions {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            state_capacity: Bindings::new(),
+            memory_limit: 1 << 36,
+            max_rounds: 1 << 24,
+            profile: false,
+        }
+    }
+}
+
+/// One caller's state and memory on a model. Used by one thread at a time; any number of sessions share a model.
+pub struct Session {
+    model: Arc<Model>,
+    options: SessionOptions,
+    team: Team,
+    states: Vec<State>,
+    slots: Vec<Memory>,
+    inputs: Vec<Memory>,
+    outputs: Vec<Memory>,
+    workspace: Memory,
+    frame: Arc<Frame>,
+    last: Option<LastRun>,
+    profile: BTreeMap<String, StepTime>,
+}
+
+/// What the last run left in the session.
+struct LastRun {
+    /// Index of the program.
+    program: usize,
+    /// Extents and bytes of each output.
+    outputs: Vec<(Vec<u64>, usize)>,
+}
+
+struct State {
+    memory: Memory,
+    dims: Vec<u64>,
+    bytes: usize,
+}
+
+/// How long a step took, over all runs of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepTime {
+    /// Runs of an entry that has the step.
+    pub runs: u64,
+    /// Nanoseconds of the first member, waiting for the others included.
+    pub nanoseconds: u64,
+}
+
+impl Session {
+    /// A session on `model`, with all states zero.
+    pub fn new(model: Arc<Model>, options: SessionOptions) -> Result<Session> {
+        let manifest = model.artifact().manifest();
+        let mut sizes = Vec::with_capacity(manifest.states.len());
+        for s in &manifest.states {
+            let place = || Place::Tensor(s.name.clone());
+            let dims = Shape(s.dims.clone()).eval(&options.state_capacity).map_err(|e| e.at(place()))?;
+            let bytes = dims.iter().try_fold(s.dtype.size() as u64, |n, d| n.checked_mul(*d));
+            let bytes = bytes.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| {
+                Diagnostic::new("dim-overflow", format!("state of shape {dims:?} exceeds the address space"))
+                    .at(place())
+            })?;
+            sizes.push((dims, bytes));
+        }
+        check_limit(sizes.iter().map(|(_, bytes)| *bytes), options.memory_limit)?;
+        let mut states = Vec::with_capacity(sizes.len());
+        for (dims, bytes) in sizes {
+            let mut memory = Memory::default();
+            memory.reserve(bytes)?;
+            states.push(State { memory, dims, bytes });
+        }
+        let team = Team::new(options.threads)?;
+        Ok(Session {
+            model,
+            options,
+            team,
+            states,
+            slots: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            workspace: Memory::default(),
+            frame: Arc::new(Frame::default()),
+            last: None,
+            profile: BTreeMap::new(),
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Runs `entry` and gives copies of its outputs. See [`Session::execute`].
+    pub fn run(&mut self, entry: &str, inputs: &[Tensor], bindings: &Bindings) -> Result<Vec<Tensor>> {
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        self.execute(entry, &inputs, bindings)?;
+        let count = self.last.as_ref().map_or(0, |last| last.outputs.len());
+        (0..count).map(|i| self.output(i)?.to_tensor()).collect()
+    }
+
+    /// Runs `entry`; its outputs are then in [`Session::output`]. Memory of the last run is used again.
+    ///
+    /// `inputs` are in the order of the entry. Symbols take their values from the plan, from `bindings` and from the
+    /// shapes of inputs; all must agree. States are changed in place; after an error they may hold part of a step.
+    pub fn execute(&mut self, entry: &str, inputs: &[&Tensor], bindings: &Bindings) -> Result<()> {
+        let model = self.model.clone();
+        let index = self.find(entry)?;
+        let program = &model.programs()[index];
+        if program.launches && model.kernels().is_none() {
+            return Err(not_linked());
+        }
+        self.last = None;
+        let values = binding::bind(program, inputs, bindings)?;
+        let (buffers, given) = self.prepare(program, inputs, &values)?;
+        let mut frame = std::mem::take(&mut self.frame);
+        if Arc::get_mut(&mut frame).is_none() {
+            frame = Arc::default();
+        }
+        let content = Arc::get_mut(&mut frame).expect("nobody else has it");
+        content.max_rounds = self.options.max_rounds;
+        content.profile = self.options.profile.then(|| program.labels.iter().map(|_| AtomicU64::new(0)).collect());
+        content.set_dims(program, &values)?;
+        content.set_args(program, &buffers);
+        content.workspace = self.workspace(program, &content.dims, &model)?;
+        self.frame = frame.clone();
+        let result = self.run_team(index, frame);
+        if self.options.profile {
+            self.add_profile(program);
+        }
+        result?;
+        let outputs = program
+            .outputs
+            .iter()
+            .zip(given)
+            .map(|(port, bytes)| Ok((binding::extents(port, &values)?, bytes)))
+            .collect::<Result<_>>()?;
+        self.last = Some(LastRun { program: index, outputs });
+        Ok(())
+    }
+
+    fn find(&self, entry: &str) -> Result<usize> {
+        let programs = self.model.programs();
+        programs.iter().position(|p| p.name == entry).ok_or_else(|| {
+            let names: Vec<&str> = programs.iter().map(|p| p.name.as_str()).collect();
+            Diagnostic::request("unknown-entry", format!("the artifact has no entry `{entry}`"))
+                .help(format!("its entries: {}", names.join(", ")))
+        })
+    }
+
+    fn run_team(&mut self, index: usize, frame: Arc<Frame>) -> Result<()> {
+        let failed: Arc<Mutex<BTreeMap<usize, Diagnostic>>> = Arc::default();
+        let (model, sink) = (self.model.clone(), failed.clone());
+        self.team.run(Arc::new(move |member| {
+            let run = Run { model: &model, program: &model.programs()[index], frame: &frame, rounds: Cell::new(0) };
+            match run.walk(member) {
+                Ok(()) | Err(Stop::Poisoned) => {}
+                Err(Stop::Failed(diagnostic)) => {
+                    sink.lock().unwrap_or_else(PoisonError::into_inner).insert(member.part, diagnostic);
+                    member.barrier.poison();
+                }
+            }
+        }))?;
+        // Of several members that failed, the first one speaks.
+        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.pop_first().map_or(Ok(()), |(_, diagnostic)| Err(diagnostic))
+    }
+
+    /// Memory for all buffers of `program`, with inputs copied in, and the bytes of each output.
+    fn prepare(&mut self, program: &Program, inputs: &[&Tensor], values: &[u64]) -> Result<(Vec<Region>, Vec<usize>)> {
+        let sizes: Vec<usize> = program.buffers.iter().map(|b| b.bytes.size(values)).collect::<Result<_>>()?;
+        let mut slots = vec![0usize; program.slots];
+        let (mut taken, mut given) = (vec![0usize; program.inputs.len()], vec![0usize; program.outputs.len()]);
+        for (buffer, bytes) in program.buffers.iter().zip(&sizes) {
+            match buffer.kind {
+                BufferKind::Input(i) => taken[i as usize] = *bytes,
+                BufferKind::Output(i) => given[i as usize] = *bytes,
+                BufferKind::Slot(i) => slots[i as usize] = slots[i as usize].max(*bytes),
+                BufferKind::State(i) => {
+                    let state = &self.states[i as usize];
+                    if *bytes > state.bytes {
+                        let name = &self.model.artifact().manifest().states[i as usize].name;
+                        let headline = format!("the run needs {bytes} bytes of state, {} are laid out", state.bytes);
+                        return Err(Diagnostic::request("state-capacity", headline)
+                            .at(Place::Tensor(name.clone()))
+                            .help("make the session with a larger capacity"));
+                    }
+                }
+                BufferKind::Tensor { .. } => {}
+            }
+        }
+        let held = |have: &[Memory], want: &[usize]| -> Vec<usize> {
+            let n = have.len().max(want.len());
+            let have = |i: usize| have.get(i).map_or(0, Memory::capacity);
+            (0..n).map(|i| have(i).max(want.get(i).copied().unwrap_or(0))).collect()
+        };
+        let all = [held(&self.slots, &slots), held(&self.inputs, &taken), held(&self.outputs, &given)].concat();
+        let fixed = self.states.iter().map(|s| s.bytes).chain([self.workspace.capacity()]);
+        check_limit(all.into_iter().chain(fixed), self.options.memory_limit)?;
+        reserve(&mut self.slots, &slots)?;
+        reserve(&mut self.inputs, &taken)?;
+        reserve(&mut self.outputs, &given)?;
+        for ((memory, tensor), bytes) in self.inputs.iter_mut().zip(inputs).zip(&taken) {
+            // An input that no buffer holds is not read by anyone.
+            if let Some(bytes) = values::bytes(tensor.data()).get(..*bytes) {
+                memory.bytes_mut(bytes.len()).copy_from_slice(bytes);
+            }
+        }
+        let model = &self.model;
+        let mut regions = Vec::with_capacity(sizes.len());
+        for (buffer, bytes) in program.buffers.iter().zip(sizes) {
+            regions.push(match buffer.kind {
+                BufferKind::Input(i) => self.inputs[i as usize].region(bytes).frozen(),
+                BufferKind::Output(i) => self.outputs[i as usize].region(bytes),
+                BufferKind::Slot(i) => self.slots[i as usize].region(bytes),
+                BufferKind::State(i) => self.states[i as usize].memory.region(bytes),
+                BufferKind::Tensor { tensor, role } => {
+                    let artifact = model.artifact();
+                    let part = artifact.manifest().tensors[tensor as usize].part(role);
+                    Region::read_only(part.map_or(&[][..], |p| artifact.part(p)))
+                }
+            });
+        }
+        Ok((regions, given))
+    }
+
+    /// Memory that builtins share within a step, as large as the neediest of `program`.
+    fn workspace(&mut self, program: &Program, dims: &[i64], model: &Model) -> Result<Option<Region>> {
+        let mut bytes = 0;
+        for call in &program.calls {
+            bytes = builtin::workspace(call, &dims[call.dims.clone()], model)?.max(bytes);
+        }
+        if bytes == 0 {
+            return Ok(None);
+        }
+        check_limit([bytes], self.options.memory_limit)?;
+        self.workspace.reserve(bytes)?;
+        Ok(Some(self.workspace.region(bytes)))
+    }
+
+    /// Output `i` of the last run.
+    pub fn output(&self, i: usize) -> Result<View<'_>> {
+        let missing = || Diagnostic::request("run-output", format!("the last run has no output {i}"));
+        let last = self.last.as_ref().ok_or_else(missing)?;
+        let (dims, bytes) = last.outputs.get(i).ok_or_else(missing)?;
+        let dtype = self.model.programs()[last.program].outputs[i].dtype;
+        Ok(View { dtype, dims, bytes: self.outputs[i].bytes(*bytes) })
+    }
+
+    fn state_index(&self, name: &str) -> Result<usize> {
+        let states = &self.model.artifact().manifest().states;
+        states.iter().position(|s| s.name == name).ok_or_else(|| {
+            let names: Vec<&str> = states.iter().map(|s| s.name.as_str()).collect();
+            Diagnostic::request("unknown-state", format!("the artifact has no state `{name}`"))
+                .help(format!("its states: {}", names.join(", ")))
+        })
+    }
+
+    /// The state called `name`, at its full capacity.
+    pub fn state(&self, name: &str) -> Result<View<'_>> {
+        let index = self.state_index(name)?;
+        let (entry, state) = (&self.model.artifact().manifest().states[index], &self.states[index]);
+        Ok(View { dtype: entry.dtype, dims: &state.dims, bytes: state.memory.bytes(state.bytes) })
+    }
+
+    /// Sets the first rows of the state called `name` and makes the others zero.
+    pub fn set_state(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
+        let index = self.state_index(name)?;
+        let dtype = self.model.artifact().manifest().states[index].dtype;
+        let state = &mut self.states[index];
+        let fits = tensor.dims().len() == state.dims.len()
+            && tensor.dims().first() <= state.dims.first()
+            && tensor.dims().get(1..) == state.dims.get(1..);
+        if !fits || tensor.dtype() != dtype {
+            let headline = format!(
+                "a {} tensor of shape {:?} does not fit the state, {dtype} {:?}",
+                tensor.dtype(),
+                tensor.dims(),
+                state.dims
+            );
+            return Err(Diagnostic::request("state-shape", headline).at(Place::Tensor(name.to_owned())));
+        }
+        let bytes = values::bytes(tensor.data());
+        let (head, tail) = state.memory.bytes_mut(state.bytes).split_at_mut(bytes.len());
+        head.copy_from_slice(bytes);
+        tail.fill(0);
+        Ok(())
+    }
+
+    /// Makes all states zero.
+    pub fn reset(&mut self) {
+        for state in &mut self.states {
+            state.memory.bytes_mut(state.bytes).fill(0);
+        }
+    }
+
+    fn add_profile(&mut self, program: &Program) {
+        if let Some(profile) = &self.frame.profile {
+            for (label, time) in program.labels.iter().zip(profile) {
+                let entry = self.profile.entry(format!("{}/{label}", program.name)).or_default();
+                entry.runs += 1;
+                entry.nanoseconds += time.load(Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Time per step, by `entry/label`, where the session was made with `profile`.
+    pub fn profile(&self) -> &BTreeMap<String, StepTime> {
+        &self.profile
+    }
+}
+
+fn reserve(memory: &mut Vec<Memory>, sizes: &[usize]) -> Result<()> {
+    if memory.len() < sizes.len() {
+        memory.resize_with(sizes.len(), Memory::default);
+    }
+    memory.iter_mut().zip(sizes).try_for_each(|(m, bytes)| m.reserve(*bytes))
+}
+
+fn check_limit(sizes: impl IntoIterator<Item = usize>, limit: u64) -> Result<()> {
+    let total = sizes.into_iter().try_fold(0u64, |n, bytes| n.checked_add(bytes as u64));
+    match total {
+        Some(total) if total <= limit => Ok(()),
+        Some(_) | None => {
+            let total = total.map_or("over 2^64".into(), |t| t.to_string());
+            Err(Diagnostic::request("memory-limit", format!("{total} bytes of buffers, at most {limit} are allowed"))
+                .help("raise the session's memory limit, or shrink the input"))
+        }
+    }
+}

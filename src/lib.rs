@@ -1,1 +1,4 @@
-//! actc
+//! actc: an activation-aware model compiler, as a library. Re-exports what a custom pipeline needs.
+#![deny(unsafe_code)]
+
+pub mod calibration;

@@ -8,8 +8,8 @@
 //! The order of clusters is an order in which they can run.
 
 use actc_ir::ops::pointwise::{BinaryFunction, UnaryFunction};
-use actc_ir::{Graph, Node, Op, Value};
-use actc_types::{Encoding, Shape};
+use actc_ir::{Graph, Node, Op, Region, Value};
+use actc_types::Shape;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What happens to the rows of a linear before they are written.
@@ -66,24 +66,25 @@ pub fn storage(graph: &Graph, mut value: Value) -> Value {
     value
 }
 
-/// Partitions the body of `graph`. With `fuse_linear`, linears over one input run together with their epilogues; without,
+/// Partitions a region of `graph`. With `fuse_linear`, linears over one input run together with their epilogues; without,
 /// each is a cluster of its own (library calls have no epilogue).
-pub fn cluster(graph: &Graph, fuse_linear: bool) -> Vec<Cluster> {
+pub fn cluster(graph: &Graph, region: Region, fuse_linear: bool) -> Vec<Cluster> {
     let mut users = vec![Vec::new(); graph.value_count()];
-    for node in graph.order() {
+    for node in graph.region_nodes(region) {
         for arg in &graph.node(*node).args {
             users[arg.index()].push(*node);
         }
     }
     let pinned: BTreeSet<Value> =
-        graph.outputs().map(|(_, v)| v).chain(graph.donated().iter().map(|(_, new)| *new)).collect();
-    let mut c = Clusterer { graph, users, pinned, taken: BTreeSet::new(), place: BTreeMap::new() };
-    c.place = graph.order().iter().enumerate().map(|(i, n)| (*n, i)).collect();
-    c.run(fuse_linear)
+        graph.region_results(region).iter().copied().chain(graph.donated().iter().map(|(_, new)| *new)).collect();
+    let order = graph.region_nodes(region);
+    let place = order.iter().enumerate().map(|(i, n)| (*n, i)).collect();
+    Clusterer { graph, order, users, pinned, taken: BTreeSet::new(), place }.run(fuse_linear)
 }
 
 struct Clusterer<'a> {
     graph: &'a Graph,
+    order: &'a [Node],
     users: Vec<Vec<Node>>,
     pinned: BTreeSet<Value>,
     taken: BTreeSet<Node>,
@@ -95,7 +96,7 @@ impl Clusterer<'_> {
         // A cluster stands where its last node stood: all arguments are ready there, and no user came before it, since
         // only values without users in between are merged.
         let mut placed: BTreeMap<usize, Cluster> = BTreeMap::new();
-        for node in self.graph.order() {
+        for node in self.order {
             if self.taken.contains(node) || is_view(self.graph, *node) {
                 continue;
             }
@@ -122,7 +123,7 @@ impl Clusterer<'_> {
     }
 
     fn first_use(&self, value: Value) -> usize {
-        let pinned = if self.pinned.contains(&value) { self.graph.order().len() } else { usize::MAX };
+        let pinned = if self.pinned.contains(&value) { self.order.len() } else { usize::MAX };
         self.users[value.index()].iter().map(|n| self.place[n]).min().unwrap_or(usize::MAX).min(pinned)
     }
 
@@ -217,12 +218,5 @@ impl Clusterer<'_> {
         self.taken.extend(&nodes);
         let last = *nodes.last().expect("a chain has a node");
         (self.place[&last], Cluster::Elementwise { nodes, output: self.result(last) })
-    }
-}
-
-/// Whether kernels are generated for a matrix in `encoding` (all of them; the match makes a new one ask).
-pub fn has_kernel(encoding: &Encoding) -> bool {
-    match encoding {
-        Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) | Encoding::Mixed(_) => true,
     }
 }

@@ -1,1 +1,23 @@
-//! actc-codegen
+//! Code generation: from a lowered graph to a plan and machine code for exactly the layouts that its constants have.
+//!
+//! ```text
+//! Lowered -> specialise (an entry's symbols, the last token) -> cluster (what one step does)
+//!         -> plan (buffers, launches, library calls) -> spec (kernel families) -> kir -> emit -> Program -> artifact
+//! ```
+//!
+//! Deliberately absent: changing what a graph means, running anything, reading model files.
+#![forbid(unsafe_code)]
+
+pub mod cluster;
+pub mod compile;
+pub mod emit;
+pub mod kir;
+pub mod plan;
+pub mod program;
+pub mod spec;
+pub mod specialise;
+
+pub use compile::{Entries, Options, compile};
+pub use emit::Image;
+pub use program::{Description, Program, graph_of};
+pub use spec::KernelSpec;

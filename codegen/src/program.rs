@@ -2,7 +2,8 @@
 
 use crate::emit::Image;
 use actc_artifact::{
-    Artifact, Calibration, CodeImage, Entry, LayerRow, Manifest, ModelInfo, Section, StateEntry, TextInfo, Writer, Written,
+    Artifact, Calibration, CodeImage, Entry, LayerRow, Manifest, ModelInfo, Section, StateEntry, TextInfo, Writer,
+    Written,
 };
 use actc_ir::{Const, Graph, text};
 use actc_types::{Diagnostic, Place, Result, Target};
@@ -65,14 +66,14 @@ impl Program {
         };
         for name in &self.tensors {
             let constant = by_name.get(name.as_str()).ok_or_else(|| {
-                Diagnostic::new("program-tensor", "the plan reads a constant that the graph has not").at(Place::Tensor(name.clone()))
+                Diagnostic::new("program-tensor", "the plan reads a constant that the graph has not")
+                    .at(Place::Tensor(name.clone()))
             })?;
             let parts: Vec<_> = constant.parts.iter().map(|(role, bytes)| (*role, bytes.as_ref())).collect();
             let dims = constant.fixed_dims()?;
             let entry = writer.tensor(name, constant.ty.dtype, &dims, constant.encoding.clone(), &parts)?;
             manifest.tensors.push(entry);
         }
-        manifest.builtins = crate::plan::builtins_of(&self.entries);
         writer.section(Section::Ir, text::print(&self.graph).as_bytes())?;
         for (target, image) in &self.images {
             let symbols = image.symbols.iter().map(|(name, offset)| (name.as_str(), *offset as u64));
@@ -92,7 +93,8 @@ pub fn graph_of(artifact: &Artifact) -> Result<Graph> {
     })?;
     let bind = |name: &str, digest: &str| -> Result<Const> {
         let entry = artifact.manifest().tensors.iter().find(|t| t.name == name).ok_or_else(|| {
-            Diagnostic::new("artifact-tensor", "the graph names a tensor that is not stored").at(Place::Tensor(name.into()))
+            Diagnostic::new("artifact-tensor", "the graph names a tensor that is not stored")
+                .at(Place::Tensor(name.into()))
         })?;
         let parts = entry.parts.iter().map(|p| (p.role, artifact.part_bytes(p))).collect();
         let ty = actc_ir::TensorType::new(entry.dtype, actc_types::Shape::fixed(&entry.dims));

@@ -23,8 +23,14 @@ pub fn specialise(graph: &Graph, fixed: &[(Symbol, u64)], rows: Rows) -> Result<
         Rows::All => BTreeSet::new(),
         Rows::Last => narrow_values(graph),
     };
-    let mut copy =
-        Copy { from: graph, to: Graph::new(graph.name()), fixed, narrow, values: BTreeMap::new(), cut: BTreeMap::new() };
+    let copy = Copy {
+        from: graph,
+        to: Graph::new(graph.name()),
+        fixed,
+        narrow,
+        values: BTreeMap::new(),
+        cut: BTreeMap::new(),
+    };
     copy.run()
 }
 
@@ -97,7 +103,9 @@ struct Copy<'a> {
 impl Copy<'_> {
     fn run(mut self) -> Result<Graph> {
         let consts: Vec<_> = self.from.constants().map(|(_, c)| c.clone()).collect();
-        consts.into_iter().for_each(|c| drop(self.to.add_const(c)));
+        for constant in consts {
+            self.to.add_const(constant);
+        }
         for (name, value) in self.from.inputs() {
             let ty = self.ty(self.from.ty(value))?;
             let new = self.to.input(name, ty);
@@ -144,7 +152,8 @@ impl Copy<'_> {
     }
 
     fn region(&mut self, region: Region) -> Result<Region> {
-        let types = self.from.region_params(region).iter().map(|v| self.ty(self.from.ty(*v))).collect::<Result<Vec<_>>>()?;
+        let types =
+            self.from.region_params(region).iter().map(|v| self.ty(self.from.ty(*v))).collect::<Result<Vec<_>>>()?;
         let (new, params) = self.to.add_region(&types);
         self.values.extend(self.from.region_params(region).iter().copied().zip(params));
         self.nodes(region, new)?;
@@ -192,9 +201,7 @@ impl Copy<'_> {
             }
             Op::Slice(s) => Op::Slice(Slice { axis: s.axis, start: self.dim(&s.start)?, len: self.dim(&s.len)? }),
             Op::Range(r) => Op::Range(Range { start: self.dim(&r.start)?, len: self.dim(&r.len)? }),
-            Op::If(i) => {
-                Op::If(If { results: i.results.iter().map(|t| self.ty(t)).collect::<Result<_>>()? })
-            }
+            Op::If(i) => Op::If(If { results: i.results.iter().map(|t| self.ty(t)).collect::<Result<_>>()? }),
             without_symbols => without_symbols.clone(),
         })
     }

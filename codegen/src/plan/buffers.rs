@@ -56,13 +56,13 @@ pub struct Buffers<'g> {
     parts: BTreeMap<(u32, Role), u32>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
-    step: usize,
 }
 
 fn bytes_of(dtype: DType, shape: &Shape) -> Result<Dim> {
-    shape.elements()?.checked_mul(&Dim::from(dtype.size() as u64)).ok_or_else(|| {
-        Diagnostic::new("dim-overflow", format!("a buffer of {dtype}{shape} exceeds 63 bits"))
-    })
+    shape
+        .elements()?
+        .checked_mul(&Dim::from(dtype.size() as u64))
+        .ok_or_else(|| Diagnostic::new("dim-overflow", format!("a buffer of {dtype}{shape} exceeds 63 bits")))
 }
 
 impl<'g> Buffers<'g> {
@@ -76,7 +76,6 @@ impl<'g> Buffers<'g> {
             parts: BTreeMap::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
-            step: 0,
         };
         let users = graph.users();
         for (i, (old, new)) in graph.donated().iter().enumerate() {
@@ -87,7 +86,9 @@ impl<'g> Buffers<'g> {
                 _ => false,
             };
             if !in_place || users[old.index()] != [node] {
-                return Err(error(format!("{old} is donated to {new}, but something else reads it or it is not updated")));
+                return Err(error(format!(
+                    "{old} is donated to {new}, but something else reads it or it is not updated"
+                )));
             }
             let bytes = bytes_of(graph.ty(*new).dtype, &graph.ty(*new).shape)?;
             let buffer = b.push(BufferKind::State(i as u32), bytes);
@@ -131,15 +132,22 @@ impl<'g> Buffers<'g> {
         self.table.len() as u32 - 1
     }
 
-    /// Says that the steps that follow are step number `step`.
-    pub fn at_step(&mut self, step: usize) {
-        self.step = step;
+    /// Says that step number `step` uses `buffer`.
+    pub fn touch(&mut self, buffer: u32, step: usize) {
+        let life = &mut self.life[buffer as usize];
+        *life = Some(life.map_or((step, step), |(first, _)| (first, step)));
     }
 
-    fn touch(&mut self, buffer: u32) -> u32 {
-        let life = &mut self.life[buffer as usize];
-        *life = Some(life.map_or((self.step, self.step), |(first, _)| (first, self.step)));
-        buffer
+    /// Bytes of a value.
+    pub fn bytes(&self, value: Value) -> Result<Dim> {
+        let ty = self.graph.ty(value);
+        bytes_of(ty.dtype, &ty.shape)
+    }
+
+    /// Whether `value` lives in session state.
+    pub fn is_state(&self, value: Value) -> bool {
+        let buffer = self.of_value.get(&storage(self.graph, value));
+        buffer.is_some_and(|b| matches!(self.table[*b as usize].kind, BufferKind::State(_)))
     }
 
     /// The buffer of a computed value, a new one where it has none yet.
@@ -154,13 +162,17 @@ impl<'g> Buffers<'g> {
                 buffer
             }
         };
-        Ok(self.touch(buffer))
+        Ok(buffer)
     }
 
-    /// A temporary of `bytes` that this step and later ones may use.
+    /// Lets `value`, a region's parameter, lie in `buffer`.
+    pub fn alias(&mut self, value: Value, buffer: u32) {
+        self.of_value.insert(value, buffer);
+    }
+
+    /// A temporary of `bytes`.
     pub fn scratch(&mut self, bytes: Dim) -> u32 {
-        let buffer = self.push(BufferKind::Slot(0), bytes);
-        self.touch(buffer)
+        self.push(BufferKind::Slot(0), bytes)
     }
 
     /// The buffer of a part of constant `id`.
@@ -186,7 +198,9 @@ impl<'g> Buffers<'g> {
             None => self.value(value),
             Some(id) => {
                 let constant = self.graph.const_data(id);
-                if constant.encoding != Encoding::Dense || constant.ty.dtype != DType::F32 && constant.ty.dtype != DType::I64 {
+                if constant.encoding != Encoding::Dense
+                    || constant.ty.dtype != DType::F32 && constant.ty.dtype != DType::I64
+                {
                     let headline = format!("{} {} where a step reads f32", constant.ty, constant.encoding);
                     return Err(Diagnostic::new("plan-dense", headline).at(Place::Tensor(constant.name.clone())));
                 }

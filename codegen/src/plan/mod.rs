@@ -4,4 +4,8 @@
 //! * [`buffers`] owns the table of buffers: views share memory, donated state is updated in place, temporaries share slots.
 
 pub mod buffers;
+mod control;
+pub mod launch;
+mod linear;
+mod pointwise;
 pub mod steps;

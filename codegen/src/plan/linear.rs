@@ -1,0 +1,169 @@
+//! Linears over a few tokens: prepared inputs, then one launch for all matrices of the cluster.
+
+use super::launch::Call;
+use super::steps::Steps;
+use crate::cluster::Epilogue;
+use crate::spec::linear::{self, Input, Mat};
+use crate::spec::prepare::{Prepare, Prepared, WeakSet};
+use crate::spec::{BufferRole, KernelSpec};
+use actc_ir::ops::linear::Act;
+use actc_ir::{ConstId, Node, Op, Value};
+use actc_types::{Diagnostic, Dim, Result, Role};
+
+/// A prepared input and the constant whose weak index it needs.
+struct Set {
+    prepared: Prepared,
+    index_of: Option<ConstId>,
+    buffer: u32,
+}
+
+impl Steps<'_, '_> {
+    pub(super) fn linear_kernels(
+        &mut self,
+        nodes: &[Node],
+        x: Value,
+        epilogue: Epilogue,
+        outputs: &[Value],
+        tokens: usize,
+    ) -> Result<()> {
+        let label = nodes.iter().map(|n| self.graph.node(*n).origin.as_str()).collect::<Vec<_>>().join(" + ");
+        let spec = self.linear_spec(nodes, x, epilogue, tokens)?;
+        let weights = nodes.iter().map(|n| self.weight(self.graph.node(*n), 1)).collect::<Result<Vec<_>>>()?;
+        let input = self.buffers.dense(&mut self.shared.tensors, x)?;
+        let mut sets: Vec<Set> = Vec::new();
+        let mut prepared_of = Vec::new();
+        for (mat, weight) in spec.mats.iter().zip(&weights) {
+            prepared_of.push(match mat.input(spec.cols, spec.act) {
+                Input::Raw => None,
+                Input::Prepared(prepared) => Some(self.set(&mut sets, prepared, *weight, tokens)?),
+            });
+        }
+        self.prepare(&label, input, spec.cols, &sets, tokens)?;
+        let kernel = KernelSpec::Linear(spec);
+        let mut bufs = Vec::new();
+        for buffer in kernel.buffers() {
+            bufs.push(match buffer.role {
+                BufferRole::Weight { mat, part } => {
+                    self.buffers.part(&mut self.shared.tensors, weights[usize::from(mat)], part)?
+                }
+                BufferRole::Bias(mat) => {
+                    let bias = self.graph.node(nodes[usize::from(mat)]).args[2];
+                    self.buffers.dense(&mut self.shared.tensors, bias)?
+                }
+                BufferRole::Input(_) => input,
+                BufferRole::Prepared(mat) => match prepared_of[usize::from(mat)] {
+                    Some(set) => sets[set].buffer,
+                    None => return Err(unexpected(buffer.role)),
+                },
+                BufferRole::Residual => match epilogue {
+                    Epilogue::Residual(value) => self.buffers.dense(&mut self.shared.tensors, value)?,
+                    Epilogue::None | Epilogue::GatedSilu | Epilogue::GatedGeluTanh => {
+                        return Err(unexpected(buffer.role));
+                    }
+                },
+                BufferRole::Output(i) => self.buffers.value(outputs[usize::from(i)])?,
+                other @ (BufferRole::Scale
+                | BufferRole::WeakIndex(_)
+                | BufferRole::Table
+                | BufferRole::Factors
+                | BufferRole::Keys
+                | BufferRole::Values
+                | BufferRole::Scratch) => return Err(unexpected(other)),
+            });
+        }
+        let reason = format!("generated for {tokens} token(s): {kernel}");
+        self.launch(&label, Call { spec: kernel, bufs, dims: Vec::new(), reason });
+        Ok(())
+    }
+
+    fn linear_spec(&self, nodes: &[Node], x: Value, epilogue: Epilogue, tokens: usize) -> Result<linear::Linear> {
+        let graph = self.graph;
+        let too_large = |what: &str, n: u64| Diagnostic::new("codegen-dim", format!("{n} {what} exceed 32 bits"));
+        let mut mats = Vec::new();
+        let mut act = linear::Act::F32;
+        for node in nodes {
+            let data = graph.node(*node);
+            let constant = graph.const_data(self.weight(data, 1)?);
+            let (rows, _) = constant.matrix()?;
+            let rows = u32::try_from(rows).map_err(|_| too_large("rows", rows as u64))?;
+            let bias = data.args.len() == 3;
+            mats.push(Mat { rows, encoding: constant.encoding.clone(), dtype: constant.ty.dtype, bias });
+            if let Op::Linear(l) = &data.op {
+                act = match l.act {
+                    Act::F32 => linear::Act::F32,
+                    Act::Int8 => linear::Act::Int8,
+                };
+            }
+        }
+        let cols = super::steps::fixed(graph.ty(x).shape.last(), "the width of a linear's input")?;
+        Ok(linear::Linear {
+            mats,
+            cols: u32::try_from(cols).map_err(|_| too_large("columns", cols))?,
+            tokens: tokens as u8,
+            act,
+            epilogue: match epilogue {
+                Epilogue::None => linear::Epilogue::None,
+                Epilogue::Residual(_) => linear::Epilogue::AddResidual,
+                Epilogue::GatedSilu => linear::Epilogue::GatedSilu,
+                Epilogue::GatedGeluTanh => linear::Epilogue::GatedGeluTanh,
+            },
+        })
+    }
+
+    /// The set that serves `weight`: one that is there already where the weak columns are the same.
+    fn set(&mut self, sets: &mut Vec<Set>, prepared: Prepared, weight: ConstId, tokens: usize) -> Result<usize> {
+        let index_of = matches!(prepared.weak, WeakSet::Scattered(_)).then_some(weight);
+        let index = |id: ConstId| {
+            self.graph
+                .const_data(id)
+                .parts
+                .iter()
+                .find(|(role, _)| *role == Role::WeakIndex)
+                .map(|(_, bytes)| bytes.clone())
+        };
+        let same = |s: &Set| s.prepared == prepared && s.index_of.map(index) == index_of.map(index);
+        if let Some(i) = sets.iter().position(same) {
+            return Ok(i);
+        }
+        let bytes = (prepared.record_bytes() * tokens) as u64;
+        let buffer = self.buffers.scratch(Dim::from(bytes));
+        sets.push(Set { prepared, index_of, buffer });
+        Ok(sets.len() - 1)
+    }
+
+    fn prepare(&mut self, label: &str, input: u32, cols: u32, sets: &[Set], tokens: usize) -> Result<()> {
+        if sets.is_empty() {
+            return Ok(());
+        }
+        let spec = KernelSpec::Prepare(Prepare { cols, sets: sets.iter().map(|s| s.prepared).collect() });
+        let mut bufs = Vec::new();
+        for buffer in spec.buffers() {
+            bufs.push(match buffer.role {
+                BufferRole::Input(_) => input,
+                BufferRole::WeakIndex(i) => {
+                    let id = sets[usize::from(i)].index_of.ok_or_else(|| unexpected(buffer.role))?;
+                    self.buffers.part(&mut self.shared.tensors, id, Role::WeakIndex)?
+                }
+                BufferRole::Prepared(i) => sets[usize::from(i)].buffer,
+                other @ (BufferRole::Weight { .. }
+                | BufferRole::Bias(_)
+                | BufferRole::Scale
+                | BufferRole::Residual
+                | BufferRole::Table
+                | BufferRole::Factors
+                | BufferRole::Keys
+                | BufferRole::Values
+                | BufferRole::Scratch
+                | BufferRole::Output(_)) => return Err(unexpected(other)),
+            });
+        }
+        let call =
+            Call { reason: format!("inputs of {label}: {spec}"), spec, bufs, dims: vec![Dim::from(tokens as u64)] };
+        self.launch(&format!("{label} (prepare)"), call);
+        Ok(())
+    }
+}
+
+pub(super) fn unexpected(role: BufferRole) -> Diagnostic {
+    Diagnostic::new("codegen-buffer", format!("a kernel asks for a buffer {role:?} that its cluster has not"))
+}

@@ -1,0 +1,380 @@
+//! From clusters to steps: each cluster becomes launches of generated kernels or calls of the runtime's library functions.
+//!
+//! The rule: up to [`FEW_TOKENS`] tokens a linear runs as a generated kernel on its packed weights, and attention as a
+//! generated kernel too; with more tokens (or a number known only at run time) both are library matrix products. Everything
+//! else is generated. The choice and its reason are recorded per step.
+
+use super::buffers::{Buffers, StateTable, TensorTable};
+use super::launch::Kernels;
+use crate::cluster::{Cluster, Epilogue, cluster, storage};
+use actc_artifact::{Builtin, BuiltinCall, Entry, Launch, Step};
+use actc_ir::ops::linear::Act;
+use actc_ir::{ConstId, Graph, Node, NodeData, Op, Region, TensorType, Value};
+use actc_types::{Diagnostic, Dim, Encoding, Place, Result, Symbol};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most tokens that linears are generated for; above, weights are decoded once for all tokens.
+pub const FEW_TOKENS: u64 = 8;
+
+/// What entries of one program share while they are built.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Stored constants.
+    pub tensors: TensorTable,
+    /// Generated kernels.
+    pub kernels: Kernels,
+    /// Why each step is what it is, by label.
+    pub reasons: BTreeMap<String, String>,
+}
+
+/// Builds the entry `name` that runs `graph`.
+pub fn entry(
+    name: &str,
+    graph: &Graph,
+    fixed: &[(Symbol, u64)],
+    states: &StateTable,
+    shared: &mut Shared,
+) -> Result<Entry, Vec<Diagnostic>> {
+    let one = |d: Diagnostic| vec![d];
+    let mut buffers = Buffers::new(graph).map_err(one)?;
+    let copies = buffers.outputs().map_err(one)?;
+    let mut steps = Steps { graph, buffers, shared, list: Vec::new(), clock: 0, findings: Vec::new() };
+    steps.region(graph.body());
+    for (value, to) in copies {
+        if let Err(d) = steps.copy_value(value, to) {
+            steps.findings.push(d);
+        }
+    }
+    if !steps.findings.is_empty() {
+        return Err(steps.findings);
+    }
+    let symbols = symbols_of(graph, states);
+    let Steps { buffers, list, .. } = steps;
+    let (buffers, inputs, outputs, slots) = buffers.finish();
+    Ok(Entry { name: name.into(), symbols, fixed: fixed.to_vec(), inputs, outputs, buffers, slots, steps: list })
+}
+
+/// Number of rows of `ty` as a matrix over its last axis, where known and small.
+fn few_tokens(ty: &TensorType) -> Option<u64> {
+    let (_, leading) = ty.shape.dims().split_last()?;
+    let rows = leading.iter().try_fold(1u64, |n, d| n.checked_mul(d.fixed()?))?;
+    (1..=FEW_TOKENS).contains(&rows).then_some(rows)
+}
+
+fn symbols_of(graph: &Graph, states: &StateTable) -> Vec<Symbol> {
+    let mut all: BTreeSet<Symbol> = BTreeSet::new();
+    let types = graph
+        .order()
+        .iter()
+        .flat_map(|n| &graph.node(*n).results)
+        .chain(graph.inputs().map(|(_, v)| v).collect::<Vec<_>>().iter())
+        .map(|v| graph.ty(*v).shape.clone())
+        .collect::<Vec<_>>();
+    for shape in types.iter().chain(states.states.iter().map(|(_, _, s)| s)) {
+        all.extend(shape.dims().iter().flat_map(|d| d.symbols()).cloned());
+    }
+    all.into_iter().collect()
+}
+
+/// The steps of an entry under construction.
+pub(super) struct Steps<'g, 's> {
+    pub(super) graph: &'g Graph,
+    pub(super) buffers: Buffers<'g>,
+    pub(super) shared: &'s mut Shared,
+    /// Steps of the region that is being built.
+    pub(super) list: Vec<Step>,
+    /// Number of steps so far, nested ones included: lifetimes are counted in it.
+    clock: usize,
+    findings: Vec<Diagnostic>,
+}
+
+/// Rows of a tensor as a matrix over its last axis.
+pub(super) fn rows_of(ty: &TensorType) -> Result<Dim> {
+    let (_, leading) = ty.shape.dims().split_last().unwrap_or((&Dim::default(), &[]));
+    product(leading)
+}
+
+fn product(dims: &[Dim]) -> Result<Dim> {
+    dims.iter()
+        .try_fold(Dim::from(1), |n, d| n.checked_mul(d))
+        .ok_or_else(|| Diagnostic::new("dim-overflow", "a shape exceeds 63 bits"))
+}
+
+pub(super) fn fixed(dim: Option<&Dim>, what: &str) -> Result<u64> {
+    dim.and_then(Dim::fixed).ok_or_else(|| {
+        let found = dim.map_or("missing".to_owned(), ToString::to_string);
+        Diagnostic::new("codegen-dim", format!("{what} is {found}, expected a fixed extent"))
+    })
+}
+
+impl Steps<'_, '_> {
+    /// Counts a step that uses `bufs`.
+    pub(super) fn tick(&mut self, bufs: &[u32]) {
+        bufs.iter().for_each(|b| self.buffers.touch(*b, self.clock));
+        self.clock += 1;
+    }
+
+    /// Adds the steps of `region`; what cannot be done is collected.
+    pub(super) fn region(&mut self, region: Region) {
+        let graph = self.graph;
+        // Linears fuse where they become kernels: where the number of tokens is known and small.
+        let few = graph.region_nodes(region).iter().all(|n| match &graph.node(*n).op {
+            Op::Linear(_) => few_tokens(graph.ty(graph.node(*n).args[0])).is_some(),
+            _ => true,
+        });
+        for c in cluster(graph, region, few) {
+            if let Err(d) = self.cluster(&c) {
+                self.findings.push(d);
+            }
+        }
+    }
+
+    pub(super) fn launch(&mut self, label: &str, launch: super::launch::Call) {
+        let kernel = self.shared.kernels.index(launch.spec);
+        self.tick(&launch.bufs);
+        self.list.push(Step::Launch(Launch { label: label.into(), kernel, bufs: launch.bufs, dims: launch.dims }));
+        self.shared.reasons.insert(label.into(), launch.reason);
+    }
+
+    fn builtin(&mut self, call: BuiltinCall, reason: &str) {
+        self.tick(&call.bufs);
+        self.shared.reasons.insert(call.label.clone(), format!("library `{}`: {reason}", call.builtin.name()));
+        self.list.push(Step::Builtin(call));
+    }
+
+    fn cluster(&mut self, cluster: &Cluster) -> Result<()> {
+        let first = match cluster {
+            Cluster::Linear { nodes, .. } | Cluster::Elementwise { nodes, .. } => nodes[0],
+            Cluster::Single(node) => *node,
+        };
+        let origin = self.graph.node(first).origin.clone();
+        let done = match cluster {
+            Cluster::Linear { nodes, x, epilogue, outputs } => self.linears(nodes, *x, *epilogue, outputs),
+            Cluster::Elementwise { nodes, output } => self.elementwise(nodes, *output),
+            Cluster::Single(node) => self.single(*node),
+        };
+        done.map_err(|d| match d.place {
+            Place::Request => d.at(Place::Node(origin)),
+            _ => d,
+        })
+    }
+
+    /// The constant that is argument `i` of `data`.
+    pub(super) fn weight(&self, data: &NodeData, i: usize) -> Result<ConstId> {
+        self.graph.as_const(storage(self.graph, data.args[i])).ok_or_else(|| {
+            Diagnostic::new(
+                "codegen-weight",
+                format!("argument {i} of `{}` is computed, expected a constant", data.op.name()),
+            )
+        })
+    }
+
+    fn linears(&mut self, nodes: &[Node], x: Value, epilogue: Epilogue, outputs: &[Value]) -> Result<()> {
+        if let Some(tokens) = few_tokens(self.graph.ty(x)) {
+            return self.linear_kernels(nodes, x, epilogue, outputs, tokens as usize);
+        }
+        debug_assert_eq!((nodes.len(), epilogue), (1, Epilogue::None), "library calls are not fused");
+        let data = self.graph.node(nodes[0]);
+        let Op::Linear(linear) = &data.op else { return Ok(()) };
+        let weight = self.weight(data, 1)?;
+        let tensor = self.shared.tensors.index(&self.graph.const_data(weight).name);
+        let mut bufs = vec![self.buffers.dense(&mut self.shared.tensors, x)?, self.buffers.value(outputs[0])?];
+        if let Some(bias) = data.args.get(2) {
+            bufs.push(self.buffers.dense(&mut self.shared.tensors, *bias)?);
+        }
+        let act = match linear.act {
+            Act::F32 => 0,
+            Act::Int8 => 8,
+        };
+        let dims = vec![rows_of(self.graph.ty(x))?];
+        let call = BuiltinCall {
+            bufs,
+            tensors: vec![tensor],
+            dims,
+            ints: vec![act],
+            ..BuiltinCall::new(&data.origin, Builtin::Linear)
+        };
+        self.builtin(call, "many tokens share each decoded weight");
+        Ok(())
+    }
+
+    fn single(&mut self, node: Node) -> Result<()> {
+        let data = self.graph.node(node).clone();
+        let label = if data.origin.is_empty() { data.op.name().to_owned() } else { data.origin.clone() };
+        let result = data.results[0];
+        let ty = self.graph.ty(result).clone();
+        match &data.op {
+            Op::Const(_) | Op::Reshape(_) | Op::Linear(_) | Op::Unary(_) | Op::Binary(_) => Ok(()),
+            Op::Embedding(e) => {
+                let table = self.weight(&data, 1)?;
+                let tensor = self.shared.tensors.index(&self.graph.const_data(table).name);
+                let ids = data.args[0];
+                let bufs = vec![self.buffers.dense(&mut self.shared.tensors, ids)?, self.buffers.value(result)?];
+                let dims = vec![self.graph.ty(ids).shape.elements()?];
+                let call = BuiltinCall {
+                    bufs,
+                    tensors: vec![tensor],
+                    dims,
+                    floats: vec![e.scale],
+                    ..BuiltinCall::new(&label, Builtin::Embedding)
+                };
+                self.builtin(call, "a few rows of any encoding");
+                Ok(())
+            }
+            Op::RmsNorm(n) => self.rms_norm(&label, &data, n.eps),
+            Op::LayerNorm(n) => self.layer_norm(&label, &data, n.eps),
+            Op::Rope(rope) => self.rope(&label, &data, rope),
+            Op::Attention(a) => {
+                let dims = self.graph.ty(data.args[0]).shape.clone();
+                if dims.dims()[0].fixed().is_some_and(|s| s <= FEW_TOKENS) {
+                    return self.attention_kernel(&label, &data, a);
+                }
+                let keys = self.graph.ty(data.args[1]).shape.clone();
+                let past = keys.dims()[0].checked_sub(&dims.dims()[0]).ok_or_else(overflow)?;
+                let mut bufs = Vec::new();
+                for arg in &data.args {
+                    bufs.push(self.buffers.dense(&mut self.shared.tensors, *arg)?);
+                }
+                bufs.push(self.buffers.value(result)?);
+                let [s, h, d] = dims.dims() else { return Err(overflow()) };
+                if ty.shape.dims()[2] != *d {
+                    let headline = format!("value heads are {} wide, query heads {d}", ty.shape.dims()[2]);
+                    return Err(Diagnostic::new("codegen-attention", headline));
+                }
+                let call = BuiltinCall {
+                    bufs,
+                    dims: vec![s.clone(), past, h.clone(), keys.dims()[1].clone(), d.clone()],
+                    ints: vec![i64::from(a.causal), i64::from(a.window.unwrap_or(0))],
+                    floats: vec![a.scale],
+                    ..BuiltinCall::new(&label, Builtin::Attention)
+                };
+                self.builtin(call, "many queries make matrix products");
+                Ok(())
+            }
+            Op::CacheAppend(_) => {
+                let from = self.buffers.dense(&mut self.shared.tensors, data.args[1])?;
+                let to = self.buffers.value(result)?;
+                let new = self.graph.ty(data.args[1]).clone();
+                let old = self.graph.ty(data.args[0]).clone();
+                let in_place = self.buffers.is_state(result);
+                let row = product(&new.shape.dims()[1..])?
+                    .checked_mul(&Dim::from(new.dtype.size() as u64))
+                    .ok_or_else(overflow)?;
+                let offset = old.shape.dims()[0].checked_mul(&row).ok_or_else(overflow)?;
+                if !in_place {
+                    let past = self.buffers.dense(&mut self.shared.tensors, data.args[0])?;
+                    self.copy(
+                        &label,
+                        [past, to],
+                        [&old.shape.dims()[0], &row, &Dim::from(0), &row, &Dim::from(0), &row],
+                    );
+                }
+                self.copy(&label, [from, to], [&new.shape.dims()[0], &row, &Dim::from(0), &row, &offset, &row]);
+                Ok(())
+            }
+            Op::Softmax(_) => {
+                let bufs =
+                    vec![self.buffers.dense(&mut self.shared.tensors, data.args[0])?, self.buffers.value(result)?];
+                let dims = vec![rows_of(&ty)?, ty.shape.last().cloned().unwrap_or(Dim::from(1))];
+                self.builtin(BuiltinCall { bufs, dims, ..BuiltinCall::new(&label, Builtin::Softmax) }, "rows");
+                Ok(())
+            }
+            Op::Slice(s) => {
+                let from_ty = self.graph.ty(data.args[0]).clone();
+                let from = self.buffers.dense(&mut self.shared.tensors, data.args[0])?;
+                let to = self.buffers.value(result)?;
+                let inner = self.inner_bytes(&from_ty, s.axis)?;
+                let bytes = s.len.checked_mul(&inner).ok_or_else(overflow)?;
+                let stride = from_ty.shape.dims()[s.axis].checked_mul(&inner).ok_or_else(overflow)?;
+                let offset = s.start.checked_mul(&inner).ok_or_else(overflow)?;
+                let outer = product(&from_ty.shape.dims()[..s.axis])?;
+                self.copy(&label, [from, to], [&outer, &bytes, &offset, &stride, &Dim::from(0), &bytes]);
+                Ok(())
+            }
+            Op::Concat(c) => {
+                let to = self.buffers.value(result)?;
+                let stride =
+                    ty.shape.dims()[c.axis].checked_mul(&self.inner_bytes(&ty, c.axis)?).ok_or_else(overflow)?;
+                let outer = product(&ty.shape.dims()[..c.axis])?;
+                let mut offset = Dim::from(0);
+                for arg in &data.args {
+                    let arg_ty = self.graph.ty(*arg).clone();
+                    let from = self.buffers.dense(&mut self.shared.tensors, *arg)?;
+                    let bytes = arg_ty.shape.dims()[c.axis]
+                        .checked_mul(&self.inner_bytes(&arg_ty, c.axis)?)
+                        .ok_or_else(overflow)?;
+                    self.copy(&label, [from, to], [&outer, &bytes, &Dim::from(0), &bytes, &offset, &stride]);
+                    offset = offset.checked_add(&bytes).ok_or_else(overflow)?;
+                }
+                Ok(())
+            }
+            Op::Range(r) => {
+                let bufs = vec![self.buffers.value(result)?];
+                let dims = vec![r.len.clone(), r.start.clone()];
+                self.builtin(BuiltinCall { bufs, dims, ..BuiltinCall::new(&label, Builtin::Range) }, "integers");
+                Ok(())
+            }
+            Op::Gram(_) => {
+                let k = ty.shape.dims()[0].clone();
+                self.accumulate(&label, &data, Builtin::Gram, k, Vec::new())
+            }
+            Op::ChannelStats(c) => {
+                let k = ty.shape.dims()[1].clone();
+                self.accumulate(&label, &data, Builtin::ChannelStats, k, vec![i64::from(c.first_apart)])
+            }
+            Op::If(_) => self.branch(&data),
+            Op::Loop(_) => self.repeat(&data),
+            Op::Cast(_) | Op::Transpose(_) => {
+                let headline = format!("no code is generated yet for `{}`", data.op.name());
+                Err(Diagnostic::new("codegen-unsupported", headline)
+                    .help("the reference evaluator runs it: `actc opt`"))
+            }
+        }
+    }
+
+    fn accumulate(&mut self, label: &str, data: &NodeData, builtin: Builtin, k: Dim, ints: Vec<i64>) -> Result<()> {
+        if !self.buffers.is_state(data.results[0]) {
+            return Err(Diagnostic::new(
+                "codegen-accumulator",
+                "the accumulator is not donated, so it cannot be updated in place",
+            ));
+        }
+        let x = self.graph.ty(data.args[1]).clone();
+        let bufs =
+            vec![self.buffers.dense(&mut self.shared.tensors, data.args[1])?, self.buffers.value(data.results[0])?];
+        let dims = vec![rows_of(&x)?, k];
+        self.builtin(BuiltinCall { bufs, dims, ints, ..BuiltinCall::new(label, builtin) }, "a matrix product");
+        Ok(())
+    }
+
+    /// Bytes of what lies behind `axis`.
+    fn inner_bytes(&self, ty: &TensorType, axis: usize) -> Result<Dim> {
+        product(&ty.shape.dims()[axis + 1..])?.checked_mul(&Dim::from(ty.dtype.size() as u64)).ok_or_else(overflow)
+    }
+
+    pub(super) fn copy(&mut self, label: &str, bufs: [u32; 2], dims: [&Dim; 6]) {
+        let call = BuiltinCall {
+            bufs: bufs.to_vec(),
+            dims: dims.into_iter().cloned().collect(),
+            ..BuiltinCall::new(label, Builtin::Copy)
+        };
+        self.builtin(call, "moves rows");
+    }
+
+    pub(super) fn copy_value(&mut self, value: Value, to: u32) -> Result<()> {
+        let ty = self.graph.ty(value).clone();
+        let from = match self.graph.as_const(storage(self.graph, value)) {
+            Some(id) if self.graph.const_data(id).encoding == Encoding::Dense => {
+                self.buffers.part(&mut self.shared.tensors, id, actc_types::Role::Data)?
+            }
+            _ => self.buffers.dense(&mut self.shared.tensors, value)?,
+        };
+        let bytes = ty.shape.elements()?.checked_mul(&Dim::from(ty.dtype.size() as u64)).ok_or_else(overflow)?;
+        self.copy("output", [from, to], [&Dim::from(1), &bytes, &Dim::from(0), &bytes, &Dim::from(0), &bytes]);
+        Ok(())
+    }
+}
+
+pub(super) fn overflow() -> Diagnostic {
+    Diagnostic::new("dim-overflow", "a dimension exceeds 63 bits")
+}

@@ -111,9 +111,6 @@ const TEXTS: usize = 8;
 
 fn count_kind(kind: Kind, mut bytes: &[u8], depth: usize, limit: usize, count: &mut Count) -> Result<()> {
     count.messages += 1;
-    if count.messages > limit || count.texts / TEXTS > limit {
-        return Err(Diagnostic::new("artifact-limit", format!("the manifest has more than {limit} messages")));
-    }
     if depth > MAX_DEPTH {
         return Err(Diagnostic::new("artifact-limit", format!("messages nest deeper than {MAX_DEPTH}")));
     }
@@ -124,6 +121,9 @@ fn count_kind(kind: Kind, mut bytes: &[u8], depth: usize, limit: usize, count: &
             (Some(content), Some(child)) => count_kind(child, content, depth + 1, limit, count)?,
             (Some(_), None) => count.texts += 1,
             (None, _) => {}
+        }
+        if count.messages > limit || count.texts / TEXTS > limit {
+            return Err(Diagnostic::new("artifact-limit", format!("the manifest has more than {limit} messages")));
         }
     }
     Ok(())

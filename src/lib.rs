@@ -2,3 +2,5 @@
 #![deny(unsafe_code)]
 
 pub mod calibration;
+/// Text for language models: tokenizers, chat templates, sampling.
+pub mod text;

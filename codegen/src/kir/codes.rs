@@ -1,0 +1,188 @@
+//! Where the bits of packed codes lie, for every layout, and their decoding to vectors of bytes.
+//!
+//! A layout says for each run of 16 columns which fields make up their codes; all layouts of [`actc_types::packed`] and
+//! of GGUF keep 16 neighbouring columns in 16 neighbouring bytes (or in 2 bytes of single bits). Decoding is then a load,
+//! a shift and a mask for each field.
+
+use super::vector::{I8X16, I16X8, Out};
+use super::{Fetch, Val};
+use actc_types::packed::CHUNK;
+use actc_types::{BlockFormat, Group, Packed};
+use std::fmt;
+
+/// The layout that a code is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CodeSource {
+    /// Bit planes of a chunk of 64 columns, this many bits.
+    Planes(u8),
+    /// A block of a GGUF format.
+    Block(BlockFormat),
+}
+
+/// Bits of the codes of 16 columns.
+enum Field {
+    /// In byte i: `width` bits from bit `down` up, which are bits `up..` of code i.
+    Bytes { at: usize, down: u8, width: u8, up: u8 },
+    /// In byte i % 8: bit `bits.0` for codes 0 to 7 and `bits.1` for codes 8 to 15, bit `up` of the code.
+    Eighth { at: usize, bits: (u8, u8), up: u8 },
+    /// Bit i of two bytes is bit `up` of code i.
+    Sixteenth { at: usize, up: u8 },
+}
+
+impl fmt::Display for CodeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CodeSource::Planes(bits) => write!(f, "planes{bits}"),
+            CodeSource::Block(format) => write!(f, "{format}"),
+        }
+    }
+}
+
+impl CodeSource {
+    /// Bits of a code.
+    pub fn bits(self) -> u8 {
+        match self {
+            CodeSource::Planes(bits) => bits,
+            CodeSource::Block(format) => match format {
+                BlockFormat::Q2K => 2,
+                BlockFormat::Q3K => 3,
+                BlockFormat::Q4_0 | BlockFormat::Q4_1 | BlockFormat::Q4K => 4,
+                BlockFormat::Q5_0 | BlockFormat::Q5_1 | BlockFormat::Q5K => 5,
+                BlockFormat::Q6K => 6,
+                BlockFormat::Q8_0 => 8,
+            },
+        }
+    }
+
+    /// Whether codes are signed bytes.
+    pub fn signed(self) -> bool {
+        self == CodeSource::Block(BlockFormat::Q8_0)
+    }
+
+    /// Columns of a chunk or block.
+    pub fn len(self) -> usize {
+        match self {
+            CodeSource::Planes(_) => CHUNK,
+            CodeSource::Block(format) => format.block_len(),
+        }
+    }
+
+    /// Bytes of a chunk or block.
+    pub fn chunk_bytes(self) -> usize {
+        match self {
+            CodeSource::Planes(bits) => 8 * bits as usize,
+            CodeSource::Block(format) => format.block_bytes(),
+        }
+    }
+
+    /// What a dot of codes and floats adds to each code: codes up to 7 bits become floats by standing in the mantissa
+    /// of 2, which gives `2 + code / gain`.
+    pub fn bias(self) -> f32 {
+        if self.bits() < 8 { f32::from(1u16 << self.bits()) } else { 0.0 }
+    }
+
+    /// What a dot of codes and floats must be multiplied by: it sums `(code + bias) * x / gain`.
+    pub fn gain(self) -> f32 {
+        if self.bits() < 8 { f32::from(1u16 << self.bits()) / 2.0 } else { 1.0 }
+    }
+
+    /// What a dot of codes and rounded activations adds to each code: signed codes are made unsigned.
+    pub fn int_bias(self) -> f32 {
+        if self.signed() { 128.0 } else { 0.0 }
+    }
+
+    /// The fields of columns `first..first + 16`.
+    fn fields(self, first: usize) -> Vec<Field> {
+        let nibbles = |at| Field::Bytes { at: at + first % 16, down: (first / 16 * 4) as u8, width: 4, up: 0 };
+        let (run, sub) = (first / 16, first / 32);
+        let (h, k, side) = (run / 8, run % 8 / 2, run % 2);
+        match self {
+            CodeSource::Planes(bits) => Packed::new(bits, Group::Channel)
+                .planes()
+                .map(|p| match p.width {
+                    1 => Field::Eighth { at: p.offset, bits: ((first / 8) as u8, (first / 8 + 1) as u8), up: p.shift },
+                    width => {
+                        let (at, down) = (p.offset + first % p.stride(), (first / p.stride()) as u8 * width);
+                        Field::Bytes { at, down, width, up: p.shift }
+                    }
+                })
+                .collect(),
+            CodeSource::Block(format) => match format {
+                BlockFormat::Q8_0 => vec![Field::Bytes { at: 2 + first, down: 0, width: 8, up: 0 }],
+                BlockFormat::Q4_0 => vec![nibbles(2)],
+                BlockFormat::Q4_1 => vec![nibbles(4)],
+                BlockFormat::Q5_0 => vec![nibbles(6), Field::Sixteenth { at: 2 + first / 8, up: 4 }],
+                BlockFormat::Q5_1 => vec![nibbles(8), Field::Sixteenth { at: 4 + first / 8, up: 4 }],
+                BlockFormat::Q2K => {
+                    vec![Field::Bytes { at: 16 + h * 32 + side * 16, down: 2 * k as u8, width: 2, up: 0 }]
+                }
+                BlockFormat::Q3K => vec![
+                    Field::Bytes { at: 32 + h * 32 + side * 16, down: 2 * k as u8, width: 2, up: 0 },
+                    Field::Bytes { at: side * 16, down: (h * 4 + k) as u8, width: 1, up: 2 },
+                ],
+                BlockFormat::Q4K => {
+                    let at = 16 + sub / 2 * 32 + first % 32;
+                    vec![Field::Bytes { at, down: 4 * (sub % 2) as u8, width: 4, up: 0 }]
+                }
+                BlockFormat::Q5K => {
+                    let at = 48 + sub / 2 * 32 + first % 32;
+                    vec![
+                        Field::Bytes { at, down: 4 * (sub % 2) as u8, width: 4, up: 0 },
+                        Field::Bytes { at: 16 + first % 32, down: sub as u8, width: 1, up: 4 },
+                    ]
+                }
+                BlockFormat::Q6K => {
+                    let (h, k) = (sub / 4, sub % 4);
+                    let low = h * 64 + (k % 2) * 32 + first % 32;
+                    let high = 128 + h * 32 + first % 32;
+                    vec![
+                        Field::Bytes { at: low, down: 4 * (k / 2) as u8, width: 4, up: 0 },
+                        Field::Bytes { at: high, down: 2 * k as u8, width: 2, up: 4 },
+                    ]
+                }
+            },
+        }
+    }
+
+    /// Sixteen codes shifted left by `up`, one a byte. `up` and the bits of a code do not exceed a byte.
+    pub(super) fn decode(self, out: &mut Out, addr: Val, offset: i32, first: usize, up: u8) -> Val {
+        let parts: Vec<Val> = self.fields(first).iter().map(|field| field.decode(out, addr, offset, up)).collect();
+        parts.into_iter().reduce(|a, b| out.or(a, b)).expect("every layout has a field")
+    }
+}
+
+impl Field {
+    fn decode(&self, out: &mut Out, addr: Val, offset: i32, more: u8) -> Val {
+        match *self {
+            Field::Bytes { at, down, width, up } => {
+                let v = out.fetch(I8X16, Fetch::Full, addr, offset + at as i32);
+                if width == 8 {
+                    return v;
+                }
+                let to = up + more;
+                let v = out.shift(I16X8, v, i32::from(to) - i32::from(down));
+                let mask = out.bytes(((1u16 << width) - 1 << to) as u8);
+                out.and(v, mask)
+            }
+            Field::Eighth { at, bits, up } => {
+                let v = out.fetch(I8X16, Fetch::Twice8, addr, offset + at as i32);
+                let pick = std::array::from_fn(|i| 1 << if i < 8 { bits.0 } else { bits.1 });
+                spread(out, v, pick, up + more)
+            }
+            Field::Sixteenth { at, up } => {
+                let v = out.fetch(I8X16, Fetch::Low2, addr, offset + at as i32);
+                let v = out.shuffle(v, v, std::array::from_fn(|i| (i / 8) as u8));
+                spread(out, v, std::array::from_fn(|i| 1 << (i % 8)), up + more)
+            }
+        }
+    }
+}
+
+/// Bit `to` set in the bytes of `v` that have the bit of `pick`.
+fn spread(out: &mut Out, v: Val, pick: [u8; 16], to: u8) -> Val {
+    let pick = out.constant(I8X16, pick);
+    let v = out.and(v, pick);
+    let v = out.v(I8X16, super::VecOp::Equal(v, pick));
+    let bit = out.bytes(1 << to);
+    out.and(v, bit)
+}

@@ -1,0 +1,107 @@
+//! Dots of packed codes: the forms that legalisation chooses from.
+//!
+//! * codes x f32: a code of up to 7 bits is put into the mantissa of 2.0 by two byte shuffles, which saves the
+//!   conversion from integer; the constant that this adds is taken out once a group ([`CodeSource::bias`]).
+//! * codes x int8: pairs of products in 16 bits, summed in 16 bits as far as the bound allows, then in 32.
+
+use super::vector::{F32X4, I8X16, I16X8, I32X4, Out};
+use super::{CodeSource, Elem, Ty, Val, VecOp};
+
+/// The code vectors of 16 columns as four vectors of floats `(code + bias) / gain`.
+pub(super) fn floats(out: &mut Out, source: CodeSource, addr: Val, offset: i32, first: usize) -> Vec<Val> {
+    if source.bits() < 8 {
+        let codes = source.decode(out, addr, offset, first, 7 - source.bits());
+        let exponent = out.bytes(0x40);
+        let zero = out.constant(I16X8, [0; 16]);
+        let mut floats = Vec::new();
+        for upper in [false, true] {
+            let halves = out.interleave(codes, exponent, 1, upper);
+            let halves = out.bits(I16X8, halves);
+            for upper in [false, true] {
+                let v = out.interleave(zero, halves, 2, upper);
+                floats.push(out.bits(F32X4, v));
+            }
+        }
+        return floats;
+    }
+    let codes = source.decode(out, addr, offset, first, 0);
+    let zero = out.bytes(0);
+    let mut floats = Vec::new();
+    for upper in [false, true] {
+        let words = if source.signed() {
+            out.v(I16X8, if upper { VecOp::WidenHigh(codes) } else { VecOp::WidenLow(codes) })
+        } else {
+            let v = out.interleave(codes, zero, 1, upper);
+            out.bits(I16X8, v)
+        };
+        for upper in [false, true] {
+            let v = out.v(I32X4, if upper { VecOp::WidenHigh(words) } else { VecOp::WidenLow(words) });
+            floats.push(out.v(F32X4, VecOp::ToFloat(v)));
+        }
+    }
+    floats
+}
+
+/// Unsigned codes of 16 columns, as one vector of bytes or, for 8 bits, as the vectors of their low and high nibbles.
+pub(super) fn bytes(out: &mut Out, source: CodeSource, addr: Val, offset: i32, first: usize) -> Vec<Val> {
+    let mut codes = source.decode(out, addr, offset, first, 0);
+    if source.bits() < 8 {
+        return vec![codes];
+    }
+    if source.signed() {
+        let flip = out.bytes(0x80);
+        codes = out.v(I8X16, VecOp::Xor(codes, flip));
+    }
+    let nibble = out.bytes(15);
+    let low = out.and(codes, nibble);
+    let high = out.shift(I16X8, codes, -4);
+    vec![low, out.and(high, nibble)]
+}
+
+/// Running 16-bit sums of one dot: one for codes, or one for each nibble of 8-bit codes.
+#[derive(Clone)]
+pub(super) struct Running {
+    sums: Vec<Val>,
+    room: u32,
+}
+
+/// How many results of a pair product fit into 16 bits: codes below `2^bits`, activations of at most 127.
+fn room(bits: u8) -> u32 {
+    let bits = if bits == 8 { 4 } else { bits };
+    32767 / (2 * ((1 << bits) - 1) * 127)
+}
+
+impl Running {
+    /// The running sums behind one more product; the second value is the 32-bit sum that had to be closed for it.
+    pub(super) fn add(self, out: &mut Out, source: CodeSource, codes: &[Val], q: Val) -> (Running, Option<Val>) {
+        let products: Vec<Val> = codes.iter().map(|c| out.v(I16X8, VecOp::DotPairs(*c, q))).collect();
+        if self.sums.is_empty() {
+            return (Running { sums: products, room: room(source.bits()) - 1 }, None);
+        }
+        if self.room == 0 {
+            let closed = self.close(out);
+            return (Running { sums: products, room: room(source.bits()) - 1 }, Some(closed));
+        }
+        let sums = self.sums.iter().zip(products).map(|(a, b)| out.v(I16X8, VecOp::Add(*a, b))).collect();
+        (Running { sums, room: self.room - 1 }, None)
+    }
+
+    /// No sum yet.
+    pub(super) fn empty() -> Running {
+        Running { sums: Vec::new(), room: 0 }
+    }
+
+    /// The sums as 32-bit integers.
+    pub(super) fn close(self, out: &mut Out) -> Val {
+        let wide = Ty::Vec(Elem::I32, 4);
+        let parts: Vec<Val> = self.sums.iter().map(|s| out.v(wide, VecOp::WidenPairs(*s))).collect();
+        match parts[..] {
+            [one] => one,
+            [low, high] => {
+                let high = out.v(wide, VecOp::Shl(high, 4));
+                out.v(wide, VecOp::Add(low, high))
+            }
+            _ => unreachable!("a dot has one sum or two"),
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! Legalisation: from scalar bodies over `grid` and `lane` axes to loops over machine vectors.
+//!
+//! A grid loop becomes the loop over the units of this part. A lane loop is cut into blocks of 16 lanes, then of 4; the
+//! last one of fewer lanes computes four and lets only the valid ones be accumulated or stored (inputs may be read past
+//! their end, outputs never written). A lane value of a block is a list of vectors; a partial variable is one vector for
+//! each of its ways, so results depend neither on the number of parts nor on the target's scheduling.
+
+use super::dot::Running;
+use super::vector::{F32X4, I32X4, Out};
+use super::{Acc, Axis, CodeSource, Elem, FloatOp, IntOp, Kernel, Node, Op, Ty, Val, Var, VecOp};
+use std::collections::HashMap;
+
+/// Lanes of a block: float vectors of 16 lanes together with one vector of 16 bytes.
+pub(super) const BLOCK: i64 = 16;
+
+/// The machine that lanes are mapped to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lanes {
+    /// Vectors of 16 bytes.
+    Simd128,
+}
+
+/// What a value of the source has become.
+#[derive(Clone, Debug)]
+pub(super) enum Lowered {
+    /// A scalar.
+    Scalar(Val),
+    /// The vectors of a lane value.
+    Pieces(Vec<Val>),
+    /// Codes, not decoded yet: the dot that uses them chooses the form.
+    Code { source: CodeSource, addr: Val, offset: i32, first: usize },
+}
+
+/// Where the lanes of the current block stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    /// First lane at run time, where it is not known.
+    pub(super) index: Option<Val>,
+    /// First lane, added to `index`.
+    pub(super) base: i64,
+    /// Lanes computed: 16 or 4.
+    pub(super) lanes: i64,
+    /// Lanes that count.
+    pub(super) valid: i64,
+}
+
+pub(super) struct Legaliser<'a> {
+    pub(super) source: &'a Kernel,
+    pub(super) out: Out,
+    pub(super) values: HashMap<Val, Lowered>,
+    vars: HashMap<Var, Vec<Var>>,
+    local: HashMap<Var, Vec<Var>>,
+    pub(super) block: Option<Block>,
+    splats: Vec<(Val, Val)>,
+    pub(super) decoded: HashMap<(Val, bool, i64), Vec<Val>>,
+    running: Vec<(Var, CodeSource, Running)>,
+}
+
+/// Maps the lanes of `kernel` to vectors.
+pub fn legalise(kernel: &Kernel, lanes: Lanes) -> Kernel {
+    let Lanes::Simd128 = lanes;
+    let mut legaliser = Legaliser {
+        source: kernel,
+        out: Out::new(kernel),
+        values: HashMap::new(),
+        vars: HashMap::new(),
+        local: HashMap::new(),
+        block: None,
+        splats: Vec::new(),
+        decoded: HashMap::new(),
+        running: Vec::new(),
+    };
+    legaliser.nodes(&kernel.body);
+    legaliser.out.finish()
+}
+
+impl Legaliser<'_> {
+    pub(super) fn ty(&self, v: Val) -> Ty {
+        self.source.vals[v.0 as usize]
+    }
+
+    pub(super) fn scalar(&self, v: Val) -> Val {
+        match &self.values[&v] {
+            Lowered::Scalar(v) => *v,
+            Lowered::Pieces(_) | Lowered::Code { .. } => panic!("{v} is a lane value where a scalar is wanted"),
+        }
+    }
+
+    /// The vectors of a float: those of a lane value, or `n` times the splat of a scalar.
+    pub(super) fn pieces(&mut self, v: Val, n: usize) -> Vec<Val> {
+        match &self.values[&v] {
+            Lowered::Pieces(pieces) => pieces.clone(),
+            Lowered::Scalar(scalar) => vec![self.splat(*scalar); n],
+            Lowered::Code { .. } => panic!("{v} is a code outside a dot"),
+        }
+    }
+
+    fn splat(&mut self, scalar: Val) -> Val {
+        if let Some((_, splat)) = self.splats.iter().find(|(s, _)| *s == scalar) {
+            return *splat;
+        }
+        let splat = self.out.splat(scalar);
+        self.splats.push((scalar, splat));
+        splat
+    }
+
+    fn nodes(&mut self, nodes: &[Node]) {
+        nodes.iter().for_each(|node| self.node(node));
+    }
+
+    /// Runs `write` with what it defines in scope only there.
+    fn scope(&mut self, write: impl FnOnce(&mut Self)) -> Vec<Node> {
+        let splats = self.splats.len();
+        self.out.open();
+        write(self);
+        self.splats.truncate(splats);
+        self.out.close()
+    }
+
+    fn node(&mut self, node: &Node) {
+        match node {
+            Node::Let(v, op) => {
+                let lowered = self.lower(*v, op);
+                self.values.insert(*v, lowered);
+            }
+            Node::Set(var, v) => self.set(*var, *v),
+            Node::Acc(var, acc) => self.accumulate(*var, *acc),
+            Node::Store { mem, value, addr, offset, step } => self.store(*mem, *value, *addr, *offset, *step),
+            Node::IfLess { a, b, body } => {
+                let (a, b) = (self.scalar(*a), self.scalar(*b));
+                let body = self.scope(|l| l.nodes(body));
+                self.out.push(Node::IfLess { a, b, body });
+            }
+            Node::Loop { axis, index, from, to, step, body } => match axis {
+                Axis::Seq => {
+                    let (from, to) = (self.scalar(*from), self.scalar(*to));
+                    self.seq(from, to, *step, |l, i| {
+                        l.values.insert(*index, Lowered::Scalar(i));
+                        l.nodes(body);
+                    });
+                }
+                Axis::Grid { first, total } => {
+                    let (count, total) = (self.scalar(*to), self.scalar(*total));
+                    let (low, high) = self.share(*first, count, total);
+                    self.seq(low, high, 1, |l, i| {
+                        l.values.insert(*index, Lowered::Scalar(i));
+                        l.nodes(body);
+                    });
+                }
+                Axis::Lane => self.lane_loop(*to, body),
+            },
+        }
+    }
+
+    fn seq(&mut self, from: Val, to: Val, step: i64, write: impl FnOnce(&mut Self, Val)) {
+        let index = self.out.fresh(Ty::I64);
+        let body = self.scope(|l| write(l, index));
+        self.out.push(Node::Loop { axis: Axis::Seq, index, from, to, step, body });
+    }
+
+    /// This part's units of a grid loop: `total part / parts` up to `total (part + 1) / parts`, cut to the loop.
+    fn share(&mut self, first: i64, count: Val, total: Val) -> (Val, Val) {
+        let out = &mut self.out;
+        let part = out.op(Ty::I64, Op::Part);
+        let parts = out.op(Ty::I64, Op::Parts);
+        let one = out.int(1);
+        let next = out.i(IntOp::Add, part, one);
+        let zero = out.int(0);
+        let first = out.int(first);
+        let mut bound = |p| {
+            let units = out.i(IntOp::Mul, total, p);
+            let units = out.i(IntOp::Div, units, parts);
+            let units = out.i(IntOp::Sub, units, first);
+            let units = out.i(IntOp::Max, units, zero);
+            out.i(IntOp::Min, units, count)
+        };
+        (bound(part), bound(next))
+    }
+
+    fn lane_loop(&mut self, to: Val, body: &[Node]) {
+        assert!(self.block.is_none(), "lane loops do not nest");
+        self.hoist_splats(body);
+        match self.constant(to) {
+            Some(n) if body.iter().any(|node| matches!(node, Node::Let(_, Op::Code { .. }))) => {
+                assert!(n % BLOCK == 0, "codes come in runs of 16 lanes, not {n}");
+                (0..n / BLOCK).for_each(|i| self.run(None, i * BLOCK, BLOCK, BLOCK, body));
+                self.close_sums();
+            }
+            Some(n) => {
+                let whole = n / BLOCK * BLOCK;
+                if whole > 2 * BLOCK {
+                    let (from, to) = (self.out.int(0), self.out.int(whole));
+                    self.seq(from, to, BLOCK, |l, i| l.run(Some(i), 0, BLOCK, BLOCK, body));
+                } else {
+                    (0..whole / BLOCK).for_each(|i| self.run(None, i * BLOCK, BLOCK, BLOCK, body));
+                }
+                (whole..n).step_by(4).for_each(|i| self.run(None, i, 4, (n - i).min(4), body));
+            }
+            None => {
+                let to = self.scalar(to);
+                let mut from = self.out.int(0);
+                for (lanes, valid) in [(BLOCK, BLOCK), (4, 4), (4, 1)] {
+                    let mask = self.out.int(!(valid - 1));
+                    let end = self.out.i(IntOp::And, to, mask);
+                    self.seq(from, end, valid, |l, i| l.run(Some(i), 0, lanes, valid, body));
+                    from = end;
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, index: Option<Val>, base: i64, lanes: i64, valid: i64, body: &[Node]) {
+        self.block = Some(Block { index, base, lanes, valid });
+        self.decoded.clear();
+        self.local.clear();
+        let splats = self.splats.len();
+        self.nodes(body);
+        self.splats.truncate(splats);
+        self.block = None;
+    }
+
+    /// Splats the scalars that `body` mixes with lane values before the loop instead of in every block.
+    fn hoist_splats(&mut self, body: &[Node]) {
+        let mut used = Vec::new();
+        lane_operands(self.source, body, &mut used);
+        for v in used {
+            if let Some(Lowered::Scalar(scalar)) = self.values.get(&v).cloned()
+                && self.defined_outside(v, body)
+            {
+                self.splat(scalar);
+            }
+        }
+    }
+
+    fn defined_outside(&self, v: Val, body: &[Node]) -> bool {
+        body.iter().all(|node| match node {
+            Node::Let(w, _) => *w != v,
+            Node::Loop { index, body, .. } => *index != v && self.defined_outside(v, body),
+            Node::IfLess { body, .. } => self.defined_outside(v, body),
+            Node::Set(..) | Node::Acc(..) | Node::Store { .. } => true,
+        })
+    }
+
+    fn constant(&self, v: Val) -> Option<i64> {
+        find_int(&self.source.body, v)
+    }
+
+    /// The vectors behind a variable: one a way for partial ones, one for each four lanes for those of a block.
+    pub(super) fn vectors(&self, var: Var) -> &[Var] {
+        self.vars.get(&var).or_else(|| self.local.get(&var)).expect("a variable is set before it is used")
+    }
+
+    fn set(&mut self, var: Var, v: Val) {
+        let decl = self.source.vars[var.0 as usize];
+        let known = self.vars.contains_key(&var) || self.local.contains_key(&var);
+        let Ty::Lane(elem) = decl.ty else {
+            if !known {
+                let new = self.out.var(decl.ty);
+                self.vars.insert(var, vec![new]);
+            }
+            let v = self.scalar(v);
+            self.out.set(self.vars[&var][0], v);
+            return;
+        };
+        let ty = match elem {
+            Elem::F32 => F32X4,
+            Elem::I32 => I32X4,
+            Elem::I8 | Elem::I16 => panic!("variables of bytes are not needed"),
+        };
+        if !known {
+            let n = self.block.map_or(decl.ways.into(), |b| b.lanes / 4);
+            let vectors = (0..n).map(|_| self.out.var(ty)).collect();
+            if self.block.is_some() { &mut self.local } else { &mut self.vars }.insert(var, vectors);
+        }
+        let vectors = self.vectors(var).to_vec();
+        let pieces = match self.ty(v) {
+            Ty::I64 => vec![self.out.ints(0); vectors.len()],
+            Ty::F32 | Ty::F64 | Ty::Lane(_) | Ty::Vec(..) => self.pieces(v, vectors.len()),
+        };
+        vectors.iter().zip(pieces).for_each(|(var, piece)| self.out.set(*var, piece));
+    }
+
+    fn accumulate(&mut self, var: Var, acc: Acc) {
+        let decl = self.source.vars[var.0 as usize];
+        if let Ty::Lane(_) = decl.ty {
+        } else {
+            return self.accumulate_scalar(var, acc);
+        }
+        let vectors = self.vectors(var).to_vec();
+        if let Acc::Dot(a, b) = acc
+            && let Lowered::Code { source, .. } = self.values[&a]
+        {
+            if self.ty(b) == Ty::Lane(Elem::I8) {
+                return self.integer_dot(var, source, a, b);
+            }
+            let codes = self.decoded(a, true);
+            let xs = self.pieces(b, codes.len());
+            for (i, (w, x)) in codes.into_iter().zip(xs).enumerate() {
+                self.add_product(vectors[i % vectors.len()], w, x);
+            }
+            return;
+        }
+        let n = match (self.block, acc) {
+            (Some(block), _) => (block.lanes / 4) as usize,
+            (None, Acc::Sum(a) | Acc::Max(a) | Acc::Dot(a, _)) => self.pieces(a, vectors.len()).len(),
+        };
+        let valid = self.block.map_or(4, |b| if b.lanes == 4 { b.valid } else { 4 });
+        let (a, b) = match acc {
+            Acc::Sum(a) | Acc::Max(a) => (self.pieces(a, n), None),
+            Acc::Dot(a, b) => (self.pieces(a, n), Some(self.pieces(b, n))),
+        };
+        for i in 0..n {
+            let target = vectors[i % vectors.len()];
+            match (acc, &b) {
+                (Acc::Dot(..), Some(b)) if valid == 4 => self.add_product(target, a[i], b[i]),
+                (Acc::Dot(..), Some(b)) => {
+                    let product = self.out.mul(a[i], b[i]);
+                    let product = self.keep(product, valid, 0.0);
+                    let old = self.out.get(target);
+                    let new = self.out.add(old, product);
+                    self.out.set(target, new);
+                }
+                (Acc::Sum(_) | Acc::Dot(..), _) => {
+                    let addend = self.keep(a[i], valid, 0.0);
+                    let old = self.out.get(target);
+                    let new = self.out.add(old, addend);
+                    self.out.set(target, new);
+                }
+                (Acc::Max(_), _) => {
+                    let other = self.keep(a[i], valid, f32::NEG_INFINITY);
+                    let old = self.out.get(target);
+                    let new = self.out.f(FloatOp::Max, old, other);
+                    self.out.set(target, new);
+                }
+            }
+        }
+    }
+
+    fn add_product(&mut self, target: Var, a: Val, b: Val) {
+        let old = self.out.get(target);
+        let new = self.out.muladd(a, b, old);
+        self.out.set(target, new);
+    }
+
+    fn accumulate_scalar(&mut self, var: Var, acc: Acc) {
+        let target = self.vectors(var)[0];
+        let old = self.out.get(target);
+        let new = match acc {
+            Acc::Sum(a) => {
+                let a = self.scalar(a);
+                self.out.add(old, a)
+            }
+            Acc::Max(a) => {
+                let a = self.scalar(a);
+                self.out.f(FloatOp::Max, old, a)
+            }
+            Acc::Dot(a, b) => {
+                let (a, b) = (self.scalar(a), self.scalar(b));
+                self.out.muladd(a, b, old)
+            }
+        };
+        self.out.set(target, new);
+    }
+
+    /// The first `valid` lanes of `v`, the others `rest`.
+    fn keep(&mut self, v: Val, valid: i64, rest: f32) -> Val {
+        if valid == 4 {
+            return v;
+        }
+        let mask = std::array::from_fn(|i| if (i as i64) < 4 * valid { 0xff } else { 0 });
+        let mask = self.out.constant(F32X4, mask);
+        if rest == 0.0 {
+            return self.out.and(v, mask);
+        }
+        let rest = self.out.floats(rest);
+        self.out.v(F32X4, VecOp::Select(mask, v, rest))
+    }
+
+    fn integer_dot(&mut self, var: Var, source: CodeSource, codes: Val, q: Val) {
+        let q = self.pieces(q, 1)[0];
+        let codes = self.decoded(codes, false);
+        let at = self.running.iter().position(|(v, ..)| *v == var).unwrap_or_else(|| {
+            self.running.push((var, source, Running::empty()));
+            self.running.len() - 1
+        });
+        let running = std::mem::replace(&mut self.running[at].2, Running::empty());
+        let (running, closed) = running.add(&mut self.out, source, &codes, q);
+        self.running[at].2 = running;
+        if let Some(sum) = closed {
+            self.add_integers(var, sum);
+        }
+    }
+
+    fn close_sums(&mut self) {
+        for (var, _, running) in std::mem::take(&mut self.running) {
+            let sum = running.close(&mut self.out);
+            self.add_integers(var, sum);
+        }
+    }
+
+    fn add_integers(&mut self, var: Var, sum: Val) {
+        let target = self.vectors(var)[0];
+        let old = self.out.get(target);
+        let new = self.out.v(I32X4, VecOp::Add(old, sum));
+        self.out.set(target, new);
+    }
+}
+
+/// The float scalars that nodes combine with lane values, in order.
+fn lane_operands(kernel: &Kernel, nodes: &[Node], used: &mut Vec<Val>) {
+    let lane = |v: &Val| matches!(kernel.vals[v.0 as usize], Ty::Lane(_));
+    let scalar = |v: &Val| kernel.vals[v.0 as usize] == Ty::F32;
+    for node in nodes {
+        let operands: Vec<Val> = match node {
+            Node::Let(v, Op::F(_, a, b)) if lane(v) => vec![*a, *b],
+            Node::Let(v, Op::MulAdd(a, b, c)) if lane(v) => vec![*a, *b, *c],
+            Node::Acc(var, Acc::Dot(a, b)) if matches!(kernel.vars[var.0 as usize].ty, Ty::Lane(_)) => vec![*a, *b],
+            Node::Loop { body, .. } | Node::IfLess { body, .. } => {
+                lane_operands(kernel, body, used);
+                continue;
+            }
+            Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } => continue,
+        };
+        used.extend(operands.iter().filter(|v| scalar(v)));
+    }
+}
+
+fn find_int(nodes: &[Node], v: Val) -> Option<i64> {
+    nodes.iter().find_map(|node| match node {
+        Node::Let(w, Op::Int(n)) if *w == v => Some(*n),
+        Node::Loop { body, .. } | Node::IfLess { body, .. } => find_int(body, v),
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } => None,
+    })
+}

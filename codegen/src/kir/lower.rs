@@ -1,0 +1,297 @@
+//! Legalisation of single operations: loads, stores, conversions and arithmetic on the vectors of a lane value.
+
+use super::legalise::{BLOCK, Block, Legaliser, Lowered};
+use super::vector::{F32X4, I8X16, I16X8, I32X4};
+use super::{Fetch, FloatOp, Mem, Op, Ty, Val, VecOp};
+use super::{IntOp, dot};
+
+/// Two to the 112th: what an f16's bits, moved into an f32, must be multiplied by.
+const HALF_SCALE: f32 = f32::from_bits((127 + 112) << 23);
+
+impl Legaliser<'_> {
+    pub(super) fn lower(&mut self, v: Val, op: &Op) -> Lowered {
+        let ty = self.ty(v);
+        let lane = matches!(ty, Ty::Lane(_));
+        match *op {
+            Op::Int(_)
+            | Op::Float(_)
+            | Op::Double(_)
+            | Op::Dim(_)
+            | Op::Buffer(_)
+            | Op::Stack(_)
+            | Op::Part
+            | Op::Parts => Lowered::Scalar(self.out.op(ty, *op)),
+            Op::I(op, a, b) => {
+                let (a, b) = (self.scalar(a), self.scalar(b));
+                Lowered::Scalar(self.out.i(op, a, b))
+            }
+            Op::F(op, a, b) if lane => self.zip(a, b, |l, a, b| l.out.f(op, a, b)),
+            Op::F(op, a, b) => {
+                let (a, b) = (self.scalar(a), self.scalar(b));
+                Lowered::Scalar(self.out.f(op, a, b))
+            }
+            Op::MulAdd(a, b, c) if lane => {
+                let n = [a, b, c].into_iter().find(|v| matches!(self.ty(*v), Ty::Lane(_))).unwrap_or(a);
+                let n = self.pieces(n, 1).len();
+                let (a, b, c) = (self.pieces(a, n), self.pieces(b, n), self.pieces(c, n));
+                Lowered::Pieces((0..n).map(|i| self.out.muladd(a[i], b[i], c[i])).collect())
+            }
+            Op::MulAdd(a, b, c) => {
+                let (a, b, c) = (self.scalar(a), self.scalar(b), self.scalar(c));
+                Lowered::Scalar(self.out.muladd(a, b, c))
+            }
+            Op::Fun(fun, a) if lane => {
+                let a = self.pieces(a, 1);
+                Lowered::Pieces(a.into_iter().map(|a| self.out.expand(fun, a)).collect())
+            }
+            Op::Fun(fun, a) => {
+                let a = self.scalar(a);
+                Lowered::Scalar(self.out.expand_scalar(fun, a))
+            }
+            Op::Convert(a) if lane => {
+                let a = self.pieces(a, 1);
+                Lowered::Pieces(a.into_iter().map(|a| self.out.v(F32X4, VecOp::ToFloat(a))).collect())
+            }
+            Op::Convert(a) => {
+                let a = self.scalar(a);
+                Lowered::Scalar(self.out.op(ty, Op::Convert(a)))
+            }
+            Op::Load { mem, addr, offset, step: 0 } => self.load_scalar(ty, mem, addr, offset),
+            Op::Load { mem, addr, offset, step } => self.load_lanes(mem, addr, offset, step),
+            Op::Get(var) if lane => {
+                let vectors = self.vectors(var).to_vec();
+                Lowered::Pieces(vectors.into_iter().map(|v| self.out.get(v)).collect())
+            }
+            Op::Get(var) => {
+                let var = self.vectors(var)[0];
+                Lowered::Scalar(self.out.get(var))
+            }
+            Op::Code { source, addr, offset, first } => {
+                let block = self.current();
+                let addr = self.scalar(addr);
+                Lowered::Code { source, addr, offset, first: first as usize + block.base as usize }
+            }
+            Op::LaneSum(var) => {
+                let whole = self.ways(var, |l, a, b| l.out.add(a, b));
+                Lowered::Scalar(self.out.lane_sum(whole))
+            }
+            Op::LaneMax(var) => {
+                let whole = self.ways(var, |l, a, b| l.out.f(FloatOp::Max, a, b));
+                Lowered::Scalar(self.out.lane_max(whole))
+            }
+            Op::Fetch(..) | Op::V(_) => panic!("vectors before legalisation"),
+        }
+    }
+
+    fn current(&self) -> Block {
+        self.block.expect("lane loads, stores and codes stand in lane loops")
+    }
+
+    fn zip(&mut self, a: Val, b: Val, join: impl Fn(&mut Self, Val, Val) -> Val) -> Lowered {
+        let lane = if matches!(self.ty(a), Ty::Lane(_)) { a } else { b };
+        let n = self.pieces(lane, 1).len();
+        let (a, b) = (self.pieces(a, n), self.pieces(b, n));
+        Lowered::Pieces(a.into_iter().zip(b).map(|(a, b)| join(self, a, b)).collect())
+    }
+
+    /// The ways of a partial variable joined as a balanced tree.
+    fn ways(&mut self, var: super::Var, join: impl Fn(&mut Self, Val, Val) -> Val) -> Val {
+        let mut values: Vec<Val> = self.vectors(var).to_vec().into_iter().map(|v| self.out.get(v)).collect();
+        while values.len() > 1 {
+            values = values.chunks(2).map(|c| if c.len() == 2 { join(self, c[0], c[1]) } else { c[0] }).collect();
+        }
+        values[0]
+    }
+
+    /// Address and offset of the current block's first lane.
+    fn place(&mut self, mem: Mem, addr: Val, offset: i32, step: u8) -> (Val, i32) {
+        let block = self.current();
+        let addr = self.scalar(addr);
+        let offset = offset + mem.span(block.base * i64::from(step)) as i32;
+        let Some(index) = block.index else { return (addr, offset) };
+        let (op, by) = match mem.span(2) * i64::from(step) {
+            1 => (IntOp::Shr, 1),
+            2 => return (self.out.i(IntOp::Add, addr, index), offset),
+            bytes => (IntOp::Mul, bytes / 2),
+        };
+        let by = if op == IntOp::Mul { (IntOp::Shl, i64::from(by.ilog2())) } else { (op, by) };
+        let n = self.out.int(by.1);
+        let bytes = self.out.i(by.0, index, n);
+        (self.out.i(IntOp::Add, addr, bytes), offset)
+    }
+
+    fn load_scalar(&mut self, ty: Ty, mem: Mem, addr: Val, offset: i32) -> Lowered {
+        let addr = self.scalar(addr);
+        let float = match mem {
+            Mem::F16 => {
+                let v = self.out.fetch(I32X4, Fetch::Low2, addr, offset);
+                let v = self.out.shift(I32X4, v, 16);
+                let sign = self.out.ints(0x8000_0000);
+                let sign = self.out.and(v, sign);
+                let v = self.out.v(I32X4, VecOp::Xor(v, sign));
+                let v = self.out.shift(I32X4, v, -3);
+                let v = self.half_to_float(v);
+                let sign = self.out.bits(F32X4, sign);
+                self.out.or(v, sign)
+            }
+            Mem::Bf16 => {
+                let v = self.out.fetch(I32X4, Fetch::Low2, addr, offset);
+                let v = self.out.shift(I32X4, v, 16);
+                self.out.bits(F32X4, v)
+            }
+            Mem::F32 | Mem::I8 | Mem::U8 | Mem::U16 | Mem::U32 | Mem::U4 => {
+                return Lowered::Scalar(self.out.op(ty, Op::Load { mem, addr, offset, step: 0 }));
+            }
+        };
+        Lowered::Scalar(self.out.v(Ty::F32, VecOp::Extract(float, 0)))
+    }
+
+    /// Floats from halves whose exponent and mantissa stand below bit 28, whose sign stands at bit 31.
+    fn half_to_float(&mut self, v: Val) -> Val {
+        let v = self.out.bits(F32X4, v);
+        let scale = self.out.floats(HALF_SCALE);
+        self.out.mul(v, scale)
+    }
+
+    fn load_lanes(&mut self, mem: Mem, addr: Val, offset: i32, step: u8) -> Lowered {
+        let (addr, offset) = self.place(mem, addr, offset, step);
+        let quads = (self.current().lanes / 4) as i32;
+        let pieces = match mem {
+            Mem::F32 if step == 2 => (0..quads).map(|i| self.every_second(addr, offset + 32 * i)).collect(),
+            Mem::F32 => (0..quads).map(|i| self.out.fetch(F32X4, Fetch::Full, addr, offset + 16 * i)).collect(),
+            Mem::F16 => (0..quads)
+                .map(|i| {
+                    let v = self.out.fetch(I32X4, Fetch::Signed16, addr, offset + 8 * i);
+                    let v = self.out.shift(I32X4, v, 13);
+                    let mask = self.out.ints(0x8fff_e000);
+                    let v = self.out.and(v, mask);
+                    self.half_to_float(v)
+                })
+                .collect(),
+            Mem::Bf16 => (0..quads)
+                .map(|i| {
+                    let v = self.out.fetch(I32X4, Fetch::Unsigned16, addr, offset + 8 * i);
+                    let v = self.out.shift(I32X4, v, 16);
+                    self.out.bits(F32X4, v)
+                })
+                .collect(),
+            Mem::I8 => {
+                assert_eq!(i64::from(quads) * 4, BLOCK, "rounded activations come in runs of 16 lanes");
+                vec![self.out.fetch(I8X16, Fetch::Full, addr, offset)]
+            }
+            Mem::U8 => {
+                let kind = if quads == 4 { Fetch::Full } else { Fetch::Low4 };
+                let v = self.out.fetch(I8X16, kind, addr, offset);
+                self.bytes_to_floats(v, quads)
+            }
+            Mem::U4 => {
+                let kind = if quads == 4 { Fetch::Low8 } else { Fetch::Low2 };
+                let v = self.out.fetch(I8X16, kind, addr, offset);
+                let mask = self.out.bytes(15);
+                let low = self.out.and(v, mask);
+                let high = self.out.shift(I16X8, v, -4);
+                let high = self.out.and(high, mask);
+                let v = self.out.interleave(low, high, 1, false);
+                self.bytes_to_floats(v, quads)
+            }
+            Mem::U16 | Mem::U32 => panic!("integers are loaded one by one"),
+        };
+        Lowered::Pieces(pieces)
+    }
+
+    fn every_second(&mut self, addr: Val, offset: i32) -> Val {
+        let a = self.out.fetch(F32X4, Fetch::Full, addr, offset);
+        let b = self.out.fetch(F32X4, Fetch::Full, addr, offset + 16);
+        self.out.shuffle(a, b, [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27])
+    }
+
+    fn bytes_to_floats(&mut self, v: Val, quads: i32) -> Vec<Val> {
+        let zero = self.out.bytes(0);
+        let mut floats = Vec::new();
+        for upper in [false, true] {
+            let words = self.out.interleave(v, zero, 1, upper);
+            for upper in [false, true] {
+                if floats.len() < quads as usize {
+                    let v = self.out.interleave(words, zero, 2, upper);
+                    let v = self.out.bits(I32X4, v);
+                    floats.push(self.out.v(F32X4, VecOp::ToFloat(v)));
+                }
+            }
+        }
+        floats
+    }
+
+    pub(super) fn store(&mut self, mem: Mem, value: Val, addr: Val, offset: i32, step: u8) {
+        if step == 0 {
+            let (value, addr) = (self.scalar(value), self.scalar(addr));
+            return self.out.store(mem, value, addr, offset);
+        }
+        let block = self.current();
+        let (addr, offset) = self.place(mem, addr, offset, step);
+        let pieces = self.pieces(value, (block.lanes / 4) as usize);
+        match mem {
+            Mem::F32 => {
+                for (i, piece) in pieces.into_iter().enumerate() {
+                    let start = 4 * i as i64;
+                    if step == 1 && block.valid >= start + 4 {
+                        self.out.store(Mem::F32, piece, addr, offset + 16 * i as i32);
+                        continue;
+                    }
+                    for lane in 0..(block.valid - start).clamp(0, 4) {
+                        let x = self.out.v(Ty::F32, VecOp::Extract(piece, lane as u8));
+                        self.out.store(Mem::F32, x, addr, offset + 4 * i32::from(step) * (4 * i as i32 + lane as i32));
+                    }
+                }
+            }
+            Mem::I8 => {
+                assert!(block.valid == BLOCK, "rounded activations come in runs of 16 lanes");
+                // The sum with 1.5 * 2^23 holds the integer in its lowest bits.
+                let (magic, bits) = (self.out.floats(12_582_912.0), self.out.ints(0x4b40_0000));
+                let words: Vec<Val> = pieces
+                    .into_iter()
+                    .map(|x| {
+                        let v = self.out.add(x, magic);
+                        let v = self.out.bits(I32X4, v);
+                        self.out.v(I32X4, VecOp::Sub(v, bits))
+                    })
+                    .collect();
+                let low = self.out.v(I16X8, VecOp::Narrow(words[0], words[1]));
+                let high = self.out.v(I16X8, VecOp::Narrow(words[2], words[3]));
+                let bytes = self.out.v(I8X16, VecOp::Narrow(low, high));
+                self.out.store(Mem::I8, bytes, addr, offset);
+            }
+            Mem::F16 | Mem::Bf16 | Mem::U8 | Mem::U4 | Mem::U16 | Mem::U32 => panic!("lanes are stored as f32 or i8"),
+        }
+    }
+
+    /// The decoded vectors of a code value, made once a block: floats, or unsigned bytes.
+    pub(super) fn decoded(&mut self, code: Val, float: bool) -> Vec<Val> {
+        let key = (code, float, self.current().base);
+        if let Some(vectors) = self.decoded.get(&key) {
+            return vectors.clone();
+        }
+        let Lowered::Code { source, addr, offset, first } = self.values[&code] else {
+            panic!("{code} is no code");
+        };
+        let vectors = if float {
+            dot::floats(&mut self.out, source, addr, offset, first)
+        } else {
+            dot::bytes(&mut self.out, source, addr, offset, first)
+        };
+        self.decoded.insert(key, vectors.clone());
+        vectors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_scale_undoes_the_bias_difference() {
+        for bits in [0x0001u16, 0x03ff, 0x3c00, 0x7bff] {
+            let moved = f32::from_bits(u32::from(bits) << 13) * HALF_SCALE;
+            assert_eq!(moved, half::f16::from_bits(bits).to_f32());
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! `kir`: the small loop IR in which every CPU kernel is described once.
+//!
+//! A kernel is a list of nodes over SSA values ([`Val`]), mutable variables ([`Var`]) and structured loops. It lives on
+//! two levels, in the same data structure:
+//!
+//! * **as built**: scalar bodies over three axes. A `grid` loop is split over the parts of a launch, a `seq` loop runs in
+//!   order, a `lane` loop runs elements side by side. Inside a lane loop values are [`Ty::Lane`]: one element a lane.
+//!   Reductions go into variables of lane type declared outside the loop (`partial`: one running value a lane) and are
+//!   folded by `lane_sum` or `lane_max`. Mathematical functions and packed codes are single operations.
+//! * **legalised** ([`legalise`]): no lane loops and no grid loops; lanes have become [`Ty::Vec`] values of the target's
+//!   width, packed codes have become loads, shifts and masks, dots have taken the form that the target is good at, and
+//!   functions are polynomials.
+//!
+//! Emitters ([`crate::emit`]) are tables that print the second level. The text form ([`std::fmt::Display`]) shows either.
+
+mod build;
+mod codes;
+mod dot;
+mod legalise;
+mod lower;
+mod math;
+mod text;
+mod vector;
+
+pub use build::Builder;
+pub use codes::CodeSource;
+pub use legalise::{Lanes, legalise};
+
+/// An SSA value of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Val(pub(crate) u32);
+
+/// A mutable variable of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(pub(crate) u32);
+
+/// Element type of lanes and vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Elem {
+    /// Bytes: packed codes and rounded activations.
+    I8,
+    /// Sums of two byte products.
+    I16,
+    /// Sums of an integer dot.
+    I32,
+    /// Single precision.
+    F32,
+}
+
+impl Elem {
+    /// Bytes of an element.
+    pub fn size(self) -> usize {
+        match self {
+            Elem::I8 => 1,
+            Elem::I16 => 2,
+            Elem::I32 | Elem::F32 => 4,
+        }
+    }
+}
+
+/// Type of a value or variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ty {
+    /// Addresses, indices and integers.
+    I64,
+    /// A single-precision scalar, equal in all lanes.
+    F32,
+    /// A double-precision scalar; angles only.
+    F64,
+    /// One element a lane; gone after legalisation.
+    Lane(Elem),
+    /// A machine vector of this many elements; only after legalisation.
+    Vec(Elem, u8),
+}
+
+/// How an element lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mem {
+    /// Single precision.
+    F32,
+    /// IEEE half precision, finite values; loads as f32.
+    F16,
+    /// Upper half of an f32; loads as f32.
+    Bf16,
+    /// Signed byte: an integer as a scalar, a rounded activation in lanes.
+    I8,
+    /// Unsigned byte: an integer as a scalar, an f32 in lanes.
+    U8,
+    /// Unsigned nibble, even element low: lanes only, loads as f32. Addresses are of the first byte.
+    U4,
+    /// Unsigned 16-bit integer, scalar only.
+    U16,
+    /// Unsigned 32-bit integer, scalar only.
+    U32,
+}
+
+impl Mem {
+    /// Bytes that `n` elements span.
+    pub fn span(self, n: i64) -> i64 {
+        match self {
+            Mem::F32 | Mem::U32 => 4 * n,
+            Mem::F16 | Mem::Bf16 | Mem::U16 => 2 * n,
+            Mem::I8 | Mem::U8 => n,
+            Mem::U4 => n / 2,
+        }
+    }
+}
+
+/// Two-operand integer arithmetic on addresses and indices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IntOp {
+    /// Wrapping sum.
+    Add,
+    /// Wrapping difference.
+    Sub,
+    /// Wrapping product.
+    Mul,
+    /// Unsigned quotient.
+    Div,
+    /// Bitwise and.
+    And,
+    /// Bitwise or.
+    Or,
+    /// Shift left.
+    Shl,
+    /// Logical shift right.
+    Shr,
+    /// Signed minimum.
+    Min,
+    /// Signed maximum.
+    Max,
+}
+
+/// Two-operand float arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FloatOp {
+    /// Sum.
+    Add,
+    /// Difference.
+    Sub,
+    /// Product.
+    Mul,
+    /// Quotient.
+    Div,
+    /// `a < b ? a : b`: the second operand where one is not a number.
+    Min,
+    /// `a > b ? a : b`: the second operand where one is not a number.
+    Max,
+}
+
+/// One-operand functions. Those from [`Fun::Exp`] on are expanded by legalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fun {
+    /// Sign change.
+    Neg,
+    /// Absolute value.
+    Abs,
+    /// Square root, correctly rounded.
+    Sqrt,
+    /// Nearest integer, ties to even.
+    Nearest,
+    /// Positive part; keeps what is not a number.
+    Relu,
+    /// Natural exponential.
+    Exp,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// GELU by its tanh approximation.
+    GeluTanh,
+    /// GELU by the error function.
+    GeluErf,
+}
+
+/// Vector operations; only after legalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VecOp {
+    /// All bits given.
+    Const([u8; 16]),
+    /// A scalar in every lane.
+    Splat(Val),
+    /// One lane as a scalar.
+    Extract(Val, u8),
+    /// Bytes chosen from two vectors (0..16 and 16..32).
+    Shuffle(Val, Val, [u8; 16]),
+    /// The same bits as another type.
+    Bits(Val),
+    /// Bitwise and.
+    And(Val, Val),
+    /// Bitwise or.
+    Or(Val, Val),
+    /// Bitwise exclusive or.
+    Xor(Val, Val),
+    /// Lane-wise wrapping sum of integers.
+    Add(Val, Val),
+    /// Lane-wise wrapping difference of integers.
+    Sub(Val, Val),
+    /// Shift left of every lane.
+    Shl(Val, u8),
+    /// Logical shift right of every lane.
+    Shr(Val, u8),
+    /// All ones in the lanes where equal.
+    Equal(Val, Val),
+    /// All ones in the float lanes where the first is less.
+    Less(Val, Val),
+    /// Bits of the second where the first has ones, of the third elsewhere.
+    Select(Val, Val, Val),
+    /// Products of unsigned and signed bytes, neighbouring pairs summed to 16 bits. Callers bound the sums to 16 bits.
+    DotPairs(Val, Val),
+    /// Neighbouring pairs of 16-bit lanes summed to 32 bits.
+    WidenPairs(Val),
+    /// Lower half of the lanes sign-extended to twice the width.
+    WidenLow(Val),
+    /// Upper half of the lanes sign-extended to twice the width.
+    WidenHigh(Val),
+    /// Integers to floats.
+    ToFloat(Val),
+    /// Two vectors of 32-bit integers to one of 16-bit ones, saturated.
+    Narrow(Val, Val),
+}
+
+/// What the bits loaded into a vector are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fetch {
+    /// A whole vector.
+    Full,
+    /// Eight bytes, twice.
+    Twice8,
+    /// Eight bytes in the lower half, zeros above.
+    Low8,
+    /// Four bytes in the lowest lane, zeros above.
+    Low4,
+    /// Two bytes in the lowest lane, zeros above.
+    Low2,
+    /// Four 16-bit integers, zero-extended to 32 bits.
+    Unsigned16,
+    /// Four 16-bit integers, sign-extended to 32 bits.
+    Signed16,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    /// An integer constant.
+    Int(i64),
+    /// A float constant.
+    Float(f32),
+    /// A double constant.
+    Double(f64),
+    /// Runtime dimension number n.
+    Dim(u8),
+    /// Address of buffer number n.
+    Buffer(u8),
+    /// Address of stack area number n.
+    Stack(u8),
+    /// Which part of the launch this call is.
+    Part,
+    /// Number of parts.
+    Parts,
+    /// Integer arithmetic.
+    I(IntOp, Val, Val),
+    /// Float arithmetic.
+    F(FloatOp, Val, Val),
+    /// `a * b + c`, with one rounding where the target has it.
+    MulAdd(Val, Val, Val),
+    /// A function.
+    Fun(Fun, Val),
+    /// A change of type between scalars, or from integer lanes to float lanes.
+    Convert(Val),
+    /// The element at `addr + offset`, in lane l the one `step * l` elements on (`step` 0: the same everywhere).
+    Load {
+        /// How it lies in memory.
+        mem: Mem,
+        /// Address of the first element.
+        addr: Val,
+        /// Bytes added to the address.
+        offset: i32,
+        /// Elements between neighbouring lanes.
+        step: u8,
+    },
+    /// A raw vector load; only after legalisation.
+    Fetch(Fetch, Val, i32),
+    /// The value of a variable.
+    Get(Var),
+    /// In lane l, the code of column `first + l` of the chunk or block at `addr + offset`.
+    Code {
+        /// Layout of the chunk.
+        source: CodeSource,
+        /// Address of the row of chunks.
+        addr: Val,
+        /// Bytes to the chunk.
+        offset: i32,
+        /// First column.
+        first: u16,
+    },
+    /// Sum of a partial variable over its lanes.
+    LaneSum(Var),
+    /// Maximum of a partial variable over its lanes.
+    LaneMax(Var),
+    /// Vector operations.
+    V(VecOp),
+}
+
+/// How an accumulating node combines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Acc {
+    /// `v += a`.
+    Sum(Val),
+    /// `v = max(v, a)`.
+    Max(Val),
+    /// `v += a * b`; codes times floats sum `(code + bias) * x / gain`, see [`CodeSource::gain`].
+    Dot(Val, Val),
+}
+
+/// Which axis a loop runs along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Axis {
+    /// Units `first..first + count` of `total` that are split over the parts; the index counts from 0.
+    Grid {
+        /// Number of this loop's first unit among all.
+        first: i64,
+        /// All units of the launch.
+        total: Val,
+    },
+    /// In order.
+    Seq,
+    /// Side by side.
+    Lane,
+}
+
+/// One step of a kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node {
+    /// Defines a value.
+    Let(Val, Op),
+    /// Gives a variable a value.
+    Set(Var, Val),
+    /// Accumulates into a variable.
+    Acc(Var, Acc),
+    /// Stores a value: `value` as `mem` at `addr + offset`, in lane l `step * l` elements on. Bytes are stored as floats
+    /// that are integers, vectors whole.
+    Store {
+        /// How it lies in memory.
+        mem: Mem,
+        /// What is stored.
+        value: Val,
+        /// Address of the first element.
+        addr: Val,
+        /// Bytes added to the address.
+        offset: i32,
+        /// Elements between neighbouring lanes.
+        step: u8,
+    },
+    /// `for index in (from..to).step_by(step)`.
+    Loop {
+        /// Its axis.
+        axis: Axis,
+        /// The running index, an integer.
+        index: Val,
+        /// First index.
+        from: Val,
+        /// One past the last index.
+        to: Val,
+        /// Distance of indices.
+        step: i64,
+        /// What is run.
+        body: Vec<Node>,
+    },
+    /// Runs `body` where `a < b`.
+    IfLess {
+        /// Left side.
+        a: Val,
+        /// Right side.
+        b: Val,
+        /// What is run.
+        body: Vec<Node>,
+    },
+}
+
+/// A variable's declaration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VarDecl {
+    /// Its type.
+    pub ty: Ty,
+    /// For lane variables that outlive a lane loop: how many independent chains hide the latency of the sum.
+    pub ways: u8,
+}
+
+/// A kernel: buffers, runtime dimensions, body.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    /// Its name, a symbol.
+    pub name: String,
+    /// Names of the buffers, in the order of the ABI.
+    pub buffers: Vec<String>,
+    /// Names of the runtime dimensions, in the order of the ABI.
+    pub dims: Vec<String>,
+    /// Type of each value.
+    pub vals: Vec<Ty>,
+    /// Each variable.
+    pub vars: Vec<VarDecl>,
+    /// Bytes of each stack area.
+    pub stacks: Vec<u32>,
+    /// What it does.
+    pub body: Vec<Node>,
+}

@@ -1,0 +1,379 @@
+//! `linear`: `y[t, r] = sum over c of W[r, c] x[t, c]` for up to eight tokens and one to four matrices in a launch.
+//!
+//! Dense matrices (and q8_0 with f32 activations) read the input `f32[tokens, cols]` itself; the others read what
+//! [`prepare`](super::prepare) made of it. A row is computed by one part, in the order of its columns:
+//!
+//! `y = sum over groups of s (sum of code * x - zero * sum of x) + sum over weak columns of w x`, then bias, then epilogue.
+//!
+//! Weak slots of a scattered body hold the zero point's code and meet a zero input: they contribute exactly nothing.
+//! Sums are f32; with int8 activations the inner sum is an exact integer within 64 columns.
+
+use super::prepare::{Prepared, WeakSet};
+use super::{Buffer, BufferRole};
+use crate::kir::{Builder, CodeSource, Fun, Val};
+use actc_types::braced::write_fields;
+use actc_types::{BlockFormat, DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, Role, WeakPlace};
+use std::fmt;
+
+mod block;
+mod dense;
+mod grouped;
+
+/// Precision of activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    /// Single precision.
+    F32,
+    /// Eight bits for each token and 64 columns.
+    Int8,
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Act::F32 => "f32",
+            Act::Int8 => "int8",
+        })
+    }
+}
+
+/// What happens to the sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Epilogue {
+    /// They are stored, each matrix to its own output.
+    None,
+    /// `out = y + residual`; one matrix. The residual may be the output.
+    AddResidual,
+    /// `out = silu(y0) * y1`; two matrices of equal rows.
+    GatedSilu,
+    /// `out = gelu(y0) * y1` with the tanh form; two matrices of equal rows.
+    GatedGeluTanh,
+}
+
+impl Epilogue {
+    fn name(self) -> &'static str {
+        match self {
+            Epilogue::None => "none",
+            Epilogue::AddResidual => "add_residual",
+            Epilogue::GatedSilu => "gated_silu",
+            Epilogue::GatedGeluTanh => "gated_gelu_tanh",
+        }
+    }
+}
+
+/// One matrix of a launch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mat {
+    /// Output channels.
+    pub rows: u32,
+    /// How it is stored.
+    pub encoding: Encoding,
+    /// Element type of a dense matrix.
+    pub dtype: DType,
+    /// Whether an f32 bias is added to each row.
+    pub bias: bool,
+}
+
+/// Matrices times tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// The matrices.
+    pub mats: Vec<Mat>,
+    /// Input channels of all of them.
+    pub cols: u32,
+    /// Tokens, 1 to 8.
+    pub tokens: u8,
+    /// Precision of activations.
+    pub act: Act,
+    /// What happens to the sums.
+    pub epilogue: Epilogue,
+}
+
+/// What a matrix reads its input from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// `f32[tokens, cols]`.
+    Raw,
+    /// Records made by `prepare`.
+    Prepared(Prepared),
+}
+
+impl fmt::Display for Linear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("linear")?;
+        let fields = [
+            ("cols", Some(self.cols.to_string())),
+            ("tokens", Some(self.tokens.to_string())),
+            ("act", Some(self.act.to_string())),
+            ("epilogue", Some(self.epilogue.name().to_owned())),
+        ];
+        write_fields(f, &fields)?;
+        for mat in &self.mats {
+            write!(f, " [{} {} {}{}]", mat.rows, mat.dtype, mat.encoding, if mat.bias { " bias" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+fn shape(headline: String) -> Diagnostic {
+    Diagnostic::new("kernel-shape", headline)
+}
+
+impl Mat {
+    /// What this matrix of `cols` columns reads its input from.
+    pub fn input(&self, cols: u32, act: Act) -> Input {
+        let packed =
+            |packed: &Packed, cols, weak| Input::Prepared(Prepared { cols, act, sums: Some(packed.group), weak });
+        match &self.encoding {
+            Encoding::Dense => Input::Raw,
+            Encoding::Packed(p) => packed(p, cols, WeakSet::None),
+            Encoding::Mixed(Mixed { cols: 0, body, .. }) => packed(body, cols, WeakSet::None),
+            Encoding::Mixed(m) => match m.place {
+                WeakPlace::Scattered => packed(&m.body, cols, WeakSet::Scattered(m.cols)),
+                WeakPlace::Suffix => packed(&m.body, cols - m.cols, WeakSet::Suffix(m.cols)),
+            },
+            Encoding::Block(BlockFormat::Q8_0) if act == Act::F32 => Input::Raw,
+            Encoding::Block(format) => {
+                let sums = Some(Group::Columns(block::run(*format) as u32));
+                Input::Prepared(Prepared { cols, act, sums, weak: WeakSet::None })
+            }
+        }
+    }
+
+    fn check(&self, cols: u32, act: Act) -> Result<()> {
+        let parts = self.encoding.parts(self.dtype, self.rows as usize, cols as usize)?;
+        if self.rows == 0 || cols == 0 || cols > 1 << 24 {
+            return Err(shape(format!("a matrix of {} rows and {cols} columns", self.rows)));
+        }
+        if parts.iter().any(|(_, bytes)| *bytes >= 1 << 46) {
+            return Err(shape(format!("{} rows of {cols} columns are too many", self.rows)));
+        }
+        match (&self.encoding, self.dtype) {
+            (Encoding::Dense, DType::F32 | DType::F16 | DType::Bf16) if act == Act::F32 => Ok(()),
+            (Encoding::Dense, dtype) => Err(Diagnostic::new(
+                "kernel-encoding",
+                format!("no kernel multiplies dense {dtype} weights with {act} activations"),
+            )),
+            (Encoding::Mixed(m), _) if m.body_cols(cols as usize) == 0 => {
+                Err(shape(format!("all {cols} columns are weak: the matrix is dense")))
+            }
+            (Encoding::Packed(p) | Encoding::Mixed(Mixed { body: p, .. }), _) => match p.group {
+                Group::Columns(n) if n == 0 || n % 16 != 0 => Err(shape(format!("groups of {n} columns"))),
+                Group::Channel | Group::Columns(_) => Ok(()),
+            },
+            (Encoding::Block(_), _) => Ok(()),
+        }
+    }
+
+    /// The stored parts that the kernel reads; a weak index is read by `prepare`.
+    fn parts(&self) -> Vec<(Role, DType)> {
+        let body = |p: &Packed| {
+            let mut parts = vec![(Role::Codes, DType::U8), (Role::Scales, p.scale)];
+            if p.zero == actc_types::Zero::Packed {
+                parts.push((Role::Zeros, DType::U8));
+            }
+            parts
+        };
+        match &self.encoding {
+            Encoding::Dense => vec![(Role::Data, self.dtype)],
+            Encoding::Block(_) => vec![(Role::Data, DType::U8)],
+            Encoding::Packed(p) => body(p),
+            Encoding::Mixed(m) => {
+                let mut parts = body(&m.body);
+                if m.cols > 0 {
+                    parts.push((Role::Weak, m.weak));
+                }
+                parts
+            }
+        }
+    }
+}
+
+/// Addresses of a matrix's buffers.
+struct Bound<'a> {
+    mat: &'a Mat,
+    cols: usize,
+    tokens: usize,
+    act: Act,
+    parts: Vec<(Role, Val)>,
+    bias: Option<Val>,
+    input: Val,
+}
+
+impl Bound<'_> {
+    fn part(&self, role: Role) -> Val {
+        self.parts.iter().find(|(r, _)| *r == role).map(|(_, v)| *v).expect("parts were bound from the encoding")
+    }
+
+    /// Addresses of `rows` consecutive rows of a part with `bytes` a row.
+    fn rows(&self, k: &mut Builder, role: Role, row: Val, rows: usize, bytes: usize) -> Vec<Val> {
+        let start = k.imul_n(row, bytes as i64);
+        let start = k.iadd(self.part(role), start);
+        (0..rows).map(|r| k.iadd_n(start, (r * bytes) as i64)).collect()
+    }
+
+    /// The sums `[row][token]` of `rows` rows from `row` on, with their bias.
+    fn dots(&self, k: &mut Builder, row: Val, rows: usize) -> Vec<Vec<Val>> {
+        let mut sums = match &self.mat.encoding {
+            Encoding::Dense => self.dense(k, row, rows),
+            Encoding::Block(format) => self.blocks(k, *format, row, rows),
+            Encoding::Packed(p) => self.grouped(k, p, None, row, rows),
+            Encoding::Mixed(m) => self.grouped(k, &m.body, Some(m), row, rows),
+        };
+        if let Some(bias) = self.bias {
+            let bytes = k.imul_n(row, 4);
+            let bias = k.iadd(bias, bytes);
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let b = k.load(crate::kir::Mem::F32, bias, 4 * r as i32);
+                sums.iter_mut().for_each(|y| *y = k.fadd(*y, b));
+            }
+        }
+        sums
+    }
+}
+
+/// Independent chains of a running sum when `sums` of them run side by side: four cycles at two a cycle, in 16 registers.
+fn ways(sums: usize) -> u8 {
+    match sums {
+        0..=2 => 4,
+        3..=4 => 2,
+        _ => 1,
+    }
+}
+
+/// The layout of packed codes.
+fn source(packed: &Packed) -> CodeSource {
+    CodeSource::Planes(packed.bits)
+}
+
+impl Linear {
+    pub(super) fn check(&self) -> Result<()> {
+        if !(1..=8).contains(&self.tokens) || !(1..=4).contains(&self.mats.len()) {
+            return Err(shape(format!("{} matrices for {} tokens", self.mats.len(), self.tokens)));
+        }
+        let rows: Vec<u32> = self.mats.iter().map(|m| m.rows).collect();
+        let fits = match self.epilogue {
+            Epilogue::None => true,
+            Epilogue::AddResidual => rows.len() == 1,
+            Epilogue::GatedSilu | Epilogue::GatedGeluTanh => rows.len() == 2 && rows[0] == rows[1],
+        };
+        if !fits {
+            return Err(shape(format!("epilogue {} on matrices of {rows:?} rows", self.epilogue.name())));
+        }
+        self.mats.iter().try_for_each(|m| m.check(self.cols, self.act))
+    }
+
+    /// For each matrix its parts (codes, scales, zeros, weak; or data), bias, input; then the residual; then the outputs
+    /// `f32[tokens, rows]`.
+    pub(super) fn buffers(&self) -> Vec<Buffer> {
+        let mut buffers = Vec::new();
+        for (i, mat) in self.mats.iter().enumerate() {
+            let i = i as u8;
+            let parts = mat.parts();
+            buffers.extend(
+                parts.iter().map(|(part, elem)| Buffer::read(BufferRole::Weight { mat: i, part: *part }, *elem)),
+            );
+            if mat.bias {
+                buffers.push(Buffer::read(BufferRole::Bias(i), DType::F32));
+            }
+            buffers.push(match mat.input(self.cols, self.act) {
+                Input::Raw => Buffer::read(BufferRole::Input(i), DType::F32),
+                Input::Prepared(_) => Buffer::read(BufferRole::Prepared(i), DType::F32),
+            });
+        }
+        if self.epilogue == Epilogue::AddResidual {
+            buffers.push(Buffer::read(BufferRole::Residual, DType::F32));
+        }
+        buffers.extend((0..self.outputs()).map(|i| Buffer::write(BufferRole::Output(i as u8))));
+        buffers
+    }
+
+    fn outputs(&self) -> usize {
+        match self.epilogue {
+            Epilogue::None | Epilogue::AddResidual => self.mats.len(),
+            Epilogue::GatedSilu | Epilogue::GatedGeluTanh => 1,
+        }
+    }
+
+    /// Rows computed side by side: as many running sums as registers allow.
+    fn side_by_side(&self) -> usize {
+        let gated = if self.mats.len() > self.outputs() { 2 } else { 1 };
+        (8 / (self.tokens as usize * gated)).clamp(1, 4)
+    }
+
+    pub(super) fn build(&self, k: &mut Builder) {
+        let tokens = self.tokens as usize;
+        let mut next = 0;
+        let mut take = |k: &mut Builder| {
+            next += 1;
+            k.buffer(next - 1)
+        };
+        let mut bound = Vec::new();
+        for mat in &self.mats {
+            let parts = mat.parts().into_iter().map(|(role, _)| (role, take(k))).collect();
+            let bias = mat.bias.then(|| take(k));
+            let input = take(k);
+            bound.push(Bound { mat, cols: self.cols as usize, tokens, act: self.act, parts, bias, input });
+        }
+        let residual = (self.epilogue == Epilogue::AddResidual).then(|| take(k));
+        let outs: Vec<Val> = (0..self.outputs()).map(|_| take(k)).collect();
+        let side = self.side_by_side();
+        let units = |mat: &Mat| (mat.rows as usize / side, mat.rows as usize % side);
+        let total: usize = self.mats.iter().take(outs.len()).map(|m| units(m).0 + units(m).1).sum();
+        let total = k.int(total as i64);
+        let mut first = 0;
+        for (i, out) in outs.iter().enumerate() {
+            let mats = if outs.len() < bound.len() { &bound[..] } else { &bound[i..=i] };
+            let rows = self.mats[i].rows as usize;
+            let (blocks, rest) = units(&self.mats[i]);
+            for (count, side, start) in [(blocks, side, 0), (rest, 1, blocks * side)] {
+                if count == 0 {
+                    continue;
+                }
+                let count_val = k.int(count as i64);
+                k.grid(first as i64, count_val, total, |k, unit| {
+                    let row = k.imul_n(unit, side as i64);
+                    let row = k.iadd_n(row, start as i64);
+                    self.unit(k, mats, row, side, rows, residual, *out);
+                });
+                first += count;
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, all of it positions in buffers")]
+    fn unit(
+        &self,
+        k: &mut Builder,
+        mats: &[Bound<'_>],
+        row: Val,
+        side: usize,
+        rows: usize,
+        residual: Option<Val>,
+        out: Val,
+    ) {
+        let sums: Vec<Vec<Vec<Val>>> = mats.iter().map(|m| m.dots(k, row, side)).collect();
+        let bytes = k.imul_n(row, 4);
+        let out = k.iadd(out, bytes);
+        let residual = residual.map(|v| k.iadd(v, bytes));
+        for r in 0..side {
+            for t in 0..self.tokens as usize {
+                let at = (4 * (t * rows + r)) as i32;
+                let y = sums[0][r][t];
+                let y = match self.epilogue {
+                    Epilogue::None => y,
+                    Epilogue::AddResidual => {
+                        let old = k.load(crate::kir::Mem::F32, residual.expect("bound above"), at);
+                        k.fadd(y, old)
+                    }
+                    Epilogue::GatedSilu | Epilogue::GatedGeluTanh => {
+                        let fun = if self.epilogue == Epilogue::GatedSilu { Fun::Silu } else { Fun::GeluTanh };
+                        let gate = k.fun(fun, y);
+                        k.fmul(gate, sums[1][r][t])
+                    }
+                };
+                k.store(crate::kir::Mem::F32, y, out, at);
+            }
+        }
+    }
+}

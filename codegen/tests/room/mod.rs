@@ -1,0 +1,225 @@
+//! A room in which tests run generated code: an executable mapping, aligned buffers with hostile padding, and random
+//! matrices in any encoding.
+#![expect(unsafe_code, reason = "runs machine code")]
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use actc_codegen::emit::Image;
+use actc_codegen::spec::{self, KernelSpec};
+use actc_types::{BlockFormat, DType, Encoding, Packed, Role, Target, WeakPlace, WeightView, Zero};
+use half::{bf16, f16};
+
+type Entry = unsafe extern "C" fn(*const *mut u8, *const i64, u32, u32);
+
+/// Compiled kernels, mapped executable.
+pub struct Room {
+    map: memmap2::Mmap,
+    image: Image,
+}
+
+impl Room {
+    /// Compiles `specs` for this machine.
+    pub fn new(specs: &[KernelSpec]) -> Room {
+        Room::of(spec::compile_all(specs, &Target::host()).unwrap())
+    }
+
+    /// Maps an image.
+    pub fn of(image: Image) -> Room {
+        let mut map = memmap2::MmapMut::map_anon(image.code.len().max(1)).unwrap();
+        map[..image.code.len()].copy_from_slice(&image.code);
+        Room { map: map.make_exec().unwrap(), image }
+    }
+
+    /// Runs part `part` of `parts`.
+    pub fn part(&self, spec: &KernelSpec, buffers: &[*mut u8], dims: &[i64], part: u32, parts: u32) {
+        assert_eq!(buffers.len(), spec.buffers().len());
+        assert_eq!(dims.len(), spec.dims().len());
+        let at = self.image.offset(&spec.symbol()).expect("compiled above");
+        // SAFETY: the image was compiled for this machine, and tests give buffers of the lengths the family states.
+        unsafe {
+            let entry: Entry = std::mem::transmute(self.map.as_ptr().add(at));
+            entry(buffers.as_ptr(), dims.as_ptr(), part, parts);
+        }
+    }
+
+    /// Runs all parts, last first: no part may rely on another.
+    pub fn run(&self, spec: &KernelSpec, buffers: &[*mut u8], dims: &[i64], parts: u32) {
+        (0..parts).rev().for_each(|part| self.part(spec, buffers, dims, part, parts));
+    }
+}
+
+/// A buffer aligned to 64 bytes with 64 bytes of ones behind it: not-a-number where floats are read, and a canary.
+pub struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl Buffer {
+    /// `len` bytes, all ones.
+    pub fn new(len: usize) -> Buffer {
+        let bytes = vec![0xff; len + 192];
+        let start = bytes.as_ptr().align_offset(64);
+        Buffer { bytes, start, len }
+    }
+
+    /// A copy of `bytes`.
+    pub fn of(bytes: &[u8]) -> Buffer {
+        let mut buffer = Buffer::new(bytes.len());
+        buffer.bytes[buffer.start..buffer.start + bytes.len()].copy_from_slice(bytes);
+        buffer
+    }
+
+    /// A copy of `floats`.
+    pub fn floats(floats: &[f32]) -> Buffer {
+        Buffer::of(&floats.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())
+    }
+
+    /// Where it starts.
+    pub fn ptr(&self) -> *mut u8 {
+        self.bytes[self.start..].as_ptr().cast_mut()
+    }
+
+    /// Its bytes; panics where something wrote behind them.
+    pub fn bytes(&self) -> &[u8] {
+        let end = self.start + self.len;
+        assert!(self.bytes[end..end + 64].iter().all(|b| *b == 0xff), "written past the end");
+        &self.bytes[self.start..end]
+    }
+
+    /// Its floats.
+    pub fn read(&self) -> Vec<f32> {
+        self.bytes().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    }
+}
+
+/// A small deterministic generator.
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    /// In -1..1.
+    pub fn float(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    /// Mostly in -1..1, now and then eight times as large.
+    pub fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| if self.below(17) == 0 { 8.0 * self.float() } else { self.float() }).collect()
+    }
+}
+
+fn element(dtype: DType, x: f32) -> Vec<u8> {
+    match dtype {
+        DType::F16 => f16::from_f32(x).to_le_bytes().to_vec(),
+        DType::Bf16 => bf16::from_f32(x).to_le_bytes().to_vec(),
+        _ => x.to_le_bytes().to_vec(),
+    }
+}
+
+/// A random matrix in an encoding.
+pub struct Matrix {
+    pub encoding: Encoding,
+    pub dtype: DType,
+    pub rows: usize,
+    pub cols: usize,
+    pub parts: Vec<(Role, Vec<u8>)>,
+}
+
+impl Matrix {
+    pub fn random(encoding: &Encoding, dtype: DType, rows: usize, cols: usize, rng: &mut Rng) -> Matrix {
+        let mut parts = match encoding {
+            Encoding::Dense => {
+                vec![(Role::Data, (0..rows * cols).flat_map(|_| element(dtype, rng.float())).collect())]
+            }
+            Encoding::Block(format) => vec![(Role::Data, blocks(*format, rows * cols / format.block_len(), rng))],
+            Encoding::Packed(p) => body(p, rows, cols, &[], rng),
+            Encoding::Mixed(m) => {
+                let k = m.cols as usize;
+                let weak: Vec<usize> = match m.place {
+                    WeakPlace::Suffix => Vec::new(),
+                    WeakPlace::Scattered => {
+                        let mut all: Vec<usize> = (0..cols).collect();
+                        (0..cols).for_each(|i| all.swap(i, i + rng.below(cols - i)));
+                        all.truncate(k);
+                        all.sort_unstable();
+                        all
+                    }
+                };
+                let mut parts = body(&m.body, rows, m.body_cols(cols), &weak, rng);
+                parts.push((Role::Weak, (0..rows * k).flat_map(|_| element(m.weak, 2.0 * rng.float())).collect()));
+                if m.place == WeakPlace::Scattered {
+                    parts.push((Role::WeakIndex, weak.iter().flat_map(|c| (*c as u32).to_le_bytes()).collect()));
+                }
+                parts
+            }
+        };
+        parts.sort_by_key(|(role, _)| *role);
+        Matrix { encoding: encoding.clone(), dtype, rows, cols, parts }
+    }
+
+    pub fn part(&self, role: Role) -> Buffer {
+        Buffer::of(&self.parts.iter().find(|(r, _)| *r == role).expect("the part exists").1)
+    }
+
+    pub fn view(&self) -> WeightView<'_> {
+        let parts = self.parts.iter().map(|(role, bytes)| (*role, &bytes[..]));
+        WeightView::new(&self.encoding, self.dtype, self.rows, self.cols, parts).unwrap()
+    }
+}
+
+fn body(p: &Packed, rows: usize, cols: usize, weak: &[usize], rng: &mut Rng) -> Vec<(Role, Vec<u8>)> {
+    let groups = p.group.count(cols);
+    let width = p.group.width(cols);
+    let levels = p.levels() as usize;
+    let zeros: Vec<u8> = (0..rows * groups)
+        .map(|_| match p.zero {
+            Zero::Symmetric => (levels / 2) as u8,
+            Zero::Packed => rng.below(levels) as u8,
+        })
+        .collect();
+    let mut codes: Vec<u8> = (0..rows * cols).map(|_| rng.below(levels) as u8).collect();
+    for row in 0..rows {
+        for c in weak {
+            codes[row * cols + c] = zeros[row * groups + c / width];
+        }
+    }
+    let scales: Vec<f32> = (0..rows * groups).map(|_| (rng.float() + 1.5) / levels as f32).collect();
+    let mut parts = vec![
+        (Role::Codes, p.pack_codes(&codes, rows, cols)),
+        (Role::Scales, p.pack_scales(&scales)),
+    ];
+    if p.zero == Zero::Packed {
+        parts.push((Role::Zeros, p.pack_zeros(&zeros, rows, cols)));
+    }
+    parts
+}
+
+fn blocks(format: BlockFormat, n: usize, rng: &mut Rng) -> Vec<u8> {
+    let floats: &[usize] = match format {
+        BlockFormat::Q4_0 | BlockFormat::Q5_0 | BlockFormat::Q8_0 => &[0],
+        BlockFormat::Q4_1 | BlockFormat::Q5_1 | BlockFormat::Q4K | BlockFormat::Q5K => &[0, 2],
+        BlockFormat::Q2K => &[80, 82],
+        BlockFormat::Q3K => &[108],
+        BlockFormat::Q6K => &[208],
+    };
+    let mut bytes = Vec::new();
+    for _ in 0..n {
+        let mut block: Vec<u8> = (0..format.block_bytes()).map(|_| rng.next() as u8).collect();
+        for at in floats {
+            block[*at..at + 2].copy_from_slice(&f16::from_f32(rng.float() / 64.0).to_le_bytes());
+        }
+        bytes.extend(block);
+    }
+    bytes
+}

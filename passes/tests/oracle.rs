@@ -1,9 +1,9 @@
 //! Rounding against golden layers: weights, inputs and Hessians of two layers, and what the published implementation of
 //! OWQ and GPTQ made of them. Bounds are those of `tests/oracle/README.md`.
 
-use actc_passes::quantize::cholesky::{Damping, Outcome};
+use actc_passes::quantize::cholesky::{Damping, Factor, Outcome};
 use actc_passes::quantize::grid::{Grid, GridSpec, ScalePrecision, Search};
-use actc_passes::quantize::hessian::{GramSum, Hessian};
+use actc_passes::quantize::hessian::Hessian;
 use actc_passes::quantize::owq::{Compensated, compensate};
 use actc_passes::quantize::plan::{Plan, Weights};
 use actc_passes::quantize::sensitivity::{STEPS, scores, strongest};
@@ -111,9 +111,9 @@ fn check(golden: &Golden, case: Case) {
             Plan::channel(cols, &weak, case.act_order.then_some(&key))
         }
     };
-    let Compensated { rounded, outcome, output_error } =
-        compensate(weights, &hessian, spec, &plan, Damping::default()).unwrap();
-    assert_eq!(outcome, Outcome::Damped(0.01));
+    let factor = Factor::new(&hessian, &plan.order, Damping::default()).unwrap();
+    assert_eq!(factor.outcome, Outcome::Damped(0.01));
+    let Compensated { rounded, output_error } = compensate(weights, &hessian, &factor, spec, &plan).unwrap();
 
     if let Some((_, want)) = golden.tensor(&format!("{name}.scale")) {
         let (_, zeros) = golden.tensor(&format!("{name}.zero")).unwrap();
@@ -165,19 +165,16 @@ fn the_hessian_is_the_published_one() {
         let (shape, x) = golden.tensor("X").unwrap();
         let (_, want) = golden.tensor("H").unwrap();
         let (tokens, cols) = (shape[1], shape[2]);
-        let mut sum = GramSum::new(cols);
-        for sequence in x.chunks_exact(tokens * cols) {
-            let mut gram = vec![0.0f32; cols * cols];
-            for token in sequence.chunks_exact(cols) {
-                for (i, a) in token.iter().enumerate() {
-                    for (g, b) in gram[i * cols..].iter_mut().zip(token) {
-                        *g += a * b;
-                    }
+        let mut gram = vec![0.0f32; cols * cols];
+        for token in x.chunks_exact(cols) {
+            for (i, a) in token.iter().enumerate() {
+                for (g, b) in gram[i * cols..].iter_mut().zip(token) {
+                    *g += a * b;
                 }
             }
-            sum.add(&gram).unwrap();
         }
-        let hessian = sum.finish().unwrap();
+        let sequences = (x.len() / (tokens * cols)) as u64;
+        let hessian = Hessian::from_gram(gram, cols, sequences).unwrap();
         let scale: Vec<f32> = hessian.diagonal().collect();
         for (i, (got, want)) in hessian.values().iter().zip(&want).enumerate() {
             let size = (scale[i / cols] * scale[i % cols]).sqrt();

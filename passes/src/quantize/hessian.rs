@@ -9,39 +9,6 @@ use rayon::prelude::*;
 const ENERGY_ROWS: usize = 256;
 const ENERGY_COLS: usize = 256;
 
-/// A running `sum x^T x` over whole sequences, row-major `[cols, cols]`.
-#[derive(Clone, Debug)]
-pub struct GramSum {
-    cols: usize,
-    sequences: u64,
-    sum: Vec<f32>,
-}
-
-impl GramSum {
-    /// Nothing seen yet of an input with `cols` channels.
-    pub fn new(cols: usize) -> GramSum {
-        GramSum { cols, sequences: 0, sum: vec![0.0; cols * cols] }
-    }
-
-    /// Adds the `x^T x` of one sequence.
-    pub fn add(&mut self, gram: &[f32]) -> Result<()> {
-        if gram.len() != self.sum.len() {
-            let headline = format!("a gram matrix has {} elements, expected {}", gram.len(), self.sum.len());
-            return Err(Diagnostic::new("gram-size", headline));
-        }
-        for (s, g) in self.sum.iter_mut().zip(gram) {
-            *s += g;
-        }
-        self.sequences += 1;
-        Ok(())
-    }
-
-    /// The Hessian of what was seen.
-    pub fn finish(self) -> Result<Hessian> {
-        Hessian::from_gram(self.sum, self.cols, self.sequences)
-    }
-}
-
 /// A symmetric `[cols, cols]` matrix, finite throughout.
 #[derive(Clone, Debug)]
 pub struct Hessian {
@@ -74,6 +41,16 @@ impl Hessian {
                 .help("the model overflows on the calibration data; keep its activations in f32"));
         }
         Ok(Hessian { cols, values })
+    }
+
+    /// The sum with `others`, which have the same channels: for a weight that several inputs meet.
+    pub fn sum(&self, others: &[&Hessian]) -> Result<Hessian> {
+        let mut values = self.values.clone();
+        for other in others {
+            assert_eq!(other.cols, self.cols, "inputs of one weight have its width");
+            values.iter_mut().zip(&other.values).for_each(|(a, b)| *a += b);
+        }
+        Hessian::new(values, self.cols)
     }
 
     /// Number of channels.
@@ -153,14 +130,10 @@ mod tests {
 
     #[test]
     fn sequences_are_averaged_and_hostile_values_refused() {
-        let mut sum = GramSum::new(2);
-        sum.add(&[1.0, 2.0, 2.0, 5.0]).unwrap();
-        sum.add(&[3.0, 0.0, 0.0, 1.0]).unwrap();
-        assert_eq!(sum.finish().unwrap().values(), [4.0, 2.0, 2.0, 6.0]);
-        assert_eq!(GramSum::new(1).finish().unwrap_err().code, "calibration-empty");
-        let mut bad = GramSum::new(1);
-        bad.add(&[f32::INFINITY]).unwrap();
-        assert_eq!(bad.finish().unwrap_err().code, "activation-not-finite");
+        let h = Hessian::from_gram(vec![4.0, 2.0, 2.0, 6.0], 2, 2).unwrap();
+        assert_eq!(h.values(), [4.0, 2.0, 2.0, 6.0]);
+        assert_eq!(Hessian::from_gram(vec![1.0], 1, 0).unwrap_err().code, "calibration-empty");
+        assert_eq!(Hessian::from_gram(vec![f32::NAN], 1, 1).unwrap_err().code, "activation-not-finite");
         assert_eq!(Hessian::new(vec![0.0, 0.0, 0.0, 2.0], 2).unwrap().dead().collect::<Vec<_>>(), [0]);
     }
 }

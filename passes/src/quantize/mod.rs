@@ -1,15 +1,21 @@
-//! Quantisation: grids, Hessians, the column sweep, weak columns and bit budgets.
+//! Quantisation: grids, Hessians, the column sweep, weak columns, bit budgets, and the passes that apply them.
 //!
-//! The numerics here know matrices only; the passes that apply them to a graph are beside them.
+//! `grid`, `hessian`, `cholesky`, `gptq`, `owq`, `rtn`, `sensitivity` and `budget` know matrices only. `layers` and `blocks`
+//! look at graphs, `sequential` drives the methods that need Hessians, `pass` holds the passes.
 
+pub mod blocks;
 pub mod budget;
 pub mod cholesky;
+mod encode;
 mod gemm;
 pub mod gptq;
 pub mod grid;
 pub mod hessian;
+pub mod layers;
 pub mod owq;
+pub mod pass;
 pub mod plan;
 mod power;
 pub mod rtn;
 pub mod sensitivity;
+mod sequential;

@@ -1,7 +1,7 @@
 //! OWQ for one linear layer: the most sensitive columns stay in 16 bits, the rest is swept, and the weak columns take up
 //! what rounding the rest left behind.
 
-use super::cholesky::{Damping, Factor, Outcome};
+use super::cholesky::{Factor, Outcome};
 use super::gptq::sweep;
 use super::grid::GridSpec;
 use super::hessian::Hessian;
@@ -13,25 +13,21 @@ use actc_types::Result;
 pub struct Compensated {
     /// The rounded matrix; [`Rounded::values`] holds the compensated weak columns.
     pub rounded: Rounded,
-    /// What the factorisation took.
-    pub outcome: Outcome,
     /// `|X (W - Q)^T|^2` in the Hessian's scale, without the damping's share.
     pub output_error: f64,
 }
 
-/// Rounds `weights` in the order and groups of `plan`. The factor is that of the full Hessian, weak columns included,
-/// while grids see the other columns only. Without weak columns this is GPTQ.
+/// Rounds `weights` in the order and groups of `plan`, with the `factor` of `hessian` in that order. The factor is that of
+/// the full Hessian, weak columns included, while grids see the other columns only. Without weak columns this is GPTQ.
 pub fn compensate(
     weights: Weights<'_>,
     hessian: &Hessian,
+    factor: &Factor,
     spec: GridSpec,
     plan: &Plan,
-    damping: Damping,
 ) -> Result<Compensated> {
-    let factor = Factor::new(hessian, &plan.order, damping)?;
-    let rounded = sweep(weights, &factor, spec, plan)?;
-    let outcome = factor.outcome.clone();
-    let output_error = match outcome {
+    let rounded = sweep(weights, factor, spec, plan)?;
+    let output_error = match factor.outcome {
         Outcome::Damped(_) => {
             // sum e^2 is the error under the damped Hessian; dead columns stand alone there with a diagonal of 1.
             let mut extra = vec![factor.damp(); hessian.cols()];
@@ -47,5 +43,5 @@ pub fn compensate(
             hessian.energy(&change)
         }
     };
-    Ok(Compensated { rounded, outcome, output_error })
+    Ok(Compensated { rounded, output_error })
 }

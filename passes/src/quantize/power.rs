@@ -26,22 +26,24 @@ fn power(e2: f32) -> f32 {
     let series = 1.0 + z2 * (1.0 / 3.0 + z2 * (0.2 + z2 * (1.0 / 7.0)));
     let log2 = exponent as f32 + z * series * (2.0 * std::f32::consts::LOG2_E);
     let y = 0.2 * log2;
-    let whole = (y + ROUND) - ROUND;
+    let shifted = y + ROUND;
+    let whole = shifted - ROUND;
     let t = (y - whole) * std::f32::consts::LN_2;
     let exp = 1.0 + t * (1.0 + t * (0.5 + t * (1.0 / 6.0 + t * (1.0 / 24.0 + t * (1.0 / 120.0 + t * (1.0 / 720.0))))));
-    let scale = f32::from_bits(((whole as i32 + 127) << 23) as u32);
+    // The low bits of `shifted` hold the integer.
+    let scale = f32::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
     e2 * exp * scale
 }
 
 /// The nearest integer to `v` (halves to even), at most 2^21 in magnitude: beyond every code.
 #[inline(always)]
 pub(super) fn nearest(v: f32) -> f32 {
-    (v.clamp(-LIMIT, LIMIT) + ROUND) - ROUND
+    (v.max(-LIMIT).min(LIMIT) + ROUND) - ROUND
 }
 
 #[inline(always)]
 fn element(x: f32, scale: f32, low: f32, high: f32) -> f32 {
-    let e = scale * nearest(x / scale).clamp(low, high) - x;
+    let e = scale * nearest(x / scale).max(low).min(high) - x;
     power(e * e)
 }
 

@@ -1,0 +1,286 @@
+//! `calibrate`: what the activations that enter each linear layer look like, channel by channel.
+//!
+//! The observers are ordinary ops in a copy of the graph. Every sample starts from fresh accumulators, and samples are
+//! folded in f64 in their order, so that results do not depend on threads and parts merge exactly.
+
+use crate::context::{PassCx, Sample};
+use crate::facts::{Contract, Facts, Phase};
+use crate::pass::{Pass, PassInfo};
+use crate::report::{PassReport, Progress};
+use actc_ir::ops::statistics::ChannelStats;
+use actc_ir::{Graph, Op, TensorType, Value};
+use actc_types::{DType, Diagnostic, Place, Result, Shape, Tensor};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The table's entry.
+pub const INFO: PassInfo = PassInfo {
+    name: "calibrate",
+    summary: "bind the calibration data and collect channel statistics of every linear input",
+    phase: Phase::Calibrate,
+    options: &[],
+    needs: Facts::NONE,
+    gives: Facts::STATISTICS,
+    precedes: Facts::NONE,
+    contract: Contract::Exact,
+    build: |_| Ok(Box::new(Calibrate)),
+};
+
+/// Moments of some rows, channel by channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments {
+    /// Number of rows (tokens).
+    pub count: f64,
+    /// Largest magnitude of each channel.
+    pub absmax: Vec<f32>,
+    /// Sum of each channel.
+    pub sum: Vec<f64>,
+    /// Sum of squares of each channel.
+    pub square: Vec<f64>,
+}
+
+impl Moments {
+    fn new(channels: usize) -> Moments {
+        Moments { count: 0.0, absmax: vec![0.0; channels], sum: vec![0.0; channels], square: vec![0.0; channels] }
+    }
+
+    /// Adds the rows of `other`, which has the same channels.
+    pub fn merge(&mut self, other: &Moments) {
+        self.count += other.count;
+        self.absmax.iter_mut().zip(&other.absmax).for_each(|(a, b)| *a = a.max(*b));
+        self.sum.iter_mut().zip(&other.sum).for_each(|(a, b)| *a += b);
+        self.square.iter_mut().zip(&other.square).for_each(|(a, b)| *a += b);
+    }
+
+    /// From four rows of an accumulator: count, largest magnitude, sum, sum of squares.
+    fn add(&mut self, rows: &[f32]) {
+        let k = self.sum.len();
+        self.count += f64::from(rows.first().copied().unwrap_or(0.0));
+        self.absmax.iter_mut().zip(&rows[k..]).for_each(|(a, b)| *a = a.max(*b));
+        self.sum.iter_mut().zip(&rows[2 * k..]).for_each(|(a, b)| *a += f64::from(*b));
+        self.square.iter_mut().zip(&rows[3 * k..]).for_each(|(a, b)| *a += f64::from(*b));
+    }
+
+    /// Mean of each channel; zero where no row was seen.
+    pub fn mean(&self) -> Vec<f64> {
+        self.sum.iter().map(|s| s / self.count.max(1.0)).collect()
+    }
+
+    /// Mean square of each channel; zero where no row was seen.
+    pub fn mean_square(&self) -> Vec<f64> {
+        self.square.iter().map(|s| s / self.count.max(1.0)).collect()
+    }
+}
+
+/// What was observed of one linear input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputStatistics {
+    /// All tokens of a sample but the first.
+    pub rest: Moments,
+    /// First tokens of samples: models put massive activations there.
+    pub first: Moments,
+}
+
+impl InputStatistics {
+    /// All tokens.
+    pub fn all(&self) -> Moments {
+        let mut all = self.rest.clone();
+        all.merge(&self.first);
+        all
+    }
+}
+
+/// Statistics of all linear inputs, by the name of the weight; layers with the same input share theirs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Statistics {
+    /// Number of samples seen.
+    pub samples: u64,
+    /// By weight name.
+    pub layers: BTreeMap<String, Arc<InputStatistics>>,
+}
+
+impl Statistics {
+    /// Statistics of the samples of both; refuses those of different models.
+    pub fn merge(&mut self, other: &Statistics) -> Result<()> {
+        let same = self.layers.len() == other.layers.len()
+            && self
+                .layers
+                .iter()
+                .all(|(name, a)| other.layers.get(name).is_some_and(|b| a.rest.sum.len() == b.rest.sum.len()));
+        if !same {
+            let (a, b) = (self.layers.len(), other.layers.len());
+            return Err(Diagnostic::request(
+                "statistics-model",
+                format!("statistics of {a} layers and of {b} layers are not of one model"),
+            ));
+        }
+        self.samples += other.samples;
+        for (name, mine) in &mut self.layers {
+            let other = &other.layers[name];
+            let merged = Arc::make_mut(mine);
+            merged.rest.merge(&other.rest);
+            merged.first.merge(&other.first);
+        }
+        Ok(())
+    }
+}
+
+struct Calibrate;
+
+impl Pass for Calibrate {
+    fn options(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
+        if let Some(statistics) = &cx.statistics {
+            let missing = sites(graph).into_iter().find(|(name, _)| !statistics.layers.contains_key(name));
+            if let Some((name, _)) = missing {
+                return Err(Diagnostic::request(
+                    "statistics-model",
+                    "the statistics given are not of this model: this layer is missing",
+                )
+                .at(Place::Tensor(name)));
+            }
+            return Ok(PassReport::line(format!("statistics of {} samples as given", statistics.samples)));
+        }
+        let statistics = observe(graph, cx)?;
+        let line = format!("{} samples through {} linear inputs", statistics.samples, statistics.layers.len());
+        cx.statistics = Some(statistics);
+        Ok(PassReport::line(line))
+    }
+}
+
+/// Weight names and inputs of the linear layers of the graph's body.
+fn sites(graph: &Graph) -> Vec<(String, Value)> {
+    let mut out = Vec::new();
+    for node in graph.order() {
+        let data = graph.node(*node);
+        if matches!(data.op, Op::Linear(_))
+            && let Some(id) = graph.as_const(data.args[1])
+        {
+            out.push((graph.const_data(id).name.clone(), data.args[0]));
+        }
+    }
+    out
+}
+
+/// Runs every sample of `cx` through an observed copy of `graph`.
+pub fn observe(graph: &Graph, cx: &mut PassCx<'_>) -> Result<Statistics> {
+    let samples = cx.samples()?;
+    let sites = sites(graph);
+    if sites.is_empty() {
+        return Err(Diagnostic::new("calibration-nothing", format!("{} has no linear layer to observe", graph.name())));
+    }
+    let mut inputs: Vec<Value> = sites.iter().map(|(_, v)| *v).collect();
+    inputs.sort_unstable();
+    inputs.dedup();
+
+    let mut observed = graph.clone();
+    observed.clear_outputs();
+    let mut widths = Vec::with_capacity(inputs.len());
+    for (i, x) in inputs.iter().enumerate() {
+        let width = graph.ty(*x).shape.last().and_then(actc_types::Dim::fixed);
+        let Some(width) = width else {
+            return Err(Diagnostic::new(
+                "calibration-shape",
+                format!("a linear input is {}: its channels are not fixed", graph.ty(*x)),
+            ));
+        };
+        let acc = observed.input(format!("statistics.{i}"), TensorType::new(DType::F32, Shape::fixed(&[8, width])));
+        let new = observed.add(Op::ChannelStats(ChannelStats { first_apart: true }), &[acc, *x], "calibrate")?;
+        observed.donate(acc, new);
+        widths.push(width as usize);
+    }
+    let observed = observed.compact();
+    let mut prepared = cx.evaluator.prepare(&observed)?;
+    let fresh = |w: &usize| InputStatistics { rest: Moments::new(*w), first: Moments::new(*w) };
+    let mut seen: Vec<InputStatistics> = widths.iter().map(fresh).collect();
+    for (done, sample) in samples.iter().enumerate() {
+        (cx.progress)(Progress { stage: "calibrate", item: "sample", done, total: samples.len() });
+        let accumulators = prepared.run(sample_inputs(graph, sample, &widths)?)?;
+        for ((seen, acc), width) in seen.iter_mut().zip(&accumulators).zip(&widths) {
+            let values = acc.as_f32()?;
+            if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+                let headline = format!("the activations of channel {} are not finite on sample {done}", i % width);
+                return Err(Diagnostic::new("activation-not-finite", headline));
+            }
+            seen.rest.add(&values[..4 * width]);
+            seen.first.add(&values[4 * width..]);
+        }
+    }
+    let seen: Vec<Arc<InputStatistics>> = seen.into_iter().map(Arc::new).collect();
+    let layers = sites
+        .into_iter()
+        .map(|(name, x)| (name, seen[inputs.binary_search(&x).expect("every input is listed")].clone()))
+        .collect();
+    Ok(Statistics { samples: samples.len() as u64, layers })
+}
+
+fn sample_inputs(graph: &Graph, sample: &Sample, widths: &[usize]) -> Result<Vec<Tensor>> {
+    let mut inputs: Vec<Tensor> =
+        graph.inputs().map(|(name, v)| sample.input(graph, name, v)).collect::<Result<_>>()?;
+    for width in widths {
+        inputs.push(Tensor::f32(&[8, *width as u64], vec![0.0; 8 * width])?);
+    }
+    Ok(inputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actc_ir::{Interpreter, text};
+
+    #[test]
+    fn moments_are_those_of_the_rows_that_entered() {
+        let source = "air 1
+graph @g(%x: f32[S, 2]) {
+  %w = const @up = rng{seed=1, scale=0.5} : f32[3, 2]
+  %v = const @gate = rng{seed=2, scale=0.5} : f32[3, 2]
+  %0 = linear %x, %w : f32[S, 3]
+  %1 = linear %x, %v : f32[S, 3]
+  %2 = mul %0, %1 : f32[S, 3]
+  return y=%2
+}
+";
+        let mut graph = text::parse(source, &text::unbound).unwrap();
+        let sample = |v: &[f32]| Sample {
+            inputs: vec![("x".into(), Tensor::f32(&[v.len() as u64 / 2, 2], v.to_vec()).unwrap())],
+        };
+        let samples = [sample(&[9.0, 1.0, 2.0, -3.0, 4.0, 1.0]), sample(&[-7.0, 0.0, 0.0, 2.0])];
+        let mut quiet = |_: Progress<'_>| {};
+        let mut cx = PassCx { samples: &samples, ..PassCx::new(&Interpreter, &mut quiet) };
+        Calibrate.run(&mut graph, &mut cx).unwrap();
+        let mut got = cx.statistics.clone().unwrap();
+        assert!(Arc::ptr_eq(&got.layers["up"], &got.layers["gate"]));
+        let rest = &got.layers["up"].rest;
+        assert_eq!((rest.count, &rest.absmax[..], &rest.sum[..]), (3.0, &[4.0, 3.0][..], &[6.0, 0.0][..]));
+        assert_eq!(rest.square, [20.0, 14.0]);
+        assert_eq!(got.layers["up"].first.sum, [2.0, 1.0]);
+        assert_eq!(got.layers["up"].all().mean(), [8.0 / 5.0, 1.0 / 5.0]);
+
+        // The parts merge to the whole.
+        let part = |s: &[Sample]| {
+            let mut quiet = |_: Progress<'_>| {};
+            observe(&graph, &mut PassCx { samples: s, ..PassCx::new(&Interpreter, &mut quiet) }).unwrap()
+        };
+        let mut merged = part(&samples[..1]);
+        merged.merge(&part(&samples[1..])).unwrap();
+        assert_eq!(merged, got);
+        got.layers.clear();
+        assert_eq!(merged.merge(&got).unwrap_err().code, "statistics-model");
+    }
+
+    #[test]
+    fn data_that_is_missing_is_named() {
+        let source = "air 1\ngraph @g(%x: f32[S, 2]) {\n  %w = const @up = iota : f32[3, 2]\n  %0 = linear %x, %w : f32[S, 3]\n  return y=%0\n}\n";
+        let mut graph = text::parse(source, &text::unbound).unwrap();
+        let mut quiet = |_: Progress<'_>| {};
+        let mut cx = PassCx::new(&Interpreter, &mut quiet);
+        assert_eq!(Calibrate.run(&mut graph, &mut cx).unwrap_err().code, "calibration-missing");
+        let samples = [Sample::tokens("tokens", &[1, 2])];
+        cx.samples = &samples;
+        let error = Calibrate.run(&mut graph, &mut cx).unwrap_err();
+        assert!(error.headline.contains("`x`"), "{error}");
+    }
+}

@@ -1,0 +1,70 @@
+//! From rounded matrices to stored constants, and what to say about them.
+
+use super::plan::Rounded;
+use crate::report::{LayerReport, Status};
+use crate::spill;
+use actc_ir::Const;
+use actc_types::{DType, Diagnostic, Encoding, Mixed, Packed, Place, Result, Role, WeakPlace};
+use half::f16;
+use rayon::prelude::*;
+use std::path::Path;
+
+/// All elements of `constant` as f32, row-major, with the number of columns.
+pub(super) fn decode(constant: &Const) -> Result<(Vec<f32>, usize)> {
+    let view = constant.view()?;
+    let cols = view.cols();
+    let mut out = vec![0.0f32; view.rows() * cols];
+    out.par_chunks_exact_mut(cols.max(1)).enumerate().for_each(|(r, row)| view.row(r, row));
+    Ok((out, cols))
+}
+
+/// `constant` stored as `rounded` says: packed, or mixed where `weak` (ascending) names columns.
+pub(super) fn encode(constant: &Const, rounded: &Rounded, body: Packed, weak: &[u32], work: &Path) -> Result<Const> {
+    let (rows, cols) = constant.matrix()?;
+    let mut parts = vec![
+        (Role::Codes, body.pack_codes(&rounded.codes, rows, cols)),
+        (Role::Scales, body.pack_scales(&rounded.scales)),
+        (Role::Zeros, body.pack_zeros(&rounded.zeros, rows, cols)),
+    ];
+    let mut encoding = Encoding::Packed(body);
+    if !weak.is_empty() {
+        let mut data = Vec::with_capacity(rows * weak.len() * 2);
+        for row in rounded.values.chunks_exact(cols) {
+            for column in weak {
+                let value = f16::from_f32(row[*column as usize]);
+                if !value.is_finite() {
+                    let headline = format!("weight {} of weak column {column} does not fit f16", row[*column as usize]);
+                    return Err(Diagnostic::new("weak-overflow", headline).at(Place::Tensor(constant.name.clone())));
+                }
+                data.extend(value.to_le_bytes());
+            }
+        }
+        parts.push((Role::Weak, data));
+        parts.push((Role::WeakIndex, weak.iter().flat_map(|c| c.to_le_bytes()).collect()));
+        encoding =
+            Encoding::Mixed(Mixed { body, cols: weak.len() as u32, place: WeakPlace::Scattered, weak: DType::F16 });
+    }
+    let parts =
+        parts.into_iter().map(|(role, data)| Ok((role, spill::store(work, data)?))).collect::<Result<Vec<_>>>()?;
+    Const::new(constant.name.clone(), constant.ty.clone(), encoding, parts)
+}
+
+/// How `constant` is stored.
+pub(super) fn describe(constant: &Const, status: Status, error: Option<f64>, reason: Option<String>) -> LayerReport {
+    let (rows, cols) = constant.matrix().unwrap_or((0, 0));
+    let bytes = constant.stored_bytes();
+    LayerReport {
+        name: constant.name.clone(),
+        encoding: constant.encoding.clone(),
+        bits: constant.encoding.code_bits(constant.ty.dtype, cols),
+        stored_bits: 8.0 * bytes as f64 / (rows * cols).max(1) as f64,
+        weak_columns: match &constant.encoding {
+            Encoding::Mixed(m) => m.cols,
+            Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => 0,
+        },
+        bytes,
+        error,
+        reason,
+        status,
+    }
+}

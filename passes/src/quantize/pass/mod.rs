@@ -1,0 +1,125 @@
+//! The passes that quantise, one a file, and the options they share.
+
+pub mod act;
+pub mod gptq;
+pub mod head;
+pub mod owq;
+pub mod rtn;
+
+use super::encode::describe;
+use super::grid::{GridSpec, ScalePrecision, Search};
+use super::layers::{Kind, Layer, survey};
+use crate::pass::OptionDoc;
+use crate::report::{LayerReport, PassReport, Status};
+use actc_ir::{ConstId, Graph};
+use actc_types::braced::Fields;
+use actc_types::{Diagnostic, Group, Packed, Result};
+use std::collections::BTreeMap;
+
+/// Step sizes that a grid search tries over whole rows.
+const ROW_STEPS: u32 = 100;
+/// Step sizes that it tries over groups.
+const GROUP_STEPS: u32 = 40;
+
+const GROUP: OptionDoc = OptionDoc {
+    name: "group",
+    default: "128",
+    doc: "columns of a row that share a scale: `channel` or a multiple of 16",
+};
+
+/// Bits and grouping of codes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Codes {
+    bits: u8,
+    group: Group,
+}
+
+impl Codes {
+    fn read(fields: &mut Fields<'_>, bits: u8) -> Result<Codes> {
+        let given = fields.with("bits", "1 to 8", |v| v.parse().ok().filter(|b| (1..=8).contains(b)))?;
+        let group = fields.with("group", "`channel` or a multiple of 16", Group::parse)?;
+        Ok(Codes { bits: given.unwrap_or(bits), group: group.unwrap_or(Group::Columns(128)) })
+    }
+
+    fn options(self) -> Vec<(&'static str, String)> {
+        vec![("bits", self.bits.to_string()), ("group", self.group.to_string())]
+    }
+
+    /// The layout of a body.
+    fn body(self) -> Packed {
+        Packed::new(self.bits, self.group)
+    }
+
+    /// The grids: searched, scales as the layout stores them.
+    fn grid(self) -> GridSpec {
+        let steps = match self.group {
+            Group::Channel => ROW_STEPS,
+            Group::Columns(_) => GROUP_STEPS,
+        };
+        GridSpec { bits: self.bits, search: Search::Norm { steps }, scale: ScalePrecision::F16 }
+    }
+}
+
+/// The weights of a graph, sorted by what a pass for `wanted` may do with them.
+struct Survey {
+    /// All of them, in graph order.
+    all: Vec<Layer>,
+    /// Those to quantise.
+    eligible: Vec<Layer>,
+}
+
+/// Looks for weights of kind `wanted`; an error where none can be quantised.
+fn eligible(graph: &Graph, wanted: Kind) -> Result<Survey> {
+    let all = survey(graph);
+    let eligible: Vec<Layer> = all.iter().filter(|l| l.kind == wanted && l.refusal.is_none()).cloned().collect();
+    if eligible.is_empty() {
+        let what = match wanted {
+            Kind::Linear => "linear layer",
+            Kind::Vocabulary => "embedding or head",
+        };
+        let d = Diagnostic::new("nothing-to-quantise", format!("{} has no {what} that can be quantised", graph.name()));
+        let refused = all.iter().find_map(|l| l.refusal.filter(|_| l.kind == wanted).map(|r| (l.weight, r)));
+        return Err(match refused {
+            Some((id, reason)) => d.help(format!("`{}`: {reason}", graph.const_data(id).name)),
+            None => d,
+        });
+    }
+    Ok(Survey { all, eligible })
+}
+
+/// Accounts for every weight: `done` for those that were quantised, a reason for the others.
+fn account(graph: &Graph, survey: &Survey, wanted: Kind, done: Vec<LayerReport>) -> PassReport {
+    let mut done: BTreeMap<ConstId, LayerReport> = survey.eligible.iter().map(|l| l.weight).zip(done).collect();
+    let mut layers = Vec::with_capacity(survey.all.len());
+    for layer in &survey.all {
+        let constant = graph.const_data(layer.weight);
+        layers.push(match (done.remove(&layer.weight), layer.refusal) {
+            (Some(report), _) => report,
+            (None, Some(reason)) if layer.kind == wanted => {
+                describe(constant, Status::Refused, None, Some(reason.into()))
+            }
+            (None, _) => {
+                let reason = match layer.kind {
+                    Kind::Linear => "not an embedding or head",
+                    Kind::Vocabulary => "embeddings and heads keep their storage unless `head` is asked for",
+                };
+                describe(constant, Status::Kept, None, Some(reason.into()))
+            }
+        });
+    }
+    let quantised: Vec<&LayerReport> = layers.iter().filter(|l| l.status == Status::Quantised).collect();
+    let weights: f64 = quantised.iter().map(|l| 8.0 * l.bytes as f64 / l.stored_bits.max(f64::MIN_POSITIVE)).sum();
+    let mean = |bits: fn(&LayerReport) -> f64| {
+        let total: f64 =
+            quantised.iter().map(|l| bits(l) * 8.0 * l.bytes as f64 / l.stored_bits.max(f64::MIN_POSITIVE)).sum();
+        total / weights.max(1.0)
+    };
+    let summary = format!(
+        "{} of {} layers, {:.4} bits a weight ({:.4} stored)",
+        quantised.len(),
+        survey.all.iter().filter(|l| l.kind == wanted).count(),
+        mean(|l| l.bits),
+        mean(|l| l.stored_bits),
+    );
+    PassReport { summary, layers }
+}

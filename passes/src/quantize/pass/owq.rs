@@ -1,0 +1,188 @@
+//! `owq`: the most sensitive columns of every linear weight stay in 16 bits, the rest is swept (Lee et al., 2024).
+
+use super::super::budget::{Count, Layer as Share, by_gain, equal_shares, published, published_ratio};
+use super::super::encode::decode;
+use super::super::layers::{Kind, Layer};
+use super::super::plan::Weights;
+use super::super::sensitivity::scores;
+use super::super::sequential::{Scheme, run};
+use super::{Codes, GROUP, account, eligible};
+use crate::context::PassCx;
+use crate::facts::{Contract, Facts, Phase};
+use crate::pass::{OptionDoc, Pass, PassInfo};
+use crate::report::{PassReport, Progress};
+use actc_ir::{Graph, Op};
+use actc_types::braced::Fields;
+use actc_types::{Diagnostic, Place, Result};
+
+/// The table's entry.
+pub const INFO: PassInfo = PassInfo {
+    name: "owq",
+    summary: "keep the most sensitive weight columns in 16 bits and quantise the rest, compensating errors",
+    phase: Phase::Quantise,
+    options: &[
+        OptionDoc { name: "bits", default: "4", doc: "bits of a code, 1 to 8" },
+        GROUP,
+        OptionDoc {
+            name: "target",
+            default: "bits + 0.1",
+            doc: "bits a weight, counting codes and the extra bits of 16-bit columns",
+        },
+        OptionDoc {
+            name: "stored",
+            default: "",
+            doc: "bits a weight, counting every stored part; instead of `target`",
+        },
+        OptionDoc {
+            name: "budget",
+            default: "equal",
+            doc: "how layers share the bits: `equal` shares, by `gain` over the whole model, or `upstream`'s rule",
+        },
+    ],
+    needs: Facts::STATISTICS,
+    gives: Facts::QUANTISED,
+    precedes: Facts::NONE,
+    contract: Contract::ChangesNumerics,
+    build: |fields| Ok(Box::new(Owq::read(fields)?)),
+};
+
+/// How layers share the bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    Equal,
+    Gain,
+    Upstream,
+}
+
+impl Sharing {
+    const ALL: [Sharing; 3] = [Sharing::Equal, Sharing::Gain, Sharing::Upstream];
+
+    fn name(self) -> &'static str {
+        match self {
+            Sharing::Equal => "equal",
+            Sharing::Gain => "gain",
+            Sharing::Upstream => "upstream",
+        }
+    }
+}
+
+struct Owq {
+    codes: Codes,
+    count: Count,
+    /// Bits a weight.
+    budget: f64,
+    sharing: Sharing,
+}
+
+impl Owq {
+    fn read(fields: &mut Fields<'_>) -> Result<Owq> {
+        let codes = Codes::read(fields, 4)?;
+        let finite = |v: &str| v.parse().ok().filter(|b: &f64| b.is_finite() && *b > 0.0 && *b <= 64.0);
+        let target = fields.with("target", "a number of bits", finite)?;
+        let stored = fields.with("stored", "a number of bits", finite)?;
+        let sharing = fields
+            .with("budget", "`equal`, `gain` or `upstream`", |v| Sharing::ALL.into_iter().find(|s| s.name() == v))?
+            .unwrap_or(Sharing::Equal);
+        let (count, budget) = match (target, stored) {
+            (Some(_), Some(_)) => {
+                return Err(Diagnostic::request("option-conflict", "`owq` takes `target` or `stored`, not both"));
+            }
+            (None, Some(stored)) => (Count::Stored, stored),
+            (Some(target), None) => (Count::Target, target),
+            (None, None) => (Count::Target, f64::from(codes.bits) + 0.1),
+        };
+        if sharing == Sharing::Upstream && count == Count::Stored {
+            return Err(Diagnostic::request(
+                "option-conflict",
+                "`budget=upstream` counts as `target` does, not as `stored`",
+            ));
+        }
+        Ok(Owq { codes, count, budget, sharing })
+    }
+
+    /// Weak columns of each layer.
+    fn weak(&self, graph: &Graph, cx: &mut PassCx<'_>, layers: &[Layer]) -> Result<Vec<u32>> {
+        let body = self.codes.body();
+        let shares = layers
+            .iter()
+            .map(|l| graph.const_data(l.weight).matrix().map(|(rows, cols)| Share { rows, cols, body }))
+            .collect::<Result<Vec<_>>>()?;
+        match self.sharing {
+            Sharing::Equal => equal_shares(&shares, self.budget, self.count),
+            Sharing::Gain => {
+                let gains = self.gains(graph, cx, layers)?;
+                by_gain(&shares, self.budget, self.count, &gains)
+            }
+            Sharing::Upstream => {
+                // Refuses a budget below the floor as the other rules do.
+                equal_shares(&shares, self.budget, self.count)?;
+                let attentions =
+                    graph.order().iter().filter(|n| matches!(graph.node(**n).op, Op::Attention(_))).count();
+                let in_block = layers.len() / attentions.max(1);
+                let width = residual_width(graph).unwrap_or_else(|| shares.iter().map(|s| s.cols).min().unwrap_or(0));
+                let rule = |s: &Share| {
+                    let ratio = published_ratio(in_block, width, s.rows, s.cols);
+                    published(s.cols, self.codes.bits, self.budget, in_block, ratio)
+                };
+                Ok(shares.iter().map(rule).collect())
+            }
+        }
+    }
+
+    /// For each layer, what each next weak column saves of its output energy, by the channel statistics alone.
+    fn gains(&self, graph: &Graph, cx: &mut PassCx<'_>, layers: &[Layer]) -> Result<Vec<Vec<f64>>> {
+        let mut gains = Vec::with_capacity(layers.len());
+        for (done, layer) in layers.iter().enumerate() {
+            let constant = graph.const_data(layer.weight);
+            (cx.progress)(Progress { stage: "owq budget", item: &constant.name, done, total: layers.len() });
+            let statistics = cx.statistics.as_ref().and_then(|s| s.layers.get(&constant.name)).ok_or_else(|| {
+                Diagnostic::new("statistics-missing", "`budget=gain` needs the channel statistics of this layer")
+                    .at(Place::Tensor(constant.name.clone()))
+            })?;
+            let square: Vec<f32> = statistics.all().mean_square().iter().map(|v| *v as f32).collect();
+            let (data, cols) = decode(constant)?;
+            let weights = Weights::new(&data, cols).map_err(|d| d.at(Place::Tensor(constant.name.clone())))?;
+            let energy: f64 = data
+                .chunks_exact(cols)
+                .map(|row| {
+                    row.iter().zip(&square).map(|(w, s)| f64::from(*w) * f64::from(*w) * f64::from(*s)).sum::<f64>()
+                })
+                .sum();
+            let mut gain = scores(weights, &square, self.codes.grid());
+            gain.sort_by(|a, b| b.total_cmp(a));
+            gain.iter_mut().for_each(|g| *g /= energy.max(f64::MIN_POSITIVE));
+            gains.push(gain);
+        }
+        Ok(gains)
+    }
+}
+
+/// Width of the residual stream: what the first embedding gives.
+fn residual_width(graph: &Graph) -> Option<usize> {
+    let node = graph.order().iter().find(|n| matches!(graph.node(**n).op, Op::Embedding(_)))?;
+    let result = *graph.node(*node).results.first()?;
+    graph.ty(result).shape.last()?.fixed().map(|w| w as usize)
+}
+
+impl Pass for Owq {
+    fn options(&self) -> Vec<(&'static str, String)> {
+        let mut options = self.codes.options();
+        let name = match self.count {
+            Count::Target => "target",
+            Count::Stored => "stored",
+        };
+        options.push((name, self.budget.to_string()));
+        options.push(("budget", self.sharing.name().into()));
+        options
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
+        cx.samples()?;
+        let survey = eligible(graph, Kind::Linear)?;
+        let weak = self.weak(graph, cx, &survey.eligible)?;
+        let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(), weak: 0 };
+        let schemes: Vec<Scheme> = weak.iter().map(|n| Scheme { weak: *n, ..scheme }).collect();
+        let done = run("owq", graph, cx, &survey.eligible, &schemes)?;
+        Ok(account(graph, &survey, Kind::Linear, done))
+    }
+}

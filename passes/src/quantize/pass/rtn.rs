@@ -1,0 +1,69 @@
+//! `rtn`: every linear weight rounded to nearest on searched grids. Needs no data: the baseline that others are held to.
+
+use super::super::encode::{decode, describe, encode};
+use super::super::layers::{Kind, Layer};
+use super::super::plan::{Plan, Weights};
+use super::super::rtn::round_nearest;
+use super::{Codes, GROUP, account, eligible};
+use crate::context::PassCx;
+use crate::facts::{Contract, Facts, Phase};
+use crate::pass::{OptionDoc, Pass, PassInfo};
+use crate::report::{LayerReport, PassReport, Progress, Status};
+use actc_ir::Graph;
+use actc_types::{Place, Result};
+
+/// The table's entry.
+pub const INFO: PassInfo = PassInfo {
+    name: "rtn",
+    summary: "round every linear weight to nearest on searched grids",
+    phase: Phase::Quantise,
+    options: &[OptionDoc { name: "bits", default: "4", doc: "bits of a code, 1 to 8" }, GROUP],
+    needs: Facts::NONE,
+    gives: Facts::QUANTISED,
+    precedes: Facts::NONE,
+    contract: Contract::ChangesNumerics,
+    build: |fields| Ok(Box::new(Rtn { codes: Codes::read(fields, 4)? })),
+};
+
+struct Rtn {
+    codes: Codes,
+}
+
+impl Pass for Rtn {
+    fn options(&self) -> Vec<(&'static str, String)> {
+        self.codes.options()
+    }
+
+    fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
+        let survey = eligible(graph, Kind::Linear)?;
+        let done = round_all("rtn", graph, cx, &survey.eligible, self.codes)?;
+        Ok(account(graph, &survey, Kind::Linear, done))
+    }
+}
+
+/// Rounds `layers` to nearest, one after another.
+pub(super) fn round_all(
+    stage: &str,
+    graph: &mut Graph,
+    cx: &mut PassCx<'_>,
+    layers: &[Layer],
+    codes: Codes,
+) -> Result<Vec<LayerReport>> {
+    let mut reports = Vec::with_capacity(layers.len());
+    for (done, layer) in layers.iter().enumerate() {
+        let constant = graph.const_data(layer.weight);
+        (cx.progress)(Progress { stage, item: &constant.name, done, total: layers.len() });
+        let (data, cols) = decode(constant)?;
+        let weights = Weights::new(&data, cols).map_err(|d| d.at(Place::Tensor(constant.name.clone())))?;
+        let plan = Plan::natural(cols, &[], codes.group);
+        let rounded = round_nearest(weights, codes.grid(), &plan);
+        let quantised = encode(constant, &rounded, codes.body(), &[], &cx.work)?;
+        let square = |v: f32| f64::from(v) * f64::from(v);
+        let energy: f64 = data.iter().map(|w| square(*w)).sum();
+        let lost: f64 = data.iter().zip(&rounded.values).map(|(w, q)| square(w - q)).sum();
+        let error = if energy > 0.0 { lost / energy } else { 0.0 };
+        reports.push(describe(&quantised, Status::Quantised, Some(error), None));
+        graph.set_const(layer.weight, quantised)?;
+    }
+    Ok(reports)
+}

@@ -1,0 +1,238 @@
+//! The one driver of passes that need Hessians: block by block, each collected on what is quantised already.
+//!
+//! For each block: a copy of it with one `gram` accumulator for each distinct linear input (q, k and v share one) runs
+//! over all samples; its weights are rounded and their encodings swapped; the quantised block runs again and gives the
+//! next block's inputs, which lie in a file. One block's weights and Hessians are in memory at a time.
+
+use super::blocks::{Block, blocks};
+use super::cholesky::{Damping, Factor, Outcome};
+use super::encode::{decode, describe, encode};
+use super::grid::GridSpec;
+use super::hessian::Hessian;
+use super::layers::Layer;
+use super::owq::compensate;
+use super::plan::{Plan, Weights};
+use super::sensitivity::{scores, strongest};
+use crate::context::PassCx;
+use crate::report::{LayerReport, Progress, Status};
+use crate::spill::Tensors;
+use actc_ir::extract::extract;
+use actc_ir::ops::statistics::Gram;
+use actc_ir::{Const, Graph, Op, TensorType, Value};
+use actc_types::{DType, Diagnostic, Dim, Packed, Place, Result, Shape, Tensor};
+use std::collections::BTreeMap;
+
+/// How to round one layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Scheme {
+    /// The layout of its body.
+    pub(super) body: Packed,
+    /// Its grids.
+    pub(super) grid: GridSpec,
+    /// Number of weak columns.
+    pub(super) weak: u32,
+}
+
+/// Rounds `layers` by their `schemes` and accounts for each, in the order given.
+pub(super) fn run(
+    stage: &'static str,
+    graph: &mut Graph,
+    cx: &mut PassCx<'_>,
+    layers: &[Layer],
+    schemes: &[Scheme],
+) -> Result<Vec<LayerReport>> {
+    let blocks = blocks(graph, layers);
+    let total = blocks.iter().map(|b| b.layers.len()).sum();
+    let mut driver = Driver { stage, cx, spill: None, done: 0, total };
+    let mut reports: BTreeMap<usize, LayerReport> = BTreeMap::new();
+    for (i, block) in blocks.iter().enumerate() {
+        let hessians = driver.collect(graph, block, layers)?;
+        let mut kept = None;
+        for l in &block.layers {
+            let report = driver.round(graph, &layers[*l], schemes[*l], &hessians, &mut kept)?;
+            reports.insert(*l, report);
+        }
+        drop((hessians, kept));
+        if i + 1 < blocks.len() {
+            driver.advance(graph, block)?;
+        }
+    }
+    let left = |i: usize| {
+        let constant = graph.const_data(layers[i].weight);
+        describe(constant, Status::Refused, None, Some("no path leads from it to an output".into()))
+    };
+    Ok((0..layers.len()).map(|i| reports.remove(&i).unwrap_or_else(|| left(i))).collect())
+}
+
+struct Driver<'a, 'c> {
+    stage: &'static str,
+    cx: &'a mut PassCx<'c>,
+    /// The block's input for each sample.
+    spill: Option<Tensors>,
+    done: usize,
+    total: usize,
+}
+
+/// Second moments of the inputs of a block's layers.
+struct Collected {
+    hessians: Vec<Hessian>,
+    by_input: BTreeMap<Value, usize>,
+}
+
+/// The last factor made, with the inputs and the order it is for: layers that share these share it.
+type Kept = Option<(Vec<Value>, Vec<u32>, Factor)>;
+
+impl Driver<'_, '_> {
+    /// Inputs of a part of `graph` for sample `i`: the block's input, then graph inputs by name.
+    fn inputs(&mut self, graph: &Graph, part: &Graph, block: &Block, i: usize) -> Result<Vec<Tensor>> {
+        let whole: BTreeMap<&str, Value> = graph.inputs().collect();
+        let mut out = Vec::new();
+        let mut names = part.inputs().map(|(name, _)| name);
+        if block.input.is_some() {
+            names.next();
+            let spill = self.spill.as_mut().expect("a block with an input follows one that gave it");
+            out.push(spill.get(i)?);
+        }
+        for name in names {
+            // Accumulators follow the graph's inputs; the caller adds them.
+            let Some(value) = whole.get(name) else { break };
+            out.push(self.cx.samples[i].input(graph, name, *value)?);
+        }
+        Ok(out)
+    }
+
+    /// Runs all samples through the block up to its layers.
+    fn collect(&mut self, graph: &Graph, block: &Block, layers: &[Layer]) -> Result<Collected> {
+        let mut wanted: Vec<Value> = block.layers.iter().flat_map(|l| layers[*l].inputs.iter().copied()).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let cut: Vec<Value> = block.input.into_iter().collect();
+        let mut part = extract(graph, &cut, &wanted)?;
+        let mut accumulators = Vec::new();
+        for (i, x) in wanted.iter().enumerate() {
+            let width = graph.ty(*x).shape.last().and_then(Dim::fixed).ok_or_else(|| {
+                Diagnostic::new(
+                    "calibration-shape",
+                    format!("a linear input is {}: its channels are not fixed", graph.ty(*x)),
+                )
+            })?;
+            let ty = TensorType::new(DType::F32, Shape::fixed(&[width, width]));
+            let acc = part.graph.input(format!("{}.gram.{i}", self.stage), ty);
+            let new = part.graph.add(Op::Gram(Gram), &[acc, part.values[x]], self.stage)?;
+            part.graph.donate(acc, new);
+            accumulators.push(Tensor::f32(&[width, width], vec![0.0; (width * width) as usize])?);
+        }
+        let samples = self.cx.samples()?;
+        let mut prepared = self.cx.evaluator.prepare(&part.graph)?;
+        for i in 0..samples.len() {
+            let mut inputs = self.inputs(graph, &part.graph, block, i)?;
+            inputs.append(&mut accumulators);
+            accumulators = prepared.run(inputs)?;
+        }
+        drop(prepared);
+        let hessians = accumulators
+            .into_iter()
+            .zip(&wanted)
+            .map(|(acc, x)| {
+                let cols = acc.dims()[0] as usize;
+                let actc_types::TensorData::F32(gram) = acc.into_data() else {
+                    return Err(Diagnostic::new("tensor-dtype", "a gram accumulator is not f32"));
+                };
+                Hessian::from_gram(gram, cols, samples.len() as u64).map_err(|d| d.at(Place::Node(format!("{x}"))))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let by_input = wanted.into_iter().zip(0..).collect();
+        Ok(Collected { hessians, by_input })
+    }
+
+    /// Rounds one layer and swaps its constant's encoding.
+    fn round(
+        &mut self,
+        graph: &mut Graph,
+        layer: &Layer,
+        scheme: Scheme,
+        seen: &Collected,
+        kept: &mut Kept,
+    ) -> Result<LayerReport> {
+        let constant = graph.const_data(layer.weight);
+        let (done, total) = (self.done, self.total);
+        (self.cx.progress)(Progress { stage: self.stage, item: &constant.name, done, total });
+        self.done += 1;
+        let place = |d: Diagnostic| match d.place {
+            Place::Request => d.at(Place::Tensor(constant.name.clone())),
+            Place::File(_) | Place::Offset { .. } | Place::Node(_) | Place::Tensor(_) | Place::Span { .. } => d,
+        };
+        let (quantised, report) = self.rounded(constant, layer, scheme, seen, kept).map_err(place)?;
+        graph.set_const(layer.weight, quantised)?;
+        Ok(report)
+    }
+
+    fn rounded(
+        &self,
+        constant: &Const,
+        layer: &Layer,
+        scheme: Scheme,
+        seen: &Collected,
+        kept: &mut Kept,
+    ) -> Result<(Const, LayerReport)> {
+        let (data, cols) = decode(constant)?;
+        let weights = Weights::new(&data, cols)?;
+        let [first, others @ ..] = &layer.inputs[..] else {
+            return Err(Diagnostic::new("calibration-nothing", "no activation enters this layer"));
+        };
+        let first = seen.by_input[first];
+        let sum;
+        let hessian = if others.is_empty() {
+            &seen.hessians[first]
+        } else {
+            let others: Vec<&Hessian> = others.iter().map(|x| &seen.hessians[seen.by_input[x]]).collect();
+            sum = seen.hessians[first].sum(&others)?;
+            &sum
+        };
+        let weak = if scheme.weak == 0 {
+            Vec::new()
+        } else {
+            let diagonal: Vec<f32> = hessian.diagonal().collect();
+            strongest(&scores(weights, &diagonal, scheme.grid), scheme.weak as usize)
+        };
+        let plan = Plan::natural(cols, &weak, scheme.body.group);
+        let damping = Damping { allow_fallback: self.cx.allow_fallback, ..Damping::default() };
+        let factor = match kept.take() {
+            Some((inputs, order, factor)) if inputs == layer.inputs && order == plan.order => factor,
+            _another_layer_s => Factor::new(hessian, &plan.order, damping)?,
+        };
+        let made = compensate(weights, hessian, &factor, scheme.grid, &plan)?;
+        let energy = hessian.energy(&data);
+        let error = if energy > 0.0 { made.output_error / energy } else { 0.0 };
+        let reason = match factor.outcome {
+            Outcome::Damped(share) if share > damping.share => {
+                Some(format!("the Hessian needed a damping of {share} of its mean"))
+            }
+            Outcome::Damped(_) => None,
+            Outcome::DiagonalOnly => Some("the Hessian is not positive definite: rounded without compensation".into()),
+        };
+        *kept = Some((layer.inputs.clone(), plan.order, factor));
+        let mut ascending = weak;
+        ascending.sort_unstable();
+        let quantised = encode(constant, &made.rounded, scheme.body, &ascending, &self.cx.work)?;
+        let report = describe(&quantised, Status::Quantised, Some(error), reason);
+        Ok((quantised, report))
+    }
+
+    /// Runs the quantised block and keeps what it gives for the next.
+    fn advance(&mut self, graph: &Graph, block: &Block) -> Result<()> {
+        let output = block.output.expect("only the last block may end open");
+        let cut: Vec<Value> = block.input.into_iter().collect();
+        let mut part = extract(graph, &cut, &[output])?;
+        part.graph.output("out", part.values[&output]);
+        let mut prepared = self.cx.evaluator.prepare(&part.graph)?;
+        let mut next = Tensors::new(&self.cx.work)?;
+        for i in 0..self.cx.samples.len() {
+            let inputs = self.inputs(graph, &part.graph, block, i)?;
+            let given = prepared.run(inputs)?;
+            next.put(&given[0])?;
+        }
+        self.spill = Some(next);
+        Ok(())
+    }
+}

@@ -79,11 +79,7 @@ fn read(facts: &Facts<'_>) -> Result<(Sizes, Details)> {
                 }
             }
             let sizes = keys.sizes()?;
-            let factor = match keys.text("rope.scaling.type")?.unwrap_or("none") {
-                "none" => 1.0,
-                "linear" => keys.float("rope.scaling.factor")?.unwrap_or(1.0),
-                kind => return Err(unsupported(format!("rotary scaling `{kind}`"))),
-            };
+            let factor = keys.rope_factor()?;
             let pattern = keys.unsigned("attention.sliding_window_pattern")?.unwrap_or(DEFAULT_PATTERN);
             let scalar = if sizes.layers == LAYERS_27B { sizes.width / sizes.heads } else { sizes.head };
             let details = Details {

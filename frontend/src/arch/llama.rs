@@ -75,12 +75,7 @@ fn read(facts: &Facts<'_>) -> Result<(Sizes, Details)> {
                 return Err(unsupported(format!("a mixture of {n} experts")));
             }
             let sizes = keys.sizes()?;
-            let kind = keys.text("rope.scaling.type")?.unwrap_or("none");
-            let factor = match kind {
-                "none" => keys.float("rope.scale_linear")?.unwrap_or(1.0),
-                "linear" => keys.float("rope.scaling.factor")?.unwrap_or(1.0),
-                _ => return Err(unsupported(format!("rotary scaling `{kind}`"))),
-            };
+            let factor = keys.rope_factor()?;
             let details = Details {
                 rope_dims: keys.unsigned("rope.dimension_count")?.unwrap_or(sizes.head),
                 theta: keys.float("rope.freq_base")?.unwrap_or(DEFAULT_THETA),

@@ -70,6 +70,21 @@ impl Keys<'_> {
         self.metadata.text(&self.key(key))
     }
 
+    /// The linear stretch of rotary positions. Scaling is linear where the file names no kind, and 0 means none.
+    pub fn rope_factor(&self) -> Result<f64> {
+        match self.text("rope.scaling.type")?.unwrap_or("linear") {
+            "none" => Ok(1.0),
+            "linear" => {
+                let factor = self.float("rope.scaling.factor")?.or(self.float("rope.scale_linear")?);
+                Ok(factor.filter(|f| *f != 0.0).unwrap_or(1.0))
+            }
+            kind => {
+                let headline = format!("`{}` = `{kind}` is not supported", self.key("rope.scaling.type"));
+                Err(Diagnostic::new("arch-unsupported", headline).help("supported are `none` and `linear`"))
+            }
+        }
+    }
+
     /// The sizes that decoder families share. The vocabulary is the extent of the embedding.
     pub fn sizes(&self) -> Result<Sizes> {
         let (width, heads) = (self.need("embedding_length")?, self.need("attention.head_count")?);

@@ -51,7 +51,11 @@ pub(crate) fn text_model(metadata: &Metadata, architecture: &str) -> Result<Opti
     };
     let id =
         |key: &str| -> Result<Option<u32>> { metadata.unsigned(key)?.map(|id| token_id(key, id, count)).transpose() };
-    let (bos, eos) = (id("tokenizer.ggml.bos_token_id")?, id("tokenizer.ggml.eos_token_id")?);
+    // SentencePiece files that name no ids mean those of Llama.
+    let usual = |id: u32| matches!(kind, VocabularyKind::SentencePiece { .. }).then_some(id).filter(|i| u64::from(*i) < count);
+    let bos = id("tokenizer.ggml.bos_token_id")?.or(usual(1));
+    let eos = id("tokenizer.ggml.eos_token_id")?.or(usual(2));
+    let unknown = id("tokenizer.ggml.unknown_token_id")?.or(usual(0));
     let mut stop: Vec<u32> = eos.into_iter().collect();
     for key in ["tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
         stop.extend(id(key)?);
@@ -64,14 +68,13 @@ pub(crate) fn text_model(metadata: &Metadata, architecture: &str) -> Result<Opti
     // The defaults of the reference: SentencePiece models begin with `bos` and a space; of the byte-level ones only
     // those with the pre-tokenizer of Llama 3 begin with `bos`.
     let (bos_default, space_default) = match &kind {
-        VocabularyKind::Bpe { pre, .. } => (matches!(pre.as_str(), "llama-bpe" | "llama3" | "llama-v3"), false),
+        VocabularyKind::Bpe { pre, .. } => (matches!(pre.as_str(), "llama-bpe" | "llama3" | "llama-v3" | "falcon3"), false),
         VocabularyKind::SentencePiece { .. } => (true, true),
     };
     let add_bos = metadata.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(bos_default);
     let add_space_prefix = metadata.boolean("tokenizer.ggml.add_space_prefix")?.unwrap_or(space_default);
     let context_key = format!("{architecture}.context_length");
     let context = metadata.unsigned(&context_key)?;
-    let unknown = id("tokenizer.ggml.unknown_token_id")?;
     Ok(Some(TextModel {
         tokenizer: TokenizerSource::Vocabulary(Vocabulary { kind, tokens, types, unknown, add_space_prefix }),
         chat_template: metadata.text("tokenizer.chat_template")?.map(str::to_owned),

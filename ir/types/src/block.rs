@@ -67,9 +67,10 @@ impl BlockFormat {
     /// Decodes one block. `block` has [`Self::block_bytes`] bytes and `out` [`Self::block_len`] elements.
     pub fn decode(self, block: &[u8], out: &mut [f32]) {
         match self {
-            BlockFormat::Q4_0 => nibbles(&block[2..18], out, half_at(block, 0), |q| q - 8.0, 0.0),
+            // Adding -0 changes no number, not even a zero's sign.
+            BlockFormat::Q4_0 => nibbles(&block[2..18], out, half_at(block, 0), |q| q - 8.0, -0.0),
             BlockFormat::Q4_1 => nibbles(&block[4..20], out, half_at(block, 0), |q| q, half_at(block, 2)),
-            BlockFormat::Q5_0 => fives(&block[2..22], out, half_at(block, 0), 16.0, 0.0),
+            BlockFormat::Q5_0 => fives(&block[2..22], out, half_at(block, 0), 16.0, -0.0),
             BlockFormat::Q5_1 => fives(&block[4..24], out, half_at(block, 0), 0.0, half_at(block, 2)),
             BlockFormat::Q8_0 => {
                 let d = half_at(block, 0);

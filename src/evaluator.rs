@@ -53,7 +53,7 @@ impl Evaluator for Compiled {
         let symbols = image.symbols.iter().map(|(name, at)| (name.as_str(), *at as u64));
         let section = CodeImage::encode(symbols, &image.code);
         let model = Model::from_artifact(artifact)?;
-        model.link(Code::Image { target, section: &section })?;
+        model.link(Code::Image { target: &target, section: &section })?;
         Ok(Box::new(Running { graph: signature(graph), model, threads: self.threads, session: None, capacity: Bindings::new() }))
     }
 

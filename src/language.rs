@@ -1,0 +1,171 @@
+//! Language models as one thing: an artifact, its tokenizer and its chat template; and sessions that read and continue text.
+
+use crate::link;
+use crate::text::{ChatTemplate, Tokenizer};
+use actc_artifact::{Artifact, TextInfo};
+use actc_ir::eval::{new_tokens, past_tokens};
+use actc_runtime::{Model, Session, SessionOptions, Trust};
+use actc_types::dim::Bindings;
+use actc_types::{Diagnostic, Result, Tensor};
+use std::sync::Arc;
+
+/// Tokens of a prompt that are read at once: bounds the memory of a run.
+const PROMPT_CHUNK: usize = 512;
+
+/// Bytes of logits that are scored at once.
+const LOGIT_BYTES: usize = 64 << 20;
+
+/// An artifact that holds a language model, linked and ready for sessions.
+#[derive(Debug)]
+pub struct LanguageModel {
+    model: Arc<Model>,
+    tokenizer: Tokenizer,
+    text: TextInfo,
+    vocabulary: usize,
+}
+
+impl LanguageModel {
+    /// Links the code of `artifact`; an artifact that is no language model is an error.
+    pub fn new(artifact: Artifact, trust: Trust) -> Result<LanguageModel> {
+        let missing = |what: &str| {
+            Diagnostic::request("no-language-model", format!("the artifact has no {what}: it is no language model"))
+                .help("`actc run` runs any artifact on tensors")
+        };
+        let text = artifact.manifest().text.clone().ok_or_else(|| missing("text section"))?;
+        let tokenizer = Tokenizer::from_json(&artifact.tokenizer()?.ok_or_else(|| missing("tokenizer"))?)?;
+        let entry = |name: &str| artifact.manifest().entries.iter().find(|e| e.name == name);
+        let score = entry("score").ok_or_else(|| missing("entry `score`"))?;
+        for name in ["prefill", "decode"] {
+            entry(name).ok_or_else(|| missing(&format!("entry `{name}`")))?;
+        }
+        let vocabulary = score.outputs.first().and_then(|port| port.dims.last()?.fixed());
+        let vocabulary = vocabulary.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| missing("logits"))?;
+        let model = Model::from_artifact(artifact)?;
+        link::link(&model, trust)?;
+        Ok(LanguageModel { model, tokenizer, text, vocabulary })
+    }
+
+    /// The artifact.
+    pub fn artifact(&self) -> &Artifact {
+        self.model.artifact()
+    }
+
+    /// Its tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// What a caller needs to feed and stop it.
+    pub fn text(&self) -> &TextInfo {
+        &self.text
+    }
+
+    /// Number of logits.
+    pub fn vocabulary(&self) -> usize {
+        self.vocabulary
+    }
+
+    /// Longest context in tokens.
+    pub fn context(&self) -> usize {
+        usize::try_from(self.text.context).unwrap_or(usize::MAX)
+    }
+
+    /// The id that begins a text, where the model has one.
+    pub fn bos(&self) -> Option<u32> {
+        self.text.bos.and_then(|id| u32::try_from(id).ok())
+    }
+
+    /// Whether `id` ends an answer.
+    pub fn stops(&self, id: u32) -> bool {
+        self.text.stop.contains(&u64::from(id))
+    }
+
+    /// The chat template, if the model has one.
+    pub fn chat(&self) -> Result<Option<ChatTemplate>> {
+        let token = |id: Option<u64>| id.and_then(|id| self.tokenizer.token(u32::try_from(id).ok()?)).unwrap_or_default();
+        let eos = token(self.text.stop.first().copied());
+        let template = self.text.chat_template.as_deref();
+        template.map(|source| ChatTemplate::new(source, &token(self.text.bos), &eos)).transpose()
+    }
+
+    /// A session with room for `context` tokens.
+    pub fn session(&self, context: usize, threads: usize) -> Result<LanguageSession> {
+        let state_capacity = Bindings::from([(past_tokens(), context as u64), (new_tokens(), 0)]);
+        let options = SessionOptions { threads, state_capacity, ..SessionOptions::default() };
+        let session = Session::new(self.model.clone(), options)?;
+        Ok(LanguageSession { session, past: 0, context, chunk: self.score_chunk() })
+    }
+
+    fn score_chunk(&self) -> usize {
+        (LOGIT_BYTES / 4 / self.vocabulary.max(1)).clamp(16, PROMPT_CHUNK)
+    }
+}
+
+/// One text on a language model. Positions count from the last [`LanguageSession::reset`].
+pub struct LanguageSession {
+    session: Session,
+    past: usize,
+    context: usize,
+    chunk: usize,
+}
+
+impl LanguageSession {
+    /// Starts a new text.
+    pub fn reset(&mut self) {
+        // Rows of a cache are only read below the past length, so they need not be cleared.
+        self.past = 0;
+    }
+
+    /// Tokens read so far.
+    pub fn past(&self) -> usize {
+        self.past
+    }
+
+    /// Tokens that fit.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Most tokens of one [`LanguageSession::score`].
+    pub fn chunk(&self) -> usize {
+        self.chunk
+    }
+
+    fn execute(&mut self, entry: &str, ids: &[u32]) -> Result<()> {
+        if ids.is_empty() || ids.len() > self.context - self.past {
+            let headline =
+                format!("{} tokens behind {} do not fit a context of {}", ids.len(), self.past, self.context);
+            return Err(Diagnostic::request("context-full", headline).help("ask for a longer context, or give less text"));
+        }
+        let tokens = Tensor::i64(&[ids.len() as u64], ids.iter().map(|id| i64::from(*id)).collect())?;
+        self.session.execute(entry, &[&tokens], &Bindings::from([(past_tokens(), self.past as u64)]))?;
+        self.past += ids.len();
+        Ok(())
+    }
+
+    /// Reads `ids`, at least one; gives the logits behind the last.
+    pub fn prefill(&mut self, ids: &[u32]) -> Result<&[f32]> {
+        let (most, last) = ids.split_at(ids.len().saturating_sub(1) / PROMPT_CHUNK * PROMPT_CHUNK);
+        for chunk in most.chunks(PROMPT_CHUNK) {
+            self.execute("prefill", chunk)?;
+        }
+        self.execute("prefill", last)?;
+        self.logits()
+    }
+
+    /// Reads one id; gives the logits behind it.
+    pub fn step(&mut self, id: u32) -> Result<&[f32]> {
+        self.execute("decode", &[id])?;
+        self.logits()
+    }
+
+    /// Reads at most [`LanguageSession::chunk`] ids; gives the logits behind each, row after row.
+    pub fn score(&mut self, ids: &[u32]) -> Result<&[f32]> {
+        self.execute("score", ids)?;
+        self.logits()
+    }
+
+    fn logits(&self) -> Result<&[f32]> {
+        self.session.output(0)?.as_f32()
+    }
+}

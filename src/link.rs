@@ -1,0 +1,124 @@
+//! Code for this machine: made from an artifact's own graph and kept in a local cache, or the artifact's if it is trusted.
+//!
+//! An artifact's code section is native code from somewhere. It is not run unless the caller vouches for it; instead the
+//! graph in the artifact is compiled again, and the result is kept under the artifact's digest, this program's digest and
+//! the target. Cached code carries its own digest, so that a damaged entry is made again.
+
+use crate::evaluator::first;
+use actc_artifact::{Artifact, CodeImage, Digest};
+use actc_codegen::{Entries, Image, Options, Program, compile, graph_of};
+use actc_ir::lower;
+use actc_runtime::{Code, Model, Trust};
+use actc_types::{Diagnostic, Result, Target};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Compiles the portable graph of `artifact` again for `targets`.
+pub fn recompile(artifact: &Artifact, targets: Vec<Target>) -> Result<Program> {
+    let graph = graph_of(artifact)?;
+    let lowered = lower(&graph).map_err(first)?;
+    compile(&lowered, &Options { targets, entries: Entries::of(&graph) }).map_err(first)
+}
+
+/// The bytes of a code section that holds `image`.
+pub fn code_section(image: &Image) -> Vec<u8> {
+    CodeImage::encode(image.symbols.iter().map(|(name, at)| (name.as_str(), *at as u64)), &image.code)
+}
+
+/// Makes the kernels of `model` runnable on this machine; with [`Trust::Vouch`], from the artifact's own section.
+pub fn link(model: &Model, trust: Trust) -> Result<()> {
+    let artifact = model.artifact();
+    let target = Target::host();
+    if trust == Trust::Vouch {
+        // Code for a lesser machine of the same family runs here too.
+        let own = artifact.manifest().targets.iter().find(|t| **t == target);
+        let target = own.or_else(|| artifact.manifest().targets.iter().rfind(|t| t.runs_here())).unwrap_or(&target);
+        return model.link(Code::Embedded { target, trust });
+    }
+    let entry = cache_entry(artifact, &target);
+    if let Some(section) = entry.as_deref().and_then(read) {
+        return model.link(Code::Image { target: &target, section: &section });
+    }
+    let program = recompile(artifact, vec![target.clone()])?;
+    if program.entries != artifact.manifest().entries || program.kernels != artifact.manifest().kernels {
+        return Err(Diagnostic::new("link-plan", "the artifact's plan is of another build of actc")
+            .help("`actc relink ARTIFACT --target host -o NEW` makes an artifact of this build from it"));
+    }
+    let section = program.images.first().map(|(_, image)| code_section(image)).unwrap_or_default();
+    if let Some(entry) = entry {
+        // A cache that cannot be written costs time, not results.
+        let _ = store(&entry, &section);
+    }
+    model.link(Code::Image { target: &target, section: &section })
+}
+
+/// Puts an artifact's own code for this machine into the cache. For artifacts that this program has just made.
+pub fn remember(artifact: &Artifact) -> Result<()> {
+    let target = Target::host();
+    let code = artifact.section(&actc_artifact::Section::Code(target.clone()));
+    if let (Some(section), Some(entry)) = (code, cache_entry(artifact, &target)) {
+        let _ = store(&entry, section);
+    }
+    Ok(())
+}
+
+/// Where the code of `artifact` for `target` is kept, if there is a place for caches.
+fn cache_entry(artifact: &Artifact, target: &Target) -> Option<PathBuf> {
+    let program = program_digest()?;
+    Some(folder()?.join(format!("{}-{program}-{target}.code", artifact.digest())))
+}
+
+/// `$ACTC_CACHE_DIR`, else `actc` in the user's folder for caches.
+fn folder() -> Option<PathBuf> {
+    let named = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    named("ACTC_CACHE_DIR")
+        .or_else(|| named("XDG_CACHE_HOME").map(|d| d.join("actc")))
+        .or_else(|| named("HOME").map(|d| d.join(".cache/actc")))
+}
+
+/// Digest of the running program: another build may generate other code.
+fn program_digest() -> Option<&'static str> {
+    static DIGEST: OnceLock<Option<String>> = OnceLock::new();
+    let digest = DIGEST.get_or_init(|| {
+        let bytes = std::fs::read(std::env::current_exe().ok()?).ok()?;
+        Some(Digest::of(&bytes).to_string()[..16].to_owned())
+    });
+    digest.as_deref()
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let bytes = std::fs::read(path).ok()?;
+    let (digest, section) = bytes.split_first_chunk::<32>()?;
+    (Digest::of(section).0 == *digest).then(|| section.to_vec())
+}
+
+fn store(path: &Path, section: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::Builder::new().prefix(".code-").tempfile_in(folder)?;
+    file.write_all(&Digest::of(section).0)?;
+    file.write_all(section)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_entries_are_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/entry.code");
+        assert_eq!(read(&path), None);
+        store(&path, b"section").unwrap();
+        assert_eq!(read(&path).as_deref(), Some(&b"section"[..]));
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(read(&path), None);
+        std::fs::write(&path, b"short").unwrap();
+        assert_eq!(read(&path), None);
+    }
+}

@@ -1,0 +1,14 @@
+//! How good a language model is: perplexity, and its distance from a reference, both over windows of a text.
+//!
+//! * [`distribution`] compares rows of logits, in f64.
+//! * [`windows`] runs one or two models over the windows of a text, chunk by chunk, so that the logits of a whole window
+//!   are never held.
+//! * [`summary`] makes figures with standard errors of it.
+
+pub mod distribution;
+pub mod summary;
+pub mod windows;
+
+pub use distribution::{Compared, Scored};
+pub use summary::{Figure, Summary, summarise};
+pub use windows::{Evaluation, WindowScore, evaluate};

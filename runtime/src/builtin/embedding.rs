@@ -9,12 +9,14 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
     let table = call.weight(0)?;
     let ids: &[i64] = call.read(0, &[count])?;
     let scale = call.float(0);
+    // Every member looks at every id, so all name the same one.
+    let known = |id: &i64| usize::try_from(*id).ok().filter(|id| *id < table.rows());
+    if let Some(at) = ids.iter().position(|id| known(id).is_none()) {
+        let headline = format!("id {} at position {at} is outside 0..{}", ids[at], table.rows());
+        return Err(Diagnostic::request("id-range", headline));
+    }
     for mut tile in call.tiles::<f32>(1, Grid::of_rows(count, table.cols(), 1))? {
-        let id = ids[tile.row()];
-        let row = usize::try_from(id).ok().filter(|id| *id < table.rows()).ok_or_else(|| {
-            let headline = format!("id {id} at position {} is outside 0..{}", tile.row(), table.rows());
-            Diagnostic::request("id-range", headline)
-        })?;
+        let row = ids[tile.row()] as usize;
         let out = tile.row_mut(0);
         table.row(row, out);
         if scale != 1.0 {

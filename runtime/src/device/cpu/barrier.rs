@@ -11,7 +11,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     const SPINS: u32 = 256;
-    const YIELDS: u32 = 8192;
+    const YIELDS: u32 = 2048;
 
     /// Waits a moment.
     pub(crate) fn wait(&mut self) {

@@ -49,7 +49,8 @@ impl Memory {
         let full = || Diagnostic::new("out-of-memory", format!("cannot get {bytes} bytes of memory"));
         let capacity = bytes.max(LINE).checked_next_multiple_of(LINE).ok_or_else(full)?;
         let layout = Self::layout(capacity).ok_or_else(full)?;
-        self.free();
+        // The old memory goes first, so that both are never held.
+        drop(std::mem::take(self));
         // SAFETY: the layout is not empty.
         self.start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(full)?;
         self.capacity = capacity;
@@ -79,15 +80,6 @@ impl Memory {
     pub(crate) fn region(&mut self, bytes: usize) -> Region {
         assert!(bytes <= self.capacity, "{bytes} bytes of {}", self.capacity);
         Region { start: self.start.as_ptr(), bytes, writable: true }
-    }
-
-    fn free(&mut self) {
-        if self.capacity > 0 {
-            let layout = Self::layout(self.capacity).expect("it was made with this layout");
-            // SAFETY: it was allocated with this layout.
-            unsafe { dealloc(self.start.as_ptr(), layout) };
-        }
-        *self = Memory { start: NonNull::dangling(), capacity: 0 };
     }
 }
 

@@ -46,7 +46,7 @@ struct Shared {
     barrier: Barrier,
     orders: Mutex<Orders>,
     wake: Condvar,
-    /// Number of jobs given so far; changes under the lock of `orders`.
+    /// Number of jobs given so far, and one more to quit; changes under the lock of `orders`.
     jobs: AtomicU64,
     done: AtomicUsize,
     panic: Mutex<Option<String>>,
@@ -171,7 +171,11 @@ impl Team {
 
 impl Drop for Team {
     fn drop(&mut self) {
-        lock(&self.shared.orders).quit = true;
+        let mut orders = lock(&self.shared.orders);
+        orders.quit = true;
+        // Those who still spin look at this number.
+        self.shared.jobs.fetch_add(1, Ordering::Release);
+        drop(orders);
         self.shared.wake.notify_all();
         for thread in self.threads.drain(..) {
             // A member cannot panic outside its job.

@@ -52,7 +52,8 @@ pub(crate) fn text_model(metadata: &Metadata, architecture: &str) -> Result<Opti
     let id =
         |key: &str| -> Result<Option<u32>> { metadata.unsigned(key)?.map(|id| token_id(key, id, count)).transpose() };
     // SentencePiece files that name no ids mean those of Llama.
-    let usual = |id: u32| matches!(kind, VocabularyKind::SentencePiece { .. }).then_some(id).filter(|i| u64::from(*i) < count);
+    let usual =
+        |id: u32| matches!(kind, VocabularyKind::SentencePiece { .. }).then_some(id).filter(|i| u64::from(*i) < count);
     let bos = id("tokenizer.ggml.bos_token_id")?.or(usual(1));
     let eos = id("tokenizer.ggml.eos_token_id")?.or(usual(2));
     let unknown = id("tokenizer.ggml.unknown_token_id")?.or(usual(0));
@@ -68,7 +69,9 @@ pub(crate) fn text_model(metadata: &Metadata, architecture: &str) -> Result<Opti
     // The defaults of the reference: SentencePiece models begin with `bos` and a space; of the byte-level ones only
     // those with the pre-tokenizer of Llama 3 begin with `bos`.
     let (bos_default, space_default) = match &kind {
-        VocabularyKind::Bpe { pre, .. } => (matches!(pre.as_str(), "llama-bpe" | "llama3" | "llama-v3" | "falcon3"), false),
+        VocabularyKind::Bpe { pre, .. } => {
+            (matches!(pre.as_str(), "llama-bpe" | "llama3" | "llama-v3" | "falcon3"), false)
+        }
         VocabularyKind::SentencePiece { .. } => (true, true),
     };
     let add_bos = metadata.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(bos_default);

@@ -93,11 +93,10 @@ fn simplify(graph: &mut Graph) -> Result<usize> {
 /// The argument that `result` equals, where the op does nothing.
 fn no_effect(graph: &Graph, op: &Op, args: &[Value], result: Value) -> Option<Value> {
     let first = *args.first()?;
-    let idle = match op {
-        Op::Cast(_) | Op::Reshape(_) | Op::Slice(_) => true,
-        Op::Transpose(t) => t.order.iter().enumerate().all(|(i, o)| i == *o),
-        Op::Concat(_) => args.len() == 1,
-        _others_compute => false,
+    let idle = if let Op::Transpose(t) = op {
+        t.order.iter().enumerate().all(|(i, o)| i == *o)
+    } else {
+        matches!(op, Op::Cast(_) | Op::Reshape(_) | Op::Slice(_)) || matches!(op, Op::Concat(_)) && args.len() == 1
     };
     (idle && graph.ty(first) == graph.ty(result)).then_some(first)
 }

@@ -37,10 +37,7 @@ pub fn survey(graph: &Graph) -> Vec<Layer> {
         let data = graph.node(*node);
         for (slot, arg) in data.args.iter().enumerate() {
             let Some(id) = graph.as_const(*arg) else { continue };
-            let weight = match &data.op {
-                Op::Linear(_) | Op::Embedding(_) => slot == 1,
-                _others_read_no_weight => false,
-            };
+            let weight = slot == 1 && matches!(data.op, Op::Linear(_) | Op::Embedding(_));
             if !weight {
                 if let Some(i) = places.get(&id) {
                     let layer: &mut Layer = &mut layers[*i];

@@ -14,7 +14,7 @@ pub struct Weights<'a> {
 impl<'a> Weights<'a> {
     /// A view of `data` as rows of `cols`; refuses a partial row and values that are not finite.
     pub fn new(data: &'a [f32], cols: usize) -> Result<Weights<'a>> {
-        if cols == 0 || data.len() % cols != 0 {
+        if cols == 0 || !data.len().is_multiple_of(cols) {
             return Err(Diagnostic::new("weight-size", format!("{} weights do not form rows of {cols}", data.len())));
         }
         if let Some(i) = data.par_iter().position_first(|w| !w.is_finite()) {

@@ -38,7 +38,7 @@ fn power(e2: f32) -> f32 {
 /// The nearest integer to `v` (halves to even), at most 2^21 in magnitude: beyond every code.
 #[inline(always)]
 pub(super) fn nearest(v: f32) -> f32 {
-    (v.max(-LIMIT).min(LIMIT) + ROUND) - ROUND
+    (v.clamp(-LIMIT, LIMIT) + ROUND) - ROUND
 }
 
 #[inline(always)]

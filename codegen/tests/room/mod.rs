@@ -29,6 +29,11 @@ impl Room {
         Room { map: map.make_exec().unwrap(), image }
     }
 
+    /// Bytes of code.
+    pub fn size(&self) -> usize {
+        self.image.code.len()
+    }
+
     /// Runs part `part` of `parts`.
     pub fn part(&self, spec: &KernelSpec, buffers: &[*mut u8], dims: &[i64], part: u32, parts: u32) {
         assert_eq!(buffers.len(), spec.buffers().len());

@@ -14,8 +14,9 @@ use actc_types::{DType, Group, Mixed, Packed, Role, Zero};
 /// Groups whose scales are made floats together.
 const BATCH: usize = 16;
 
-/// The largest finite scale: what stands behind the last one may be anything, and is multiplied by zero.
-const LARGEST: f32 = 3e38;
+/// The largest f32 scale. What stands behind a row's last one may be anything and is multiplied by zero, so it must be
+/// finite, also times gain and zero point.
+const LARGEST: f32 = 1e30;
 
 struct Row<'a> {
     bound: &'a Bound<'a>,

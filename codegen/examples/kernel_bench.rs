@@ -1,0 +1,154 @@
+//! Speed of generated kernels on this machine, one thread: `kernel_bench [FILTER]`.
+//!
+//! For each shape and encoding: Gweights/s and GB/s of weight bytes, best of several runs. `memory` rotates over copies of
+//! the matrix that together exceed the caches; `cache` repeats one copy. The bandwidth of a plain read loop over the same
+//! amount of memory, measured in between, is printed beside it.
+#![allow(clippy::print_stdout, reason = "a benchmark prints")]
+
+#[path = "../tests/room/mod.rs"]
+mod room;
+
+use actc_codegen::spec::{Act, BufferRole, Epilogue, Input, KernelSpec, Linear, Mat, Prepare};
+use actc_types::{BlockFormat, DType, Encoding, Group, Packed};
+use room::{Buffer, Matrix, Rng, Room};
+use std::time::Instant;
+
+const ROTATE: usize = 192 << 20;
+
+fn best(runs: usize, mut f: impl FnMut()) -> f64 {
+    (0..runs)
+        .map(|_| {
+            let start = Instant::now();
+            f();
+            start.elapsed().as_secs_f64()
+        })
+        .fold(f64::MAX, f64::min)
+}
+
+fn read_bandwidth(buffer: &[u64]) -> f64 {
+    let seconds = best(5, || {
+        let mut sums = [0u64; 16];
+        for chunk in buffer.chunks_exact(16) {
+            sums.iter_mut().zip(chunk).for_each(|(s, x)| *s = s.wrapping_add(*x));
+        }
+        std::hint::black_box(sums);
+    });
+    buffer.len() as f64 * 8.0 / seconds / 1e9
+}
+
+struct Setup {
+    name: String,
+    encoding: Encoding,
+    dtype: DType,
+    act: Act,
+    rows: usize,
+    cols: usize,
+    tokens: usize,
+    rotate: bool,
+}
+
+fn run(s: &Setup, bandwidth: f64) {
+    let mut rng = Rng(1);
+    // Few distinct rows are made; the matrix repeats them.
+    let matrix = Matrix::random(&s.encoding, s.dtype, 8, s.cols, &mut rng);
+    let mat = Mat { rows: s.rows as u32, encoding: s.encoding.clone(), dtype: s.dtype, bias: false };
+    let input = mat.input(s.cols as u32, s.act);
+    let linear = KernelSpec::Linear(Linear {
+        mats: vec![mat],
+        cols: s.cols as u32,
+        tokens: s.tokens as u8,
+        act: s.act,
+        epilogue: Epilogue::None,
+    });
+    let mut specs = vec![linear];
+    if let Input::Prepared(set) = input {
+        specs.push(KernelSpec::Prepare(Prepare { cols: s.cols as u32, sets: vec![set] }));
+    }
+    let start = Instant::now();
+    let room = Room::new(&specs);
+    let compiled = start.elapsed().as_secs_f64() * 1e3;
+    let x = Buffer::floats(&rng.floats(s.cols * s.tokens));
+    let record = match input {
+        Input::Raw => 0,
+        Input::Prepared(set) => set.record_bytes(),
+    };
+    let prepared = Buffer::new(record * s.tokens);
+    if specs.len() > 1 {
+        let pointers: Vec<*mut u8> = specs[1]
+            .buffers()
+            .iter()
+            .map(|b| if matches!(b.role, BufferRole::Prepared(_)) { prepared.ptr() } else { x.ptr() })
+            .collect();
+        room.run(&specs[1], &pointers, &[s.tokens as i64], 1);
+    }
+    let bytes: usize = matrix.parts.iter().map(|(_, b)| b.len() / 8 * s.rows).sum();
+    let copies = if s.rotate { (ROTATE / bytes).max(1) } else { 1 };
+    let out = Buffer::new(4 * s.rows * s.tokens);
+    let repeated: Vec<Vec<(actc_types::Role, Buffer)>> = (0..copies)
+        .map(|_| matrix.parts.iter().map(|(r, b)| (*r, Buffer::of(&b.repeat(s.rows / 8)))).collect())
+        .collect();
+    let pointers: Vec<Vec<*mut u8>> = repeated
+        .iter()
+        .map(|parts| {
+            let place = |role: &BufferRole| match role {
+                BufferRole::Weight { part, .. } => parts.iter().find(|(r, _)| r == part).expect("a part").1.ptr(),
+                BufferRole::Prepared(_) => prepared.ptr(),
+                BufferRole::Output(_) => out.ptr(),
+                _ => x.ptr(),
+            };
+            specs[0].buffers().iter().map(|b| place(&b.role)).collect()
+        })
+        .collect();
+    let turns = copies.max((1usize << 26) / (s.rows * s.cols * s.tokens).min(1 << 26)).max(2);
+    let seconds = best(7, || {
+        (0..turns).for_each(|i| room.part(&specs[0], &pointers[i % copies], &[], 0, 1));
+    }) / turns as f64;
+    let weights = (s.rows * s.cols) as f64;
+    println!(
+        "{:34} {:5}x{:<5} t{} {:6} {:7.2} Gweights/s {:6.2} GB/s of {:5.1}  compile {:4.1} ms {:6} bytes",
+        s.name,
+        s.rows,
+        s.cols,
+        s.tokens,
+        if s.rotate { "memory" } else { "cache" },
+        weights * s.tokens as f64 / seconds / 1e9,
+        bytes as f64 / seconds / 1e9,
+        bandwidth,
+        compiled,
+        room.size(),
+    );
+}
+
+fn main() {
+    let filter = std::env::args().nth(1).unwrap_or_default();
+    let memory: Vec<u64> = (0..ROTATE as u64 / 8).collect();
+    let mut setups = Vec::new();
+    let mut add = |name: String, encoding: Encoding, dtype: DType, act: Act, tokens: usize| {
+        for (rows, cols, rotate) in [(576, 1536, false), (4096, 4096, true)] {
+            setups.push(Setup { name: name.clone(), encoding: encoding.clone(), dtype, act, rows, cols, tokens, rotate });
+        }
+    };
+    for act in [Act::F32, Act::Int8] {
+        for bits in [2, 3, 4, 8, 1, 5, 6, 7] {
+            for group in [Group::Channel, Group::Columns(128), Group::Columns(64), Group::Columns(32)] {
+                let encoding = Encoding::Packed(Packed::new(bits, group));
+                add(format!("packed{bits} group {group} {act}"), encoding, DType::F16, act, 1);
+            }
+        }
+        for format in BlockFormat::ALL {
+            add(format!("{format} {act}"), Encoding::Block(*format), DType::F16, act, 1);
+        }
+    }
+    for dtype in [DType::F32, DType::F16, DType::Bf16] {
+        add(format!("dense {dtype}"), Encoding::Dense, dtype, Act::F32, 1);
+    }
+    for tokens in [2, 4, 8] {
+        for act in [Act::F32, Act::Int8] {
+            let encoding = Encoding::Packed(Packed::new(4, Group::Columns(128)));
+            add(format!("packed4 group 128 {act}"), encoding, DType::F16, act, tokens);
+        }
+    }
+    for s in setups.iter().filter(|s| s.name.contains(&filter)) {
+        run(s, read_bandwidth(&memory));
+    }
+}

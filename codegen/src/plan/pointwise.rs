@@ -1,25 +1,213 @@
-//! Norms, rotary embedding, attention over a cache and elementwise chains.
+//! Norms, rotary embedding, attention over a few tokens, and elementwise chains.
 
-use super::steps::{Steps, overflow};
+use super::launch::Call;
+use super::steps::{Steps, fixed, overflow, rows_of};
+use crate::cluster::storage;
+use crate::kir::{FloatOp, Fun};
+use crate::spec::elementwise::{Broadcast, Elementwise, Step};
+use crate::spec::rope::{self, RopeTable};
+use crate::spec::{KernelSpec, attention, norm};
 use actc_ir::ops::attention::Attention;
-use actc_ir::ops::rope::Rope;
-use actc_ir::{Node, NodeData, Value};
-use actc_types::Result;
+use actc_ir::ops::pointwise::{BinaryFunction, UnaryFunction};
+use actc_ir::ops::rope::{Rope, RopeStyle};
+use actc_ir::{Node, NodeData, Op, TensorType, Value};
+use actc_types::{Diagnostic, Dim, Result};
+use std::collections::BTreeMap;
+
+fn small(n: u64, what: &str) -> Result<u32> {
+    u32::try_from(n).map_err(|_| Diagnostic::new("codegen-dim", format!("{what} {n} exceeds 32 bits")))
+}
 
 impl Steps<'_, '_> {
-    pub(super) fn rms_norm(&mut self, _label: &str, _data: &NodeData, _eps: f64) -> Result<()> {
-        Err(overflow())
+    fn width(&self, value: Value) -> Result<u32> {
+        small(fixed(self.graph.ty(value).shape.last(), "the last axis")?, "the last axis")
     }
-    pub(super) fn layer_norm(&mut self, _label: &str, _data: &NodeData, _eps: f64) -> Result<()> {
-        Err(overflow())
+
+    pub(super) fn rms_norm(&mut self, label: &str, data: &NodeData, eps: f64) -> Result<()> {
+        let spec = norm::RmsNorm { cols: self.width(data.args[0])?, eps: eps as f32, add: false };
+        self.norm(label, data, KernelSpec::RmsNorm(spec))
     }
-    pub(super) fn rope(&mut self, _label: &str, _data: &NodeData, _rope: &Rope) -> Result<()> {
-        Err(overflow())
+
+    pub(super) fn layer_norm(&mut self, label: &str, data: &NodeData, eps: f64) -> Result<()> {
+        let cols = self.width(data.args[0])?;
+        let spec = norm::LayerNorm { cols, eps: eps as f32, bias: data.args.len() == 3, add: false };
+        self.norm(label, data, KernelSpec::LayerNorm(spec))
     }
-    pub(super) fn attention_kernel(&mut self, _label: &str, _data: &NodeData, _a: &Attention) -> Result<()> {
-        Err(overflow())
+
+    /// `x`, scale, bias where there is one, then the result: the order of the arguments.
+    fn norm(&mut self, label: &str, data: &NodeData, spec: KernelSpec) -> Result<()> {
+        let mut bufs = Vec::new();
+        for arg in &data.args {
+            bufs.push(self.buffers.dense(&mut self.shared.tensors, *arg)?);
+        }
+        bufs.push(self.buffers.value(data.results[0])?);
+        let dims = vec![rows_of(self.graph.ty(data.args[0]))?];
+        self.launch(label, Call { reason: format!("generated: {spec}"), spec, bufs, dims });
+        Ok(())
     }
-    pub(super) fn elementwise(&mut self, _nodes: &[Node], _output: Value) -> Result<()> {
-        Err(overflow())
+
+    pub(super) fn rope(&mut self, label: &str, data: &NodeData, rope: &Rope) -> Result<()> {
+        let start = match self.graph.def_node(data.args[1]).map(|n| &self.graph.node(n).op) {
+            Some(Op::Range(r)) => r.start.clone(),
+            Some(_) | None => {
+                return Err(Diagnostic::new("codegen-rope", "positions are computed, expected consecutive ones")
+                    .help("give positions as `range{start=…, len=…}`"));
+            }
+        };
+        let ty = self.graph.ty(data.args[0]).clone();
+        let [tokens, heads, head_dim] = ty.shape.dims() else { return Err(overflow()) };
+        let table = KernelSpec::RopeTable(RopeTable {
+            rotary: rope.dims,
+            theta: rope.theta,
+            stretch: rope.factor,
+            scale: 1.0,
+            factors: data.args.len() == 3,
+        });
+        let key = (format!("{table} {start} {tokens}"), data.args.get(2).copied());
+        let table_buffer = match self.rope_tables.get(&key) {
+            Some(buffer) => *buffer,
+            None => {
+                let row = Dim::from(4 * u64::from(rope.dims));
+                let buffer = self.buffers.scratch(tokens.checked_mul(&row).ok_or_else(overflow)?);
+                let mut bufs = Vec::new();
+                if let Some(factors) = data.args.get(2) {
+                    bufs.push(self.buffers.dense(&mut self.shared.tensors, *factors)?);
+                }
+                bufs.push(buffer);
+                let dims = vec![tokens.clone(), start];
+                let reason = format!("cosines and sines once for all layers: {table}");
+                self.launch("rope table", Call { spec: table, bufs, dims, reason });
+                self.rope_tables.insert(key, buffer);
+                buffer
+            }
+        };
+        let spec = KernelSpec::Rope(rope::Rope {
+            heads: small(fixed(Some(heads), "the number of heads")?, "the number of heads")?,
+            head_dim: small(fixed(Some(head_dim), "the head")?, "the head")?,
+            rotary: rope.dims,
+            style: match rope.style {
+                RopeStyle::Half => rope::RopeStyle::Half,
+                RopeStyle::Interleaved => rope::RopeStyle::Interleaved,
+            },
+        });
+        let x = self.buffers.dense(&mut self.shared.tensors, data.args[0])?;
+        let bufs = vec![x, table_buffer, self.buffers.value(data.results[0])?];
+        self.launch(label, Call { reason: format!("generated: {spec}"), spec, bufs, dims: vec![tokens.clone()] });
+        Ok(())
+    }
+
+    pub(super) fn attention_kernel(&mut self, label: &str, data: &NodeData, a: &Attention) -> Result<()> {
+        let (q, k) = (self.graph.ty(data.args[0]).shape.clone(), self.graph.ty(data.args[1]).shape.clone());
+        let ([tokens, heads, head_dim], [all, kv_heads, _]) = (q.dims(), k.dims()) else { return Err(overflow()) };
+        if self.graph.ty(data.args[2]).shape.last() != Some(head_dim) {
+            return Err(Diagnostic::new("codegen-attention", "value heads are not as wide as query heads"));
+        }
+        let past = all.checked_sub(tokens).ok_or_else(overflow)?;
+        let heads = small(fixed(Some(heads), "the number of heads")?, "the number of heads")?;
+        let spec = KernelSpec::Attention(attention::Attention {
+            heads,
+            kv_heads: small(fixed(Some(kv_heads), "the number of heads")?, "the number of heads")?,
+            head_dim: small(fixed(Some(head_dim), "the head")?, "the head")?,
+            scale: a.scale as f32,
+            causal: a.causal,
+            window: a.window,
+            cap: None,
+        });
+        // Rows of scores are rounded up to 16.
+        let row = all.checked_add(&Dim::from(15)).and_then(|d| d.checked_mul(&Dim::from(4 * u64::from(heads))));
+        let scratch = self.buffers.scratch(row.and_then(|d| d.checked_mul(tokens)).ok_or_else(overflow)?);
+        let mut bufs = Vec::new();
+        for arg in &data.args {
+            bufs.push(self.buffers.dense(&mut self.shared.tensors, *arg)?);
+        }
+        bufs.extend([scratch, self.buffers.value(data.results[0])?]);
+        let dims = vec![tokens.clone(), past];
+        self.launch(label, Call { reason: format!("few queries: {spec}"), spec, bufs, dims });
+        Ok(())
+    }
+
+    pub(super) fn elementwise(&mut self, nodes: &[Node], output: Value) -> Result<()> {
+        let ty = self.graph.ty(output).clone();
+        let cols = self.width(output)?;
+        let inner: Vec<Value> = nodes.iter().map(|n| self.graph.node(*n).results[0]).collect();
+        let mut inputs: Vec<Value> = Vec::new();
+        for arg in nodes.iter().flat_map(|n| &self.graph.node(*n).args) {
+            if !inner.contains(arg) && !inputs.contains(arg) {
+                inputs.push(*arg);
+            }
+        }
+        let mut bufs = Vec::new();
+        let mut kinds = Vec::new();
+        for value in &inputs {
+            kinds.push(broadcast(self.graph.ty(*value), &ty)?);
+            bufs.push(self.buffers.dense(&mut self.shared.tensors, *value)?);
+        }
+        let mut number: BTreeMap<Value, u16> = inputs.iter().copied().zip(0..).collect();
+        let mut steps = Vec::new();
+        for node in nodes {
+            let data = self.graph.node(*node);
+            let at = |i: usize| number[&data.args[i]];
+            steps.push(match &data.op {
+                Op::Unary(u) => Step::Unary(unary(u.function), at(0)),
+                Op::Binary(b) => Step::Binary(binary(b.function), at(0), at(1)),
+                _ => return Err(overflow()),
+            });
+            number.insert(data.results[0], (inputs.len() + steps.len() - 1) as u16);
+        }
+        bufs.push(self.buffers.value(output)?);
+        let spec = KernelSpec::Elementwise(Elementwise { cols, inputs: kinds, steps });
+        let origin = &self.graph.node(*nodes.last().expect("a chain has a node")).origin;
+        let label = if origin.is_empty() { "elementwise".to_owned() } else { origin.clone() };
+        let dims = vec![rows_of(&ty)?];
+        self.launch(&label, Call { reason: format!("one pass over {} ops: {spec}", nodes.len()), spec, bufs, dims });
+        debug_assert_eq!(storage(self.graph, output), output, "chains end in a computed value");
+        Ok(())
+    }
+}
+
+/// How a tensor of type `from` is repeated over one of type `to`.
+fn broadcast(from: &TensorType, to: &TensorType) -> Result<Broadcast> {
+    let one = Dim::from(1);
+    let (f, t) = (from.shape.dims(), to.shape.dims());
+    let core: Vec<&Dim> = f.iter().skip_while(|d| **d == one).collect();
+    let scalar = core.is_empty();
+    if f == t || f.iter().skip_while(|d| **d == one).eq(t.iter().skip_while(|d| **d == one)) {
+        return Ok(Broadcast::Full);
+    }
+    if scalar {
+        return Ok(Broadcast::Scalar);
+    }
+    if core.len() == 1 && Some(core[0]) == t.last() {
+        return Ok(Broadcast::Row);
+    }
+    if f.len() == t.len() && f.last() == Some(&one) && f[..f.len() - 1] == t[..t.len() - 1] {
+        return Ok(Broadcast::Column);
+    }
+    Err(Diagnostic::new("codegen-broadcast", format!("no kernel repeats {} over {}", from.shape, to.shape)))
+}
+
+fn unary(function: UnaryFunction) -> Fun {
+    match function {
+        UnaryFunction::Neg => Fun::Neg,
+        UnaryFunction::Abs => Fun::Abs,
+        UnaryFunction::Sqrt => Fun::Sqrt,
+        UnaryFunction::Exp => Fun::Exp,
+        UnaryFunction::Tanh => Fun::Tanh,
+        UnaryFunction::Sigmoid => Fun::Sigmoid,
+        UnaryFunction::Relu => Fun::Relu,
+        UnaryFunction::Silu => Fun::Silu,
+        UnaryFunction::GeluTanh => Fun::GeluTanh,
+        UnaryFunction::GeluErf => Fun::GeluErf,
+    }
+}
+
+fn binary(function: BinaryFunction) -> FloatOp {
+    match function {
+        BinaryFunction::Add => FloatOp::Add,
+        BinaryFunction::Sub => FloatOp::Sub,
+        BinaryFunction::Mul => FloatOp::Mul,
+        BinaryFunction::Div => FloatOp::Div,
+        BinaryFunction::Min => FloatOp::Min,
+        BinaryFunction::Max => FloatOp::Max,
     }
 }

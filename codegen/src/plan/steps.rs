@@ -38,7 +38,15 @@ pub fn entry(
     let one = |d: Diagnostic| vec![d];
     let mut buffers = Buffers::new(graph).map_err(one)?;
     let copies = buffers.outputs().map_err(one)?;
-    let mut steps = Steps { graph, buffers, shared, list: Vec::new(), clock: 0, findings: Vec::new() };
+    let mut steps = Steps {
+        graph,
+        buffers,
+        shared,
+        list: Vec::new(),
+        clock: 0,
+        rope_tables: BTreeMap::new(),
+        findings: Vec::new(),
+    };
     steps.region(graph.body());
     for (value, to) in copies {
         if let Err(d) = steps.copy_value(value, to) {
@@ -85,6 +93,8 @@ pub(super) struct Steps<'g, 's> {
     pub(super) list: Vec<Step>,
     /// Number of steps so far, nested ones included: lifetimes are counted in it.
     clock: usize,
+    /// Tables of cosines and sines that are made already, by what they hold.
+    pub(super) rope_tables: BTreeMap<(String, Option<Value>), u32>,
     findings: Vec<Diagnostic>,
 }
 
@@ -122,11 +132,14 @@ impl Steps<'_, '_> {
             Op::Linear(_) => few_tokens(graph.ty(graph.node(*n).args[0])).is_some(),
             _ => true,
         });
+        // What a branch or a round makes is not there outside of it.
+        let tables = self.rope_tables.clone();
         for c in cluster(graph, region, few) {
             if let Err(d) = self.cluster(&c) {
                 self.findings.push(d);
             }
         }
+        self.rope_tables = tables;
     }
 
     pub(super) fn launch(&mut self, label: &str, launch: super::launch::Call) {

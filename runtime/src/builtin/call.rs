@@ -1,6 +1,7 @@
 //! A builtin's view of its arguments. Everything is checked before it is handed out.
 
 use crate::device::cpu::barrier::{Barrier, Poisoned};
+use crate::device::cpu::decode::Decoder;
 use crate::device::cpu::memory::{Grid, Region, Tiles};
 use crate::frame::Frame;
 use crate::model::Model;
@@ -169,6 +170,11 @@ impl<'a> Call<'a> {
     /// Tensor `i` as a matrix.
     pub(crate) fn weight(&self, i: usize) -> Result<WeightView<'a>> {
         self.model.artifact().weight(self.call.tensors[i])
+    }
+
+    /// A decoder of tensor `i`.
+    pub(crate) fn decoder(&self, i: usize) -> Result<Decoder<'a>> {
+        Decoder::new(self.model.artifact(), self.call.tensors[i])
     }
 
     /// The bytes of tensor `i` where it is a dense matrix of f32.

@@ -2,9 +2,10 @@
 
 use super::call::Call;
 use crate::device::cpu::memory::Grid;
+use crate::device::cpu::team::Scratch;
 use actc_types::{Diagnostic, Result};
 
-pub(super) fn run(call: &Call<'_>) -> Result<()> {
+pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
     let count = call.dim(0)?;
     let table = call.weight(0)?;
     let ids: &[i64] = call.read(0, &[count])?;
@@ -15,10 +16,11 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
         let headline = format!("id {} at position {at} is outside 0..{}", ids[at], table.rows());
         return Err(Diagnostic::request("id-range", headline));
     }
+    let decoder = call.decoder(0)?;
     for mut tile in call.tiles::<f32>(1, Grid::of_rows(count, table.cols(), 1))? {
         let row = ids[tile.row()] as usize;
         let out = tile.row_mut(0);
-        table.row(row, out);
+        decoder.row(row, out, &mut scratch.grid);
         if scale != 1.0 {
             out.iter_mut().for_each(|x| *x *= scale);
         }

@@ -56,16 +56,17 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         _ => return Err(call.refuse_int(0, "0 or 8").into()),
     };
     let x = Matrix::dense(x, m, k);
-    let dense = call.dense_weight(0);
+    let (dense, decoder) = (call.dense_weight(0), call.decoder(0)?);
     for mut tile in cells {
         let (first, rows) = (tile.col(), tile.cols());
         let decoded = match dense {
             Some(weights) => &weights[first * k..][..rows * k],
             None => {
-                scratch.floats.resize(scratch.floats.len().max(rows * k), 0.0);
-                let panel = &mut scratch.floats[..rows * k];
+                let Scratch { floats, grid } = &mut *scratch;
+                floats.resize(floats.len().max(rows * k), 0.0);
+                let panel = &mut floats[..rows * k];
                 for (i, out) in panel.chunks_exact_mut(k.max(1)).enumerate() {
-                    weight.row(first + i, out);
+                    decoder.row(first + i, out, grid);
                 }
                 panel
             }

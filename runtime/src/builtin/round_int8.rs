@@ -38,7 +38,9 @@ fn round_chunk(chunk: &mut [f32]) {
     let absmax = lanes.iter().fold(0f32, |m, x| m.max(*x));
     let (scale, inverse) = (absmax / 127.0, if absmax > 0.0 { 127.0 / absmax } else { 0.0 });
     for x in chunk {
-        *x = (*x * inverse).round_ties_even() * scale;
+        // Products are at most 127: adding and subtracting this rounds to the nearest integer, ties to even.
+        const ROUND: f32 = 12_582_912.0;
+        *x = (*x * inverse + ROUND - ROUND) * scale;
     }
 }
 

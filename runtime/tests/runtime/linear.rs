@@ -102,10 +102,7 @@ fn check(encoding: &Encoding, dtype: DType, shape: (usize, usize, usize), act: i
     compare(out[0].as_f32().unwrap(), &exact, &tolerance);
 }
 
-#[test]
-fn every_encoding_and_tail() {
-    let mut seed = 1;
-    let shapes = [(1, 1, 1), (1, 37, 130), (3, 8, 64), (5, 70, 65), (33, 19, 200), (2, 300, 48), (17, 65, 256)];
+fn encodings() -> Vec<Encoding> {
     let mut encodings = Vec::new();
     for bits in 1..=8 {
         encodings.push(Encoding::Packed(Packed::new(bits, Group::Columns([16, 32, 64, 128][bits as usize % 4]))));
@@ -119,7 +116,42 @@ fn every_encoding_and_tail() {
             encodings.push(Encoding::Mixed(Mixed { body: Packed::new(2, Group::Channel), cols: 7, place, weak }));
         }
     }
-    for encoding in &encodings {
+    encodings
+}
+
+/// Looking rows up shows decoded weights as they are.
+#[test]
+fn rows_decode_to_the_very_bits() {
+    let mut cases: Vec<(Encoding, DType)> = encodings().into_iter().map(|e| (e, DType::F16)).collect();
+    cases.extend([DType::F32, DType::F16, DType::Bf16].map(|dtype| (Encoding::Dense, dtype)));
+    cases.push((Encoding::Block(BlockFormat::Q4_0), DType::F32));
+    for (i, (encoding, dtype)) in cases.into_iter().enumerate() {
+        for cols in [32usize, 96, 320] {
+            let rows = 9;
+            let parts = parts(&encoding, dtype, rows, cols, &mut Numbers::new(i as u64 + 77));
+            let view =
+                WeightView::new(&encoding, dtype, rows, cols, parts.iter().map(|(r, b)| (*r, b.as_slice()))).unwrap();
+            let mut expected = vec![0f32; rows * cols];
+            expected.chunks_mut(cols).enumerate().for_each(|(row, out)| view.row(row, out));
+            let mut plan = Plan::new(&["S"]);
+            let ids = plan.input(DType::I64, &["S"]);
+            let y = plan.output(DType::F32, &["S", &cols.to_string()]);
+            let table = plan.tensor(dtype, &[rows as u64, cols as u64], encoding.clone(), parts.clone());
+            let call = plan.call(Builtin::Embedding, &[ids, y], &["S"], &[]);
+            (call.tensors, call.floats) = (vec![table], vec![1.0]);
+            let all = Tensor::i64(&[rows as u64], (0..rows as i64).collect()).unwrap();
+            let out = plan.run(&[all], &[]).unwrap();
+            let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
+            assert_eq!(bits(out[0].as_f32().unwrap()), bits(&expected), "{encoding} {dtype} {cols}");
+        }
+    }
+}
+
+#[test]
+fn every_encoding_and_tail() {
+    let mut seed = 1;
+    let shapes = [(1, 1, 1), (1, 37, 130), (3, 8, 64), (5, 70, 65), (33, 19, 200), (2, 300, 48), (17, 65, 256)];
+    for encoding in &encodings() {
         for shape in shapes {
             if matches!(encoding, Encoding::Mixed(m) if m.cols as usize >= shape.2) {
                 continue;

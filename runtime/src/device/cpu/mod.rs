@@ -2,6 +2,7 @@
 
 pub(crate) mod barrier;
 pub(crate) mod code;
+pub(crate) mod decode;
 pub(crate) mod gemm;
 pub(crate) mod memory;
 pub(crate) mod team;

@@ -5,6 +5,7 @@
 //! that panics ends the job for all, and the team is as good as new for the next one.
 
 use super::barrier::{Backoff, Barrier};
+use super::decode::RowGrid;
 use actc_types::{Diagnostic, Result};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +21,8 @@ pub(crate) const MAX_THREADS: usize = 1024;
 pub(crate) struct Scratch {
     /// Decoded weights, scores and the like; grows as needed.
     pub floats: Vec<f32>,
+    /// Scales and zero points of a row that is being decoded.
+    pub grid: RowGrid,
 }
 
 /// One member of a team, as its job sees it.

@@ -13,6 +13,9 @@ use std::collections::HashMap;
 /// Lanes of a block: float vectors of 16 lanes together with one vector of 16 bytes.
 pub(super) const BLOCK: i64 = 16;
 
+/// Nodes up to which the blocks of a lane loop are written out instead of run in a loop.
+const UNROLLED: i64 = 48;
+
 /// The machine that lanes are mapped to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lanes {
@@ -188,7 +191,7 @@ impl Legaliser<'_> {
             }
             Some(n) => {
                 let whole = n / BLOCK * BLOCK;
-                if whole > 2 * BLOCK {
+                if whole / BLOCK * weight(body) > UNROLLED {
                     let (from, to) = (self.out.int(0), self.out.int(whole));
                     self.seq(from, to, BLOCK, |l, i| l.run(Some(i), 0, BLOCK, BLOCK, body));
                 } else {
@@ -404,6 +407,15 @@ impl Legaliser<'_> {
         let new = self.out.v(I32X4, VecOp::Add(old, sum));
         self.out.set(target, new);
     }
+}
+
+fn weight(nodes: &[Node]) -> i64 {
+    let one = |node: &Node| match node {
+        Node::Let(_, Op::Fun(..)) => 16,
+        Node::Loop { body, .. } | Node::IfLess { body, .. } => 2 + weight(body),
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } => 1,
+    };
+    nodes.iter().map(one).sum()
 }
 
 /// The float scalars that nodes combine with lane values, in order.

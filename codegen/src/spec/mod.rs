@@ -5,16 +5,26 @@
 //! `extern "C" fn(bufs: *const *mut u8, dims: *const i64, part: u32, parts: u32)` and share their work among the parts
 //! without reductions across parts. Inputs may be read up to 64 bytes past their end; what is read there does not matter.
 
+pub mod append;
+pub mod attention;
+pub mod elementwise;
 pub mod linear;
+pub mod norm;
 pub mod prepare;
+pub mod rope;
 
 use crate::emit::{CompiledKernel, Image, cranelift};
 use crate::kir::{Kernel, Lanes, legalise};
 use actc_types::{DType, Result, Role, Target};
 use std::fmt;
 
+pub use append::Append;
+pub use attention::Attention;
+pub use elementwise::{Broadcast, Elementwise, Step};
 pub use linear::{Act, Epilogue, Input, Linear, Mat};
+pub use norm::{LayerNorm, RmsNorm};
 pub use prepare::{Prepare, Prepared, WeakSet};
+pub use rope::{Rope, RopeStyle, RopeTable};
 
 /// A kernel, by family.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +33,20 @@ pub enum KernelSpec {
     Linear(Linear),
     /// Inputs of quantised matrices: weak columns out, sums, rounding.
     Prepare(Prepare),
+    /// Root-mean-square norm of rows.
+    RmsNorm(RmsNorm),
+    /// Layer norm of rows.
+    LayerNorm(LayerNorm),
+    /// Cosines and sines of positions.
+    RopeTable(RopeTable),
+    /// Rotary positions of heads.
+    Rope(Rope),
+    /// Softmax attention against a cache.
+    Attention(Attention),
+    /// A chain of elementwise operations.
+    Elementwise(Elementwise),
+    /// New rows into a cache.
+    Append(Append),
 }
 
 /// What a buffer is to its kernel.
@@ -117,6 +141,13 @@ impl KernelSpec {
         match self {
             KernelSpec::Linear(s) => s.check(),
             KernelSpec::Prepare(s) => s.check(),
+            KernelSpec::RmsNorm(s) => s.check(),
+            KernelSpec::LayerNorm(s) => s.check(),
+            KernelSpec::RopeTable(s) => s.check(),
+            KernelSpec::Rope(s) => s.check(),
+            KernelSpec::Attention(s) => s.check(),
+            KernelSpec::Elementwise(s) => s.check(),
+            KernelSpec::Append(s) => s.check(),
         }
     }
 
@@ -125,6 +156,13 @@ impl KernelSpec {
         match self {
             KernelSpec::Linear(s) => s.buffers(),
             KernelSpec::Prepare(s) => s.buffers(),
+            KernelSpec::RmsNorm(s) => s.buffers(),
+            KernelSpec::LayerNorm(s) => s.buffers(),
+            KernelSpec::RopeTable(s) => s.buffers(),
+            KernelSpec::Rope(s) => s.buffers(),
+            KernelSpec::Attention(s) => s.buffers(),
+            KernelSpec::Elementwise(s) => s.buffers(),
+            KernelSpec::Append(s) => s.buffers(),
         }
     }
 
@@ -133,6 +171,9 @@ impl KernelSpec {
         match self {
             KernelSpec::Linear(_) => &[],
             KernelSpec::Prepare(_) => &["tokens"],
+            KernelSpec::RmsNorm(_) | KernelSpec::LayerNorm(_) | KernelSpec::Elementwise(_) => &["rows"],
+            KernelSpec::Rope(_) => &["S"],
+            KernelSpec::RopeTable(_) | KernelSpec::Attention(_) | KernelSpec::Append(_) => &["S", "P"],
         }
     }
 
@@ -140,6 +181,13 @@ impl KernelSpec {
         match self {
             KernelSpec::Linear(_) => "linear",
             KernelSpec::Prepare(_) => "prepare",
+            KernelSpec::RmsNorm(_) => "rms_norm",
+            KernelSpec::LayerNorm(_) => "layer_norm",
+            KernelSpec::RopeTable(_) => "rope_table",
+            KernelSpec::Rope(_) => "rope",
+            KernelSpec::Attention(_) => "attention",
+            KernelSpec::Elementwise(_) => "elementwise",
+            KernelSpec::Append(_) => "append",
         }
     }
 
@@ -155,6 +203,13 @@ impl KernelSpec {
         match self {
             KernelSpec::Linear(s) => s.build(&mut k),
             KernelSpec::Prepare(s) => s.build(&mut k),
+            KernelSpec::RmsNorm(s) => s.build(&mut k),
+            KernelSpec::LayerNorm(s) => s.build(&mut k),
+            KernelSpec::RopeTable(s) => s.build(&mut k),
+            KernelSpec::Rope(s) => s.build(&mut k),
+            KernelSpec::Attention(s) => s.build(&mut k),
+            KernelSpec::Elementwise(s) => s.build(&mut k),
+            KernelSpec::Append(s) => s.build(&mut k),
         }
         k.finish()
     }
@@ -165,6 +220,13 @@ impl fmt::Display for KernelSpec {
         match self {
             KernelSpec::Linear(s) => write!(f, "{s}"),
             KernelSpec::Prepare(s) => write!(f, "{s}"),
+            KernelSpec::RmsNorm(s) => write!(f, "{s}"),
+            KernelSpec::LayerNorm(s) => write!(f, "{s}"),
+            KernelSpec::RopeTable(s) => write!(f, "{s}"),
+            KernelSpec::Rope(s) => write!(f, "{s}"),
+            KernelSpec::Attention(s) => write!(f, "{s}"),
+            KernelSpec::Elementwise(s) => write!(f, "{s}"),
+            KernelSpec::Append(s) => write!(f, "{s}"),
         }
     }
 }

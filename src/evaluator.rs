@@ -54,7 +54,13 @@ impl Evaluator for Compiled {
         let section = CodeImage::encode(symbols, &image.code);
         let model = Model::from_artifact(artifact)?;
         model.link(Code::Image { target: &target, section: &section })?;
-        Ok(Box::new(Running { graph: signature(graph), model, threads: self.threads, session: None, capacity: Bindings::new() }))
+        Ok(Box::new(Running {
+            graph: signature(graph),
+            model,
+            threads: self.threads,
+            session: None,
+            capacity: Bindings::new(),
+        }))
     }
 
     fn describe(&self) -> String {

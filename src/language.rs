@@ -1,6 +1,7 @@
 //! Language models as one thing: an artifact, its tokenizer and its chat template; and sessions that read and continue text.
 
 use crate::link;
+use crate::source::EOS_KEY;
 use crate::text::{ChatTemplate, Tokenizer};
 use actc_artifact::{Artifact, TextInfo};
 use actc_ir::eval::{new_tokens, past_tokens};
@@ -82,10 +83,11 @@ impl LanguageModel {
 
     /// The chat template, if the model has one.
     pub fn chat(&self) -> Result<Option<ChatTemplate>> {
-        let token = |id: Option<u64>| id.and_then(|id| self.tokenizer.token(u32::try_from(id).ok()?)).unwrap_or_default();
-        let eos = token(self.text.stop.first().copied());
+        let token =
+            |id: Option<u64>| id.and_then(|id| self.tokenizer.token(u32::try_from(id).ok()?)).unwrap_or_default();
+        let eos = self.artifact().manifest().metadata.get(EOS_KEY).and_then(|id| id.parse().ok());
         let template = self.text.chat_template.as_deref();
-        template.map(|source| ChatTemplate::new(source, &token(self.text.bos), &eos)).transpose()
+        template.map(|source| ChatTemplate::new(source, &token(self.text.bos), &token(eos))).transpose()
     }
 
     /// A session with room for `context` tokens.
@@ -135,7 +137,9 @@ impl LanguageSession {
         if ids.is_empty() || ids.len() > self.context - self.past {
             let headline =
                 format!("{} tokens behind {} do not fit a context of {}", ids.len(), self.past, self.context);
-            return Err(Diagnostic::request("context-full", headline).help("ask for a longer context, or give less text"));
+            return Err(
+                Diagnostic::request("context-full", headline).help("ask for a longer context, or give less text")
+            );
         }
         let tokens = Tensor::i64(&[ids.len() as u64], ids.iter().map(|id| i64::from(*id)).collect())?;
         self.session.execute(entry, &[&tokens], &Bindings::from([(past_tokens(), self.past as u64)]))?;

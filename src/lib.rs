@@ -8,11 +8,14 @@
 #![deny(unsafe_code)]
 
 pub mod calibration;
+pub mod compile;
 pub mod evaluator;
 pub mod language;
 pub mod link;
 pub mod npy;
 pub mod quality;
+pub mod source;
+pub mod storage;
 pub mod text;
 
 pub use actc_artifact as artifact;

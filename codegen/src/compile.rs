@@ -80,5 +80,6 @@ pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diag
         entries,
         images,
         reasons: shared.reasons,
+        specs: shared.kernels.specs().to_vec(),
     })
 }

@@ -1,6 +1,7 @@
 //! A compiled program: plan, kernels and the constants they need, and how it becomes an artifact.
 
 use crate::emit::Image;
+use crate::spec::{self, KernelSpec};
 use actc_artifact::{
     Artifact, Calibration, CodeImage, Entry, LayerRow, Manifest, ModelInfo, Section, StateEntry, TextInfo, Writer,
     Written,
@@ -45,9 +46,16 @@ pub struct Program {
     pub images: Vec<(Target, Image)>,
     /// Why each kernel or library call was chosen, by step label.
     pub reasons: BTreeMap<String, String>,
+    /// What the kernels compute, in the order of their names.
+    pub specs: Vec<KernelSpec>,
 }
 
 impl Program {
+    /// Name and emitter's text of every kernel for `target`.
+    pub fn kernel_texts(&self, target: &Target) -> Result<Vec<(String, String)>> {
+        self.specs.iter().map(|s| spec::compile(s, target).map(|k| (k.symbol, k.text))).collect()
+    }
+
     /// Writes everything through `writer`.
     pub fn write(&self, mut writer: Writer, description: Description) -> Result<Written> {
         let by_name: BTreeMap<&str, &Const> = self.graph.constants().map(|(_, c)| (c.name.as_str(), c)).collect();

@@ -111,7 +111,13 @@ fn exp(x: f64) -> f64 {
     let scale = f64::from_bits((shifted.to_bits().wrapping_add(1023)) << 52);
     let value = p * scale;
     // Written so that NaN stays.
-    if x < -708.0 { 0.0 } else if x.is_nan() { x } else { value }
+    if x < -708.0 {
+        0.0
+    } else if x.is_nan() {
+        x
+    } else {
+        value
+    }
 }
 
 #[cfg(test)]

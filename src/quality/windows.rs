@@ -108,7 +108,8 @@ fn one(
                         .help("model and reference need the same vocabulary"));
                 }
                 let n = next.len();
-                let all = rows(evaluation.threads, next, |i, token| compare(row(logits, i, n), row(theirs, i, n), token));
+                let all =
+                    rows(evaluation.threads, next, |i, token| compare(row(logits, i, n), row(theirs, i, n), token));
                 for Compared { model, reference, kl: divergence } in all {
                     nll += model.nll;
                     other += reference.nll;
@@ -137,9 +138,7 @@ fn rows<T: Send>(threads: usize, tokens: &[u32], f: impl Fn(usize, u32) -> T + S
             .enumerate()
             .map(|(part, tokens)| {
                 let f = &f;
-                scope.spawn(move || {
-                    tokens.iter().enumerate().map(|(i, t)| f(part * share + i, *t)).collect::<Vec<T>>()
-                })
+                scope.spawn(move || tokens.iter().enumerate().map(|(i, t)| f(part * share + i, *t)).collect::<Vec<T>>())
             })
             .collect();
         parts.into_iter().flat_map(|p| p.join().expect("comparing rows does not panic")).collect()

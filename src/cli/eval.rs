@@ -1,0 +1,194 @@
+//! `actc eval`: perplexity on a text, and the distance from a reference, through the artifact's own kernels.
+
+use super::open::Opening;
+use super::render::{Progress, Stop, json, size, unreadable};
+use super::{Format, threads};
+use actc::language::LanguageModel;
+use actc::quality::{Evaluation, Figure, Summary, WindowScore, evaluate, summarise};
+use actc::storage::Storage;
+use actc_types::{Diagnostic, Place, Target};
+use serde_json::{Value, json as value};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Options of `actc eval`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// An artifact; or a model file, which is compiled as it was shipped first
+    model: PathBuf,
+    /// The text to predict
+    #[arg(long, value_name = "FILE")]
+    text: PathBuf,
+    /// An artifact or model file to compare with
+    #[arg(long, value_name = "MODEL")]
+    reference: Option<PathBuf>,
+    /// Tokens of a window; default: 1024, or the model's context where that is less
+    #[arg(long, value_name = "N")]
+    ctx: Option<usize>,
+    /// Most windows; default: all that the text holds
+    #[arg(long, value_name = "N")]
+    windows: Option<usize>,
+    /// Whether every window begins with the token that begins a text; auto: where the model expects it
+    #[arg(long, value_enum, default_value = "auto")]
+    bos: Bos,
+    /// Threads; results do not depend on their number
+    #[arg(short, long, value_name = "N")]
+    threads: Option<usize>,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    opening: Opening,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Bos {
+    Auto,
+    On,
+    Off,
+}
+
+const DEFAULT_CTX: usize = 1024;
+
+impl Args {
+    fn bos(&self, model: &LanguageModel) -> Result<Option<u32>, Diagnostic> {
+        match self.bos {
+            Bos::Off => Ok(None),
+            Bos::Auto if !model.text().add_bos => Ok(None),
+            Bos::Auto | Bos::On => model.bos().map(Some).ok_or_else(|| {
+                Diagnostic::request("no-bos", "the model has no token that begins a text").help("use --bos off")
+            }),
+        }
+    }
+}
+
+/// The UTF-8 text in the file at `path`.
+fn read(path: &Path) -> Result<String, Diagnostic> {
+    let bytes = std::fs::read(path).map_err(|e| unreadable(path, &e))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let (file, offset) = (path.display().to_string(), e.utf8_error().valid_up_to() as u64);
+        Diagnostic::request("eval-utf8", "the text is not UTF-8").at(Place::Offset { file, offset })
+    })
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Stop> {
+    let threads = threads(args.threads);
+    let text = read(&args.text)?;
+    let (model, file_bytes) = args.opening.language(&args.model, threads)?;
+    let reference = match &args.reference {
+        Some(path) => Some(args.opening.language(path, threads)?.0),
+        None => None,
+    };
+    let context = reference.as_ref().map_or(model.context(), |r| r.context().min(model.context()));
+    let evaluation = Evaluation {
+        ctx: args.ctx.unwrap_or(DEFAULT_CTX.min(context)),
+        windows: args.windows,
+        bos: args.bos(&model)?,
+        threads,
+    };
+    let windows = evaluation.cut(&model.tokenizer().encode(&text)?)?;
+    let mut session = model.session(evaluation.ctx, threads)?;
+    let mut other = reference.as_ref().map(|r| r.session(evaluation.ctx, threads)).transpose()?;
+    let mut progress = Progress::new();
+    let scores = evaluate(&evaluation, &windows, &mut session, other.as_mut(), &mut |done| {
+        progress.at("eval", "", done, windows.len());
+    })?;
+    progress.finish();
+    let report = Report {
+        summary: summarise(&scores),
+        scores,
+        tokens: windows.len() * (evaluation.ctx - 1),
+        evaluation,
+        storage: Storage::of(model.artifact())?,
+        file_bytes,
+        backend: backend(threads),
+        digest: model.artifact().digest().to_string(),
+    };
+    match args.format {
+        Format::Json => json(&report.json()),
+        Format::Text => {
+            write!(std::io::stdout().lock(), "{}", report.text())?;
+            Ok(())
+        }
+    }
+}
+
+/// What ran, in words.
+pub(super) fn backend(threads: usize) -> String {
+    format!("cpu {} x{threads}", Target::host())
+}
+
+struct Report {
+    summary: Summary,
+    scores: Vec<WindowScore>,
+    tokens: usize,
+    evaluation: Evaluation,
+    storage: Storage,
+    file_bytes: u64,
+    backend: String,
+    digest: String,
+}
+
+fn shown(figure: Figure, digits: usize) -> String {
+    let error = figure.error.map_or(String::new(), |e| format!(" ±{e:.digits$}"));
+    format!("{:.digits$}{error}", figure.value)
+}
+
+impl Report {
+    fn json(&self) -> Value {
+        let distance = self.summary.distance;
+        let figure = |f: Option<Figure>| f.map_or(Value::Null, |f| f.value.into());
+        let error = |f: Option<Figure>| f.and_then(|f| f.error).map_or(Value::Null, Value::from);
+        let kl = distance.map(|d| d.kl);
+        let top1 = distance.map(|d| d.top1);
+        let difference = distance.map(|d| d.nll_difference);
+        let reference = distance.map(|d| d.reference_ppl);
+        let window = |s: &WindowScore| match s.reference {
+            Some(d) => value!({ "nll": s.nll, "reference_nll": d.nll, "kl": d.kl, "top1": d.top1 }),
+            None => value!({ "nll": s.nll }),
+        };
+        value!({
+            "ppl": self.summary.ppl.value,
+            "ppl_se": self.summary.ppl.error,
+            "tokens": self.tokens,
+            "ctx": self.evaluation.ctx,
+            "windows": self.scores.len(),
+            "bos": self.evaluation.bos.is_some(),
+            "kl": figure(kl),
+            "kl_se": error(kl),
+            "top1": figure(top1),
+            "top1_se": error(top1),
+            "reference_ppl": figure(reference),
+            "reference_ppl_se": error(reference),
+            "nll_difference": figure(difference),
+            "nll_difference_se": error(difference),
+            "bits_per_weight": self.storage.bits_per_weight(),
+            "file_bytes": self.file_bytes,
+            "backend": self.backend,
+            "digest": self.digest,
+            "per_window": self.scores.iter().map(window).collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut lines = vec![format!("perplexity       {}", shown(self.summary.ppl, 4))];
+        if let Some(d) = self.summary.distance {
+            lines.push(format!("  of reference   {}", shown(d.reference_ppl, 4)));
+            lines.push(format!("nll difference   {} nats a token", shown(d.nll_difference, 5)));
+            lines.push(format!("KL               {} nats", shown(d.kl, 5)));
+            let percent = |f: Figure| Figure { value: 100.0 * f.value, error: f.error.map(|e| 100.0 * e) };
+            lines.push(format!("same best token  {} %", shown(percent(d.top1), 2)));
+        }
+        let bos = if self.evaluation.bos.is_some() { "with" } else { "without" };
+        lines.push(format!(
+            "predictions      {} in {} windows of {} tokens, {bos} a leading token",
+            self.tokens,
+            self.scores.len(),
+            self.evaluation.ctx
+        ));
+        lines.push(format!("bits a weight    {:.4}", self.storage.bits_per_weight()));
+        lines.push(format!("file             {}", size(self.file_bytes)));
+        lines.push(format!("backend          {}", self.backend));
+        lines.push(format!("digest           {}", self.digest));
+        lines.join("\n") + "\n"
+    }
+}

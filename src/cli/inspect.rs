@@ -1,0 +1,221 @@
+//! `actc inspect`: what is inside an artifact or a model file, and why a step runs as it does.
+
+use super::Format;
+use super::open::{Opening, is_artifact};
+use super::render::{Stop, json, size, table};
+use actc::artifact::Artifact;
+use actc::frontend::{Import, load};
+use actc::link::recompile;
+use actc::storage::{Share, Storage};
+use actc_types::diagnostic::nearest;
+use actc_types::{Diagnostic, Shape};
+use serde_json::{Value, json as value};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Options of `actc inspect`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// An artifact, or a model file
+    file: PathBuf,
+    /// Why the steps whose name contains NODE run as they do; an empty NODE: all steps
+    #[arg(long, value_name = "NODE")]
+    why: Option<String>,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    opening: Opening,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Stop> {
+    if !is_artifact(&args.file)? {
+        if args.why.is_some() {
+            return Err(Diagnostic::request("why-model", "only an artifact has steps to explain")
+                .help("`actc compile` makes one")
+                .into());
+        }
+        return model(&load(&args.file)?, args.format);
+    }
+    let artifact = args.opening.artifact(&args.file)?;
+    match &args.why {
+        Some(node) => why(&artifact, node, args.format),
+        None => whole(&artifact, args.format),
+    }
+}
+
+/// A model file: its tensors as they are stored.
+fn model(import: &Import, format: Format) -> Result<(), Stop> {
+    let (graph, info) = (&import.graph, &import.source);
+    let storage = Storage::of_graph(graph);
+    let rows: Vec<(String, String, String, u64)> = graph
+        .constants()
+        .map(|(_, c)| (c.name.clone(), c.ty.to_string(), c.encoding.to_string(), c.stored_bytes()))
+        .collect();
+    match format {
+        Format::Json => json(&value!({
+            "name": info.name,
+            "family": info.family,
+            "format": info.format.name(),
+            "licence": info.licence,
+            "digest": info.digest.to_string(),
+            "file_bytes": info.bytes,
+            "context": import.text.as_ref().map(|t| t.context),
+            "bits_per_weight": storage.bits_per_weight(),
+            "tensors": rows.iter().map(|(name, ty, encoding, bytes)| value!({
+                "name": name, "type": ty, "encoding": encoding, "bytes": bytes,
+            })).collect::<Vec<_>>(),
+        })),
+        Format::Text => {
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "model      {} ({}, {})", info.name, info.family.unwrap_or("?"), info.format.name())?;
+            writeln!(out, "licence    {}", info.licence.as_deref().unwrap_or("not stated"))?;
+            writeln!(out, "digest     {}", info.digest)?;
+            shares(&mut out, &storage)?;
+            let mut lines = vec![["tensor", "type", "encoding", "bytes"].map(String::from).to_vec()];
+            lines.extend(
+                rows.into_iter().map(|(name, ty, encoding, bytes)| vec![name, ty, encoding, bytes.to_string()]),
+            );
+            write!(out, "\n{}", table("<<<>", &lines))?;
+            Ok(())
+        }
+    }
+}
+
+fn shares(out: &mut impl Write, storage: &Storage) -> std::io::Result<()> {
+    let line = |s: Share| format!("{:>11} weights, {}", s.weights, size(s.bytes));
+    writeln!(out, "layers     {}, {:.4} bits each", line(storage.layers), storage.bits_per_weight())?;
+    writeln!(out, "vocabulary {}", line(storage.vocabulary))?;
+    writeln!(out, "rest       {}", line(storage.rest))
+}
+
+fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
+    let manifest = artifact.manifest();
+    let storage = Storage::of(artifact)?;
+    match format {
+        Format::Json => {
+            let layers: Vec<Value> = manifest
+                .layers
+                .iter()
+                .map(|l| {
+                    value!({
+                        "name": l.name,
+                        "encoding": l.encoding,
+                        "bits": l.bits,
+                        "stored_bits": l.stored_bits,
+                        "weak_columns": l.weak_columns,
+                        "bytes": l.bytes,
+                        "error": l.error,
+                        "reason": l.reason,
+                    })
+                })
+                .collect();
+            let tensors: Vec<Value> = manifest
+                .tensors
+                .iter()
+                .map(|t| {
+                    let bytes: u64 = t.parts.iter().map(|p| p.length).sum();
+                    value!({ "name": t.name, "encoding": t.encoding.to_string(), "shape": t.dims, "bytes": bytes })
+                })
+                .collect();
+            json(&value!({
+                "name": manifest.model.name,
+                "family": manifest.model.family,
+                "source_format": manifest.model.source_format,
+                "source_digest": manifest.model.source_digest,
+                "licence": manifest.model.licence,
+                "context": manifest.model.context_length,
+                "pipeline": manifest.pipeline,
+                "calibration": manifest.calibration.as_ref().map(|c| value!({
+                    "digest": c.digest,
+                    "description": c.description,
+                    "windows": c.windows,
+                    "window_len": c.window_len,
+                    "tokens": c.tokens,
+                })),
+                "targets": manifest.targets.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "entries": manifest.entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(),
+                "bits_per_weight": storage.bits_per_weight(),
+                "file_bytes": artifact.length(),
+                "digest": artifact.digest().to_string(),
+                "layers": layers,
+                "tensors": tensors,
+            }))
+        }
+        Format::Text => text(artifact, &storage),
+    }
+}
+
+fn text(artifact: &Artifact, storage: &Storage) -> Result<(), Stop> {
+    let manifest = artifact.manifest();
+    let model = &manifest.model;
+    let mut out = std::io::stdout().lock();
+    let or = |text: &str| if text.is_empty() { "not stated".to_owned() } else { text.to_owned() };
+    writeln!(out, "model      {} ({}, {})", model.name, or(&model.family), model.source_format)?;
+    writeln!(out, "licence    {}", or(&model.licence))?;
+    writeln!(out, "source     {}", model.source_digest)?;
+    writeln!(out, "context    {} tokens", model.context_length)?;
+    writeln!(out, "pipeline   {}", manifest.pipeline)?;
+    if let Some(c) = &manifest.calibration {
+        writeln!(
+            out,
+            "calibrated on {} windows of {} tokens: {} ({})",
+            c.windows, c.window_len, c.description, c.digest
+        )?;
+    }
+    let targets: Vec<String> = manifest.targets.iter().map(ToString::to_string).collect();
+    writeln!(out, "targets    {}", targets.join(", "))?;
+    for entry in &manifest.entries {
+        let ports = |ports: &[actc::artifact::Port]| {
+            let shown = ports.iter().map(|p| format!("{}: {}{}", p.name, p.dtype, Shape(p.dims.clone())));
+            shown.collect::<Vec<_>>().join(", ")
+        };
+        writeln!(out, "entry      {}({}) -> {}", entry.name, ports(&entry.inputs), ports(&entry.outputs))?;
+    }
+    shares(&mut out, storage)?;
+    writeln!(out, "file       {}", size(artifact.length()))?;
+    writeln!(out, "digest     {}", artifact.digest())?;
+    if !manifest.layers.is_empty() {
+        let head = ["layer", "encoding", "bits", "stored", "weak", "bytes", "error %", "note"];
+        let mut rows = vec![head.map(String::from).to_vec()];
+        rows.extend(manifest.layers.iter().map(|l| {
+            let error = if l.error > 0.0 { format!("{:.3}", 100.0 * l.error) } else { "-".into() };
+            vec![
+                l.name.clone(),
+                l.encoding.clone(),
+                format!("{:.3}", l.bits),
+                format!("{:.3}", l.stored_bits),
+                l.weak_columns.to_string(),
+                l.bytes.to_string(),
+                error,
+                l.reason.clone(),
+            ]
+        }));
+        write!(out, "\n{}", table("<<>>>>><", &rows))?;
+    }
+    Ok(())
+}
+
+/// Why steps run as they do: the artifact's graph is compiled again, and the reasons are those of this build.
+fn why(artifact: &Artifact, node: &str, format: Format) -> Result<(), Stop> {
+    let program = recompile(artifact, Vec::new())?;
+    let found: Vec<(&String, &String)> = program.reasons.iter().filter(|(label, _)| label.contains(node)).collect();
+    if found.is_empty() {
+        let d = Diagnostic::request("unknown-node", format!("no step is called `{node}`"));
+        let d = match nearest(node, program.reasons.keys().map(String::as_str)) {
+            Some(word) => d.help(format!("did you mean `{word}`?")),
+            None => d.help("`--why ''` lists all steps"),
+        };
+        return Err(d.into());
+    }
+    match format {
+        Format::Json => {
+            let rows = found.iter().map(|(label, reason)| value!({ "step": label, "reason": reason }));
+            json(&value!({ "steps": rows.collect::<Vec<_>>() }))
+        }
+        Format::Text => {
+            let rows: Vec<Vec<String>> = found.into_iter().map(|(l, r)| vec![l.clone(), r.clone()]).collect();
+            write!(std::io::stdout().lock(), "{}", table("<<", &rows))?;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The command line: one file a verb, errors and progress rendered in one place.
+//!
+//! Exit codes: 0 done as asked; 1 could not be done as asked; 2 the request itself is wrong.
+
+mod bench;
+mod compile;
+mod eval;
+mod generate;
+mod inspect;
+mod interrupt;
+mod open;
+mod opt;
+mod passes;
+mod pipeline;
+mod relink;
+mod render;
+mod require;
+mod run;
+mod targets;
+
+use clap::{Parser, Subcommand};
+use render::Stop;
+use std::process::ExitCode;
+
+/// An activation-aware model compiler.
+#[derive(Parser)]
+#[command(name = "actc", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Compile a model to an artifact: MODEL is a .gguf file or a folder with config.json and *.safetensors
+    Compile(Box<compile::Args>),
+    /// Run passes over a graph in text form and print the result
+    Opt(opt::Args),
+    /// Run an artifact on tensors in .npy files
+    Run(run::Args),
+    /// Continue a text with a language model
+    Generate(generate::Args),
+    /// Perplexity of a language model on a text, and its distance from a reference
+    Eval(eval::Args),
+    /// Speed of an artifact
+    Bench(bench::Args),
+    /// What is inside an artifact or a model
+    Inspect(inspect::Args),
+    /// List the passes, their options and the presets
+    Passes(passes::Args),
+    /// List the machines that code can be made for
+    Targets(targets::Args),
+    /// Make code for another machine from an artifact alone
+    Relink(relink::Args),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Threads of this machine.
+fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+}
+
+/// Runs the command line of this process.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return render::usage(&error),
+    };
+    let outcome: Result<(), Stop> = match cli.verb {
+        Verb::Compile(args) => compile::run(*args),
+        Verb::Opt(args) => opt::run(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Generate(args) => generate::run(&args),
+        Verb::Eval(args) => eval::run(&args),
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Passes(args) => passes::run(&args),
+        Verb::Targets(args) => targets::run(&args),
+        Verb::Relink(args) => relink::run(&args),
+    };
+    render::exit(outcome)
+}

@@ -1,0 +1,76 @@
+//! Opening what a verb is given: an artifact, or a model file that is compiled as it was shipped first.
+
+use super::render::{Stop, note};
+use actc::artifact::{Artifact, ReadOptions};
+use actc::compile;
+use actc::language::LanguageModel;
+use actc::runtime::Trust;
+use actc::source::Source;
+use actc_types::{Diagnostic, Place};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// An artifact to work on.
+#[derive(Debug, clap::Args)]
+pub(super) struct ArtifactArgs {
+    /// The artifact
+    pub(super) artifact: PathBuf,
+    #[command(flatten)]
+    pub(super) opening: Opening,
+}
+
+/// How artifacts are opened.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Opening {
+    /// Run the machine code inside the artifact instead of making code from its graph: only for files that you trust
+    #[arg(long)]
+    trust_code: bool,
+    /// Do not check the digests of the artifact's sections
+    #[arg(long)]
+    no_verify: bool,
+}
+
+impl Opening {
+    pub(super) fn trust(self) -> Trust {
+        if self.trust_code { Trust::Vouch } else { Trust::Refuse }
+    }
+
+    /// Opens the artifact at `path`.
+    pub(super) fn artifact(self, path: &Path) -> Result<Artifact, Diagnostic> {
+        if !is_artifact(path)? {
+            return Err(Diagnostic::request("not-an-artifact", "the file is no artifact of actc")
+                .at(Place::File(path.display().to_string()))
+                .help("`actc compile MODEL -o OUT.actc` makes one"));
+        }
+        Artifact::open(path, &ReadOptions { verify: !self.no_verify, ..ReadOptions::default() })
+    }
+
+    /// Opens the artifact at `path`, or compiles the model there as it was shipped; gives the bytes of the file or folder.
+    pub(super) fn language(self, path: &Path, threads: usize) -> Result<(LanguageModel, u64), Stop> {
+        if is_artifact(path)? {
+            let artifact = self.artifact(path)?;
+            let bytes = artifact.length();
+            return Ok((LanguageModel::new(artifact, self.trust())?, bytes));
+        }
+        let source = Source::load(path)?;
+        note(format!("compiling {} as it was shipped", path.display()));
+        let bytes = source.import.source.bytes;
+        // The code was made here a moment ago.
+        Ok((LanguageModel::new(compile::as_shipped(&source, threads)?, Trust::Vouch)?, bytes))
+    }
+}
+
+/// Whether the file at `path` begins as an artifact does. Folders do not.
+pub(super) fn is_artifact(path: &Path) -> Result<bool, Diagnostic> {
+    if path.is_dir() {
+        return Ok(false);
+    }
+    let missing = |e: std::io::Error| {
+        Diagnostic::request("file-missing", format!("cannot open the file: {e}"))
+            .at(Place::File(path.display().to_string()))
+    };
+    let mut magic = Vec::new();
+    let file = std::fs::File::open(path).map_err(missing)?;
+    file.take(4).read_to_end(&mut magic).map_err(missing)?;
+    Ok(magic == actc::artifact::MAGIC[..4])
+}

@@ -1,0 +1,49 @@
+//! `actc targets`: the machines that code can be made for.
+
+use super::Format;
+use super::render::{Stop, json, table};
+use actc_types::Target;
+use actc_types::target::Arch;
+use std::io::Write;
+
+/// Options of `actc targets`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+fn state(arch: Arch) -> &'static str {
+    if arch.is_gpu() { "not in this build" } else { "yes" }
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Stop> {
+    let host = Target::host();
+    match args.format {
+        Format::Json => {
+            let row = |a: &Arch| {
+                serde_json::json!({
+                    "name": a.name(),
+                    "summary": a.summary(),
+                    "features": a.features(),
+                    "available": !a.is_gpu(),
+                    "host": *a == host.arch,
+                })
+            };
+            json(&serde_json::json!({
+                "host": host.to_string(),
+                "targets": Arch::ALL.iter().map(row).collect::<Vec<_>>(),
+            }))
+        }
+        Format::Text => {
+            let mut rows = vec![["target", "code", "machine", "features"].map(String::from).to_vec()];
+            rows.push(vec!["host".into(), "yes".into(), format!("this machine: {host}"), String::new()]);
+            rows.extend(Arch::ALL.iter().map(|a| {
+                let features: Vec<String> = a.features().iter().map(|f| format!("+{f}")).collect();
+                vec![a.name().into(), state(*a).into(), a.summary().into(), features.join(" ")]
+            }));
+            write!(std::io::stdout().lock(), "{}", table("<<<<", &rows))?;
+            Ok(())
+        }
+    }
+}

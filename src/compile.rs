@@ -1,0 +1,110 @@
+//! From a graph to an artifact, and from a model file to one in a temporary place.
+
+use crate::evaluator::{Compiled, first};
+use crate::source::Source;
+use actc_artifact::{Artifact, LayerRow, ReadOptions, Writer, Written};
+use actc_codegen::{Description, Entries, Options, Program, compile};
+use actc_ir::{Graph, lower};
+use actc_passes::manager::{self, Config};
+use actc_passes::report::{LayerReport, Status};
+use actc_passes::{PASSES, PassCx, Pipeline};
+use actc_types::{Diagnostic, Place, Result, Target};
+use std::collections::BTreeMap;
+
+/// Compiles `graph` for `targets` with the entries that suit it; all findings are given at once.
+pub fn program(graph: &Graph, targets: Vec<Target>) -> Result<Program, Vec<Diagnostic>> {
+    let lowered = lower(graph)?;
+    compile(&lowered, &Options { targets, entries: Entries::of(graph) })
+}
+
+/// An artifact of the model as it was shipped, for this machine: cleaned, nothing else. It lies in an unnamed place that
+/// is gone when the artifact is dropped.
+pub fn as_shipped(source: &Source, threads: usize) -> Result<Artifact> {
+    let mut graph = source.import.graph.clone();
+    let pipeline = Pipeline::parse("clean", PASSES)?.normalise(PASSES)?;
+    let evaluator = Compiled::new(threads);
+    let mut quiet = |_: actc_passes::Progress<'_>| ();
+    manager::run(&pipeline, &mut graph, &mut PassCx::new(&evaluator, &mut quiet), &Config::default(), &mut |_| ())?;
+    let program = program(&graph, vec![Target::host()]).map_err(first)?;
+    let mut description = source.description();
+    description.pipeline = pipeline.to_string();
+    temporary(&program, description)
+}
+
+/// Writes `program` to a temporary file and opens it. The name is gone at once; the mapping keeps the content.
+fn temporary(program: &Program, description: Description) -> Result<Artifact> {
+    let failed = |e: std::io::Error| {
+        let folder = std::env::temp_dir().display().to_string();
+        Diagnostic::new("temporary", format!("cannot use a temporary folder: {e}")).at(Place::File(folder))
+    };
+    let folder = tempfile::Builder::new().prefix("actc-").tempdir().map_err(failed)?;
+    let path = folder.path().join("model.actc");
+    let _: Written = program.write(Writer::to_file(&path, false)?, description)?;
+    // Its bytes were made here: the digests need no check.
+    Artifact::open(&path, &ReadOptions { verify: false, ..ReadOptions::default() })
+}
+
+/// One row per layer from the reports of all passes, in the order of their first mention: what a pass did to a layer
+/// counts more than why another left it.
+pub fn layer_rows<'a>(reports: impl IntoIterator<Item = &'a LayerReport>) -> Vec<LayerRow> {
+    let mut order: Vec<&LayerReport> = Vec::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let rank = |status| match status {
+        Status::Kept => 0,
+        Status::Refused => 1,
+        Status::Quantised => 2,
+    };
+    for report in reports {
+        let at = *places.entry(&report.name).or_insert_with(|| {
+            order.push(report);
+            order.len() - 1
+        });
+        if rank(report.status) >= rank(order[at].status) {
+            order[at] = report;
+        }
+    }
+    order.into_iter().map(row).collect()
+}
+
+fn row(report: &LayerReport) -> LayerRow {
+    LayerRow {
+        name: report.name.clone(),
+        encoding: report.encoding.to_string(),
+        bits: report.bits,
+        stored_bits: report.stored_bits,
+        weak_columns: report.weak_columns,
+        bytes: report.bytes,
+        error: report.error.unwrap_or(0.0),
+        reason: report.reason.clone().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actc_types::Encoding;
+
+    #[test]
+    fn what_was_done_counts_more_than_why_it_was_left() {
+        let report = |name: &str, status, bits| LayerReport {
+            name: name.into(),
+            encoding: Encoding::Dense,
+            bits,
+            stored_bits: bits,
+            weak_columns: 0,
+            bytes: 1,
+            error: None,
+            reason: None,
+            status,
+        };
+        let all = [
+            report("a", Status::Quantised, 3.0),
+            report("head", Status::Kept, 16.0),
+            report("a", Status::Kept, 3.5),
+            report("head", Status::Quantised, 8.0),
+        ];
+        let rows = layer_rows(&all);
+        let shown: Vec<(&str, f64)> = rows.iter().map(|r| (r.name.as_str(), r.bits)).collect();
+        assert_eq!(shown, [("a", 3.0), ("head", 8.0)]);
+    }
+}

@@ -1,0 +1,102 @@
+//! What an artifact's weights take, and which of them a step reads.
+
+use actc_artifact::Artifact;
+use actc_codegen::graph_of;
+use actc_ir::{ConstId, Graph, Op};
+use actc_types::Result;
+use std::collections::BTreeSet;
+
+/// Bytes and elements of weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// Number of weights.
+    pub weights: u64,
+    /// Stored bytes.
+    pub bytes: u64,
+}
+
+/// What an artifact's weights take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Storage {
+    /// Weights of linear layers, without embedding tables and heads.
+    pub layers: Share,
+    /// Embedding tables and the heads that turn features into logits; tied ones are one.
+    pub vocabulary: Share,
+    /// Everything else: norms, biases, tables.
+    pub rest: Share,
+    /// Bytes that a step of one token reads: everything but tables that are only looked up.
+    pub read_bytes: u64,
+}
+
+impl Storage {
+    /// Sorts the weights of `artifact` by what its graph does with them.
+    pub fn of(artifact: &Artifact) -> Result<Storage> {
+        Ok(Storage::of_graph(&graph_of(artifact)?))
+    }
+
+    /// Sorts the constants of `graph`.
+    pub fn of_graph(graph: &Graph) -> Storage {
+        let (mut linear, mut table, mut other) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for node in graph.order() {
+            let data = graph.node(*node);
+            for (slot, arg) in data.args.iter().enumerate() {
+                let Some(id) = graph.as_const(*arg) else { continue };
+                let set: &mut BTreeSet<ConstId> = match (&data.op, slot) {
+                    (Op::Linear(_), 1) => &mut linear,
+                    (Op::Embedding(_), 1) => &mut table,
+                    _ => &mut other,
+                };
+                set.insert(id);
+            }
+        }
+        // A head has a row for each token, as a table has.
+        let rows: BTreeSet<_> = table.iter().map(|id| graph.const_data(*id).ty.shape.dims().first().cloned()).collect();
+        let mut storage = Storage::default();
+        for (id, constant) in graph.constants() {
+            let bytes = constant.stored_bytes();
+            let weights = constant.matrix().map_or(0, |(r, c)| (r * c) as u64);
+            let vocabulary = table.contains(&id) || rows.contains(&constant.ty.shape.dims().first().cloned());
+            let share = match linear.contains(&id) || table.contains(&id) {
+                true if vocabulary => &mut storage.vocabulary,
+                true => &mut storage.layers,
+                false => &mut storage.rest,
+            };
+            share.weights += weights;
+            share.bytes += bytes;
+            if linear.contains(&id) || other.contains(&id) {
+                storage.read_bytes += bytes;
+            }
+        }
+        storage
+    }
+
+    /// Stored bits a weight of the linear layers, everything counted: codes, scales, zero points, weak columns, indices.
+    pub fn bits_per_weight(&self) -> f64 {
+        8.0 * self.layers.bytes as f64 / (self.layers.weights as f64).max(1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_sorted_by_use() {
+        let text = "air 1\ngraph @m(%t: i64[S]) {\n\
+            %e = const @embed = rng{seed=1, scale=1} : f32[32, 4]\n\
+            %w = const @fc = rng{seed=2, scale=1} : f16[8, 4]\n\
+            %v = const @out = rng{seed=3, scale=1} : f16[4, 8]\n\
+            %x = embedding %t, %e : f32[S, 4]\n\
+            %0 = linear %x, %w : f32[S, 8]\n\
+            %1 = linear %0, %v : f32[S, 4]\n\
+            %2 = linear %1, %e : f32[S, 32]\n\
+            return logits=%2\n}\n";
+        let graph = actc_ir::text::parse(text, &actc_ir::text::unbound).unwrap();
+        let storage = Storage::of_graph(&graph);
+        assert_eq!(storage.layers, Share { weights: 64, bytes: 128 });
+        assert_eq!(storage.vocabulary, Share { weights: 128, bytes: 512 });
+        assert_eq!(storage.rest, Share::default());
+        assert_eq!(storage.read_bytes, 640);
+        assert_eq!(storage.bits_per_weight(), 16.0);
+    }
+}

@@ -125,7 +125,16 @@ fn main() {
     let mut setups = Vec::new();
     let mut add = |name: String, encoding: Encoding, dtype: DType, act: Act, tokens: usize| {
         for (rows, cols, rotate) in [(576, 1536, false), (4096, 4096, true)] {
-            setups.push(Setup { name: name.clone(), encoding: encoding.clone(), dtype, act, rows, cols, tokens, rotate });
+            setups.push(Setup {
+                name: name.clone(),
+                encoding: encoding.clone(),
+                dtype,
+                act,
+                rows,
+                cols,
+                tokens,
+                rotate,
+            });
         }
     };
     for act in [Act::F32, Act::Int8] {

@@ -55,7 +55,8 @@ fn exact(matrix: &Matrix, row: usize, x: &[f32], act: Act) -> Exact {
     let (mut value, mut size) = (0.0, 0.0);
     // The largest weight of the row bounds scale * range up to a factor of two; codes are summed with a bias of at most
     // twice their range and the zero point's part takes it out again, hence terms of at most eight times that.
-    let largest = w.iter().enumerate().filter(|(c, _)| !weak.contains(c)).fold(0f64, |m, (_, w)| m.max(f64::from(w.abs())));
+    let largest =
+        w.iter().enumerate().filter(|(c, _)| !weak.contains(c)).fold(0f64, |m, (_, w)| m.max(f64::from(w.abs())));
     for c in 0..matrix.cols {
         if weak.contains(&c) {
             value += f64::from(w[c]) * f64::from(x[c]);
@@ -137,9 +138,8 @@ fn run(case: &Case) {
         let has = |m: &Mat| matches!(m.input(case.cols as u32, case.act), Input::Prepared(_));
         mats[..mat as usize].iter().filter(|m| has(m)).count()
     };
-    let scattered: Vec<usize> = (0..mats.len())
-        .filter(|i| matches!(mats[*i].input(case.cols as u32, case.act), Input::Prepared(_)))
-        .collect();
+    let scattered: Vec<usize> =
+        (0..mats.len()).filter(|i| matches!(mats[*i].input(case.cols as u32, case.act), Input::Prepared(_))).collect();
     if specs.len() > 1 {
         let pointers: Vec<*mut u8> = specs[1]
             .buffers()
@@ -279,9 +279,8 @@ fn case() -> impl Strategy<Value = Case> {
             };
             proptest::collection::vec(encoding(cols.max(2)), n).prop_map(move |encodings| {
                 let dense = encodings.contains(&Encoding::Dense);
-                let rows = (0..n)
-                    .map(|i| if epilogue == Epilogue::None { 1 + (rows + 5 * i) % 13 } else { rows })
-                    .collect();
+                let rows =
+                    (0..n).map(|i| if epilogue == Epilogue::None { 1 + (rows + 5 * i) % 13 } else { rows }).collect();
                 Case {
                     rows,
                     encodings,

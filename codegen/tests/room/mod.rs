@@ -200,10 +200,7 @@ fn body(p: &Packed, rows: usize, cols: usize, weak: &[usize], rng: &mut Rng) -> 
         }
     }
     let scales: Vec<f32> = (0..rows * groups).map(|_| (rng.float() + 1.5) / levels as f32).collect();
-    let mut parts = vec![
-        (Role::Codes, p.pack_codes(&codes, rows, cols)),
-        (Role::Scales, p.pack_scales(&scales)),
-    ];
+    let mut parts = vec![(Role::Codes, p.pack_codes(&codes, rows, cols)), (Role::Scales, p.pack_scales(&scales))];
     if p.zero == Zero::Packed {
         parts.push((Role::Zeros, p.pack_zeros(&zeros, rows, cols)));
     }

@@ -1,0 +1,349 @@
+//! Norms, rope, attention, elementwise chains and append against double-precision references, over random shapes, with
+//! equal bits whatever the number of parts.
+
+mod room;
+
+use actc_codegen::kir::{FloatOp, Fun};
+use actc_codegen::spec::{
+    Append, Attention, Broadcast, Elementwise, KernelSpec, LayerNorm, RmsNorm, Rope, RopeStyle, RopeTable, Step,
+};
+use proptest::prelude::*;
+use room::{Buffer, Rng, Room};
+
+/// Half a unit in the last place of 1.
+const EPS: f64 = f32::EPSILON as f64 / 2.0;
+
+fn close(got: f32, want: f64, tolerance: f64, what: &str) {
+    assert!((f64::from(got) - want).abs() <= tolerance, "{what}: {got} but {want} +- {tolerance}");
+}
+
+/// Runs `spec` with 1, 2, 3 and 8 parts on `inputs` and outputs of `lengths` floats; all must agree.
+fn outputs(spec: &KernelSpec, inputs: &[&[f32]], lengths: &[usize], dims: &[i64]) -> Vec<Vec<f32>> {
+    let room = Room::new(std::slice::from_ref(spec));
+    let inputs: Vec<Buffer> = inputs.iter().map(|x| Buffer::floats(x)).collect();
+    let mut first: Option<Vec<Vec<f32>>> = None;
+    for parts in [1, 2, 3, 8] {
+        let outs: Vec<Buffer> = lengths.iter().map(|n| Buffer::new(4 * n)).collect();
+        let pointers: Vec<*mut u8> = inputs.iter().chain(&outs).map(Buffer::ptr).collect();
+        room.run(spec, &pointers, dims, parts);
+        let got: Vec<Vec<f32>> = outs.iter().map(Buffer::read).collect();
+        match &first {
+            None => first = Some(got),
+            Some(first) => {
+                let bits = |v: &[Vec<f32>]| v.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(first), bits(&got), "{parts} parts differ from one");
+            }
+        }
+    }
+    first.unwrap()
+}
+
+fn doubles(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|v| f64::from(*v)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rms_norm(cols in 1usize..300, rows in 1usize..9, add: bool, seed: u64) {
+        let mut rng = Rng(seed);
+        let (x, r, w) = (rng.floats(rows * cols), rng.floats(rows * cols), rng.floats(cols));
+        let eps = 1e-5f32;
+        let spec = KernelSpec::RmsNorm(RmsNorm { cols: cols as u32, eps, add });
+        let inputs: Vec<&[f32]> = if add { vec![&x, &r, &w] } else { vec![&x, &w] };
+        let lengths = if add { vec![x.len(), x.len()] } else { vec![x.len()] };
+        let got = outputs(&spec, &inputs, &lengths, &[rows as i64]);
+        let h: Vec<f32> = if add { x.iter().zip(&r).map(|(a, b)| a + b).collect() } else { x };
+        if add {
+            prop_assert_eq!(&got[1], &h);
+        }
+        for (row, h) in h.chunks(cols).enumerate() {
+            let h = doubles(h);
+            let mean = h.iter().map(|v| v * v).sum::<f64>() / cols as f64;
+            for c in 0..cols {
+                let want = h[c] / (mean + f64::from(eps)).sqrt() * f64::from(w[c]);
+                // The sum's relative error, halved by the root, and six roundings.
+                close(got[0][row * cols + c], want, (cols as f64 / 2.0 + 6.0) * EPS * want.abs(), "rms_norm");
+            }
+        }
+    }
+
+    #[test]
+    fn layer_norm(cols in 2usize..300, rows in 1usize..6, add: bool, bias: bool, seed: u64) {
+        let mut rng = Rng(seed);
+        let (x, r) = (rng.floats(rows * cols), rng.floats(rows * cols));
+        let (w, b) = (rng.floats(cols), rng.floats(cols));
+        let eps = 1e-5f32;
+        let spec = KernelSpec::LayerNorm(LayerNorm { cols: cols as u32, eps, bias, add });
+        let mut inputs: Vec<&[f32]> = vec![&x];
+        if add { inputs.push(&r); }
+        inputs.push(&w);
+        if bias { inputs.push(&b); }
+        let lengths = if add { vec![x.len(), x.len()] } else { vec![x.len()] };
+        let got = outputs(&spec, &inputs, &lengths, &[rows as i64]);
+        let h: Vec<f32> = if add { x.iter().zip(&r).map(|(a, b)| a + b).collect() } else { x.clone() };
+        for (row, h) in h.chunks(cols).enumerate() {
+            let h = doubles(h);
+            let mean = h.iter().sum::<f64>() / cols as f64;
+            let size = h.iter().map(|v| v.abs()).sum::<f64>() / cols as f64;
+            let var = h.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / cols as f64;
+            let inverse = 1.0 / (var + f64::from(eps)).sqrt();
+            let mean_error = (cols as f64 + 2.0) * EPS * size;
+            for c in 0..cols {
+                let shift = if bias { f64::from(b[c]) } else { 0.0 };
+                let scaled = (h[c] - mean) * inverse * f64::from(w[c]);
+                // The mean's error reaches the numerator once and the root at most once more.
+                let tolerance = 2.0 * mean_error * inverse * f64::from(w[c]).abs() * (1.0 + ((h[c] - mean) * inverse).abs())
+                    + (cols as f64 / 2.0 + 8.0) * EPS * (scaled.abs() + shift.abs());
+                close(got[0][row * cols + c], scaled + shift, tolerance, "layer_norm");
+            }
+        }
+    }
+
+    #[test]
+    fn rope_tables(pairs in 1u32..70, tokens in 1usize..5, past in 0i64..131_072, factors: bool, seed: u64) {
+        let mut rng = Rng(seed);
+        let f: Vec<f32> = (0..pairs).map(|_| 1.0 + 31.0 * rng.float().abs()).collect();
+        let theta = [1e4, 1e6, 5e5][seed as usize % 3];
+        let stretch = [1.0, 4.0][seed as usize % 2];
+        let spec = KernelSpec::RopeTable(RopeTable { rotary: 2 * pairs, theta, stretch, scale: 1.0, factors });
+        let inputs: Vec<&[f32]> = if factors { vec![&f] } else { vec![] };
+        let n = 2 * pairs as usize;
+        let got = outputs(&spec, &inputs, &[tokens * n], &[tokens as i64, past]);
+        for t in 0..tokens {
+            for i in 0..pairs as usize {
+                let mut angle = (past + t as i64) as f64 / stretch * theta.powf(-2.0 * i as f64 / n as f64);
+                if factors {
+                    angle /= f64::from(f[i]);
+                }
+                close(got[0][t * n + i], angle.cos(), 1e-7, "cosine");
+                close(got[0][t * n + pairs as usize + i], angle.sin(), 1e-7, "sine");
+            }
+        }
+    }
+
+    #[test]
+    fn rope(heads in 1usize..5, pairs in 1usize..40, rest in 0usize..9, tokens in 1usize..5, half: bool, seed: u64) {
+        let mut rng = Rng(seed);
+        let dim = 2 * pairs + rest;
+        let (x, table) = (rng.floats(tokens * heads * dim), rng.floats(tokens * 2 * pairs));
+        let style = if half { RopeStyle::Half } else { RopeStyle::Interleaved };
+        let spec = KernelSpec::Rope(Rope { heads: heads as u32, head_dim: dim as u32, rotary: 2 * pairs as u32, style });
+        let got = outputs(&spec, &[&x, &table], &[x.len()], &[tokens as i64]);
+        let same = Buffer::floats(&x);
+        let turned = Buffer::floats(&table);
+        Room::new(std::slice::from_ref(&spec)).run(&spec, &[same.ptr(), turned.ptr(), same.ptr()], &[tokens as i64], 2);
+        prop_assert_eq!(same.read(), got[0].clone(), "in place");
+        for t in 0..tokens {
+            for h in 0..heads {
+                let at = (t * heads + h) * dim;
+                for i in 0..pairs {
+                    let (a, b) = if half { (i, i + pairs) } else { (2 * i, 2 * i + 1) };
+                    let (x0, x1) = (f64::from(x[at + a]), f64::from(x[at + b]));
+                    let (c, s) = (f64::from(table[t * 2 * pairs + i]), f64::from(table[t * 2 * pairs + pairs + i]));
+                    let tolerance = 3.0 * EPS * (x0.abs() + x1.abs()) * 8.0;
+                    close(got[0][at + a], x0 * c - x1 * s, tolerance, "first");
+                    close(got[0][at + b], x1 * c + x0 * s, tolerance, "second");
+                }
+                prop_assert_eq!(&got[0][at + 2 * pairs..at + dim], &x[at + 2 * pairs..at + dim]);
+            }
+        }
+    }
+
+    #[test]
+    fn append(width in 1usize..100, tokens in 1usize..5, past in 0usize..7, seed: u64) {
+        let x = Rng(seed).floats(width * tokens);
+        let spec = KernelSpec::Append(Append { width: width as u32 });
+        let got = outputs(&spec, &[&x], &[(past + tokens) * width], &[tokens as i64, past as i64]);
+        prop_assert_eq!(&got[0][past * width..], &x[..]);
+        prop_assert!(got[0][..past * width].iter().all(|v| v.to_bits() == u32::MAX), "old rows stay");
+    }
+
+    #[test]
+    fn attention(
+        group in 1usize..6, kv in 1usize..4, dim in 1usize..90, tokens in 1usize..4, past in 0usize..80,
+        causal: bool, window in proptest::option::of(1u32..40), capped: bool, seed: u64,
+    ) {
+        let mut rng = Rng(seed);
+        let heads = group * kv;
+        let all = past + tokens;
+        let q = rng.floats(tokens * heads * dim);
+        let (keys, values) = (rng.floats(all * kv * dim), rng.floats(all * kv * dim));
+        let window = window.filter(|_| causal);
+        let scale = 1.0 / (dim as f32).sqrt();
+        let cap = capped.then_some(20.0f32);
+        let a = Attention {
+            heads: heads as u32, kv_heads: kv as u32, head_dim: dim as u32, scale, causal, window, cap,
+        };
+        let spec = KernelSpec::Attention(a.clone());
+        let room = Room::new(std::slice::from_ref(&spec));
+        let inputs = [Buffer::floats(&q), Buffer::floats(&keys), Buffer::floats(&values)];
+        let mut first: Option<Vec<f32>> = None;
+        for parts in [1u32, 2, 3, 8] {
+            let scratch = Buffer::new(a.scratch_bytes(tokens as u64, past as u64).unwrap() as usize);
+            let out = Buffer::new(4 * q.len());
+            let pointers = [inputs[0].ptr(), inputs[1].ptr(), inputs[2].ptr(), scratch.ptr(), out.ptr()];
+            room.run(&spec, &pointers, &[tokens as i64, past as i64], parts);
+            scratch.bytes();
+            let got = out.read();
+            let first = first.get_or_insert_with(|| got.clone());
+            prop_assert!(first.iter().map(|x| x.to_bits()).eq(got.iter().map(|x| x.to_bits())));
+        }
+        let got = first.unwrap();
+        for t in 0..tokens {
+            let end = if causal { past + t + 1 } else { all };
+            let start = window.map_or(0, |w| end.saturating_sub(w as usize));
+            for h in 0..heads {
+                let q = doubles(&q[(t * heads + h) * dim..][..dim]);
+                let head = |x: &[f32], j: usize| doubles(&x[(j * kv + h / group) * dim..][..dim]);
+                let mut worst = 0f64;
+                let scores: Vec<f64> = (start..end).map(|j| {
+                    let key = head(&keys, j);
+                    let dot = |f: &dyn Fn(f64) -> f64| q.iter().zip(&key).map(|(a, b)| f(a * b)).sum::<f64>();
+                    worst = worst.max(dot(&f64::abs) * f64::from(scale));
+                    let s = dot(&|x| x) * f64::from(scale);
+                    cap.map_or(s, |c| f64::from(c) * (s / f64::from(c)).tanh())
+                }).collect();
+                let peak = scores.iter().fold(f64::MIN, |m, s| m.max(*s));
+                let e: Vec<f64> = scores.iter().map(|s| (s - peak).exp()).collect();
+                let sum: f64 = e.iter().sum();
+                // An error of a score is a relative error of its weight; so are those of exp, of the sum, of the products.
+                let score_error = (dim as f64 + 8.0) * EPS * worst;
+                let n = (end - start) as f64;
+                for c in 0..dim {
+                    let (mut want, mut size) = (0.0, 0.0);
+                    for (j, e) in (start..end).zip(&e) {
+                        let v = head(&values, j)[c];
+                        want += e / sum * v;
+                        size += e / sum * v.abs();
+                    }
+                    let tolerance = (2.5 * score_error + (2.0 * n + 24.0) * EPS) * size + 4.0 * score_error * size + 1e-30;
+                    close(got[(t * heads + h) * dim + c], want, tolerance, "attention");
+                }
+            }
+        }
+    }
+}
+
+fn erf(x: f64) -> f64 {
+    // Taylor series below 3, continued fraction of the complement above.
+    if x.abs() < 3.0 {
+        let (mut term, mut sum) = (x, x);
+        for n in 1..200 {
+            term *= -x * x / n as f64;
+            sum += term / (2 * n + 1) as f64;
+        }
+        return sum * 2.0 / std::f64::consts::PI.sqrt();
+    }
+    let z = x.abs();
+    let fraction = (1..=60).rev().fold(0.0, |f, n| n as f64 / 2.0 / (z + f));
+    x.signum() * (1.0 - (-z * z).exp() / std::f64::consts::PI.sqrt() / (z + fraction))
+}
+
+fn reference(fun: Fun, x: f64) -> f64 {
+    match fun {
+        Fun::Neg => -x,
+        Fun::Abs => x.abs(),
+        Fun::Sqrt => x.sqrt(),
+        Fun::Nearest => x.round_ties_even(),
+        Fun::Relu => x.max(0.0),
+        Fun::Exp => x.exp(),
+        Fun::Tanh => x.tanh(),
+        Fun::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Fun::Silu => x / (1.0 + (-x).exp()),
+        // Equal to 0.5 x (1 + tanh u), which loses everything to cancellation where x is far below zero.
+        Fun::GeluTanh => {
+            let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+            x / (1.0 + (-2.0 * u).exp())
+        }
+        Fun::GeluErf => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+    }
+}
+
+/// Bounds stated where the functions are expanded, in units of 2^-24 of the result, and absolute.
+fn bound(fun: Fun, x: f64, y: f64) -> f64 {
+    let (units, absolute) = match fun {
+        Fun::Neg | Fun::Abs | Fun::Nearest | Fun::Relu => (0.0, 0.0),
+        Fun::Sqrt => (1.0, 0.0),
+        Fun::Exp => (2.5, 1.5e-38 * 3.0),
+        Fun::Tanh => (5.0, 0.0),
+        Fun::Sigmoid => (6.0, 1e-37),
+        Fun::Silu => (7.0, 1e-35),
+        // The argument of the exponential is rounded four times, which its size multiplies.
+        Fun::GeluTanh => (8.0 + 8.0 * (1.6 * x + 0.0714 * x * x * x).abs().min(90.0), 1e-30),
+        Fun::GeluErf => (4.0, 1.6e-7 * x.abs()),
+    };
+    units * EPS * y.abs() + absolute
+}
+
+#[test]
+fn functions_keep_their_bounds() {
+    let all = [
+        Fun::Neg, Fun::Abs, Fun::Sqrt, Fun::Nearest, Fun::Relu, Fun::Exp, Fun::Tanh, Fun::Sigmoid, Fun::Silu,
+        Fun::GeluTanh, Fun::GeluErf,
+    ];
+    let mut x: Vec<f32> = (-9000..9000).map(|i| i as f32 * 0.01).collect();
+    x.extend((-3000..3000).map(|i| i as f32 * 0.000_37));
+    x.extend([0.0, -0.0, 88.7, 88.72, 1e-20, -1e-20, 1e-39, 87.0, -86.4]);
+    for fun in all {
+        let steps = vec![Step::Unary(fun, 0)];
+        let spec = KernelSpec::Elementwise(Elementwise { cols: x.len() as u32, inputs: vec![Broadcast::Full], steps });
+        let got = outputs(&spec, &[&x], &[x.len()], &[1]);
+        for (x, got) in x.iter().zip(&got[0]) {
+            let x = f64::from(*x);
+            if fun == Fun::Sqrt && x < 0.0 {
+                assert!(got.is_nan());
+                continue;
+            }
+            let want = reference(fun, x);
+            if want > f64::from(f32::MAX) {
+                assert_eq!(*got, f32::INFINITY, "{fun:?}({x})");
+                continue;
+            }
+            close(*got, want, bound(fun, x, want), &format!("{fun:?}({x})"));
+        }
+    }
+}
+
+#[test]
+fn functions_at_the_edges() {
+    let x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 200.0, -200.0];
+    let run = |fun| {
+        let steps = vec![Step::Unary(fun, 0)];
+        let spec = KernelSpec::Elementwise(Elementwise { cols: 5, inputs: vec![Broadcast::Full], steps });
+        outputs(&spec, &[&x], &[5], &[1]).remove(0)
+    };
+    for fun in [Fun::Exp, Fun::Tanh, Fun::Sigmoid, Fun::Silu, Fun::GeluTanh, Fun::GeluErf, Fun::Relu] {
+        assert!(run(fun)[0].is_nan(), "{fun:?} loses what is not a number");
+    }
+    assert_eq!(&run(Fun::Exp)[1..], &[f32::INFINITY, 0.0, f32::INFINITY, 0.0]);
+    assert_eq!(&run(Fun::Tanh)[1..], &[1.0, -1.0, 1.0, -1.0]);
+    assert_eq!(&run(Fun::Sigmoid)[1..], &[1.0, 0.0, 1.0, 0.0]);
+}
+
+#[test]
+fn chains_broadcast() {
+    for cols in [1usize, 3, 4, 17, 64, 131] {
+        let rows = 5;
+        let mut rng = Rng(cols as u64);
+        let (a, b, c, d) = (rng.floats(rows * cols), rng.floats(cols), rng.floats(rows), [0.75f32]);
+        let spec = KernelSpec::Elementwise(Elementwise {
+            cols: cols as u32,
+            inputs: vec![Broadcast::Full, Broadcast::Row, Broadcast::Column, Broadcast::Scalar],
+            steps: vec![
+                Step::Binary(FloatOp::Add, 0, 1),
+                Step::Binary(FloatOp::Mul, 4, 2),
+                Step::Constant(0.5),
+                Step::Binary(FloatOp::Sub, 5, 6),
+                Step::Binary(FloatOp::Div, 7, 3),
+                Step::Binary(FloatOp::Max, 8, 6),
+            ],
+        });
+        let got = outputs(&spec, &[&a, &b, &c, &d], &[rows * cols], &[rows as i64]);
+        for i in 0..rows * cols {
+            let want = (((a[i] + b[i % cols]) * c[i / cols] - 0.5) / 0.75).max(0.5);
+            assert_eq!(got[0][i], want);
+        }
+    }
+}

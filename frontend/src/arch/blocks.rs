@@ -63,7 +63,7 @@ impl Sizes {
         ] {
             size(what, value)?;
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             let headline = format!("{} heads are no multiple of {} key and value heads", self.heads, self.kv_heads);
             return Err(Diagnostic::new("arch-size", headline));
         }

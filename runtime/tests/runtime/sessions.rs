@@ -214,3 +214,27 @@ fn outputs_are_views_until_the_next_run() {
     }
     assert_eq!(session.output(1).unwrap_err().code, "run-output");
 }
+
+#[test]
+fn sessions_of_one_model_run_side_by_side() {
+    fn shared<T: Send + Sync>() {}
+    fn moved<T: Send>() {}
+    shared::<actc_runtime::Model>();
+    moved::<Session>();
+    let model = cache().model();
+    let given = bindings(&[("P", 8), ("S", 0)]);
+    std::thread::scope(|scope| {
+        for id in 0..3i64 {
+            let options = SessionOptions { threads: 2, state_capacity: given.clone(), ..SessionOptions::default() };
+            let mut session = Session::new(model.clone(), options).unwrap();
+            scope.spawn(move || {
+                for p in 0..8u64 {
+                    let row = Tensor::i64(&[1, 2], vec![id, p as i64]).unwrap();
+                    let out = session.run("main", &[row], &bindings(&[("P", p)])).unwrap();
+                    let expected: Vec<i64> = (0..=p as i64).flat_map(|p| [id, p]).collect();
+                    assert_eq!(out[0].as_i64().unwrap(), expected);
+                }
+            });
+        }
+    });
+}

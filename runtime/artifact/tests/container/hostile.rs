@@ -133,6 +133,13 @@ fn crafted_tensors() {
     }
 }
 
+fn first_call(e: &mut Entry) -> &mut BuiltinCall {
+    match &mut e.steps[0] {
+        Step::Builtin(call) => call,
+        Step::Launch(_) | Step::If { .. } | Step::Loop { .. } => panic!("the sample's first step is a call"),
+    }
+}
+
 #[test]
 fn crafted_plans() {
     type Change = fn(&mut Entry);
@@ -159,17 +166,14 @@ fn crafted_plans() {
         ("too many symbols", "artifact-plan", |e| {
             e.symbols.extend((0..64).map(|i| Symbol::new(&format!("Q{i}")).unwrap()));
         }),
-        ("step buffer", "artifact-plan", |e| match &mut e.steps[0] {
-            Step::Builtin(b) => b.bufs[1] = 7,
-            _ => unreachable!(),
+        ("step buffer", "artifact-plan", |e| {
+            first_call(e).bufs[1] = 7;
         }),
-        ("step tensor", "artifact-plan", |e| match &mut e.steps[0] {
-            Step::Builtin(b) => b.tensors[0] = 2,
-            _ => unreachable!(),
+        ("step tensor", "artifact-plan", |e| {
+            first_call(e).tensors[0] = 2;
         }),
-        ("arity", "artifact-plan", |e| match &mut e.steps[0] {
-            Step::Builtin(b) => b.ints.clear(),
-            _ => unreachable!(),
+        ("arity", "artifact-plan", |e| {
+            first_call(e).ints.clear();
         }),
         ("kernel index", "artifact-plan", |e| {
             e.steps.push(Step::Launch(Launch { label: String::new(), kernel: 1, bufs: vec![], dims: vec![] }));

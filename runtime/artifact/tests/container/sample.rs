@@ -114,7 +114,9 @@ pub(crate) fn fill(writer: &mut Writer) -> Result<Manifest> {
         .map(|(role, length)| {
             let bytes = match role {
                 Role::WeakIndex => [7u32, 66].iter().flat_map(|i| i.to_le_bytes()).collect(),
-                _ => (0..length).map(|i| (i * 37 % 61) as u8).collect(),
+                Role::Data | Role::Codes | Role::Scales | Role::Zeros | Role::Weak => {
+                    (0..length).map(|i| (i * 37 % 61) as u8).collect()
+                }
             };
             (role, bytes)
         })

@@ -5,7 +5,7 @@
 
 use crate::context::{PassCx, Sample};
 use crate::facts::{Contract, Facts, Phase};
-use crate::pass::{Pass, PassInfo};
+use crate::pass::{OptionDoc, Pass, PassInfo};
 use crate::report::{PassReport, Progress};
 use actc_ir::ops::statistics::ChannelStats;
 use actc_ir::{Graph, Op, TensorType, Value};
@@ -18,13 +18,36 @@ pub const INFO: PassInfo = PassInfo {
     name: "calibrate",
     summary: "bind the calibration data and collect channel statistics of every linear input",
     phase: Phase::Calibrate,
-    options: &[],
+    options: &[OptionDoc {
+        name: "windows",
+        default: "16",
+        doc: "samples that statistics are collected from; `all` for every one",
+    }],
     needs: Facts::NONE,
     gives: Facts::STATISTICS,
     precedes: Facts::NONE,
     contract: Contract::Exact,
-    build: |_| Ok(Box::new(Calibrate)),
+    build: |fields| {
+        let windows = fields.with("windows", "a positive number or `all`", Windows::parse)?;
+        Ok(Box::new(Calibrate { windows: windows.unwrap_or(Windows::First(16)) }))
+    },
 };
+
+/// How many samples are observed. Passes that need second moments run all samples themselves, block by block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Windows {
+    First(usize),
+    All,
+}
+
+impl Windows {
+    fn parse(text: &str) -> Option<Windows> {
+        match text {
+            "all" => Some(Windows::All),
+            _ => text.parse().ok().filter(|n| *n > 0).map(Windows::First),
+        }
+    }
+}
 
 /// Moments of some rows, channel by channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,11 +148,17 @@ impl Statistics {
     }
 }
 
-struct Calibrate;
+struct Calibrate {
+    windows: Windows,
+}
 
 impl Pass for Calibrate {
     fn options(&self) -> Vec<(&'static str, String)> {
-        Vec::new()
+        let windows = match self.windows {
+            Windows::First(n) => n.to_string(),
+            Windows::All => "all".into(),
+        };
+        vec![("windows", windows)]
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
@@ -144,7 +173,12 @@ impl Pass for Calibrate {
             }
             return Ok(PassReport::line(format!("statistics of {} samples as given", statistics.samples)));
         }
-        let statistics = observe(graph, cx)?;
+        let samples = cx.samples()?;
+        let observed = match self.windows {
+            Windows::First(n) => &samples[..n.min(samples.len())],
+            Windows::All => samples,
+        };
+        let statistics = observe(graph, cx, observed)?;
         let line = format!("{} samples through {} linear inputs", statistics.samples, statistics.layers.len());
         cx.statistics = Some(statistics);
         Ok(PassReport::line(line))
@@ -165,9 +199,8 @@ fn sites(graph: &Graph) -> Vec<(String, Value)> {
     out
 }
 
-/// Runs every sample of `cx` through an observed copy of `graph`.
-pub fn observe(graph: &Graph, cx: &mut PassCx<'_>) -> Result<Statistics> {
-    let samples = cx.samples()?;
+/// Runs `samples` through an observed copy of `graph`.
+pub fn observe(graph: &Graph, cx: &mut PassCx<'_>, samples: &[Sample]) -> Result<Statistics> {
     let sites = sites(graph);
     if sites.is_empty() {
         return Err(Diagnostic::new("calibration-nothing", format!("{} has no linear layer to observe", graph.name())));
@@ -250,7 +283,7 @@ graph @g(%x: f32[S, 2]) {
         let samples = [sample(&[9.0, 1.0, 2.0, -3.0, 4.0, 1.0]), sample(&[-7.0, 0.0, 0.0, 2.0])];
         let mut quiet = |_: Progress<'_>| {};
         let mut cx = PassCx { samples: &samples, ..PassCx::new(&Interpreter, &mut quiet) };
-        Calibrate.run(&mut graph, &mut cx).unwrap();
+        Calibrate { windows: Windows::All }.run(&mut graph, &mut cx).unwrap();
         let mut got = cx.statistics.clone().unwrap();
         assert!(Arc::ptr_eq(&got.layers["up"], &got.layers["gate"]));
         let rest = &got.layers["up"].rest;
@@ -262,7 +295,7 @@ graph @g(%x: f32[S, 2]) {
         // The parts merge to the whole.
         let part = |s: &[Sample]| {
             let mut quiet = |_: Progress<'_>| {};
-            observe(&graph, &mut PassCx { samples: s, ..PassCx::new(&Interpreter, &mut quiet) }).unwrap()
+            observe(&graph, &mut PassCx::new(&Interpreter, &mut quiet), s).unwrap()
         };
         let mut merged = part(&samples[..1]);
         merged.merge(&part(&samples[1..])).unwrap();
@@ -277,10 +310,13 @@ graph @g(%x: f32[S, 2]) {
         let mut graph = text::parse(source, &text::unbound).unwrap();
         let mut quiet = |_: Progress<'_>| {};
         let mut cx = PassCx::new(&Interpreter, &mut quiet);
-        assert_eq!(Calibrate.run(&mut graph, &mut cx).unwrap_err().code, "calibration-missing");
+        assert_eq!(
+            Calibrate { windows: Windows::First(16) }.run(&mut graph, &mut cx).unwrap_err().code,
+            "calibration-missing"
+        );
         let samples = [Sample::tokens("tokens", &[1, 2])];
         cx.samples = &samples;
-        let error = Calibrate.run(&mut graph, &mut cx).unwrap_err();
+        let error = Calibrate { windows: Windows::First(16) }.run(&mut graph, &mut cx).unwrap_err();
         assert!(error.headline.contains("`x`"), "{error}");
     }
 }

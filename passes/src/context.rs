@@ -7,7 +7,8 @@ use actc_types::{Diagnostic, Result, Tensor, TensorData};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// One calibration sample: values for the graph's inputs by name. States that are not named start empty.
+/// One calibration sample: values for the graph's inputs by name. States that are not named start empty, or at
+/// zero where their size is fixed.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     /// Input names with their tensors.
@@ -22,7 +23,7 @@ impl Sample {
         Sample { inputs: vec![(name.into(), tensor)] }
     }
 
-    /// The tensor for input `name` of `graph`, which is `value`: the sample's, or an empty state.
+    /// The tensor for input `name` of `graph`, which is `value`: the sample's, or an initial state.
     pub fn input(&self, graph: &Graph, name: &str, value: Value) -> Result<Tensor> {
         if let Some((_, tensor)) = self.inputs.iter().find(|(n, _)| n == name) {
             return Ok(tensor.clone());
@@ -31,14 +32,18 @@ impl Sample {
         let ty = graph.ty(value);
         // A state's symbolic extents count what is past: nothing, when a sample starts.
         let dims: Vec<u64> = ty.shape.dims().iter().map(|d| d.fixed().unwrap_or(0)).collect();
-        if !states.contains(&value) || !dims.contains(&0) {
+        if !states.contains(&value) {
             return Err(Diagnostic::request(
                 "calibration-input",
                 format!("the calibration data has no input `{name}`: {ty}"),
             )
             .help("give a value for every input of the model"));
         }
-        Tensor::new(&dims, TensorData::zeros(ty.dtype, 0))
+        let count = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).filter(|n| *n <= 1 << 40);
+        let count = count.ok_or_else(|| {
+            Diagnostic::new("calibration-input", format!("the state `{name}`: {ty} is too large to start at zero"))
+        })?;
+        Tensor::new(&dims, TensorData::zeros(ty.dtype, count as usize))
     }
 }
 

@@ -231,3 +231,40 @@ fn a_second_quantisation_is_refused() {
     assert_eq!(error.code, "nothing-to-quantise");
     assert_eq!(error.help.as_deref(), Some("`b0.q`: quantised already"));
 }
+
+/// No residual stream, a weight that two layers of different blocks share, a layer that leads nowhere, two outputs.
+#[test]
+fn chains_with_shared_weights_and_open_ends() {
+    let source = "air 1
+graph @chain(%x: f32[S, 32], %m: f32[P, 32]) {
+  %a = const @a = rng{seed=1, scale=0.4} : f32[32, 32]
+  %b = const @b = rng{seed=2, scale=0.4} : f32[16, 32]
+  %c = const @c = rng{seed=3, scale=0.4} : f32[8, 32]
+  %d = const @d = rng{seed=4, scale=0.4} : f32[32, 32]
+  %0 = linear %x, %a : f32[S, 32]
+  %1 = linear %0, %a : f32[S, 32]
+  %2 = relu %1 : f32[S, 32]
+  %3 = linear %2, %b : f32[S, 16]
+  %4 = linear %2, %c : f32[S, 8]
+  %5 = linear %2, %d : f32[S, 32]
+  %6 = cache_append %m, %5 : f32[P + S, 32]
+  return y=%3, z=%4, donate %m -> %6
+}
+";
+    let mut graph = text::parse(source, &text::unbound).unwrap();
+    let sample = |seed: u64| {
+        let data: Vec<f32> = (0..64 * 32).map(|i| ((i * 37 + seed * 101) % 83) as f32 / 41.0 - 1.0).collect();
+        Sample { inputs: vec![("x".into(), Tensor::f32(&[64, 32], data).unwrap())] }
+    };
+    let samples = [sample(1), sample(2)];
+    let mut quiet = |_: Progress<'_>| {};
+    let mut cx = PassCx { samples: &samples, ..PassCx::new(&Interpreter, &mut quiet) };
+    let pipeline = Pipeline::parse("owq{bits=4,target=5}", PASSES).unwrap().normalise(PASSES).unwrap();
+    let done = run(&pipeline, &mut graph, &mut cx, &Config::default(), &mut |_| {}).unwrap();
+    let layers = &done[2].report.layers;
+    assert_eq!(layers.iter().map(|l| l.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    for layer in layers {
+        assert_eq!(layer.status, Status::Quantised, "{layer:?}");
+        assert!(layer.error.unwrap() < 0.02, "{layer:?}");
+    }
+}

@@ -3,7 +3,10 @@
 //! `|e|^2.4 = e^2 * 2^(0.2 * log2(e^2))`, with a series for the logarithm and one for the power of two, both good to
 //! about 2e-7 relative. The same operations run in the same order on every x86 level (no fused multiply-add), so the
 //! result does not depend on the machine.
-#![expect(unsafe_code, reason = "calls the AVX2 build of one safe function after checking for AVX2")]
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "calls the AVX2 build of one safe function after checking for AVX2")
+)]
 
 use super::grid::Grid;
 

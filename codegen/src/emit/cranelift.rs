@@ -328,10 +328,6 @@ impl Emitter<'_> {
         let addr = self.val(addr);
         let v = match kind {
             Fetch::Full => self.b.ins().load(machine(ty), flags(), addr, offset),
-            Fetch::Twice8 => {
-                let v = self.b.ins().load(types::I64, flags(), addr, offset);
-                self.b.ins().splat(types::I64X2, v)
-            }
             Fetch::Low8 => {
                 let v = self.b.ins().load(types::I64, flags(), addr, offset);
                 self.b.ins().scalar_to_vector(types::I64X2, v)
@@ -421,14 +417,6 @@ impl Emitter<'_> {
                 let low = self.b.ins().swiden_low(a);
                 let high = self.b.ins().swiden_high(a);
                 self.b.ins().iadd_pairwise(low, high)
-            }
-            VecOp::WidenLow(a) => {
-                let a = self.val(a);
-                self.b.ins().swiden_low(a)
-            }
-            VecOp::WidenHigh(a) => {
-                let a = self.val(a);
-                self.b.ins().swiden_high(a)
             }
             VecOp::ToFloat(a) => {
                 let a = self.val(a);

@@ -23,8 +23,8 @@ pub enum CodeSource {
 enum Field {
     /// In byte i: `width` bits from bit `down` up, which are bits `up..` of code i.
     Bytes { at: usize, down: u8, width: u8, up: u8 },
-    /// In byte i % 8: bit `bits.0` for codes 0 to 7 and `bits.1` for codes 8 to 15, bit `up` of the code.
-    Eighth { at: usize, bits: (u8, u8), up: u8 },
+    /// In byte i % 8: bit `first` for codes 0 to 7 and the next for codes 8 to 15, which is bit `up` of the code.
+    Eighth { at: usize, first: u8, up: u8 },
     /// Bit i of two bytes is bit `up` of code i.
     Sixteenth { at: usize, up: u8 },
 }
@@ -83,7 +83,11 @@ impl CodeSource {
 
     /// What a dot of codes and floats must be multiplied by: it sums `(code + bias) * x / gain`.
     pub fn gain(self) -> f32 {
-        if self.bits() < 8 { f32::from(1u16 << self.bits()) / 2.0 } else { 1.0 }
+        match self.bits() {
+            8 if self.signed() => 1.0 / 16_777_216.0,
+            8 => 1.0,
+            bits => f32::from(1u16 << bits) / 2.0,
+        }
     }
 
     /// What a dot of codes and rounded activations adds to each code: signed codes are made unsigned.
@@ -100,7 +104,7 @@ impl CodeSource {
             CodeSource::Planes(bits) => Packed::new(bits, Group::Channel)
                 .planes()
                 .map(|p| match p.width {
-                    1 => Field::Eighth { at: p.offset, bits: ((first / 8) as u8, (first / 8 + 1) as u8), up: p.shift },
+                    1 => Field::Eighth { at: p.offset, first: (first / 8) as u8, up: p.shift },
                     width => {
                         let (at, down) = (p.offset + first % p.stride(), (first / p.stride()) as u8 * width);
                         Field::Bytes { at, down, width, up: p.shift }
@@ -164,10 +168,12 @@ impl Field {
                 let mask = out.bytes(((1u16 << width) - 1 << to) as u8);
                 out.and(v, mask)
             }
-            Field::Eighth { at, bits, up } => {
-                let v = out.fetch(I8X16, Fetch::Twice8, addr, offset + at as i32);
-                let pick = std::array::from_fn(|i| 1 << if i < 8 { bits.0 } else { bits.1 });
-                spread(out, v, pick, up + more)
+            Field::Eighth { at, first, up } => {
+                let v = out.halves(addr, offset + at as i32);
+                let to = up + more;
+                let v = out.shift(I16X8, v, i32::from(to) - i32::from(first));
+                let mask = out.bytes(1 << to);
+                out.and(v, mask)
             }
             Field::Sixteenth { at, up } => {
                 let v = out.fetch(I8X16, Fetch::Low2, addr, offset + at as i32);
@@ -175,6 +181,21 @@ impl Field {
                 spread(out, v, std::array::from_fn(|i| 1 << (i % 8)), up + more)
             }
         }
+    }
+}
+
+impl Out {
+    /// Eight bytes, then the same shifted right by a bit (bits that cross into a neighbour are masked by the user): both
+    /// halves now hold a code's bit in the same place. Made once for all runs of a chunk.
+    fn halves(&mut self, addr: Val, offset: i32) -> Val {
+        if let Some(v) = self.halves.get(&(addr, offset)) {
+            return *v;
+        }
+        let low = self.fetch(I8X16, Fetch::Full, addr, offset);
+        let high = self.shift(I16X8, low, -1);
+        let v = self.interleave(low, high, 8, false);
+        self.halves.insert((addr, offset), v);
+        v
     }
 }
 

@@ -24,18 +24,19 @@ pub(super) fn floats(out: &mut Out, source: CodeSource, addr: Val, offset: i32, 
         }
         return floats;
     }
+    // Signed bytes go to the top of 32 bits, which is 2^24 times their value; unsigned ones to the bottom.
     let codes = source.decode(out, addr, offset, first, 0);
     let zero = out.bytes(0);
+    let place = |out: &mut Out, v, size, upper| {
+        let (a, b) = if source.signed() { (zero, v) } else { (v, zero) };
+        out.interleave(a, b, size, upper)
+    };
     let mut floats = Vec::new();
     for upper in [false, true] {
-        let words = if source.signed() {
-            out.v(I16X8, if upper { VecOp::WidenHigh(codes) } else { VecOp::WidenLow(codes) })
-        } else {
-            let v = out.interleave(codes, zero, 1, upper);
-            out.bits(I16X8, v)
-        };
+        let words = place(out, codes, 1, upper);
         for upper in [false, true] {
-            let v = out.v(I32X4, if upper { VecOp::WidenHigh(words) } else { VecOp::WidenLow(words) });
+            let v = place(out, words, 2, upper);
+            let v = out.bits(I32X4, v);
             floats.push(out.v(F32X4, VecOp::ToFloat(v)));
         }
     }

@@ -8,7 +8,7 @@
 use super::dot::Running;
 use super::vector::{F32X4, I32X4, Out};
 use super::{Acc, Axis, CodeSource, Elem, FloatOp, IntOp, Kernel, Node, Op, Ty, Val, Var, VecOp};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Lanes of a block: float vectors of 16 lanes together with one vector of 16 bytes.
 pub(super) const BLOCK: i64 = 16;
@@ -57,6 +57,10 @@ pub(super) struct Legaliser<'a> {
     splats: Vec<(Val, Val)>,
     pub(super) decoded: HashMap<(Val, bool, i64), Vec<Val>>,
     running: Vec<(Var, CodeSource, Running)>,
+    /// Vectors that are zero here for certain: the first sum into one is an assignment.
+    zeroed: HashSet<Var>,
+    /// Source values that are the float zero.
+    zeros: HashSet<Val>,
 }
 
 /// Maps the lanes of `kernel` to vectors.
@@ -72,6 +76,8 @@ pub fn legalise(kernel: &Kernel, lanes: Lanes) -> Kernel {
         splats: Vec::new(),
         decoded: HashMap::new(),
         running: Vec::new(),
+        zeroed: HashSet::new(),
+        zeros: HashSet::new(),
     };
     legaliser.nodes(&kernel.body);
     legaliser.out.finish()
@@ -114,9 +120,11 @@ impl Legaliser<'_> {
     /// Runs `write` with what it defines in scope only there.
     fn scope(&mut self, write: impl FnOnce(&mut Self)) -> Vec<Node> {
         let splats = self.splats.len();
+        self.zeroed.clear();
         self.out.open();
         write(self);
         self.splats.truncate(splats);
+        self.zeroed.clear();
         self.out.close()
     }
 
@@ -124,6 +132,9 @@ impl Legaliser<'_> {
         match node {
             Node::Let(v, op) => {
                 let lowered = self.lower(*v, op);
+                if *op == Op::Float(0.0) {
+                    self.zeros.insert(*v);
+                }
                 self.values.insert(*v, lowered);
             }
             Node::Set(var, v) => self.set(*var, *v),
@@ -185,6 +196,7 @@ impl Legaliser<'_> {
         self.hoist_splats(body);
         match self.constant(to) {
             Some(n) if body.iter().any(|node| matches!(node, Node::Let(_, Op::Code { .. }))) => {
+                self.out.halves.clear();
                 assert!(n % BLOCK == 0, "codes come in runs of 16 lanes, not {n}");
                 (0..n / BLOCK).for_each(|i| self.run(None, i * BLOCK, BLOCK, BLOCK, body));
                 self.close_sums();
@@ -244,6 +256,10 @@ impl Legaliser<'_> {
         })
     }
 
+    fn is_zero(&self, v: Val) -> bool {
+        self.zeros.contains(&v)
+    }
+
     fn constant(&self, v: Val) -> Option<i64> {
         find_int(&self.source.body, v)
     }
@@ -281,6 +297,9 @@ impl Legaliser<'_> {
             Ty::F32 | Ty::F64 | Ty::Lane(_) | Ty::Vec(..) => self.pieces(v, vectors.len()),
         };
         vectors.iter().zip(pieces).for_each(|(var, piece)| self.out.set(*var, piece));
+        if self.ty(v) == Ty::I64 || self.is_zero(v) {
+            self.zeroed.extend(vectors);
+        }
     }
 
     fn accumulate(&mut self, var: Var, acc: Acc) {
@@ -319,17 +338,14 @@ impl Legaliser<'_> {
                 (Acc::Dot(..), Some(b)) => {
                     let product = self.out.mul(a[i], b[i]);
                     let product = self.keep(product, valid, 0.0);
-                    let old = self.out.get(target);
-                    let new = self.out.add(old, product);
-                    self.out.set(target, new);
+                    self.add(target, product);
                 }
                 (Acc::Sum(_) | Acc::Dot(..), _) => {
                     let addend = self.keep(a[i], valid, 0.0);
-                    let old = self.out.get(target);
-                    let new = self.out.add(old, addend);
-                    self.out.set(target, new);
+                    self.add(target, addend);
                 }
                 (Acc::Max(_), _) => {
+                    self.zeroed.remove(&target);
                     let other = self.keep(a[i], valid, f32::NEG_INFINITY);
                     let old = self.out.get(target);
                     let new = self.out.f(FloatOp::Max, old, other);
@@ -339,7 +355,21 @@ impl Legaliser<'_> {
         }
     }
 
+    fn add(&mut self, target: Var, a: Val) {
+        let new = if self.zeroed.remove(&target) {
+            a
+        } else {
+            let old = self.out.get(target);
+            self.out.add(old, a)
+        };
+        self.out.set(target, new);
+    }
+
     fn add_product(&mut self, target: Var, a: Val, b: Val) {
+        if self.zeroed.remove(&target) {
+            let new = self.out.mul(a, b);
+            return self.out.set(target, new);
+        }
         let old = self.out.get(target);
         let new = self.out.muladd(a, b, old);
         self.out.set(target, new);
@@ -403,8 +433,12 @@ impl Legaliser<'_> {
 
     fn add_integers(&mut self, var: Var, sum: Val) {
         let target = self.vectors(var)[0];
-        let old = self.out.get(target);
-        let new = self.out.v(I32X4, VecOp::Add(old, sum));
+        let new = if self.zeroed.remove(&target) {
+            sum
+        } else {
+            let old = self.out.get(target);
+            self.out.v(I32X4, VecOp::Add(old, sum))
+        };
         self.out.set(target, new);
     }
 }

@@ -124,15 +124,8 @@ impl Legaliser<'_> {
         let addr = self.scalar(addr);
         let float = match mem {
             Mem::F16 => {
-                let v = self.out.fetch(I32X4, Fetch::Low2, addr, offset);
-                let v = self.out.shift(I32X4, v, 16);
-                let sign = self.out.ints(0x8000_0000);
-                let sign = self.out.and(v, sign);
-                let v = self.out.v(I32X4, VecOp::Xor(v, sign));
-                let v = self.out.shift(I32X4, v, -3);
-                let v = self.half_to_float(v);
-                let sign = self.out.bits(F32X4, sign);
-                self.out.or(v, sign)
+                let v = self.out.fetch(I32X4, Fetch::Signed16, addr, offset);
+                self.halves_to_floats(v)
             }
             Mem::Bf16 => {
                 let v = self.out.fetch(I32X4, Fetch::Low2, addr, offset);
@@ -146,8 +139,11 @@ impl Legaliser<'_> {
         Lowered::Scalar(self.out.v(Ty::F32, VecOp::Extract(float, 0)))
     }
 
-    /// Floats from halves whose exponent and mantissa stand below bit 28, whose sign stands at bit 31.
-    fn half_to_float(&mut self, v: Val) -> Val {
+    /// Floats from the bits of halves, sign-extended: exponent and mantissa move below bit 28, the sign stays at bit 31.
+    fn halves_to_floats(&mut self, v: Val) -> Val {
+        let v = self.out.shift(I32X4, v, 13);
+        let mask = self.out.ints(0x8fff_e000);
+        let v = self.out.and(v, mask);
         let v = self.out.bits(F32X4, v);
         let scale = self.out.floats(HALF_SCALE);
         self.out.mul(v, scale)
@@ -162,10 +158,7 @@ impl Legaliser<'_> {
             Mem::F16 => (0..quads)
                 .map(|i| {
                     let v = self.out.fetch(I32X4, Fetch::Signed16, addr, offset + 8 * i);
-                    let v = self.out.shift(I32X4, v, 13);
-                    let mask = self.out.ints(0x8fff_e000);
-                    let v = self.out.and(v, mask);
-                    self.half_to_float(v)
+                    self.halves_to_floats(v)
                 })
                 .collect(),
             Mem::Bf16 => (0..quads)

@@ -212,10 +212,6 @@ pub enum VecOp {
     DotPairs(Val, Val),
     /// Neighbouring pairs of 16-bit lanes summed to 32 bits.
     WidenPairs(Val),
-    /// Lower half of the lanes sign-extended to twice the width.
-    WidenLow(Val),
-    /// Upper half of the lanes sign-extended to twice the width.
-    WidenHigh(Val),
     /// Integers to floats.
     ToFloat(Val),
     /// Two vectors of 32-bit integers to one of 16-bit ones, saturated.
@@ -227,8 +223,6 @@ pub enum VecOp {
 pub enum Fetch {
     /// A whole vector.
     Full,
-    /// Eight bytes, twice.
-    Twice8,
     /// Eight bytes in the lower half, zeros above.
     Low8,
     /// Four bytes in the lowest lane, zeros above.

@@ -99,8 +99,6 @@ impl fmt::Display for VecOp {
             VecOp::Select(m, a, b) => write!(f, "select {m}, {a}, {b}"),
             VecOp::DotPairs(a, b) => write!(f, "dot_pairs {a}, {b}"),
             VecOp::WidenPairs(a) => write!(f, "widen_pairs {a}"),
-            VecOp::WidenLow(a) => write!(f, "widen_low {a}"),
-            VecOp::WidenHigh(a) => write!(f, "widen_high {a}"),
             VecOp::ToFloat(a) => write!(f, "to_float {a}"),
             VecOp::Narrow(a, b) => write!(f, "narrow {a}, {b}"),
         }

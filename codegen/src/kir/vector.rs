@@ -2,7 +2,7 @@
 //!
 //! Constants are defined once, at the kernel's entry, so that no loop makes them anew.
 
-use super::{Axis, Elem, Fetch, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var, VarDecl, VecOp};
+use super::{Elem, Fetch, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var, VarDecl, VecOp};
 use std::collections::HashMap;
 
 /// Writes the legalised form of a kernel. Vectors have 16 bytes.
@@ -11,6 +11,8 @@ pub(super) struct Out {
     open: Vec<Vec<Node>>,
     entry: Vec<Node>,
     constants: HashMap<(Ty, [u8; 16]), Val>,
+    /// Bit planes read by the current lane loop, see [`super::codes`].
+    pub(super) halves: HashMap<(Val, i32), Val>,
 }
 
 pub(super) const F32X4: Ty = Ty::Vec(Elem::F32, 4);
@@ -22,7 +24,7 @@ impl Out {
     /// An empty body with the interface of `source`.
     pub(super) fn new(source: &Kernel) -> Out {
         let kernel = Kernel { vals: Vec::new(), vars: Vec::new(), body: Vec::new(), ..source.clone() };
-        Out { kernel, open: vec![Vec::new()], entry: Vec::new(), constants: HashMap::new() }
+        Out { kernel, open: vec![Vec::new()], entry: Vec::new(), constants: HashMap::new(), halves: HashMap::new() }
     }
 
     pub(super) fn finish(mut self) -> Kernel {
@@ -81,15 +83,6 @@ impl Out {
 
     pub(super) fn i(&mut self, op: IntOp, a: Val, b: Val) -> Val {
         self.op(Ty::I64, Op::I(op, a, b))
-    }
-
-    /// The loop `index in (from..to).step_by(step)` whose body `run` writes.
-    pub(super) fn seq(&mut self, from: Val, to: Val, step: i64, run: impl FnOnce(&mut Out, Val)) {
-        let index = self.fresh(Ty::I64);
-        self.open();
-        run(self, index);
-        let body = self.close();
-        self.push(Node::Loop { axis: Axis::Seq, index, from, to, step, body });
     }
 
     /// A constant of type `ty`.

@@ -32,7 +32,7 @@ pub fn as_shipped(source: &Source, threads: usize) -> Result<Artifact> {
 }
 
 /// Writes `program` to a temporary file and opens it. The name is gone at once; the mapping keeps the content.
-fn temporary(program: &Program, description: Description) -> Result<Artifact> {
+pub(crate) fn temporary(program: &Program, description: Description) -> Result<Artifact> {
     let failed = |e: std::io::Error| {
         let folder = std::env::temp_dir().display().to_string();
         Diagnostic::new("temporary", format!("cannot use a temporary folder: {e}")).at(Place::File(folder))

@@ -41,8 +41,7 @@ impl LanguageModel {
         }
         let vocabulary = score.outputs.first().and_then(|port| port.dims.last()?.fixed());
         let vocabulary = vocabulary.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| missing("logits"))?;
-        let model = Model::from_artifact(artifact)?;
-        link::link(&model, trust)?;
+        let model = link::open(artifact, trust)?;
         Ok(LanguageModel { model, tokenizer, text, vocabulary })
     }
 

@@ -4,15 +4,16 @@
 //! graph in the artifact is compiled again, and the result is kept under the artifact's digest, this program's digest and
 //! the target. Cached code carries its own digest, so that a damaged entry is made again.
 
+use crate::compile::temporary;
 use crate::evaluator::first;
 use actc_artifact::{Artifact, CodeImage, Digest};
-use actc_codegen::{Entries, Image, Options, Program, compile, graph_of};
+use actc_codegen::{Description, Entries, Image, Options, Program, compile, graph_of};
 use actc_ir::lower;
 use actc_runtime::{Code, Model, Trust};
-use actc_types::{Diagnostic, Result, Target};
+use actc_types::{Result, Target};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Compiles the portable graph of `artifact` again for `targets`.
 pub fn recompile(artifact: &Artifact, targets: Vec<Target>) -> Result<Program> {
@@ -26,31 +27,54 @@ pub fn code_section(image: &Image) -> Vec<u8> {
     CodeImage::encode(image.symbols.iter().map(|(name, at)| (name.as_str(), *at as u64)), &image.code)
 }
 
-/// Makes the kernels of `model` runnable on this machine; with [`Trust::Vouch`], from the artifact's own section.
-pub fn link(model: &Model, trust: Trust) -> Result<()> {
-    let artifact = model.artifact();
+/// A model that is ready to run on this machine; with [`Trust::Vouch`], through the artifact's own code.
+///
+/// Where this build plans a graph otherwise than the build that made the artifact, a temporary artifact is made of it.
+pub fn open(artifact: Artifact, trust: Trust) -> Result<Arc<Model>> {
     let target = Target::host();
     if trust == Trust::Vouch {
+        let model = Model::from_artifact(artifact)?;
+        let targets = &model.artifact().manifest().targets;
         // Code for a lesser machine of the same family runs here too.
-        let own = artifact.manifest().targets.iter().find(|t| **t == target);
-        let target = own.or_else(|| artifact.manifest().targets.iter().rfind(|t| t.runs_here())).unwrap_or(&target);
-        return model.link(Code::Embedded { target, trust });
+        let own = targets.iter().find(|t| **t == target).or_else(|| targets.iter().rfind(|t| t.runs_here()));
+        model.link(Code::Embedded { target: own.unwrap_or(&target), trust })?;
+        return Ok(model);
     }
-    let entry = cache_entry(artifact, &target);
+    let entry = cache_entry(&artifact, &target);
     if let Some(section) = entry.as_deref().and_then(read) {
-        return model.link(Code::Image { target: &target, section: &section });
+        let model = Model::from_artifact(artifact)?;
+        model.link(Code::Image { target: &target, section: &section })?;
+        return Ok(model);
     }
-    let program = recompile(artifact, vec![target.clone()])?;
-    if program.entries != artifact.manifest().entries || program.kernels != artifact.manifest().kernels {
-        return Err(Diagnostic::new("link-plan", "the artifact's plan is of another build of actc")
-            .help("`actc relink ARTIFACT --target host -o NEW` makes an artifact of this build from it"));
-    }
+    let program = recompile(&artifact, vec![target.clone()])?;
     let section = program.images.first().map(|(_, image)| code_section(image)).unwrap_or_default();
-    if let Some(entry) = entry {
-        // A cache that cannot be written costs time, not results.
+    let manifest = artifact.manifest();
+    let same = program.entries == manifest.entries
+        && program.kernels == manifest.kernels
+        && program.states == manifest.states
+        && program.tensors.iter().eq(manifest.tensors.iter().map(|t| &t.name));
+    let artifact = if same { artifact } else { temporary(&program, redescribe(&artifact)?)? };
+    // A cache that cannot be written costs time, not results.
+    if let Some(entry) = entry.filter(|_| same) {
         let _ = store(&entry, &section);
     }
-    model.link(Code::Image { target: &target, section: &section })
+    let model = Model::from_artifact(artifact)?;
+    model.link(Code::Image { target: &target, section: &section })?;
+    Ok(model)
+}
+
+/// What an artifact says about itself, for another one of the same model.
+pub fn redescribe(artifact: &Artifact) -> Result<Description> {
+    let manifest = artifact.manifest();
+    Ok(Description {
+        model: manifest.model.clone(),
+        pipeline: manifest.pipeline.clone(),
+        calibration: manifest.calibration.clone(),
+        layers: manifest.layers.clone(),
+        text: manifest.text.clone(),
+        tokenizer: artifact.tokenizer()?,
+        metadata: manifest.metadata.clone(),
+    })
 }
 
 /// Puts an artifact's own code for this machine into the cache. For artifacts that this program has just made.

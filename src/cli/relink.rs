@@ -3,8 +3,7 @@
 use super::open::ArtifactArgs;
 use super::render::{Stop, size};
 use actc::artifact::Writer;
-use actc::codegen::Description;
-use actc::link::recompile;
+use actc::link::{recompile, redescribe};
 use actc_types::{Diagnostic, Target};
 use std::io::Write;
 use std::path::PathBuf;
@@ -43,17 +42,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let artifact = args.artifact.opening.artifact(path)?;
     let writer = Writer::to_file(&output, args.force)?;
     let program = recompile(&artifact, targets)?;
-    let manifest = artifact.manifest();
-    let description = Description {
-        model: manifest.model.clone(),
-        pipeline: manifest.pipeline.clone(),
-        calibration: manifest.calibration.clone(),
-        layers: manifest.layers.clone(),
-        text: manifest.text.clone(),
-        tokenizer: artifact.tokenizer()?,
-        metadata: manifest.metadata.clone(),
-    };
-    let written = program.write(writer, description)?;
+    let written = program.write(writer, redescribe(&artifact)?)?;
     writeln!(
         std::io::stdout().lock(),
         "wrote {} ({}, digest {})",

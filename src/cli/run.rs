@@ -5,7 +5,7 @@ use super::opt::bindings;
 use super::render::Stop;
 use super::threads;
 use actc::artifact::Entry;
-use actc::runtime::{Model, Session, SessionOptions};
+use actc::runtime::{Session, SessionOptions};
 use actc::{link, npy};
 use actc_types::{Diagnostic, Place, Shape, Symbol, Tensor};
 use std::collections::BTreeSet;
@@ -76,7 +76,7 @@ fn tensors(items: &[String], entry: &Entry) -> Result<Vec<Tensor>, Stop> {
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let opening = args.artifact.opening;
-    let model = Model::from_artifact(opening.artifact(&args.artifact.artifact)?)?;
+    let model = link::open(opening.artifact(&args.artifact.artifact)?, opening.trust())?;
     let manifest = model.artifact().manifest();
     let names: Vec<&str> = manifest.entries.iter().map(|e| e.name.as_str()).collect();
     let wanted = match (&args.entry, &names[..]) {
@@ -103,7 +103,6 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             }
         }
     }
-    link::link(&model, opening.trust())?;
     let options =
         SessionOptions { threads: threads(args.threads), state_capacity: capacity, ..SessionOptions::default() };
     let outputs = Session::new(model.clone(), options)?.run(wanted, &inputs, &symbols)?;

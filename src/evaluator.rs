@@ -3,7 +3,8 @@
 //! There is no second path: what calibration and evaluation run is what an artifact runs.
 
 use actc_artifact::{Artifact, CodeImage, ReadOptions, Writer};
-use actc_codegen::{Description, Entries, Options, compile};
+use crate::compile::temporary;
+use actc_codegen::{Description, Entries, Options, Program, compile};
 use actc_ir::eval::bind;
 use actc_ir::{Evaluator, Graph, Prepared, lower};
 use actc_runtime::{Code, Model, Session, SessionOptions};
@@ -44,11 +45,7 @@ impl Evaluator for Compiled {
         let target = Target::host();
         let options = Options { targets: vec![target.clone()], entries: Entries::Forward };
         let program = compile(&lowered, &options).map_err(first)?;
-        let written = program.write(Writer::to_memory(), Description::default())?;
-        let bytes = written.bytes.ok_or_else(|| Diagnostic::new("evaluator", "a program in memory has no bytes"))?;
-        // The bytes were made here: their digests need no check.
-        let trusted = ReadOptions { verify: false, ..ReadOptions::default() };
-        let artifact = Artifact::from_bytes(bytes, &trusted)?;
+        let artifact = open(&program)?;
         let (_, image) = &program.images[0];
         let symbols = image.symbols.iter().map(|(name, at)| (name.as_str(), *at as u64));
         let section = CodeImage::encode(symbols, &image.code);
@@ -66,6 +63,21 @@ impl Evaluator for Compiled {
     fn describe(&self) -> String {
         Target::host().to_string()
     }
+}
+
+/// Most bytes of weights that a program in memory holds; larger ones lie in a file, so that anonymous memory stays
+/// bounded by a block of the model.
+const IN_MEMORY: u64 = 64 << 20;
+
+fn open(program: &Program) -> Result<Artifact> {
+    let weights: u64 = program.graph.constants().map(|(_, c)| c.stored_bytes()).sum();
+    if weights > IN_MEMORY {
+        return temporary(program, Description::default());
+    }
+    let written = program.write(Writer::to_memory(), Description::default())?;
+    let bytes = written.bytes.ok_or_else(|| Diagnostic::new("evaluator", "a program in memory has no bytes"))?;
+    // The bytes were made here: their digests need no check.
+    Artifact::from_bytes(bytes, &ReadOptions { verify: false, ..ReadOptions::default() })
 }
 
 /// The inputs and states of `graph` without its weights, so that a prepared program does not hold them twice.

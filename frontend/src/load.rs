@@ -4,7 +4,7 @@ use crate::arch::{self, Model};
 use crate::gguf;
 use crate::mapping;
 use crate::safetensors::{self, Config, Folder};
-use crate::text::TextModel;
+use crate::text::{TextModel, TokenizerSource};
 use actc_ir::Graph;
 use actc_types::{Diagnostic, Place, Result};
 use std::path::Path;
@@ -104,9 +104,15 @@ fn gguf_file(path: &Path) -> Result<Import> {
     let bytes = mapping::map(path)?;
     let file = gguf::File::parse(&bytes, &shown)?;
     let located = |d: Diagnostic| if d.place == Place::Request { d.at(Place::File(shown.clone())) } else { d };
-    let Model { family, graph, .. } = arch::from_gguf(&file.metadata, &file.tensors).map_err(located)?;
+    let Model { family, graph, sizes } = arch::from_gguf(&file.metadata, &file.tensors).map_err(located)?;
     let architecture = file.metadata.text("general.architecture")?.unwrap_or_default();
     let text = gguf::text_model(&file.metadata, architecture).map_err(located)?;
+    if let Some(TextModel { tokenizer: TokenizerSource::Vocabulary(v), .. }) = &text
+        && v.tokens.len() as u64 > sizes.vocabulary
+    {
+        let headline = format!("the vocabulary has {} tokens, the embedding {} rows", v.tokens.len(), sizes.vocabulary);
+        return Err(located(Diagnostic::new("arch-vocabulary", headline)));
+    }
     let source = SourceInfo {
         format: SourceFormat::Gguf,
         name: file.metadata.text("general.name")?.map_or_else(|| stem(path), str::to_owned),

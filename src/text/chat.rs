@@ -7,7 +7,7 @@
 
 use actc_types::{Diagnostic, Result};
 use minijinja::value::{Kwargs, Value, ValueKind, from_args};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, context};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, context};
 use serde::Serialize;
 
 /// Steps that a template may take: thousands of times what real ones need.
@@ -51,6 +51,7 @@ impl ChatTemplate {
         });
         environment.add_filter("tojson", to_json);
         environment.set_unknown_method_callback(method);
+        environment.set_formatter(as_python);
         environment.add_template_owned("chat", source.to_owned()).map_err(|e| template_error(&e))?;
         Ok(ChatTemplate { environment, bos: bos.to_owned(), eos: eos.to_owned() })
     }
@@ -67,6 +68,18 @@ impl ChatTemplate {
             documents => (),
         };
         template.render(context).map_err(|e| template_error(&e))
+    }
+}
+
+/// Writes a value as Python does: `True`, `False` and `None`.
+fn as_python(out: &mut Output<'_>, state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+    if value.is_none() {
+        return Ok(out.write_str("None")?);
+    }
+    match bool::try_from(value.clone()).ok().filter(|_| value.kind() == ValueKind::Bool) {
+        Some(true) => Ok(out.write_str("True")?),
+        Some(false) => Ok(out.write_str("False")?),
+        None => minijinja::escape_formatter(out, state, value),
     }
 }
 
@@ -268,6 +281,7 @@ mod tests {
             ("{{ 'x</think>y'.split('</think>')[-1].lstrip('\\n') }}", "y"),
             ("{{ '  a '.strip() ~ 'b'.upper() }}", "aB"),
             ("{{ 'abc'.startswith('ab') and 'abc'.endswith(['x', 'c']) }}", "True"),
+            ("{{ none }} {{ 1 == 2 }}", "None False"),
             ("{{ 'aXbX'.replace('X', '-') }}", "a-b-"),
             ("{{ {'a': 1}.get('b', 2) }}", "2"),
             ("{% for k, v in {'a': 1}.items() %}{{ k }}={{ v }}{% endfor %}", "a=1"),
@@ -277,7 +291,7 @@ mod tests {
         ];
         for (source, expected) in cases {
             let text = render(source, &[]).unwrap();
-            assert_eq!(text.replace("true", "True"), expected, "{source}");
+            assert_eq!(text, expected, "{source}");
         }
     }
 

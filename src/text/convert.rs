@@ -4,9 +4,9 @@
 //!
 //! *SentencePiece by score* merges the neighbours whose joined text has the highest score, leftmost first. As BPE: every
 //! way to cut a token into two tokens is a merge, ordered by the score of the whole. Tokens that are cut out of the text
-//! before merging (control, user-defined, unknown) make no merges. Where a token can be cut in several ways, the longer
-//! left part goes first: neighbours in a run of equal characters never grow to the right, so that this is leftmost first.
-//! Spaces are U+2581; characters outside the vocabulary become bytes.
+//! before merging (control, user-defined, unknown) make no merges. The merges of one token rank side by side, where
+//! SentencePiece takes the leftmost place; neighbours that could be joined into the same text in two overlapping ways do
+//! not arise, because runs are joined from the left. Spaces are U+2581; characters outside the vocabulary become bytes.
 
 use super::pre;
 use actc_frontend::{TokenType, TokenizerSource, Vocabulary, VocabularyKind};

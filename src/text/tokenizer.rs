@@ -32,6 +32,18 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// The ids of `text` behind `bos`, where there is one. A chat template may have written `bos` out already: it is not
+    /// doubled.
+    pub fn encode_after(&self, bos: Option<u32>, text: &str) -> Result<Vec<u32>> {
+        let mut ids = self.encode(text)?;
+        if let Some(bos) = bos
+            && ids.first() != Some(&bos)
+        {
+            ids.insert(0, bos);
+        }
+        Ok(ids)
+    }
+
     /// The text of `ids`, without special tokens; bytes that are no UTF-8 come as U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.inner

@@ -20,15 +20,18 @@ type Golden = (usize, &'static str);
 const TEXT_DIGEST: &str = "7935e0f4245e14c0b93452763871f1438ed932ede4604118a2f4fb37e15b6ed7";
 /// The Python package `tokenizers` 0.23.3 on the embedded model's `tokenizer.json`.
 const WHALE: Golden = (617_299, "7a8bd7dfacedbe3fe1eb4e2d3f305b912a9aea8b84c46f4603072d47b88e6c14");
-/// llama.cpp (llama-cpp-python 0.3.36) on SmolLM2's vocabulary, as it is and under other pre-tokenizers' names. As it is,
-/// the Python package with `Digits` and `ByteLevel`, which is how the model is published, gives the same.
-const SMOLLM2: &[(&str, Golden)] = &[
-    ("smollm", (396_761, "a33e5c104863e9264d089d2c51ab5cb93fee49f81f7103bfae17aaf18c8d1a2b")),
-    ("default", (401_831, "921e20d05070e7a03861ce675361b95d1315c6c7ddd7fc0ea7f152ec4abe3d18")),
-    ("gpt-2", (396_577, "68aec01d0eb3082ac5d2644559195ffd45aea03b098607230fbb31e1320f36c5")),
-    ("llama-bpe", (394_754, "9d69e7fe353e42be9082bb8898d8d37836b49c37cbf88a33075ed2fdd111e4d3")),
-    ("qwen2", (394_754, "9d69e7fe353e42be9082bb8898d8d37836b49c37cbf88a33075ed2fdd111e4d3")),
+/// llama.cpp (llama-cpp-python 0.3.36) on a GGUF file with the embedded model's tokens and merges, under the names of six
+/// pre-tokenizers.
+const PRE: &[(&str, Golden)] = &[
+    ("default", (620_507, "f2fd4a369b38cc357151a45a7af3254226c6d2b16ed85b1866842190712811f3")),
+    ("gpt-2", (617_299, "7a8bd7dfacedbe3fe1eb4e2d3f305b912a9aea8b84c46f4603072d47b88e6c14")),
+    ("smollm", (618_680, "b4d58f59b5a7bc8610a481169e0b5941abeefc6c9c14aed11f305902582837cb")),
+    ("llama-bpe", (616_910, "dc0caa543853e5374a9a269ea840f86e968e2d19a2110c73ddcfb879b0fef76b")),
+    ("qwen2", (617_174, "f8bc18fd8a5e7274d4090260adaec9b2a56e8231cc31b964bd7c22663701fe41")),
+    ("dbrx", (616_910, "dc0caa543853e5374a9a269ea840f86e968e2d19a2110c73ddcfb879b0fef76b")),
 ];
+/// llama.cpp on SmolLM2's vocabulary; the Python package with `Digits` and `ByteLevel`, as the model is published, agrees.
+const SMOLLM2: Golden = (396_761, "a33e5c104863e9264d089d2c51ab5cb93fee49f81f7103bfae17aaf18c8d1a2b");
 /// llama.cpp on Gemma 3's vocabulary.
 const GEMMA3: Golden = (338_349, "254ee7bd37053b66756e5d3e78c58f2dcd8da2cab0440acfc998ab7be08cf546");
 
@@ -71,6 +74,34 @@ fn whale_tokenizes_as_the_python_package() {
     assert_eq!(streamed(&tokenizer, &ids), shown);
 }
 
+/// The embedded model's tokens and merges, as a GGUF file would hold them.
+fn whale_vocabulary() -> Vocabulary {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/whale-2m/tokenizer.json");
+    let file: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut tokens = vec![String::new(); file["model"]["vocab"].as_object().unwrap().len()];
+    for (token, id) in file["model"]["vocab"].as_object().unwrap() {
+        tokens[id.as_u64().unwrap() as usize] = token.clone();
+    }
+    let pair = |m: &serde_json::Value| format!("{} {}", m[0].as_str().unwrap(), m[1].as_str().unwrap());
+    let merges = file["model"]["merges"].as_array().unwrap().iter().map(pair).collect();
+    let mut types = vec![TokenType::Normal; tokens.len()];
+    types[0] = TokenType::Control;
+    let kind = VocabularyKind::Bpe { pre: "gpt-2".into(), merges };
+    Vocabulary { kind, tokens, types, unknown: None, add_space_prefix: false }
+}
+
+#[test]
+fn pre_tokenizers_cut_as_llama_cpp() {
+    let (mut vocabulary, text) = (whale_vocabulary(), text());
+    for (name, golden) in PRE {
+        if let VocabularyKind::Bpe { pre, .. } = &mut vocabulary.kind {
+            *pre = (*name).into();
+        }
+        let ids = tokenizer(&TokenizerSource::Vocabulary(vocabulary.clone())).encode(&text).unwrap();
+        assert_eq!((ids.len(), digest(&ids).as_str()), *golden, "{name}");
+    }
+}
+
 fn real(file: &str) -> Option<PathBuf> {
     let Some(folder) = std::env::var_os("ACTC_MODELS") else {
         eprintln!("skipped {file}: ACTC_MODELS names no folder with the real models");
@@ -89,16 +120,10 @@ fn smollm2_tokenizes_as_llama_cpp() {
     let model = load(&path).unwrap().text.unwrap();
     assert_eq!((model.bos, model.eos, model.add_bos, model.stop.as_slice()), (Some(1), Some(2), false, &[0, 2][..]));
     let text = text();
-    let TokenizerSource::Vocabulary(mut vocabulary) = model.tokenizer else { panic!("a GGUF file") };
-    for (pre, golden) in SMOLLM2 {
-        if let VocabularyKind::Bpe { pre: name, .. } = &mut vocabulary.kind {
-            *name = (*pre).into();
-        }
-        let tokenizer = tokenizer(&TokenizerSource::Vocabulary(vocabulary.clone()));
-        let ids = tokenizer.encode(&text).unwrap();
-        assert_eq!((ids.len(), digest(&ids).as_str()), *golden, "{pre}");
-        assert_eq!(streamed(&tokenizer, &ids[..50_000]), tokenizer.decode(&ids[..50_000]).unwrap());
-    }
+    let tokenizer = tokenizer(&model.tokenizer);
+    let ids = tokenizer.encode(&text).unwrap();
+    assert_eq!((ids.len(), digest(&ids).as_str()), SMOLLM2);
+    assert_eq!(streamed(&tokenizer, &ids), tokenizer.decode(&ids).unwrap());
 }
 
 #[test]
@@ -182,6 +207,9 @@ fn special_tokens_and_the_space_prefix() {
     // A space before each stretch of text, also behind a token that is cut out of it.
     assert_eq!(tokenizer.encode("a b").unwrap(), [space, a, space, b]);
     assert_eq!(tokenizer.encode("<s>a[x]b</s>").unwrap(), [id("<s>"), space, a, id("[x]"), space, b, id("</s>")]);
+    assert_eq!(tokenizer.encode_after(Some(id("<s>")), "a").unwrap(), [id("<s>"), space, a]);
+    assert_eq!(tokenizer.encode_after(Some(id("<s>")), "<s>a").unwrap(), [id("<s>"), space, a]);
+    assert!(tokenizer.encode_after(None, "").unwrap().is_empty());
     assert_eq!(tokenizer.decode(&[space, a, space, b]).unwrap(), "a b");
     assert_eq!(tokenizer.decode(&[id("<s>"), space, a, id("[x]")]).unwrap(), "a[x]");
     assert_eq!(tokenizer.token(a).as_deref(), Some("a"));

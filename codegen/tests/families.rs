@@ -280,8 +280,17 @@ fn bound(fun: Fun, x: f64, y: f64) -> f64 {
 #[test]
 fn functions_keep_their_bounds() {
     let all = [
-        Fun::Neg, Fun::Abs, Fun::Sqrt, Fun::Nearest, Fun::Relu, Fun::Exp, Fun::Tanh, Fun::Sigmoid, Fun::Silu,
-        Fun::GeluTanh, Fun::GeluErf,
+        Fun::Neg,
+        Fun::Abs,
+        Fun::Sqrt,
+        Fun::Nearest,
+        Fun::Relu,
+        Fun::Exp,
+        Fun::Tanh,
+        Fun::Sigmoid,
+        Fun::Silu,
+        Fun::GeluTanh,
+        Fun::GeluErf,
     ];
     let mut x: Vec<f32> = (-9000..9000).map(|i| i as f32 * 0.01).collect();
     x.extend((-3000..3000).map(|i| i as f32 * 0.000_37));

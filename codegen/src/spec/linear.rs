@@ -295,10 +295,25 @@ impl Linear {
         }
     }
 
-    /// Rows computed side by side: as many running sums as registers allow.
-    fn side_by_side(&self) -> usize {
-        let gated = if self.mats.len() > self.outputs() { 2 } else { 1 };
-        (8 / (self.tokens as usize * gated)).clamp(1, 4)
+    /// Rows of matrix `i` computed side by side. Packed rows and 256-column blocks carry so much work for each input that
+    /// one row at a time, a single stream of memory, is fastest for one token; elsewhere inputs and the loop's overhead
+    /// are shared by as many rows as have registers for their sums.
+    fn side_by_side(&self, i: usize) -> usize {
+        let gated = self.mats.len() > self.outputs();
+        let fit = (8 / (self.tokens as usize * if gated { 2 } else { 1 })).clamp(1, 4);
+        let of = |mat: &Mat| match &mat.encoding {
+            Encoding::Dense => fit,
+            Encoding::Block(format) if format.block_len() == 256 => 1,
+            Encoding::Block(_) => fit,
+            Encoding::Packed(_) | Encoding::Mixed(_) => {
+                if self.tokens == 1 {
+                    1
+                } else {
+                    fit
+                }
+            }
+        };
+        if gated { self.mats.iter().map(of).min().unwrap_or(1) } else { of(&self.mats[i]) }
     }
 
     pub(super) fn build(&self, k: &mut Builder) {
@@ -317,15 +332,18 @@ impl Linear {
         }
         let residual = (self.epilogue == Epilogue::AddResidual).then(|| take(k));
         let outs: Vec<Val> = (0..self.outputs()).map(|_| take(k)).collect();
-        let side = self.side_by_side();
-        let units = |mat: &Mat| (mat.rows as usize / side, mat.rows as usize % side);
-        let total: usize = self.mats.iter().take(outs.len()).map(|m| units(m).0 + units(m).1).sum();
+        let units = |i: usize| {
+            let (rows, side) = (self.mats[i].rows as usize, self.side_by_side(i));
+            (rows / side, rows % side)
+        };
+        let total: usize = (0..outs.len()).map(|i| units(i).0 + units(i).1).sum();
         let total = k.int(total as i64);
         let mut first = 0;
         for (i, out) in outs.iter().enumerate() {
             let mats = if outs.len() < bound.len() { &bound[..] } else { &bound[i..=i] };
             let rows = self.mats[i].rows as usize;
-            let (blocks, rest) = units(&self.mats[i]);
+            let side = self.side_by_side(i);
+            let (blocks, rest) = units(i);
             for (count, side, start) in [(blocks, side, 0), (rest, 1, blocks * side)] {
                 if count == 0 {
                     continue;

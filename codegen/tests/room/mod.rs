@@ -22,6 +22,12 @@ impl Room {
         Room::of(spec::compile_all(specs, &Target::host()).unwrap())
     }
 
+    /// Compiles `specs` for a target that runs here.
+    pub fn on(specs: &[KernelSpec], target: &Target) -> Room {
+        assert!(target.runs_here());
+        Room::of(spec::compile_all(specs, target).unwrap())
+    }
+
     /// Maps an image.
     pub fn of(image: Image) -> Room {
         let mut map = memmap2::MmapMut::map_anon(image.code.len().max(1)).unwrap();

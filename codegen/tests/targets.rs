@@ -1,0 +1,131 @@
+//! Every family compiles for every CPU target without relocations; the texts of a few kernels are kept as snapshots.
+
+use actc_codegen::emit::{ALIGN, cranelift};
+use actc_codegen::kir::{FloatOp, Fun, Lanes, legalise};
+use actc_codegen::spec::{
+    Act, Append, Attention, Broadcast, Elementwise, Epilogue, KernelSpec, LayerNorm, Linear, Mat, Prepare, Prepared,
+    RmsNorm, Rope, RopeStyle, RopeTable, Step, WeakSet, compile_all,
+};
+use actc_types::{BlockFormat, DType, Encoding, Group, Mixed, Packed, Target, WeakPlace};
+
+fn linear(encoding: Encoding, act: Act, tokens: u8) -> KernelSpec {
+    let mats = vec![Mat { rows: 6, encoding, dtype: DType::F16, bias: true }];
+    KernelSpec::Linear(Linear { mats, cols: 512, tokens, act, epilogue: Epilogue::AddResidual })
+}
+
+fn rms_norm() -> KernelSpec {
+    KernelSpec::RmsNorm(RmsNorm { cols: 70, eps: 1e-5, add: true })
+}
+
+fn chain() -> KernelSpec {
+    KernelSpec::Elementwise(Elementwise {
+        cols: 6,
+        inputs: vec![Broadcast::Full, Broadcast::Row],
+        steps: vec![Step::Unary(Fun::Silu, 0), Step::Binary(FloatOp::Mul, 2, 1)],
+    })
+}
+
+fn packed(bits: u8, group: Group) -> Encoding {
+    Encoding::Packed(Packed::new(bits, group))
+}
+
+fn all() -> Vec<KernelSpec> {
+    let mut specs = vec![linear(Encoding::Dense, Act::F32, 1), linear(Encoding::Dense, Act::F32, 8)];
+    for act in [Act::F32, Act::Int8] {
+        for tokens in [1, 8] {
+            for bits in 1..=8 {
+                specs.push(linear(packed(bits, Group::Channel), act, tokens));
+                specs.push(linear(packed(bits, Group::Columns(48)), act, tokens));
+            }
+            specs.extend(BlockFormat::ALL.iter().map(|format| linear(Encoding::Block(*format), act, tokens)));
+            let body = Packed::new(3, Group::Columns(128));
+            let mixed = Mixed { body, cols: 5, place: WeakPlace::Scattered, weak: DType::Bf16 };
+            specs.push(linear(Encoding::Mixed(mixed), act, tokens));
+        }
+        let set = Prepared { cols: 512, act, sums: Some(Group::Columns(128)), weak: WeakSet::Scattered(5) };
+        specs.push(KernelSpec::Prepare(Prepare { cols: 512, sets: vec![set] }));
+    }
+    specs.extend([
+        rms_norm(),
+        chain(),
+        KernelSpec::LayerNorm(LayerNorm { cols: 70, eps: 1e-5, bias: true, add: false }),
+        KernelSpec::RopeTable(RopeTable { rotary: 64, theta: 1e4, stretch: 1.0, scale: 1.0, factors: true }),
+        KernelSpec::Rope(Rope { heads: 9, head_dim: 64, rotary: 64, style: RopeStyle::Half }),
+        KernelSpec::Rope(Rope { heads: 9, head_dim: 64, rotary: 32, style: RopeStyle::Interleaved }),
+        KernelSpec::Append(Append { width: 192 }),
+        KernelSpec::Attention(Attention {
+            heads: 9,
+            kv_heads: 3,
+            head_dim: 64,
+            scale: 0.125,
+            causal: true,
+            window: Some(512),
+            cap: Some(30.0),
+        }),
+    ]);
+    specs
+}
+
+#[test]
+fn every_family_compiles_for_every_cpu() {
+    let specs = all();
+    for name in ["x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"] {
+        let image = compile_all(&specs, &Target::parse(name).unwrap()).unwrap();
+        assert_eq!(image.symbols.len(), specs.len(), "equal symbols for different kernels");
+        assert!(image.symbols.iter().all(|(_, at)| at % ALIGN == 0));
+        let again = compile_all(&specs, &Target::parse(name).unwrap()).unwrap();
+        assert_eq!(image, again, "{name} is not compiled the same twice");
+    }
+}
+
+#[test]
+fn gpus_are_refused() {
+    let error = compile_all(&[rms_norm()], &Target::parse("sm_80").unwrap()).unwrap_err();
+    assert_eq!(error.code, "kernel-target");
+}
+
+#[test]
+fn shapes_that_make_no_kernel_are_refused() {
+    let target = Target::parse("x86-64-v3").unwrap();
+    let mut wrong = Vec::new();
+    let base = Linear {
+        mats: vec![Mat { rows: 4, encoding: Encoding::Dense, dtype: DType::F32, bias: false }],
+        cols: 8,
+        tokens: 1,
+        act: Act::F32,
+        epilogue: Epilogue::None,
+    };
+    wrong.push(KernelSpec::Linear(Linear { tokens: 0, ..base.clone() }));
+    wrong.push(KernelSpec::Linear(Linear { tokens: 9, ..base.clone() }));
+    wrong.push(KernelSpec::Linear(Linear { act: Act::Int8, ..base.clone() }));
+    wrong.push(KernelSpec::Linear(Linear { epilogue: Epilogue::GatedSilu, ..base.clone() }));
+    let mut q8 = base.clone();
+    q8.mats[0].encoding = Encoding::Block(BlockFormat::Q8_0);
+    wrong.push(KernelSpec::Linear(q8));
+    wrong.push(KernelSpec::Elementwise(Elementwise {
+        cols: 4,
+        inputs: vec![Broadcast::Full],
+        steps: vec![Step::Unary(Fun::Neg, 1)],
+    }));
+    wrong.push(KernelSpec::Rope(Rope { heads: 1, head_dim: 8, rotary: 10, style: RopeStyle::Half }));
+    for spec in wrong {
+        assert!(compile_all(std::slice::from_ref(&spec), &target).is_err(), "{spec} compiles");
+    }
+}
+
+#[test]
+fn texts() {
+    let target = Target::parse("x86-64-v3").unwrap();
+    for (name, spec) in [
+        ("rms_norm", rms_norm()),
+        ("elementwise", chain()),
+        ("linear_packed3_f32", linear(packed(3, Group::Channel), Act::F32, 1)),
+        ("linear_packed4_int8", linear(packed(4, Group::Columns(128)), Act::Int8, 1)),
+    ] {
+        let kernel = spec.kernel();
+        let legal = legalise(&kernel, Lanes::Simd128);
+        insta::assert_snapshot!(format!("{name}_kir"), format!("{spec}\n{kernel}"));
+        insta::assert_snapshot!(format!("{name}_legal"), legal.to_string());
+        insta::assert_snapshot!(format!("{name}_clif"), cranelift::clif(&legal, &target).unwrap());
+    }
+}

@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod compile;
 pub mod emit;
 pub mod kir;
+pub mod listing;
 pub mod plan;
 pub mod program;
 pub mod spec;

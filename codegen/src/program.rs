@@ -1,7 +1,8 @@
 //! A compiled program: plan, kernels and the constants they need, and how it becomes an artifact.
 
 use crate::emit::Image;
-use crate::spec::{self, KernelSpec};
+use crate::listing::listing;
+use crate::spec::KernelSpec;
 use actc_artifact::{
     Artifact, Calibration, CodeImage, Entry, LayerRow, Manifest, ModelInfo, Section, StateEntry, TextInfo, Writer,
     Written,
@@ -53,7 +54,7 @@ pub struct Program {
 impl Program {
     /// Name and emitter's text of every kernel for `target`.
     pub fn kernel_texts(&self, target: &Target) -> Result<Vec<(String, String)>> {
-        self.specs.iter().map(|s| spec::compile(s, target).map(|k| (k.symbol, k.text))).collect()
+        self.specs.iter().map(|s| listing(s, target)).collect()
     }
 
     /// Writes everything through `writer`.

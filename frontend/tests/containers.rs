@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
-use writer::Writer;
+use writer::{F32, STRING, U32, Writer};
 
 const WIDTH: u64 = 32;
 const HEADS: u64 = 4;
@@ -179,10 +179,16 @@ impl Model {
     }
 
     fn gguf(&self) -> Vec<u8> {
+        self.gguf_with(&|_| 0)
+    }
+
+    /// With further keys, which `more` writes and counts.
+    fn gguf_with(&self, more: &dyn Fn(&mut Writer) -> u64) -> Vec<u8> {
         let mut scratch = Writer::new(3, 0, 0);
-        let pairs = (self.keys)(&mut scratch);
+        let pairs = (self.keys)(&mut scratch) + more(&mut scratch);
         let mut w = Writer::new(3, self.weights.len() as u64, pairs);
         (self.keys)(&mut w);
+        more(&mut w);
         let mut offset = 0;
         for weight in &self.weights {
             let inner_first: Vec<u64> = weight.dims.iter().rev().copied().collect();
@@ -261,6 +267,63 @@ fn weights_stay_as_the_file_has_them() {
         let bytes: Vec<u8> = weight.for_gguf().iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(constant.parts[0].1, bytes, "{}", constant.name);
     }
+}
+
+/// Writes a vocabulary of `n` tokens `t0`, `t1`, … of `types`, with `scores` scores.
+fn vocabulary(w: &mut Writer, model: &str, n: u64, types: &[u32], scores: u64) -> u64 {
+    w.text("tokenizer.ggml.model", model).array("tokenizer.ggml.tokens", STRING, n);
+    for i in 0..n {
+        w.string(if i == 5 { "</s>".into() } else { format!("t{i}") }.as_bytes());
+    }
+    w.array("tokenizer.ggml.token_type", U32, types.len() as u64);
+    for t in types {
+        w.u32(*t);
+    }
+    w.array("tokenizer.ggml.scores", F32, scores);
+    for i in 0..scores {
+        w.raw(&(-(i as f32)).to_le_bytes());
+    }
+    4
+}
+
+#[test]
+fn vocabularies_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let import = |more: &dyn Fn(&mut Writer) -> u64| {
+        fs::write(&path, Model::llama().gguf_with(more)).unwrap();
+        load(&path)
+    };
+    let types: Vec<u32> = (0..40).map(|i| if i < 6 { 3 } else { 1 }).collect();
+    let good = |w: &mut Writer| vocabulary(w, "llama", 40, &types, 40);
+    let text = import(&good).unwrap().text.unwrap();
+    // Nothing is said of ids: SentencePiece means Llama's. Token 5 ends texts by what it says.
+    assert_eq!((text.bos, text.eos, text.add_bos, text.context), (Some(1), Some(2), true, 64));
+    assert_eq!(text.stop, [2, 5]);
+    let with = |key: &'static str, id: u32| {
+        move |w: &mut Writer| {
+            w.number(key, id);
+            good(w) + 1
+        }
+    };
+    let text = import(&with("tokenizer.ggml.eot_token_id", 7)).unwrap().text.unwrap();
+    assert_eq!(text.stop, [2, 5, 7]);
+
+    let code = |more: &dyn Fn(&mut Writer) -> u64| import(more).map(|_| ()).unwrap_err().code;
+    assert_eq!(code(&with("tokenizer.ggml.bos_token_id", 40)), "token-id");
+    assert_eq!(code(&with("tokenizer.ggml.eom_token_id", u32::MAX)), "token-id");
+    assert_eq!(code(&with("tokenizer.ggml.add_bos_token", 1)), "gguf-metadata");
+    assert_eq!(code(&|w| vocabulary(w, "llama", 41, &[1; 41], 41)), "arch-vocabulary");
+    assert_eq!(code(&|w| vocabulary(w, "llama", 40, &[1; 39], 40)), "gguf-metadata");
+    assert_eq!(code(&|w| vocabulary(w, "llama", 40, &[1; 40], 39)), "gguf-metadata");
+    assert_eq!(code(&|w| vocabulary(w, "llama", 40, &[9; 40], 40)), "gguf-metadata");
+    assert_eq!(code(&|w| vocabulary(w, "gpt2", 40, &[1; 40], 40)), "gguf-metadata");
+    assert_eq!(code(&|w| vocabulary(w, "bert", 40, &[1; 40], 40)), "gguf-tokenizer");
+    let no_tokens = |w: &mut Writer| {
+        w.text("tokenizer.ggml.model", "llama");
+        1
+    };
+    assert_eq!(code(&no_tokens), "gguf-metadata");
 }
 
 proptest! {

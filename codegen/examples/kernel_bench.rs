@@ -8,7 +8,7 @@
 #[path = "../tests/room/mod.rs"]
 mod room;
 
-use actc_codegen::spec::{Act, BufferRole, Epilogue, Input, KernelSpec, Linear, Mat, Prepare};
+use actc_codegen::spec::{Act, Attention, BufferRole, Epilogue, Input, KernelSpec, Linear, Mat, Prepare};
 use actc_types::{BlockFormat, DType, Encoding, Group, Packed};
 use room::{Buffer, Matrix, Rng, Room};
 use std::time::Instant;
@@ -124,6 +124,28 @@ fn run(s: &Setup, bandwidth: f64) {
     );
 }
 
+/// One token of attention against `past` positions.
+fn attention(heads: u32, kv_heads: u32, head_dim: u32, past: usize) {
+    let a = Attention { heads, kv_heads, head_dim, scale: 0.125, causal: true, window: None, cap: None };
+    let spec = KernelSpec::Attention(a.clone());
+    let room = Room::new(std::slice::from_ref(&spec));
+    let mut rng = Rng(2);
+    let width = (kv_heads * head_dim) as usize;
+    let q = Buffer::floats(&rng.floats((heads * head_dim) as usize));
+    let (keys, values) = (rng.floats((past + 1) * width), rng.floats((past + 1) * width));
+    let (keys, values) = (Buffer::floats(&keys), Buffer::floats(&values));
+    let scratch = Buffer::new(a.scratch_bytes(1, past as u64).expect("small") as usize);
+    let out = Buffer::new((4 * heads * head_dim) as usize);
+    let pointers = [q.ptr(), keys.ptr(), values.ptr(), scratch.ptr(), out.ptr()];
+    let seconds = best(40, || room.part(&spec, &pointers, &[1, past as i64], 0, 1));
+    let bytes = 8.0 * width as f64 * (past + 1) as f64;
+    println!(
+        "attention {heads}/{kv_heads} heads of {head_dim}, {past} positions: {:7.1} us {:6.2} GB/s of cache",
+        seconds * 1e6,
+        bytes / seconds / 1e9
+    );
+}
+
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
     let memory: Vec<u64> = (0..ROTATE as u64 / 8).collect();
@@ -161,6 +183,11 @@ fn main() {
             let encoding = Encoding::Packed(Packed::new(4, Group::Columns(128)));
             add(format!("packed4 group 128 {act}"), encoding, DType::F16, act, tokens);
         }
+    }
+    for past in [128, 1024, 8191].into_iter().filter(|_| "attention".contains(&filter)) {
+        attention(9, 3, 64, past);
+        attention(32, 8, 128, past);
+        attention(12, 12, 64, past);
     }
     for s in setups.iter().filter(|s| s.name.contains(&filter)) {
         run(s, read_bandwidth(&memory));

@@ -368,14 +368,17 @@ impl Emitter<'_> {
                 self.b.ins().shuffle(a, b, mask)
             }
             VecOp::Bits(a) => self.val(a),
-            VecOp::And(a, b) | VecOp::Or(a, b) | VecOp::Xor(a, b) => {
-                let (a, b) = (self.val(a), self.val(b));
-                let b = self.bits(self.b.func.dfg.value_type(a), b);
-                match op {
-                    VecOp::And(..) => self.b.ins().band(a, b),
-                    VecOp::Or(..) => self.b.ins().bor(a, b),
-                    _ => self.b.ins().bxor(a, b),
-                }
+            VecOp::And(a, b) => {
+                let (a, b) = self.alike(a, b);
+                self.b.ins().band(a, b)
+            }
+            VecOp::Or(a, b) => {
+                let (a, b) = self.alike(a, b);
+                self.b.ins().bor(a, b)
+            }
+            VecOp::Xor(a, b) => {
+                let (a, b) = self.alike(a, b);
+                self.b.ins().bxor(a, b)
             }
             VecOp::Add(a, b) => {
                 let (a, b) = (self.val(a), self.val(b));
@@ -428,6 +431,13 @@ impl Emitter<'_> {
             }
         };
         self.bits_or_scalar(out, v)
+    }
+
+    /// Two vectors, the second as the type of the first.
+    fn alike(&mut self, a: Val, b: Val) -> (Value, Value) {
+        let (a, b) = (self.val(a), self.val(b));
+        let ty = self.b.func.dfg.value_type(a);
+        (a, self.bits(ty, b))
     }
 
     fn bits_or_scalar(&mut self, out: Type, v: Value) -> Value {

@@ -6,7 +6,6 @@
 
 use super::vector::{I8X16, I16X8, Out};
 use super::{Fetch, Val};
-use actc_types::packed::CHUNK;
 use actc_types::{BlockFormat, Group, Packed};
 use std::fmt;
 
@@ -57,22 +56,6 @@ impl CodeSource {
     /// Whether codes are signed bytes.
     pub fn signed(self) -> bool {
         self == CodeSource::Block(BlockFormat::Q8_0)
-    }
-
-    /// Columns of a chunk or block.
-    pub fn len(self) -> usize {
-        match self {
-            CodeSource::Planes(_) => CHUNK,
-            CodeSource::Block(format) => format.block_len(),
-        }
-    }
-
-    /// Bytes of a chunk or block.
-    pub fn chunk_bytes(self) -> usize {
-        match self {
-            CodeSource::Planes(bits) => 8 * bits as usize,
-            CodeSource::Block(format) => format.block_bytes(),
-        }
     }
 
     /// What a dot of codes and floats adds to each code: codes up to 7 bits become floats by standing in the mantissa
@@ -165,7 +148,7 @@ impl Field {
                 }
                 let to = up + more;
                 let v = out.shift(I16X8, v, i32::from(to) - i32::from(down));
-                let mask = out.bytes(((1u16 << width) - 1 << to) as u8);
+                let mask = out.bytes((((1u16 << width) - 1) << to) as u8);
                 out.and(v, mask)
             }
             Field::Eighth { at, first, up } => {

@@ -15,6 +15,10 @@ const SCORES: usize = 4;
 /// Query heads whose outputs are computed side by side: 8 vectors of sums, 4 of values.
 const OUTPUTS: usize = 2;
 
+/// Positions whose values are added to all of a group's outputs before the next: rows of a wide cache may share the sets of
+/// a first-level cache, which holds eight of them.
+const TILE: i64 = 8;
+
 /// `out[t, h] = sum over j of softmax_j(scale q[t, h] . k[j, h / group]) v[j, h / group]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attention {
@@ -65,7 +69,7 @@ impl Attention {
     pub(super) fn check(&self) -> Result<()> {
         let fits = self.kv_heads > 0
             && self.heads > 0
-            && self.heads % self.kv_heads == 0
+            && self.heads.is_multiple_of(self.kv_heads)
             && (1..=4096).contains(&self.head_dim)
             && u64::from(self.heads) * u64::from(self.head_dim) <= 1 << 24
             && self.window != Some(0)
@@ -131,9 +135,7 @@ impl Attention {
                 self.scores(k, q, keys, row, n, scores, pitch, maxima, heads);
             }
             self.exponentials(k, n, scores, pitch, maxima, inverse, group);
-            for heads in split(group, OUTPUTS) {
-                self.outputs(k, out, values, row, n, scores, pitch, inverse, heads);
-            }
+            self.outputs(k, out, values, row, n, scores, pitch, inverse, group);
         });
     }
 
@@ -232,37 +234,57 @@ impl Attention {
         scores: Val,
         pitch: Val,
         inverse: Val,
-        heads: std::ops::Range<usize>,
+        group: usize,
     ) {
         let dim = self.head_dim as usize;
-        let rows: Vec<Val> = heads
-            .clone()
-            .map(|h| {
-                let bytes = k.imul_n(pitch, h as i64);
-                k.iadd(scores, bytes)
-            })
-            .collect();
         let (none, zero) = (k.int(0), k.float(0.0));
-        let shares: Vec<Val> = heads.clone().map(|h| k.load(Mem::F32, inverse, 4 * h as i32)).collect();
-        k.lane_n(dim, |k| {
-            let sums: Vec<_> = heads.clone().map(|_| k.partial(Elem::F32, 1, zero)).collect();
-            k.seq(none, n, 1, |k, j| {
-                let bytes = k.imul_n(j, row);
-                let value = k.iadd(values, bytes);
-                let v = k.load_lane(Mem::F32, value, 0);
-                let four = k.imul_n(j, 4);
-                for (sum, row) in sums.iter().zip(&rows) {
-                    let at = k.iadd(*row, four);
-                    let p = k.load(Mem::F32, at, 0);
-                    k.acc(*sum, Acc::Dot(v, p));
-                }
-            });
-            for ((h, sum), share) in heads.clone().zip(&sums).zip(&shares) {
-                let sum = k.get(*sum);
-                let y = k.fmul(sum, *share);
-                k.store_lane(Mem::F32, y, out, (4 * h * dim) as i32);
+        k.lane_n(group * dim, |k| k.store_lane(Mem::F32, zero, out, 0));
+        k.seq(none, n, TILE, |k, first| {
+            let end = k.iadd_n(first, TILE);
+            let end = k.i(IntOp::Min, end, n);
+            for heads in split(group, OUTPUTS) {
+                let rows: Vec<Val> = heads
+                    .clone()
+                    .map(|h| {
+                        let bytes = k.imul_n(pitch, h as i64);
+                        k.iadd(scores, bytes)
+                    })
+                    .collect();
+                k.lane_n(dim, |k| {
+                    let sums: Vec<_> = heads
+                        .clone()
+                        .map(|h| {
+                            let sum = k.load_lane(Mem::F32, out, (4 * h * dim) as i32);
+                            k.partial(Elem::F32, 1, sum)
+                        })
+                        .collect();
+                    k.seq(first, end, 1, |k, j| {
+                        let bytes = k.imul_n(j, row);
+                        let value = k.iadd(values, bytes);
+                        let v = k.load_lane(Mem::F32, value, 0);
+                        let four = k.imul_n(j, 4);
+                        for (sum, row) in sums.iter().zip(&rows) {
+                            let at = k.iadd(*row, four);
+                            let p = k.load(Mem::F32, at, 0);
+                            k.acc(*sum, Acc::Dot(v, p));
+                        }
+                    });
+                    for (h, sum) in heads.clone().zip(&sums) {
+                        let sum = k.get(*sum);
+                        k.store_lane(Mem::F32, sum, out, (4 * h * dim) as i32);
+                    }
+                });
             }
         });
+        for h in 0..group {
+            let share = k.load(Mem::F32, inverse, 4 * h as i32);
+            let at = (4 * h * dim) as i32;
+            k.lane_n(dim, |k| {
+                let sum = k.load_lane(Mem::F32, out, at);
+                let y = k.fmul(sum, share);
+                k.store_lane(Mem::F32, y, out, at);
+            });
+        }
     }
 }
 

@@ -11,37 +11,37 @@ use half::{bf16, f16};
 type Entry = unsafe extern "C" fn(*const *mut u8, *const i64, u32, u32);
 
 /// Compiled kernels, mapped executable.
-pub struct Room {
+pub(crate) struct Room {
     map: memmap2::Mmap,
     image: Image,
 }
 
 impl Room {
     /// Compiles `specs` for this machine.
-    pub fn new(specs: &[KernelSpec]) -> Room {
+    pub(crate) fn new(specs: &[KernelSpec]) -> Room {
         Room::of(spec::compile_all(specs, &Target::host()).unwrap())
     }
 
     /// Compiles `specs` for a target that runs here.
-    pub fn on(specs: &[KernelSpec], target: &Target) -> Room {
+    pub(crate) fn on(specs: &[KernelSpec], target: &Target) -> Room {
         assert!(target.runs_here());
         Room::of(spec::compile_all(specs, target).unwrap())
     }
 
     /// Maps an image.
-    pub fn of(image: Image) -> Room {
+    pub(crate) fn of(image: Image) -> Room {
         let mut map = memmap2::MmapMut::map_anon(image.code.len().max(1)).unwrap();
         map[..image.code.len()].copy_from_slice(&image.code);
         Room { map: map.make_exec().unwrap(), image }
     }
 
     /// Bytes of code.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.image.code.len()
     }
 
     /// Runs part `part` of `parts`.
-    pub fn part(&self, spec: &KernelSpec, buffers: &[*mut u8], dims: &[i64], part: u32, parts: u32) {
+    pub(crate) fn part(&self, spec: &KernelSpec, buffers: &[*mut u8], dims: &[i64], part: u32, parts: u32) {
         assert_eq!(buffers.len(), spec.buffers().len());
         assert_eq!(dims.len(), spec.dims().len());
         let at = self.image.offset(&spec.symbol()).expect("compiled above");
@@ -53,13 +53,13 @@ impl Room {
     }
 
     /// Runs all parts, last first: no part may rely on another.
-    pub fn run(&self, spec: &KernelSpec, buffers: &[*mut u8], dims: &[i64], parts: u32) {
+    pub(crate) fn run(&self, spec: &KernelSpec, buffers: &[*mut u8], dims: &[i64], parts: u32) {
         (0..parts).rev().for_each(|part| self.part(spec, buffers, dims, part, parts));
     }
 }
 
 /// A buffer aligned to 64 bytes with 64 bytes of ones behind it: not-a-number where floats are read, and a canary.
-pub struct Buffer {
+pub(crate) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
     len: usize,
@@ -67,47 +67,47 @@ pub struct Buffer {
 
 impl Buffer {
     /// `len` bytes, all ones.
-    pub fn new(len: usize) -> Buffer {
+    pub(crate) fn new(len: usize) -> Buffer {
         let bytes = vec![0xff; len + 192];
         let start = bytes.as_ptr().align_offset(64);
         Buffer { bytes, start, len }
     }
 
     /// A copy of `bytes`.
-    pub fn of(bytes: &[u8]) -> Buffer {
+    pub(crate) fn of(bytes: &[u8]) -> Buffer {
         let mut buffer = Buffer::new(bytes.len());
         buffer.bytes[buffer.start..buffer.start + bytes.len()].copy_from_slice(bytes);
         buffer
     }
 
     /// A copy of `floats`.
-    pub fn floats(floats: &[f32]) -> Buffer {
+    pub(crate) fn floats(floats: &[f32]) -> Buffer {
         Buffer::of(&floats.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())
     }
 
     /// Where it starts.
-    pub fn ptr(&self) -> *mut u8 {
+    pub(crate) fn ptr(&self) -> *mut u8 {
         self.bytes[self.start..].as_ptr().cast_mut()
     }
 
     /// Its bytes; panics where something wrote behind them.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         let end = self.start + self.len;
         assert!(self.bytes[end..end + 64].iter().all(|b| *b == 0xff), "written past the end");
         &self.bytes[self.start..end]
     }
 
     /// Its floats.
-    pub fn read(&self) -> Vec<f32> {
+    pub(crate) fn read(&self) -> Vec<f32> {
         self.bytes().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
     }
 }
 
 /// A small deterministic generator.
-pub struct Rng(pub u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -115,17 +115,17 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
     /// In -1..1.
-    pub fn float(&mut self) -> f32 {
+    pub(crate) fn float(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
     /// Mostly in -1..1, now and then eight times as large.
-    pub fn floats(&mut self, n: usize) -> Vec<f32> {
+    pub(crate) fn floats(&mut self, n: usize) -> Vec<f32> {
         (0..n).map(|_| if self.below(17) == 0 { 8.0 * self.float() } else { self.float() }).collect()
     }
 }
@@ -139,16 +139,16 @@ fn element(dtype: DType, x: f32) -> Vec<u8> {
 }
 
 /// A random matrix in an encoding.
-pub struct Matrix {
-    pub encoding: Encoding,
-    pub dtype: DType,
-    pub rows: usize,
-    pub cols: usize,
-    pub parts: Vec<(Role, Vec<u8>)>,
+pub(crate) struct Matrix {
+    pub(crate) encoding: Encoding,
+    pub(crate) dtype: DType,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) parts: Vec<(Role, Vec<u8>)>,
 }
 
 impl Matrix {
-    pub fn random(encoding: &Encoding, dtype: DType, rows: usize, cols: usize, rng: &mut Rng) -> Matrix {
+    pub(crate) fn random(encoding: &Encoding, dtype: DType, rows: usize, cols: usize, rng: &mut Rng) -> Matrix {
         let mut parts = match encoding {
             Encoding::Dense => {
                 vec![(Role::Data, (0..rows * cols).flat_map(|_| element(dtype, rng.float())).collect())]
@@ -179,11 +179,11 @@ impl Matrix {
         Matrix { encoding: encoding.clone(), dtype, rows, cols, parts }
     }
 
-    pub fn part(&self, role: Role) -> Buffer {
+    pub(crate) fn part(&self, role: Role) -> Buffer {
         Buffer::of(&self.parts.iter().find(|(r, _)| *r == role).expect("the part exists").1)
     }
 
-    pub fn view(&self) -> WeightView<'_> {
+    pub(crate) fn view(&self) -> WeightView<'_> {
         let parts = self.parts.iter().map(|(role, bytes)| (*role, &bytes[..]));
         WeightView::new(&self.encoding, self.dtype, self.rows, self.cols, parts).unwrap()
     }

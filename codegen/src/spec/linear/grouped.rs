@@ -221,7 +221,7 @@ impl Row<'_> {
         k.seq(from, to, BATCH as i64, |k, batch| {
             self.scales_and_zeros(k, batch, floats);
             let end = k.iadd_n(batch, BATCH as i64);
-            if width % CHUNK == 0 {
+            if width.is_multiple_of(CHUNK) {
                 let end = k.i(IntOp::Min, end, to);
                 k.seq(batch, end, 1, |k, group| {
                     let first = k.imul_n(group, (width / CHUNK) as i64);

@@ -1,13 +1,16 @@
 //! `attention`: softmax of scaled scores against a cache, for decode and short prefill.
 //!
 //! A unit is a token and a key/value head; it computes all query heads of that group, so that keys and values are read
-//! once for several of them. Three passes: scores and their maxima, exponentials and their sums, the weighted values.
-//! Scores stand in a scratch area of their unit, so that its size does not depend on the number of parts.
+//! once for several of them. Three passes: scores, weights, weighted values. The first and the last walk tiles of a few
+//! positions and run all units on a tile before the next, because the rows of a position's heads lie side by side: memory
+//! is read in order, whatever the width of a row. Scores stand in a scratch area of their unit, so that its size does not
+//! depend on the number of parts.
 
 use super::{Buffer, BufferRole};
 use crate::kir::{Acc, Builder, Elem, FloatOp, Fun, IntOp, Mem, Val};
 use actc_types::{DType, Diagnostic, Result};
 use std::fmt;
+use std::ops::Range;
 
 /// Query heads whose scores are computed side by side.
 const SCORES: usize = 4;
@@ -15,8 +18,7 @@ const SCORES: usize = 4;
 /// Query heads whose outputs are computed side by side: 8 vectors of sums, 4 of values.
 const OUTPUTS: usize = 2;
 
-/// Positions whose values are added to all of a group's outputs before the next: rows of a wide cache may share the sets of
-/// a first-level cache, which holds eight of them.
+/// Positions of a tile: rows of a wide cache may share the sets of a first-level cache, which holds eight of them.
 const TILE: i64 = 8;
 
 /// `out[t, h] = sum over j of softmax_j(scale q[t, h] . k[j, h / group]) v[j, h / group]`.
@@ -90,123 +92,154 @@ impl Attention {
 
     pub(super) fn build(&self, k: &mut Builder) {
         let (tokens, past) = (k.dim(0), k.dim(1));
-        let buffers: Vec<Val> = (0..5).map(|i| k.buffer(i)).collect();
-        let group = self.group() as usize;
         let all = k.iadd(past, tokens);
         let padded = k.iadd_n(all, 15);
         let mask = k.int(!15);
         let padded = k.i(IntOp::And, padded, mask);
-        let pitch = k.imul_n(padded, 4);
-        let area = k.imul_n(pitch, group as i64);
-        let inverse = k.stack(4 * group as u32);
-        let maxima = k.stack(4 * group as u32);
-        let total = k.imul_n(tokens, i64::from(self.kv_heads));
-        k.grid(0, total, total, |k, unit| {
-            let t = k.idiv_n(unit, i64::from(self.kv_heads));
-            let kv = k.irem_n(unit, i64::from(self.kv_heads));
-            let area = k.i(IntOp::Mul, area, unit);
-            let scores = k.iadd(buffers[3], area);
-            let end = if self.causal {
-                let own = k.iadd(past, t);
-                k.iadd_n(own, 1)
-            } else {
-                all
-            };
-            let start = match self.window {
-                None => k.int(0),
-                Some(window) => {
-                    let start = k.iadd_n(end, -i64::from(window));
-                    let zero = k.int(0);
-                    k.i(IntOp::Max, start, zero)
-                }
-            };
-            let head_bytes = 4 * i64::from(self.head_dim);
-            // Units count through token and group just as the query heads lie.
-            let at = k.imul_n(unit, head_bytes * group as i64);
-            let q = k.iadd(buffers[0], at);
-            let out = k.iadd(buffers[4], at);
-            let row = head_bytes * i64::from(self.kv_heads);
-            let first = k.imul_n(start, row);
-            let head = k.imul_n(kv, head_bytes);
-            let first = k.iadd(first, head);
-            let (keys, values) = (k.iadd(buffers[1], first), k.iadd(buffers[2], first));
-            let n = k.i(IntOp::Sub, end, start);
-            for heads in split(group, SCORES) {
-                self.scores(k, q, keys, row, n, scores, pitch, maxima, heads);
+        let launch = Launch {
+            buffers: [0, 1, 2, 3, 4].map(|i| k.buffer(i)),
+            past,
+            all,
+            pitch: k.imul_n(padded, 4),
+            units: k.imul_n(tokens, i64::from(self.kv_heads)),
+        };
+        // No token sees positions before the window of the first.
+        let own = k.iadd_n(past, 1);
+        let first = self.start(k, own);
+        self.tiles(k, &launch, first, |k, unit, from, to| {
+            for heads in split(self.group() as usize, SCORES) {
+                self.scores(k, &launch, unit, from, to, heads);
             }
-            self.exponentials(k, n, scores, pitch, maxima, inverse, group);
-            self.outputs(k, out, values, row, n, scores, pitch, inverse, group);
+        });
+        k.grid(0, launch.units, launch.units, |k, index| {
+            let unit = self.unit(k, &launch, index);
+            self.weights(k, &launch, &unit);
+            let zero = k.float(0.0);
+            k.lane_n((self.group() * self.head_dim) as usize, |k| k.store_lane(Mem::F32, zero, unit.out, 0));
+        });
+        self.tiles(k, &launch, first, |k, unit, from, to| {
+            for heads in split(self.group() as usize, OUTPUTS) {
+                self.outputs(k, &launch, unit, from, to, heads);
+            }
         });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, all of it addresses")]
-    fn scores(
-        &self,
-        k: &mut Builder,
-        q: Val,
-        keys: Val,
-        row: i64,
-        n: Val,
-        scores: Val,
-        pitch: Val,
-        maxima: Val,
-        heads: std::ops::Range<usize>,
-    ) {
-        let dim = self.head_dim as usize;
-        let lowest = k.float(f32::MIN);
-        let (zero, none) = (k.float(0.0), k.int(0));
-        let peaks: Vec<_> = heads.clone().map(|_| k.var(lowest)).collect();
-        let rows: Vec<Val> = heads
-            .clone()
+    /// First position that a token sees which sees those below `end`.
+    fn start(&self, k: &mut Builder, end: Val) -> Val {
+        let zero = k.int(0);
+        match self.window {
+            None => zero,
+            Some(window) => {
+                let start = k.iadd_n(end, -i64::from(window));
+                k.i(IntOp::Max, start, zero)
+            }
+        }
+    }
+
+    /// For each tile of positions from `first` on, each unit with the positions `from..to` of the tile that it sees.
+    fn tiles(&self, k: &mut Builder, launch: &Launch, first: Val, run: impl FnOnce(&mut Builder, &Unit, Val, Val)) {
+        k.seq(first, launch.all, TILE, |k, tile| {
+            k.grid(0, launch.units, launch.units, |k, index| {
+                let unit = self.unit(k, launch, index);
+                let from = k.i(IntOp::Max, tile, unit.start);
+                let to = k.iadd_n(tile, TILE);
+                let to = k.i(IntOp::Min, to, unit.end);
+                run(k, &unit, from, to);
+            });
+        });
+    }
+
+    fn unit(&self, k: &mut Builder, launch: &Launch, index: Val) -> Unit {
+        let t = k.idiv_n(index, i64::from(self.kv_heads));
+        let kv = k.irem_n(index, i64::from(self.kv_heads));
+        let end = if self.causal {
+            let own = k.iadd(launch.past, t);
+            k.iadd_n(own, 1)
+        } else {
+            launch.all
+        };
+        let group = i64::from(self.group());
+        let head_bytes = 4 * i64::from(self.head_dim);
+        // Units count through token and group just as the query heads lie.
+        let at = k.imul_n(index, head_bytes * group);
+        let head = k.imul_n(kv, head_bytes);
+        let area = k.imul_n(launch.pitch, group);
+        let area = k.i(IntOp::Mul, area, index);
+        let [q, keys, values, scratch, out] = launch.buffers;
+        Unit {
+            start: self.start(k, end),
+            end,
+            q: k.iadd(q, at),
+            keys: k.iadd(keys, head),
+            values: k.iadd(values, head),
+            scores: k.iadd(scratch, area),
+            out: k.iadd(out, at),
+        }
+    }
+
+    /// Bytes between the same head's rows of two positions.
+    fn row(&self) -> i64 {
+        4 * i64::from(self.kv_heads) * i64::from(self.head_dim)
+    }
+
+    fn score_rows(&self, k: &mut Builder, launch: &Launch, unit: &Unit, heads: Range<usize>) -> Vec<Val> {
+        heads
             .map(|h| {
-                let bytes = k.imul_n(pitch, h as i64);
-                k.iadd(scores, bytes)
+                let bytes = k.imul_n(launch.pitch, h as i64);
+                k.iadd(unit.scores, bytes)
             })
-            .collect();
-        let scale = k.float(self.scale);
-        k.seq(none, n, 1, |k, j| {
-            let bytes = k.imul_n(j, row);
-            let key = k.iadd(keys, bytes);
+            .collect()
+    }
+
+    fn scores(&self, k: &mut Builder, launch: &Launch, unit: &Unit, from: Val, to: Val, heads: Range<usize>) {
+        let dim = self.head_dim as usize;
+        let rows = self.score_rows(k, launch, unit, heads.clone());
+        let (zero, scale) = (k.float(0.0), k.float(self.scale));
+        k.seq(from, to, 1, |k, j| {
+            let bytes = k.imul_n(j, self.row());
+            let key = k.iadd(unit.keys, bytes);
             let ways = if heads.len() > 2 { 2 } else { 4 };
             let dots: Vec<_> = heads.clone().map(|_| k.partial(Elem::F32, ways, zero)).collect();
             k.lane_n(dim, |k| {
                 let key = k.load_lane(Mem::F32, key, 0);
                 for (h, dot) in heads.clone().zip(&dots) {
-                    let q = k.load_lane(Mem::F32, q, (4 * h * dim) as i32);
+                    let q = k.load_lane(Mem::F32, unit.q, (4 * h * dim) as i32);
                     k.acc(*dot, Acc::Dot(key, q));
                 }
             });
             let four = k.imul_n(j, 4);
-            for ((dot, peak), row) in dots.iter().zip(&peaks).zip(&rows) {
+            for (dot, row) in dots.iter().zip(&rows) {
                 let s = k.lane_sum(*dot);
-                let mut s = k.fmul(s, scale);
-                if let Some(cap) = self.cap {
-                    let (cap, inverse) = (k.float(cap), k.float(1.0 / cap));
-                    let x = k.fmul(s, inverse);
-                    let x = k.fun(Fun::Tanh, x);
-                    s = k.fmul(x, cap);
-                }
+                let s = k.fmul(s, scale);
                 let at = k.iadd(*row, four);
                 k.store(Mem::F32, s, at, 0);
-                k.acc(*peak, Acc::Max(s));
             }
         });
-        for (h, peak) in heads.zip(&peaks) {
-            let peak = k.get(*peak);
-            k.store(Mem::F32, peak, maxima, 4 * h as i32);
-        }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, all of it addresses")]
-    fn exponentials(&self, k: &mut Builder, n: Val, scores: Val, pitch: Val, maxima: Val, inverse: Val, group: usize) {
-        let (from, to) = (k.int(0), k.int(group as i64));
+    /// Scores to weights: capped, less their maximum, exponential, divided by their sum.
+    fn weights(&self, k: &mut Builder, launch: &Launch, unit: &Unit) {
+        let n = k.i(IntOp::Sub, unit.end, unit.start);
+        let first = k.imul_n(unit.start, 4);
+        let scores = k.iadd(unit.scores, first);
+        let (from, to) = (k.int(0), k.int(i64::from(self.group())));
         k.seq(from, to, 1, |k, h| {
-            let bytes = k.i(IntOp::Mul, pitch, h);
+            let bytes = k.i(IntOp::Mul, launch.pitch, h);
             let row = k.iadd(scores, bytes);
-            let four = k.imul_n(h, 4);
-            let at = k.iadd(maxima, four);
-            let peak = k.load(Mem::F32, at, 0);
-            let zero = k.float(0.0);
+            let (lowest, zero, one) = (k.float(f32::MIN), k.float(0.0), k.float(1.0));
+            let peak = k.partial(Elem::F32, 4, lowest);
+            let cap = self.cap.map(|cap| (k.float(cap), k.float(1.0 / cap)));
+            k.lane(n, |k| {
+                let mut s = k.load_lane(Mem::F32, row, 0);
+                if let Some((cap, inverse)) = cap {
+                    s = k.fmul(s, inverse);
+                    s = k.fun(Fun::Tanh, s);
+                    s = k.fmul(s, cap);
+                    k.store_lane(Mem::F32, s, row, 0);
+                }
+                k.acc(peak, Acc::Max(s));
+            });
+            let peak = k.lane_max(peak);
             let sum = k.partial(Elem::F32, 4, zero);
             k.lane(n, |k| {
                 let s = k.load_lane(Mem::F32, row, 0);
@@ -216,79 +249,71 @@ impl Attention {
                 k.acc(sum, Acc::Sum(e));
             });
             let sum = k.lane_sum(sum);
-            let one = k.float(1.0);
             let share = k.fdiv(one, sum);
-            let at = k.iadd(inverse, four);
-            k.store(Mem::F32, share, at, 0);
+            k.lane(n, |k| {
+                let e = k.load_lane(Mem::F32, row, 0);
+                let p = k.fmul(e, share);
+                k.store_lane(Mem::F32, p, row, 0);
+            });
         });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, all of it addresses")]
-    fn outputs(
-        &self,
-        k: &mut Builder,
-        out: Val,
-        values: Val,
-        row: i64,
-        n: Val,
-        scores: Val,
-        pitch: Val,
-        inverse: Val,
-        group: usize,
-    ) {
+    fn outputs(&self, k: &mut Builder, launch: &Launch, unit: &Unit, from: Val, to: Val, heads: Range<usize>) {
         let dim = self.head_dim as usize;
-        let (none, zero) = (k.int(0), k.float(0.0));
-        k.lane_n(group * dim, |k| k.store_lane(Mem::F32, zero, out, 0));
-        k.seq(none, n, TILE, |k, first| {
-            let end = k.iadd_n(first, TILE);
-            let end = k.i(IntOp::Min, end, n);
-            for heads in split(group, OUTPUTS) {
-                let rows: Vec<Val> = heads
+        let rows = self.score_rows(k, launch, unit, heads.clone());
+        k.if_less(from, to, |k| {
+            k.lane_n(dim, |k| {
+                let sums: Vec<_> = heads
                     .clone()
                     .map(|h| {
-                        let bytes = k.imul_n(pitch, h as i64);
-                        k.iadd(scores, bytes)
+                        let sum = k.load_lane(Mem::F32, unit.out, (4 * h * dim) as i32);
+                        k.partial(Elem::F32, 1, sum)
                     })
                     .collect();
-                k.lane_n(dim, |k| {
-                    let sums: Vec<_> = heads
-                        .clone()
-                        .map(|h| {
-                            let sum = k.load_lane(Mem::F32, out, (4 * h * dim) as i32);
-                            k.partial(Elem::F32, 1, sum)
-                        })
-                        .collect();
-                    k.seq(first, end, 1, |k, j| {
-                        let bytes = k.imul_n(j, row);
-                        let value = k.iadd(values, bytes);
-                        let v = k.load_lane(Mem::F32, value, 0);
-                        let four = k.imul_n(j, 4);
-                        for (sum, row) in sums.iter().zip(&rows) {
-                            let at = k.iadd(*row, four);
-                            let p = k.load(Mem::F32, at, 0);
-                            k.acc(*sum, Acc::Dot(v, p));
-                        }
-                    });
-                    for (h, sum) in heads.clone().zip(&sums) {
-                        let sum = k.get(*sum);
-                        k.store_lane(Mem::F32, sum, out, (4 * h * dim) as i32);
+                k.seq(from, to, 1, |k, j| {
+                    let bytes = k.imul_n(j, self.row());
+                    let value = k.iadd(unit.values, bytes);
+                    let v = k.load_lane(Mem::F32, value, 0);
+                    let four = k.imul_n(j, 4);
+                    for (sum, row) in sums.iter().zip(&rows) {
+                        let at = k.iadd(*row, four);
+                        let p = k.load(Mem::F32, at, 0);
+                        k.acc(*sum, Acc::Dot(v, p));
                     }
                 });
-            }
-        });
-        for h in 0..group {
-            let share = k.load(Mem::F32, inverse, 4 * h as i32);
-            let at = (4 * h * dim) as i32;
-            k.lane_n(dim, |k| {
-                let sum = k.load_lane(Mem::F32, out, at);
-                let y = k.fmul(sum, share);
-                k.store_lane(Mem::F32, y, out, at);
+                for (h, sum) in heads.clone().zip(&sums) {
+                    let sum = k.get(*sum);
+                    k.store_lane(Mem::F32, sum, unit.out, (4 * h * dim) as i32);
+                }
             });
-        }
+        });
     }
 }
 
+/// What all units of a launch share.
+struct Launch {
+    /// Queries, keys, values, scratch, output.
+    buffers: [Val; 5],
+    past: Val,
+    /// Positions in all.
+    all: Val,
+    /// Bytes of a head's scores.
+    pitch: Val,
+    units: Val,
+}
+
+/// Addresses of a token and key/value head, and the positions `start..end` that it sees.
+struct Unit {
+    start: Val,
+    end: Val,
+    q: Val,
+    keys: Val,
+    values: Val,
+    scores: Val,
+    out: Val,
+}
+
 /// `0..n` in ranges of at most `most`.
-fn split(n: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+fn split(n: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     (0..n).step_by(most).map(move |i| i..(i + most).min(n))
 }

@@ -46,7 +46,7 @@ pub struct NodeData {
     pub results: Vec<Value>,
     /// Regions it owns.
     pub regions: Vec<Region>,
-    /// The name that the source gave it, for messages; not part of the text form.
+    /// The name that the source gave it, for messages.
     pub origin: String,
 }
 

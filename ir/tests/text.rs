@@ -82,7 +82,7 @@ fn random_graph(steps: &[(u8, u8)]) -> Graph {
         let new = match kind % 8 {
             0 => {
                 let w = g.constant(Const::rng(format!("w{i}"), ty("8,8"), u64::from(*pick), 0.25).unwrap());
-                g.add(Op::Linear(Linear::F32), &[x, w], "").unwrap()
+                g.add(Op::Linear(Linear::F32), &[x, w], format!("layer {i}")).unwrap()
             }
             1 => {
                 let w = g.constant(Const::dense(format!("n {i}"), &Tensor::f32(&[8], vec![0.1; 8]).unwrap()));

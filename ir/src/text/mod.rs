@@ -5,7 +5,7 @@
 //! graph   = "graph @" name "(" [param {"," param}] ")" block
 //! param   = value ":" type
 //! block   = "{" {node} return "}"
-//! node    = [value {"," value} "="] op [value {"," value}] {block} ":" type {"," type}
+//! node    = [value {"," value} "="] op [value {"," value}] {block} ":" type {"," type} ["@" origin]
 //!         | value "= const @" name ["=" data] ":" type [encoding]
 //! data    = "[" numbers "]" | "rng{seed=…, scale=…}" | "iota" | "digest{hex=…}"
 //! block of a region starts with its parameters: "{ |" [param {"," param}] "|"

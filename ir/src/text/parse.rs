@@ -176,7 +176,8 @@ impl Parser<'_> {
             op = Op::If(If { results: types.clone() });
         }
         let span = Place::Span { text: self.lexer.text().into(), start, end: self.lexer.position() };
-        let results = self.graph.add_in(region, op, &args, regions, "").map_err(|d| d.at(span.clone()))?;
+        let origin = if self.lexer.take("@") { self.lexer.word()? } else { String::new() };
+        let results = self.graph.add_in(region, op, &args, regions, origin).map_err(|d| d.at(span.clone()))?;
         let inferred: Vec<&TensorType> = results.iter().map(|v| self.graph.ty(*v)).collect();
         if inferred.len() != types.len() || !inferred.iter().zip(&types).all(|(a, b)| *a == b) {
             let list: Vec<String> = inferred.iter().map(ToString::to_string).collect();

@@ -114,7 +114,11 @@ impl Printer<'_> {
             self.region(*region, depth);
         }
         let types: Vec<String> = data.results.iter().map(|v| self.graph.ty(*v).to_string()).collect();
-        self.write(format_args!(" : {}\n", types.join(", ")));
+        self.write(format_args!(" : {}", types.join(", ")));
+        if !data.origin.is_empty() {
+            self.write(format_args!(" @{}", word(&data.origin)));
+        }
+        self.write("\n");
     }
 
     fn region(&mut self, region: Region, depth: usize) {

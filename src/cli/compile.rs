@@ -8,12 +8,10 @@ use super::{interrupt, threads};
 use actc::artifact::{Artifact, Calibration, LayerRow, ReadOptions, Writer};
 use actc::calibration::{CalibrationText, WindowPlan, Windows};
 use actc::codegen::{Description, Program};
-use actc::compile::{as_shipped, layer_rows, program};
+use actc::compile::{layer_rows, program};
 use actc::evaluator::Compiled;
-use actc::language::LanguageModel;
 use actc::link;
-use actc::quality::{Evaluation, Summary, evaluate, summarise};
-use actc::runtime::Trust;
+use actc::quality::{Summary, judge};
 use actc::source::Source;
 use actc_ir::{Graph, text};
 use actc_passes::manager::Timed;
@@ -297,7 +295,11 @@ pub(super) fn run(args: Args) -> Result<(), Stop> {
     if let Some(data) = data.as_ref().filter(|_| judged) {
         let layers = artifact.manifest().layers.clone();
         let windows = &data.windows.held_out;
-        let summary = judge(artifact.clone(), &source, windows, threads)?;
+        let mut progress = Progress::new();
+        let summary = judge(artifact.clone(), &source, windows, threads, &mut |done| {
+            progress.at("quality", "", done, windows.len());
+        })?;
+        progress.finish();
         writeln!(out, "quality      {}", quality(&summary, &layers, windows.len()))?;
         check(&request.conditions, &summary, &layers)?;
     }
@@ -418,23 +420,6 @@ fn emit(emit: &Emit, before: &Graph, after: &Graph, program: &Program) -> Result
         }
     }
     Ok(())
-}
-
-/// The artifact against the model as it was shipped, on windows that no pass saw.
-fn judge(artifact: Artifact, source: &Source, windows: &[Vec<u32>], threads: usize) -> Result<Summary, Stop> {
-    let ctx = windows.first().map_or(2, Vec::len);
-    let evaluation = Evaluation { ctx, windows: None, bos: None, threads };
-    let model = LanguageModel::new(artifact, Trust::Vouch)?;
-    let reference = LanguageModel::new(as_shipped(source, threads)?, Trust::Vouch)?;
-    let mut progress = Progress::new();
-    let scores = evaluate(
-        &evaluation,
-        windows,
-        &mut model.session(ctx, threads)?,
-        Some(&mut reference.session(ctx, threads)?),
-        &mut |done| progress.at("quality", "", done, windows.len()),
-    )?;
-    Ok(summarise(&scores))
 }
 
 fn worst(layers: &[LayerRow]) -> Option<&LayerRow> {

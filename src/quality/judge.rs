@@ -1,0 +1,28 @@
+//! A fresh artifact against the model that it was made of.
+
+use super::summary::{Summary, summarise};
+use super::windows::{Evaluation, evaluate};
+use crate::compile::as_shipped;
+use crate::language::LanguageModel;
+use crate::source::Source;
+use actc_artifact::Artifact;
+use actc_runtime::Trust;
+use actc_types::Result;
+
+/// Scores `artifact`, which this process has just made, and the model of `source` as it was shipped on `windows`, which
+/// have equal lengths and which no pass saw. `done` hears the number of finished windows.
+pub fn judge(
+    artifact: Artifact,
+    source: &Source,
+    windows: &[Vec<u32>],
+    threads: usize,
+    done: &mut dyn FnMut(usize),
+) -> Result<Summary> {
+    let ctx = windows.first().map_or(2, Vec::len);
+    let evaluation = Evaluation { ctx, windows: None, bos: None, threads };
+    let model = LanguageModel::new(artifact, Trust::Vouch)?;
+    let reference = LanguageModel::new(as_shipped(source, threads)?, Trust::Vouch)?;
+    let mut other = reference.session(ctx, threads)?;
+    let scores = evaluate(&evaluation, windows, &mut model.session(ctx, threads)?, Some(&mut other), done)?;
+    Ok(summarise(&scores))
+}

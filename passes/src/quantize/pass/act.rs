@@ -35,7 +35,8 @@ impl Pass for ActPass {
         let quantised = |node: &Node| {
             let data = graph.node(*node);
             let encoding = data.args.get(1).and_then(|w| graph.as_const(*w)).map(|id| &graph.const_data(id).encoding);
-            matches!(data.op, Op::Linear(_)) && matches!(encoding, Some(Encoding::Packed(_) | Encoding::Mixed(_)))
+            let stored = matches!(encoding, Some(Encoding::Packed(_) | Encoding::Mixed(_) | Encoding::Block(_)));
+            matches!(data.op, Op::Linear(_)) && stored
         };
         let nodes: Vec<Node> = graph.order().iter().copied().filter(quantised).collect();
         if nodes.is_empty() {

@@ -107,7 +107,8 @@ fn main() -> Result<()> {
     model.link(Code::Embedded { target: &Target::host(), trust: Trust::Vouch })?;
 
     let x = Tensor::f32(&[3, 16], (0..48).map(|i| (i as f32 * 0.7).sin()).collect())?;
-    let got = Session::new(model, SessionOptions::default())?.run("forward", std::slice::from_ref(&x), &Bindings::new())?;
+    let got =
+        Session::new(model, SessionOptions::default())?.run("forward", std::slice::from_ref(&x), &Bindings::new())?;
     let want = Interpreter.prepare(&graph)?.run(vec![x])?;
     let worst = got[0].as_f32()?.iter().zip(want[0].as_f32()?).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
     assert!(worst < 1e-5, "compiled code differs from the reference by {worst}");

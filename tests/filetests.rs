@@ -48,7 +48,8 @@ impl Header {
                 "error" => header.error = Some(value.to_owned()),
                 "samples" => {
                     let mut words = value.split_whitespace();
-                    header.samples = words.next().and_then(|n| n.parse().ok()).expect("`# samples:` begins with a count");
+                    header.samples =
+                        words.next().and_then(|n| n.parse().ok()).expect("`# samples:` begins with a count");
                     for word in words {
                         let (name, n) = word.split_once('=').expect("words behind the count are NAME=N");
                         let n: u64 = n.parse().expect("N is a number");
@@ -86,7 +87,8 @@ fn outcome(header: &Header, source: &str) -> Result<String, Diagnostic> {
                 let error = layer.error.map_or(String::new(), |e| format!(", error {e:.6}"));
                 let reason = layer.reason.as_ref().map_or(String::new(), |r| format!(", {r}"));
                 let (name, encoding, bits, stored) = (&layer.name, &layer.encoding, layer.bits, layer.stored_bits);
-                let _ = writeln!(lines, "# layer: {name} {encoding}, {bits:.4} bits, {stored:.4} stored{error}{reason}");
+                let _ =
+                    writeln!(lines, "# layer: {name} {encoding}, {bits:.4} bits, {stored:.4} stored{error}{reason}");
             }
         }
     }
@@ -117,9 +119,7 @@ fn check(path: &Path, bless: bool) -> Result<(), String> {
         (Err(found), None) => Err(found.to_string()),
         (Ok(_), Some(code)) => Err(format!("expected error {code}, it succeeded")),
         (Ok(got), None) if Some(got.as_str()) == expected => Ok(()),
-        (Ok(got), None) if bless => {
-            std::fs::write(path, format!("{source}{EXPECT}{got}")).map_err(|e| e.to_string())
-        }
+        (Ok(got), None) if bless => std::fs::write(path, format!("{source}{EXPECT}{got}")).map_err(|e| e.to_string()),
         (Ok(got), None) => Err(format!(
             "expected\n{}\ngot\n{got}\nACTC_BLESS=1 rewrites the expectation",
             expected.unwrap_or("nothing yet")

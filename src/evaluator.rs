@@ -2,8 +2,8 @@
 //!
 //! There is no second path: what calibration and evaluation run is what an artifact runs.
 
-use actc_artifact::{Artifact, CodeImage, ReadOptions, Writer};
 use crate::compile::temporary;
+use actc_artifact::{Artifact, CodeImage, ReadOptions, Writer};
 use actc_codegen::{Description, Entries, Options, Program, compile};
 use actc_ir::eval::bind;
 use actc_ir::{Evaluator, Graph, Prepared, lower};

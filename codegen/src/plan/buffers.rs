@@ -106,7 +106,8 @@ impl<'g> Buffers<'g> {
         Ok(b)
     }
 
-    /// Gives each output a buffer: the value's own where a step writes it, else one that [`Buffers::copies`] fills.
+    /// Gives each output a buffer: the value's own where a step writes it, else one that the caller fills. Those are given
+    /// back.
     pub fn outputs(&mut self) -> Result<Vec<(Value, u32)>> {
         let mut copies = Vec::new();
         let mut seen = BTreeSet::new();

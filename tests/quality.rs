@@ -55,7 +55,7 @@ fn shuffled(graph: &Graph) -> Graph {
         .filter(|(_, c)| matches!(c.encoding, Encoding::Mixed(_)))
         .map(|(id, c)| (id, c.clone()))
         .collect();
-    assert!(mixed.len() > 40, "the layers have weak columns");
+    assert!(mixed.len() > 20, "half of the layers or more have weak columns");
     for (id, mut constant) in mixed {
         let cols = constant.matrix().unwrap().1 as u32;
         let (_, bytes) = constant.parts.iter_mut().find(|(role, _)| *role == Role::WeakIndex).unwrap();

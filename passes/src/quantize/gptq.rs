@@ -30,7 +30,9 @@ fn blocks(plan: &Plan) -> Vec<Range<usize>> {
         Freshness::BlockStart => split(0..plan.quantised).collect(),
         Freshness::Current => {
             let mut out: Vec<Range<usize>> = Vec::new();
-            for group in plan.groups.iter().filter(|g| !g.is_empty()) {
+            let mut groups: Vec<&Range<usize>> = plan.groups.iter().filter(|g| !g.is_empty()).collect();
+            groups.sort_by_key(|g| g.start);
+            for group in groups {
                 match out.last_mut() {
                     Some(last) if group.end - last.start <= BLOCK => last.end = group.end,
                     Some(_) | None => out.extend(split(group.clone())),
@@ -48,6 +50,7 @@ pub fn sweep(weights: Weights<'_>, factor: &Factor, spec: GridSpec, plan: &Plan)
     let groups = plan.groups.len();
     let mut out = Rounded::zeros(rows, cols, groups);
     let blocks = blocks(plan);
+    let costs: Vec<f32> = (0..plan.quantised).map(|i| factor.upper()[i * cols + i].powi(-2)).collect();
     let losses: Vec<f64> = out
         .codes
         .par_chunks_mut(ROWS * cols)
@@ -56,7 +59,7 @@ pub fn sweep(weights: Weights<'_>, factor: &Factor, spec: GridSpec, plan: &Plan)
         .zip(out.values.par_chunks_mut(ROWS * cols))
         .zip(weights.data().par_chunks(ROWS * cols))
         .map(|((((codes, scales), zeros), values), data)| {
-            let mut chunk = Chunk { factor, spec, plan, codes, scales, zeros, values, loss: 0.0 };
+            let mut chunk = Chunk { factor, costs: &costs, spec, plan, codes, scales, zeros, values, loss: 0.0 };
             chunk.sweep(data, &blocks);
             chunk.loss / 2.0
         })
@@ -72,6 +75,8 @@ pub fn sweep(weights: Weights<'_>, factor: &Factor, spec: GridSpec, plan: &Plan)
 /// Some rows of the result.
 struct Chunk<'a> {
     factor: &'a Factor,
+    /// What a squared error costs at each position that is rounded: `1 / U_ii^2`.
+    costs: &'a [f32],
     spec: GridSpec,
     plan: &'a Plan,
     codes: &'a mut [u8],
@@ -117,7 +122,9 @@ impl Chunk<'_> {
                 row.copy_from_slice(&self.factor.upper()[(block.start + i) * cols + block.start..][..width]);
             }
             let groups = self.plan.groups.iter().cloned().enumerate();
-            let starting = groups.filter(|(_, g)| !g.is_empty() && block.contains(&g.start)).collect();
+            let mut starting: Vec<(usize, Range<usize>)> =
+                groups.filter(|(_, g)| !g.is_empty() && block.contains(&g.start)).collect();
+            starting.sort_by_key(|(_, g)| g.start);
             let columns = Columns { range: block.clone(), triangle: &triangle, starting };
             for (r, grid) in grids.iter_mut().enumerate() {
                 let row = &mut work[r * cols..(r + 1) * cols];
@@ -158,13 +165,14 @@ impl Chunk<'_> {
         for i in 0..width {
             let at = block.start + i;
             if let Some((g, group)) = starting.next_if(|(_, group)| group.start == at) {
+                let costs = &self.costs[group.clone()];
                 *grid = match self.plan.freshness {
-                    Freshness::Current => self.spec.fit(&row[group.clone()], scratch),
+                    Freshness::Current => self.spec.fit_weighted(&row[group.clone()], costs, scratch),
                     Freshness::BlockStart => {
                         let mut seen = row[group.clone()].to_vec();
                         let inside = group.end.min(block.end) - at;
                         seen[..inside].copy_from_slice(&before[i..i + inside]);
-                        self.spec.fit(&seen, scratch)
+                        self.spec.fit_weighted(&seen, costs, scratch)
                     }
                 };
                 self.set_grid(r, *g, *grid);

@@ -1,10 +1,15 @@
 //! The grids that weights are rounded to: `w = scale * (code - zero)`, found by range or by a search.
 //!
 //! The search is OWQ's two-dimensional one: the step runs over `num` fractions of the row's range, the zero point over
-//! all codes, and the pair with the least mean `|error|^2.4` wins, the first of equals. Evaluating that norm for every
-//! pair costs `num * 2^bits` powers an element. Here a pair is evaluated only where it can still win: by Jensen's
-//! inequality `mean |e|^2.4 >= (mean e^2)^1.2`, and the sum of squared errors of every pair follows from prefix sums over
-//! the sorted row in constant time. The pruning is exact, so the winner is that of the plain search.
+//! all codes, and the pair with the least error wins, the first of equals. Sums of weighted squared errors of all pairs
+//! follow from prefix sums over the sorted row, in constant time a pair.
+//!
+//! As published the error is the mean of `|error|^2.4`. Evaluating that norm for every pair costs `num * 2^bits` powers an
+//! element; here a pair is evaluated only where it can still win: by Jensen's inequality
+//! `mean |e|^2.4 >= (mean e^2)^1.2`. The pruning is exact, so the winner is that of the plain search.
+//!
+//! The sweep knows better what an error costs: `e^2 / U_ii^2` in column `i`. A search for the least loss weighs squared
+//! errors by that.
 
 use super::power::{error_sum, nearest};
 use half::f16;
@@ -69,6 +74,11 @@ pub enum Search {
         /// Number of step sizes tried: 100 for whole rows, 40 for groups and for sensitivities upstream.
         steps: u32,
     },
+    /// The best of `steps` fractions of that range and all zero points, by weighted squared error.
+    Loss {
+        /// Number of step sizes tried.
+        steps: u32,
+    },
 }
 
 /// What grids to find.
@@ -85,8 +95,11 @@ pub struct GridSpec {
 /// Buffers of one thread that searches grids.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    pairs: Vec<(f32, f32)>,
     sorted: Vec<f32>,
-    /// `sum[k]` and `square[k]` are over the first `k` sorted values.
+    /// Over the first `k` sorted values: `weight[k]` sums their weights, `sum[k]` the weighted values, `square[k]` the
+    /// weighted squares.
+    weight: Vec<f64>,
     sum: Vec<f64>,
     square: Vec<f64>,
     edges: Vec<usize>,
@@ -100,17 +113,23 @@ impl GridSpec {
         1 << self.bits
     }
 
-    /// The same grids with another number of steps where they are searched.
+    /// The same grids, found in the norm 2.4 with `steps` steps where they are searched.
     #[must_use]
-    pub fn with_steps(self, steps: u32) -> GridSpec {
+    pub fn by_norm(self, steps: u32) -> GridSpec {
         match self.search {
             Search::MinMax => self,
-            Search::Norm { .. } => GridSpec { search: Search::Norm { steps }, ..self },
+            Search::Norm { .. } | Search::Loss { .. } => GridSpec { search: Search::Norm { steps }, ..self },
         }
     }
 
-    /// The grid for `xs`, which must be finite. No value at all gives scale 1 and zero 0.
+    /// The grid for `xs`, which must be finite; all weigh the same. No value at all gives scale 1 and zero 0.
     pub fn fit(self, xs: &[f32], scratch: &mut Scratch) -> Grid {
+        self.fit_weighted(xs, &[], scratch)
+    }
+
+    /// The grid for `xs`, which must be finite. A search for the least loss weighs the squared error of `xs[i]` by
+    /// `weights[i]`, which must be positive; where there is none, by 1.
+    pub fn fit_weighted(self, xs: &[f32], weights: &[f32], scratch: &mut Scratch) -> Grid {
         if xs.is_empty() {
             return Grid { scale: 1.0, zero: 0 };
         }
@@ -121,6 +140,7 @@ impl GridSpec {
         match self.search {
             Search::MinMax => self.min_max(low, high),
             Search::Norm { steps } => self.norm(xs, low, high, steps, scratch),
+            Search::Loss { steps } => self.loss(xs, weights, low, high, steps, scratch),
         }
     }
 
@@ -136,20 +156,46 @@ impl GridSpec {
         self.scale.round((range * (step as f32 / steps as f32) / top).max(1e-8))
     }
 
+    /// Candidate `i` of a search: steps outside, zero points inside.
+    fn candidate(self, i: usize, range: f32, steps: u32) -> Grid {
+        let levels = self.levels();
+        Grid { scale: self.step(range, i as u32 / levels + 1, steps), zero: (i as u32 % levels) as u8 }
+    }
+
+    /// Leaves the sum of weighted squared errors of each candidate in `scratch.errors`; gives the first of the least, and
+    /// the weighted sum of squares. `None` where that is not finite.
+    fn search(
+        self,
+        xs: &[f32],
+        weights: &[f32],
+        range: f32,
+        steps: u32,
+        scratch: &mut Scratch,
+    ) -> Option<(usize, f64)> {
+        let square = scratch.sort(xs, weights)?;
+        scratch.errors.clear();
+        for step in 1..=steps {
+            scratch.squared_errors(self.step(range, step, steps), self.levels());
+        }
+        let errors = &scratch.errors;
+        let first = (0..errors.len()).min_by(|a, b| errors[*a].total_cmp(&errors[*b]))?;
+        Some((first, square))
+    }
+
+    fn loss(self, xs: &[f32], weights: &[f32], low: f32, high: f32, steps: u32, scratch: &mut Scratch) -> Grid {
+        match self.search(xs, weights, high - low, steps, scratch) {
+            Some((best, _)) => self.candidate(best, high - low, steps),
+            None => self.min_max(low, high),
+        }
+    }
+
     fn norm(self, xs: &[f32], low: f32, high: f32, steps: u32, scratch: &mut Scratch) -> Grid {
         let levels = self.levels();
         let n = xs.len() as f64;
-        let Some(largest_square) = scratch.sort(xs) else { return self.min_max(low, high) };
-        scratch.errors.clear();
-        for step in 1..=steps {
-            scratch.squared_errors(self.step(high - low, step, steps), levels);
-        }
-        let candidate = |i: usize| Grid {
-            scale: self.step(high - low, i as u32 / levels + 1, steps),
-            zero: (i as u32 % levels) as u8,
+        let candidate = |i: usize| self.candidate(i, high - low, steps);
+        let Some((mut best, largest_square)) = self.search(xs, &[], high - low, steps, scratch) else {
+            return self.min_max(low, high);
         };
-        let first = (0..scratch.errors.len()).min_by(|a, b| scratch.errors[*a].total_cmp(&scratch.errors[*b]));
-        let Some(mut best) = first else { return self.min_max(low, high) };
         let mut least = error_sum(xs, candidate(best), levels, f64::INFINITY);
         // Sums over the row carry a rounding error of a few ulps of the row's sum of squares; the factor covers that of
         // the f32 powers.
@@ -171,35 +217,39 @@ impl GridSpec {
 }
 
 impl Scratch {
-    /// Sorts `xs` and forms the prefix sums; the sum of squares, or `None` where it is not finite.
-    fn sort(&mut self, xs: &[f32]) -> Option<f64> {
+    /// Sorts `xs` and forms the prefix sums; the weighted sum of squares, or `None` where it is not finite.
+    fn sort(&mut self, xs: &[f32], weights: &[f32]) -> Option<f64> {
+        self.pairs.clear();
+        self.pairs.extend(xs.iter().enumerate().map(|(i, x)| (*x, weights.get(i).copied().unwrap_or(1.0))));
+        self.pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
         self.sorted.clear();
-        self.sorted.extend_from_slice(xs);
-        self.sorted.sort_unstable_by(f32::total_cmp);
-        self.sum.clear();
-        self.square.clear();
-        let (mut sum, mut square) = (0.0f64, 0.0f64);
-        self.sum.push(0.0);
-        self.square.push(0.0);
-        for x in &self.sorted {
-            let x = f64::from(*x);
-            sum += x;
-            square += x * x;
+        for sums in [&mut self.weight, &mut self.sum, &mut self.square] {
+            sums.clear();
+            sums.push(0.0);
+        }
+        let (mut weight, mut sum, mut square) = (0.0f64, 0.0f64, 0.0f64);
+        for (x, w) in &self.pairs {
+            self.sorted.push(*x);
+            let (x, w) = (f64::from(*x), f64::from(*w));
+            weight += w;
+            sum += w * x;
+            square += w * x * x;
+            self.weight.push(weight);
             self.sum.push(sum);
             self.square.push(square);
         }
         square.is_finite().then_some(square)
     }
 
-    /// Sum of `(x - c)^2` over the sorted values `from..to`.
+    /// Weighted sum of `(x - c)^2` over the sorted values `from..to`.
     #[inline(always)]
     fn spread(&self, from: usize, to: usize, c: f64) -> f64 {
         let squares = self.square[to] - self.square[from];
         let sums = self.sum[to] - self.sum[from];
-        squares - 2.0 * c * sums + c * c * (to - from) as f64
+        squares - 2.0 * c * sums + c * c * (self.weight[to] - self.weight[from])
     }
 
-    /// Appends the sum of squared errors of `scale` with every zero point.
+    /// Appends the weighted sum of squared errors of `scale` with every zero point.
     fn squared_errors(&mut self, scale: f32, levels: u32) {
         let scale = f64::from(scale);
         let top = levels as usize - 1;
@@ -273,7 +323,7 @@ mod tests {
 
     fn check(spec: GridSpec, xs: &[f32], steps: u32) {
         let (want, least) = plain(spec, xs, steps);
-        let spec = spec.with_steps(steps);
+        let spec = spec.by_norm(steps);
         let got = spec.fit(xs, &mut Scratch::default());
         let levels = spec.levels();
         let error: f64 = xs.iter().map(|x| f64::from((got.round(*x, levels) - x).abs()).powf(2.4)).sum();
@@ -302,12 +352,42 @@ mod tests {
     }
 
     #[test]
-    fn rows_without_spread() {
-        let spec = GridSpec { bits: 3, search: Search::Norm { steps: 100 }, scale: ScalePrecision::F32 };
-        for xs in [vec![0.0; 5], vec![0.25; 3], vec![-1e-30; 4], vec![3e38, -3e38]] {
-            let grid = spec.fit(&xs, &mut Scratch::default());
-            assert!(grid.scale > 0.0 && grid.scale.is_finite(), "{xs:?} {grid:?}");
+    fn the_least_loss_is_the_least_of_all_pairs() {
+        let spec = GridSpec { bits: 3, search: Search::Loss { steps: 50 }, scale: ScalePrecision::F16 };
+        let levels = spec.levels();
+        let mut state = 9u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 40) as f32 / (1 << 24) as f32
+        };
+        for n in [1, 2, 17, 130] {
+            let xs: Vec<f32> = (0..n).map(|_| next() - 0.4).collect();
+            let weights: Vec<f32> = (0..n).map(|_| next().powi(4) + 1e-3).collect();
+            let loss = |grid: Grid| -> f64 {
+                let error = |x: f32| f64::from(grid.round(x, levels) - x);
+                xs.iter().zip(&weights).map(|(x, w)| f64::from(*w) * error(*x).powi(2)).sum()
+            };
+            let (low, high) = xs.iter().fold((0.0f32, 0.0f32), |(l, h), x| (l.min(*x), h.max(*x)));
+            let pairs = (0..50 * levels as usize).map(|i| spec.candidate(i, high - low, 50));
+            let least = pairs.map(loss).fold(f64::INFINITY, f64::min);
+            let scratch = &mut Scratch::default();
+            let got = loss(spec.fit_weighted(&xs, &weights, scratch));
+            assert!(got <= least * (1.0 + 1e-6) + 1e-12, "{n}: {got} against {least}");
+            assert!(n < 130 || got < loss(spec.fit(&xs, scratch)), "{n}: weights change the grid");
         }
+    }
+
+    #[test]
+    fn rows_without_spread() {
+        let norm = GridSpec { bits: 3, search: Search::Norm { steps: 100 }, scale: ScalePrecision::F32 };
+        let loss = GridSpec { search: Search::Loss { steps: 100 }, ..norm };
+        for xs in [vec![0.0; 5], vec![0.25; 3], vec![-1e-30; 4], vec![3e38, -3e38]] {
+            for spec in [norm, loss] {
+                let grid = spec.fit(&xs, &mut Scratch::default());
+                assert!(grid.scale > 0.0 && grid.scale.is_finite(), "{xs:?} {grid:?}");
+            }
+        }
+        let spec = norm;
         let zeros = spec.fit(&[0.0; 4], &mut Scratch::default());
         assert_eq!(zeros.round(0.0, 8), 0.0);
         assert_eq!(spec.fit(&[], &mut Scratch::default()), Grid { scale: 1.0, zero: 0 });

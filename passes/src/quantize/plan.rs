@@ -47,7 +47,8 @@ pub struct Plan {
     pub order: Vec<u32>,
     /// How many of them are rounded; the rest are weak.
     pub quantised: usize,
-    /// Ranges of positions that share a grid; together they are `0..quantised`. One may be empty.
+    /// Ranges of positions that share a grid, by group; together, in some order, they are `0..quantised`. One may be
+    /// empty.
     pub groups: Vec<Range<usize>>,
     /// For each weak column in processing order, the group that its slot in the body belongs to.
     pub weak_groups: Vec<u32>,
@@ -75,6 +76,30 @@ impl Plan {
         order.extend_from_slice(weak);
         let weak_groups = weak.iter().map(|c| *c / width as u32).collect();
         Plan { order, quantised, groups, weak_groups, freshness: Freshness::Current }
+    }
+
+    /// The same groups by descending mean `key` of their columns, and the columns of each by descending `key`: what has
+    /// most energy is rounded first, while all others can still make up for it, and a group stays one run of positions,
+    /// so that its grid sees all compensation and the layout does not change (GPTQ's activation order, for groups).
+    #[must_use]
+    pub fn descending(mut self, key: &[f64]) -> Plan {
+        let mean =
+            |columns: &[u32]| columns.iter().map(|c| key[*c as usize]).sum::<f64>() / columns.len().max(1) as f64;
+        let mut runs: Vec<(f64, usize, Vec<u32>)> = Vec::with_capacity(self.groups.len());
+        for (g, range) in self.groups.iter().enumerate() {
+            let mut columns = self.order[range.clone()].to_vec();
+            columns.sort_by(|a, b| key[*b as usize].total_cmp(&key[*a as usize]));
+            runs.push((mean(&columns), g, columns));
+        }
+        runs.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut start = 0;
+        for (_, g, columns) in runs {
+            let end = start + columns.len();
+            self.order[start..end].copy_from_slice(&columns);
+            self.groups[g] = start..end;
+            start = end;
+        }
+        self
     }
 
     /// One grid a row, columns that are not weak by descending `key` (`None`: natural order), weak ones last in the order
@@ -150,6 +175,8 @@ mod tests {
         assert_eq!(plan.weak_groups, [1, 0]);
         let all: Vec<u32> = (0..16).collect();
         assert!(Plan::natural(32, &all, Group::Columns(16)).groups[0].is_empty());
+        let falling = Plan::natural(6, &[4], Group::Columns(2)).descending(&[1.0, 2.0, 5.0, 7.0, 99.0, 3.0]);
+        assert_eq!((&falling.order[..], &falling.groups[..]), (&[3, 2, 5, 1, 0, 4][..], &[3..5, 0..2, 2..3][..]));
         let keyed = Plan::channel(4, &[2], Some(&[1.0, 5.0, 9.0, 1.0]));
         assert_eq!(keyed.order, [1, 0, 3, 2]);
     }

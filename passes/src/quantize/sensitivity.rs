@@ -13,7 +13,7 @@ const ROWS: usize = 64;
 pub fn scores(weights: Weights<'_>, diagonal: &[f32], spec: GridSpec) -> Vec<f64> {
     let cols = weights.cols();
     assert_eq!(diagonal.len(), cols, "one diagonal element a column");
-    let spec = spec.with_steps(STEPS);
+    let spec = spec.by_norm(STEPS);
     let levels = spec.levels();
     let sums: Vec<Vec<f64>> = weights
         .data()

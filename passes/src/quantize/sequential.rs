@@ -1,11 +1,13 @@
 //! The one driver of passes that need Hessians: block by block, each collected on what is quantised already.
 //!
-//! For each block: a copy of it with one `gram` accumulator for each distinct linear input (q, k and v share one) runs
-//! over all samples; its weights are rounded and their encodings swapped; the quantised block runs again and gives the
-//! next block's inputs, which lie in a file. One block's weights and Hessians are in memory at a time.
+//! A block is done in stages: q, k and v, then what the attention feeds; gate and up, then what they feed. For each stage
+//! the part of the block that leads to it, what earlier stages rounded included, runs over all samples with one `gram`
+//! accumulator for each distinct linear input (q, k and v share one); the stage's weights are rounded and their encodings
+//! swapped. Then the quantised block runs again and gives the next block's inputs, which lie in a file. One block's weights
+//! and one stage's Hessians are in memory at a time.
 
 use super::blocks::{Block, blocks};
-use super::cholesky::{Damping, Factor, Outcome};
+use super::cholesky::{Damping, Factor, MeanOver, Outcome};
 use super::encode::{decode, describe, encode};
 use super::grid::GridSpec;
 use super::hessian::Hessian;
@@ -42,17 +44,18 @@ pub(super) fn run(
     schemes: &[Scheme],
 ) -> Result<Vec<LayerReport>> {
     let blocks = blocks(graph, layers);
-    let total = blocks.iter().map(|b| b.layers.len()).sum();
+    let total = blocks.iter().flat_map(|b| &b.stages).map(Vec::len).sum();
     let mut driver = Driver { stage, cx, spill: None, done: 0, total };
     let mut reports: BTreeMap<usize, LayerReport> = BTreeMap::new();
     for (i, block) in blocks.iter().enumerate() {
-        let hessians = driver.collect(graph, block, layers)?;
-        let mut kept = None;
-        for l in &block.layers {
-            let report = driver.round(graph, &layers[*l], schemes[*l], &hessians, &mut kept)?;
-            reports.insert(*l, report);
+        for stage in &block.stages {
+            let hessians = driver.collect(graph, block, stage, layers)?;
+            let mut kept = None;
+            for l in stage {
+                let report = driver.round(graph, &layers[*l], schemes[*l], &hessians, &mut kept)?;
+                reports.insert(*l, report);
+            }
         }
-        drop((hessians, kept));
         if i + 1 < blocks.len() {
             driver.advance(graph, block)?;
         }
@@ -73,7 +76,7 @@ struct Driver<'a, 'c> {
     total: usize,
 }
 
-/// Second moments of the inputs of a block's layers.
+/// Second moments of the inputs of a stage's layers.
 struct Collected {
     hessians: Vec<Hessian>,
     by_input: BTreeMap<Value, usize>,
@@ -101,9 +104,9 @@ impl Driver<'_, '_> {
         Ok(out)
     }
 
-    /// Runs all samples through the block up to its layers.
-    fn collect(&mut self, graph: &Graph, block: &Block, layers: &[Layer]) -> Result<Collected> {
-        let mut wanted: Vec<Value> = block.layers.iter().flat_map(|l| layers[*l].inputs.iter().copied()).collect();
+    /// Runs all samples through the block up to the layers of `stage`.
+    fn collect(&mut self, graph: &Graph, block: &Block, stage: &[usize], layers: &[Layer]) -> Result<Collected> {
+        let mut wanted: Vec<Value> = stage.iter().flat_map(|l| layers[*l].inputs.iter().copied()).collect();
         wanted.sort_unstable();
         wanted.dedup();
         let cut: Vec<Value> = block.input.into_iter().collect();
@@ -195,8 +198,13 @@ impl Driver<'_, '_> {
             let diagonal: Vec<f32> = hessian.diagonal().collect();
             strongest(&scores(weights, &diagonal, scheme.grid), scheme.weak as usize)
         };
-        let plan = Plan::natural(cols, &weak, scheme.body.group);
-        let damping = Damping { allow_fallback: self.cx.allow_fallback, ..Damping::default() };
+        let energies: Vec<f64> = hessian.diagonal().map(f64::from).collect();
+        let plan = Plan::natural(cols, &weak, scheme.body.group).descending(&energies);
+        let damping = Damping {
+            mean: MeanOver::First(plan.quantised),
+            allow_fallback: self.cx.allow_fallback,
+            ..Damping::default()
+        };
         let factor = match kept.take() {
             Some((inputs, order, factor)) if inputs == layer.inputs && order == plan.order => factor,
             _another_layer_s => Factor::new(hessian, &plan.order, damping)?,

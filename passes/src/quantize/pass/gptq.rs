@@ -2,7 +2,7 @@
 
 use super::super::layers::Kind;
 use super::super::sequential::{Scheme, run};
-use super::{Codes, GROUP, account, eligible};
+use super::{Codes, GRID, GROUP, GridSearch, account, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
@@ -15,27 +15,30 @@ pub const INFO: PassInfo = PassInfo {
     name: "gptq",
     summary: "quantise linear weights column by column, compensating errors by the inputs' second moments",
     phase: Phase::Quantise,
-    options: &[OptionDoc { name: "bits", default: "4", doc: "bits of a code, 1 to 8" }, GROUP],
+    options: &[OptionDoc { name: "bits", default: "4", doc: "bits of a code, 1 to 8" }, GROUP, GRID],
     needs: Facts::STATISTICS,
     gives: Facts::QUANTISED,
     precedes: Facts::NONE,
     contract: Contract::ChangesNumerics,
-    build: |fields| Ok(Box::new(Gptq { codes: Codes::read(fields, 4)? })),
+    build: |fields| Ok(Box::new(Gptq { codes: Codes::read(fields, 4)?, search: GridSearch::read(fields)? })),
 };
 
 struct Gptq {
     codes: Codes,
+    search: GridSearch,
 }
 
 impl Pass for Gptq {
     fn options(&self) -> Vec<(&'static str, String)> {
-        self.codes.options()
+        let mut options = self.codes.options();
+        options.push(("grid", self.search.name().into()));
+        options
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         cx.samples()?;
         let survey = eligible(graph, Kind::Linear)?;
-        let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(), weak: 0 };
+        let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
         let schemes = vec![scheme; survey.eligible.len()];
         let done = run("gptq", graph, cx, &survey.eligible, &schemes)?;
         Ok(account(graph, &survey, Kind::Linear, done))

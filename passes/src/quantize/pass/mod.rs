@@ -21,11 +21,45 @@ const ROW_STEPS: u32 = 100;
 /// Step sizes that it tries over groups.
 const GROUP_STEPS: u32 = 40;
 
+/// Step sizes that a search for the least loss tries: a pair costs it the same whatever the columns.
+const LOSS_STEPS: u32 = 100;
+
 const GROUP: OptionDoc = OptionDoc {
     name: "group",
     default: "128",
     doc: "columns of a row that share a scale: `channel` or a multiple of 16",
 };
+
+const GRID: OptionDoc = OptionDoc {
+    name: "grid",
+    default: "loss",
+    doc: "how the sweep finds a group's grid: least `loss`, the published `norm` 2.4, or the `range` of its weights",
+};
+
+/// How a sweep finds its grids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GridSearch {
+    Loss,
+    Norm,
+    Range,
+}
+
+impl GridSearch {
+    const ALL: [GridSearch; 3] = [GridSearch::Loss, GridSearch::Norm, GridSearch::Range];
+
+    fn name(self) -> &'static str {
+        match self {
+            GridSearch::Loss => "loss",
+            GridSearch::Norm => "norm",
+            GridSearch::Range => "range",
+        }
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Result<GridSearch> {
+        let named = |v: &str| GridSearch::ALL.into_iter().find(|s| s.name() == v);
+        Ok(fields.with("grid", "`loss`, `norm` or `range`", named)?.unwrap_or(GridSearch::Loss))
+    }
+}
 
 /// Bits and grouping of codes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,13 +84,18 @@ impl Codes {
         Packed::new(self.bits, self.group)
     }
 
-    /// The grids: searched, scales as the layout stores them.
-    fn grid(self) -> GridSpec {
+    /// The grids that `search` finds, scales as the layout stores them.
+    fn grid(self, search: GridSearch) -> GridSpec {
         let steps = match self.group {
             Group::Channel => ROW_STEPS,
             Group::Columns(_) => GROUP_STEPS,
         };
-        GridSpec { bits: self.bits, search: Search::Norm { steps }, scale: ScalePrecision::F16 }
+        let search = match search {
+            GridSearch::Loss => Search::Loss { steps: LOSS_STEPS },
+            GridSearch::Norm => Search::Norm { steps },
+            GridSearch::Range => Search::MinMax,
+        };
+        GridSpec { bits: self.bits, search, scale: ScalePrecision::F16 }
     }
 }
 

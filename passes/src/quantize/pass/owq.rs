@@ -6,7 +6,7 @@ use super::super::layers::{Kind, Layer};
 use super::super::plan::Weights;
 use super::super::sensitivity::scores;
 use super::super::sequential::{Scheme, run};
-use super::{Codes, GROUP, account, eligible};
+use super::{Codes, GRID, GROUP, GridSearch, account, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
@@ -23,6 +23,7 @@ pub const INFO: PassInfo = PassInfo {
     options: &[
         OptionDoc { name: "bits", default: "4", doc: "bits of a code, 1 to 8" },
         GROUP,
+        GRID,
         OptionDoc {
             name: "target",
             default: "bits + 0.1",
@@ -35,8 +36,8 @@ pub const INFO: PassInfo = PassInfo {
         },
         OptionDoc {
             name: "budget",
-            default: "equal",
-            doc: "how layers share the bits: `equal` shares, by `gain` over the whole model, or `upstream`'s rule",
+            default: "gain",
+            doc: "how layers share the bits: by `gain` over the whole model, `equal` shares, or `upstream`'s rule",
         },
     ],
     needs: Facts::STATISTICS,
@@ -68,6 +69,7 @@ impl Sharing {
 
 struct Owq {
     codes: Codes,
+    search: GridSearch,
     count: Count,
     /// Bits a weight.
     budget: f64,
@@ -77,12 +79,13 @@ struct Owq {
 impl Owq {
     fn read(fields: &mut Fields<'_>) -> Result<Owq> {
         let codes = Codes::read(fields, 4)?;
+        let search = GridSearch::read(fields)?;
         let finite = |v: &str| v.parse().ok().filter(|b: &f64| b.is_finite() && *b > 0.0 && *b <= 64.0);
         let target = fields.with("target", "a number of bits", finite)?;
         let stored = fields.with("stored", "a number of bits", finite)?;
         let sharing = fields
             .with("budget", "`equal`, `gain` or `upstream`", |v| Sharing::ALL.into_iter().find(|s| s.name() == v))?
-            .unwrap_or(Sharing::Equal);
+            .unwrap_or(Sharing::Gain);
         let (count, budget) = match (target, stored) {
             (Some(_), Some(_)) => {
                 return Err(Diagnostic::request("option-conflict", "`owq` takes `target` or `stored`, not both"));
@@ -97,7 +100,7 @@ impl Owq {
                 "`budget=upstream` counts as `target` does, not as `stored`",
             ));
         }
-        Ok(Owq { codes, count, budget, sharing })
+        Ok(Owq { codes, search, count, budget, sharing })
     }
 
     /// Weak columns of each layer.
@@ -148,7 +151,7 @@ impl Owq {
                     row.iter().zip(&square).map(|(w, s)| f64::from(*w) * f64::from(*w) * f64::from(*s)).sum::<f64>()
                 })
                 .sum();
-            let mut gain = scores(weights, &square, self.codes.grid());
+            let mut gain = scores(weights, &square, self.codes.grid(self.search));
             gain.sort_by(|a, b| b.total_cmp(a));
             gain.iter_mut().for_each(|g| *g /= energy.max(f64::MIN_POSITIVE));
             gains.push(gain);
@@ -167,6 +170,7 @@ fn residual_width(graph: &Graph) -> Option<usize> {
 impl Pass for Owq {
     fn options(&self) -> Vec<(&'static str, String)> {
         let mut options = self.codes.options();
+        options.push(("grid", self.search.name().into()));
         let name = match self.count {
             Count::Target => "target",
             Count::Stored => "stored",
@@ -180,7 +184,7 @@ impl Pass for Owq {
         cx.samples()?;
         let survey = eligible(graph, Kind::Linear)?;
         let weak = self.weak(graph, cx, &survey.eligible)?;
-        let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(), weak: 0 };
+        let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
         let schemes: Vec<Scheme> = weak.iter().map(|n| Scheme { weak: *n, ..scheme }).collect();
         let done = run("owq", graph, cx, &survey.eligible, &schemes)?;
         Ok(account(graph, &survey, Kind::Linear, done))

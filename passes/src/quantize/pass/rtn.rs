@@ -4,7 +4,7 @@ use super::super::encode::{decode, describe, encode};
 use super::super::layers::{Kind, Layer};
 use super::super::plan::{Plan, Weights};
 use super::super::rtn::round_nearest;
-use super::{Codes, GROUP, account, eligible};
+use super::{Codes, GROUP, GridSearch, account, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
@@ -56,7 +56,7 @@ pub(super) fn round_all(
         let (data, cols) = decode(constant)?;
         let weights = Weights::new(&data, cols).map_err(|d| d.at(Place::Tensor(constant.name.clone())))?;
         let plan = Plan::natural(cols, &[], codes.group);
-        let rounded = round_nearest(weights, codes.grid(), &plan);
+        let rounded = round_nearest(weights, codes.grid(GridSearch::Norm), &plan);
         let quantised = encode(constant, &rounded, codes.body(), &[], &cx.work)?;
         let square = |v: f32| f64::from(v) * f64::from(v);
         let energy: f64 = data.iter().map(|w| square(*w)).sum();

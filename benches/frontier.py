@@ -86,8 +86,9 @@ def main():
     parser.add_argument("--source", type=pathlib.Path, default=ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf")
     parser.add_argument("--texts", type=pathlib.Path, nargs="+", default=[
         ROOT / "models/texts/sotu-2016.txt", ROOT / "models/texts/sotu-1981.txt", ROOT / "models/texts/moby-dick-tail.txt"])
-    parser.add_argument("--ours", nargs="+", default=OURS, help="pipelines")
-    parser.add_argument("--peers", nargs="+", default=list(TYPES), help="llama.cpp's formats")
+    parser.add_argument("--ours", nargs="*", default=OURS, help="pipelines")
+    parser.add_argument("--peers", nargs="*", default=list(TYPES), help="llama.cpp's formats")
+    parser.add_argument("--json", type=pathlib.Path, help="also write every window's figures to this file")
     parser.add_argument("--ctx", type=int, default=1024)
     parser.add_argument("--windows", type=int, default=6)
     parser.add_argument("--bos", type=int, default=None, help="id of the leading token of every window, if the model expects one")
@@ -97,6 +98,7 @@ def main():
     files = [(f"actc {p}", artifact(args.source, p), True) for p in args.ours]
     files += [(f"llama.cpp {k}", quantised(args.source, k, args.threads), False) for k in args.peers]
     bits = {name: actc("inspect", file)["bits_per_weight"] for name, file, _ in files}
+    record = {}
     for text in args.texts:
         peer = Peer(args.source, args.ctx, args.threads)
         ids = peer.tokens(text.read_text(encoding="utf-8"))
@@ -109,7 +111,7 @@ def main():
         print(f"\n{text.name}: {len(windows)} windows of {args.ctx} tokens; "
               f"the source in llama.cpp: perplexity {np.exp(np.mean(nll)):.2f}, {args.source.stat().st_size / 1e6:.1f} MB\n")
         print("| what | file MB | bits a block weight | perplexity | se | KL | se |\n|---|---|---|---|---|---|---|")
-        rows = []
+        rows, windows_of = [], {}
         for name, file, mine in files:
             if mine:
                 got = actc("eval", file, "--trust-code", "--text", text, "--reference", args.source, "--ctx", args.ctx,
@@ -118,10 +120,20 @@ def main():
                 kl = [w["kl"] for w in got["per_window"]]
             else:
                 nll, kl = theirs(file, args.source, windows, args.threads)
+            windows_of[name] = {"nll": list(map(float, nll)), "kl": list(map(float, kl))}
             ppl = np.exp(np.mean(nll))
             rows.append((file.stat().st_size, name, bits[name], ppl, ppl * spread(nll), np.mean(kl), spread(kl)))
         for size, name, stored, ppl, ppl_se, kl, kl_se in sorted(rows):
             print(f"| {name} | {size / 1e6:.1f} | {stored:.3f} | {ppl:.2f} | {ppl_se:.2f} | {kl:.4f} | {kl_se:.4f} |", flush=True)
+        # Rows of one text share their windows, so differences are paired.
+        mine = [name for name, _, is_ours in files if is_ours]
+        for a, b in zip(mine, mine[1:]):
+            for key in ("nll", "kl"):
+                d = np.subtract(windows_of[a][key], windows_of[b][key])
+                print(f"{key} of {a} less that of {b}: {d.mean():.4f}, {abs(d.mean()) / spread(d):.1f} standard errors")
+        record[text.name] = windows_of
+        if args.json:
+            args.json.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,11 @@ mod cli;
 
 use std::process::ExitCode;
 
+/// Gives freed matrices back to the system at once, whatever thread freed them: the memory of a compile is that of one
+/// block, not of the worst moment of each thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     cli::main()
 }

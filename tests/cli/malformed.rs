@@ -43,7 +43,9 @@ fn damaged_model_folders() {
     let files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
     let copy = || {
         fs::create_dir_all(&folder).unwrap();
-        files.iter().for_each(|f| drop(fs::copy(whale().join(f), folder.join(f)).unwrap()));
+        for f in files {
+            fs::copy(whale().join(f), folder.join(f)).unwrap();
+        }
     };
     let compile = ["compile", path(&folder), "-o", "x.actc"];
     for file in &files[..3] {

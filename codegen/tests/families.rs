@@ -1,11 +1,11 @@
-//! Norms, rope, attention, elementwise chains and append against double-precision references, over random shapes, with
+//! Norms, rope, attention and elementwise chains against double-precision references, over random shapes, with
 //! equal bits whatever the number of parts.
 
 mod room;
 
 use actc_codegen::kir::{FloatOp, Fun};
 use actc_codegen::spec::{
-    Append, Attention, Broadcast, Elementwise, KernelSpec, LayerNorm, RmsNorm, Rope, RopeStyle, RopeTable, Step,
+    Attention, Broadcast, Elementwise, KernelSpec, LayerNorm, RmsNorm, Rope, RopeStyle, RopeTable, Step,
 };
 use proptest::prelude::*;
 use room::{Buffer, Rng, Room};
@@ -149,15 +149,6 @@ proptest! {
                 prop_assert_eq!(&got[0][at + 2 * pairs..at + dim], &x[at + 2 * pairs..at + dim]);
             }
         }
-    }
-
-    #[test]
-    fn append(width in 1usize..100, tokens in 1usize..5, past in 0usize..7, seed: u64) {
-        let x = Rng(seed).floats(width * tokens);
-        let spec = KernelSpec::Append(Append { width: width as u32 });
-        let got = outputs(&spec, &[&x], &[(past + tokens) * width], &[tokens as i64, past as i64]);
-        prop_assert_eq!(&got[0][past * width..], &x[..]);
-        prop_assert!(got[0][..past * width].iter().all(|v| v.to_bits() == u32::MAX), "old rows stay");
     }
 
     #[test]

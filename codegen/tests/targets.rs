@@ -3,8 +3,8 @@
 use actc_codegen::emit::{ALIGN, cranelift};
 use actc_codegen::kir::{FloatOp, Fun, Lanes, legalise};
 use actc_codegen::spec::{
-    Act, Append, Attention, Broadcast, Elementwise, Epilogue, KernelSpec, LayerNorm, Linear, Mat, Prepare, Prepared,
-    RmsNorm, Rope, RopeStyle, RopeTable, Step, WeakSet, compile_all,
+    Act, Attention, Broadcast, Elementwise, Epilogue, KernelSpec, LayerNorm, Linear, Mat, Prepare, Prepared, RmsNorm,
+    Rope, RopeStyle, RopeTable, Step, WeakSet, compile_all,
 };
 use actc_types::{BlockFormat, DType, Encoding, Group, Mixed, Packed, Target, WeakPlace};
 
@@ -52,7 +52,6 @@ fn all() -> Vec<KernelSpec> {
         KernelSpec::RopeTable(RopeTable { rotary: 64, theta: 1e4, stretch: 1.0, scale: 1.0, factors: true }),
         KernelSpec::Rope(Rope { heads: 9, head_dim: 64, rotary: 64, style: RopeStyle::Half }),
         KernelSpec::Rope(Rope { heads: 9, head_dim: 64, rotary: 32, style: RopeStyle::Interleaved }),
-        KernelSpec::Append(Append { width: 192 }),
         KernelSpec::Attention(Attention {
             heads: 9,
             kv_heads: 3,

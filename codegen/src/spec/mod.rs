@@ -5,7 +5,6 @@
 //! `extern "C" fn(bufs: *const *mut u8, dims: *const i64, part: u32, parts: u32)` and share their work among the parts
 //! without reductions across parts. Inputs may be read up to 64 bytes past their end; what is read there does not matter.
 
-pub mod append;
 pub mod attention;
 pub mod elementwise;
 pub mod linear;
@@ -18,7 +17,6 @@ use crate::kir::{Kernel, Lanes, legalise};
 use actc_types::{DType, Result, Role, Target};
 use std::fmt;
 
-pub use append::Append;
 pub use attention::Attention;
 pub use elementwise::{Broadcast, Elementwise, Step};
 pub use linear::{Act, Epilogue, Input, Linear, Mat};
@@ -45,8 +43,6 @@ pub enum KernelSpec {
     Attention(Attention),
     /// A chain of elementwise operations.
     Elementwise(Elementwise),
-    /// New rows into a cache.
-    Append(Append),
 }
 
 /// What a buffer is to its kernel.
@@ -147,7 +143,6 @@ impl KernelSpec {
             KernelSpec::Rope(s) => s.check(),
             KernelSpec::Attention(s) => s.check(),
             KernelSpec::Elementwise(s) => s.check(),
-            KernelSpec::Append(s) => s.check(),
         }
     }
 
@@ -162,7 +157,6 @@ impl KernelSpec {
             KernelSpec::Rope(s) => s.buffers(),
             KernelSpec::Attention(s) => s.buffers(),
             KernelSpec::Elementwise(s) => s.buffers(),
-            KernelSpec::Append(s) => s.buffers(),
         }
     }
 
@@ -173,7 +167,7 @@ impl KernelSpec {
             KernelSpec::Prepare(_) => &["tokens"],
             KernelSpec::RmsNorm(_) | KernelSpec::LayerNorm(_) | KernelSpec::Elementwise(_) => &["rows"],
             KernelSpec::Rope(_) => &["S"],
-            KernelSpec::RopeTable(_) | KernelSpec::Attention(_) | KernelSpec::Append(_) => &["S", "P"],
+            KernelSpec::RopeTable(_) | KernelSpec::Attention(_) => &["S", "P"],
         }
     }
 
@@ -187,7 +181,6 @@ impl KernelSpec {
             KernelSpec::Rope(_) => "rope",
             KernelSpec::Attention(_) => "attention",
             KernelSpec::Elementwise(_) => "elementwise",
-            KernelSpec::Append(_) => "append",
         }
     }
 
@@ -209,7 +202,6 @@ impl KernelSpec {
             KernelSpec::Rope(s) => s.build(&mut k),
             KernelSpec::Attention(s) => s.build(&mut k),
             KernelSpec::Elementwise(s) => s.build(&mut k),
-            KernelSpec::Append(s) => s.build(&mut k),
         }
         k.finish()
     }
@@ -226,7 +218,6 @@ impl fmt::Display for KernelSpec {
             KernelSpec::Rope(s) => write!(f, "{s}"),
             KernelSpec::Attention(s) => write!(f, "{s}"),
             KernelSpec::Elementwise(s) => write!(f, "{s}"),
-            KernelSpec::Append(s) => write!(f, "{s}"),
         }
     }
 }

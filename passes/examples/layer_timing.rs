@@ -62,7 +62,8 @@ fn main() {
     let score = timed("sensitivity scores (40 steps, whole rows)", || scores(weights, &diagonal, spec(40)));
     let weak = strongest(&score, 64);
     let channel = Plan::natural(cols, &weak, Group::Channel);
-    let grouped = Plan::natural(cols, &weak, Group::Columns(64));
+    let energies: Vec<f64> = diagonal.iter().map(|d| f64::from(*d)).collect();
+    let grouped = Plan::natural(cols, &weak, Group::Columns(64)).descending(&energies);
     timed("search alone, whole rows (100 steps)", || round_nearest(weights, spec(100), &channel));
     timed("search alone, groups of 64 (40 steps)", || round_nearest(weights, spec(40), &grouped));
     let factor = timed("permute, factor and invert the Hessian", || {
@@ -70,7 +71,8 @@ fn main() {
     });
     let plain = GridSpec { search: Search::MinMax, ..spec(40) };
     timed("sweep alone (grids by range), groups of 64", || sweep(weights, &factor, plain, &grouped).expect("finite"));
-    timed("sweep with search, groups of 64", || sweep(weights, &factor, spec(40), &grouped).expect("finite"));
-    timed("sweep with search, whole rows", || sweep(weights, &factor, spec(100), &channel).expect("finite"));
+    let loss = GridSpec { search: Search::Loss { steps: 100 }, ..plain };
+    timed("sweep, grids of least loss, groups of 64", || sweep(weights, &factor, loss, &grouped).expect("finite"));
+    timed("sweep, grids by norm 2.4, groups of 64", || sweep(weights, &factor, spec(40), &grouped).expect("finite"));
     timed("output energy", || hessian.energy(&data));
 }

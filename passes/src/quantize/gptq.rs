@@ -17,8 +17,8 @@ use std::ops::Range;
 
 /// Columns whose updates of the rest are applied together.
 pub const BLOCK: usize = 128;
-/// Rows swept together.
-pub const ROWS: usize = 256;
+/// Rows swept together: few, so that layers with few rows occupy all threads.
+pub const ROWS: usize = 64;
 
 /// The blocks `0..quantised` is swept in.
 fn blocks(plan: &Plan) -> Vec<Range<usize>> {

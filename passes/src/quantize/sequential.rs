@@ -37,7 +37,7 @@ pub(super) struct Scheme {
 
 /// Rounds `layers` by their `schemes` and accounts for each, in the order given.
 pub(super) fn run(
-    stage: &'static str,
+    pass: &'static str,
     graph: &mut Graph,
     cx: &mut PassCx<'_>,
     layers: &[Layer],
@@ -45,7 +45,7 @@ pub(super) fn run(
 ) -> Result<Vec<LayerReport>> {
     let blocks = blocks(graph, layers);
     let total = blocks.iter().flat_map(|b| &b.stages).map(Vec::len).sum();
-    let mut driver = Driver { stage, cx, spill: None, done: 0, total };
+    let mut driver = Driver { pass, cx, spill: None, done: 0, total };
     let mut reports: BTreeMap<usize, LayerReport> = BTreeMap::new();
     for (i, block) in blocks.iter().enumerate() {
         for stage in &block.stages {
@@ -68,7 +68,7 @@ pub(super) fn run(
 }
 
 struct Driver<'a, 'c> {
-    stage: &'static str,
+    pass: &'static str,
     cx: &'a mut PassCx<'c>,
     /// The block's input for each sample.
     spill: Option<Tensors>,
@@ -120,8 +120,8 @@ impl Driver<'_, '_> {
                 )
             })?;
             let ty = TensorType::new(DType::F32, Shape::fixed(&[width, width]));
-            let acc = part.graph.input(format!("{}.gram.{i}", self.stage), ty);
-            let new = part.graph.add(Op::Gram(Gram), &[acc, part.values[x]], self.stage)?;
+            let acc = part.graph.input(format!("{}.gram.{i}", self.pass), ty);
+            let new = part.graph.add(Op::Gram(Gram), &[acc, part.values[x]], self.pass)?;
             part.graph.donate(acc, new);
             accumulators.push(Tensor::f32(&[width, width], vec![0.0; (width * width) as usize])?);
         }
@@ -159,7 +159,7 @@ impl Driver<'_, '_> {
     ) -> Result<LayerReport> {
         let constant = graph.const_data(layer.weight);
         let (done, total) = (self.done, self.total);
-        (self.cx.progress)(Progress { stage: self.stage, item: &constant.name, done, total });
+        (self.cx.progress)(Progress { stage: self.pass, item: &constant.name, done, total });
         self.done += 1;
         let place = |d: Diagnostic| match d.place {
             Place::Request => d.at(Place::Tensor(constant.name.clone())),

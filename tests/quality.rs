@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// KL on held-out windows, in nats, that a compile of the embedded model with this pipeline has to stay below.
 const LINE: f64 = 0.03;
-const PIPELINE: &str = "owq{bits=3,target=3.25,group=64}";
+const PIPELINE: &str = "owq{bits=3,target=3.25,group=64,budget=equal}";
 
 fn source() -> Source {
     Source::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/whale-2m")).unwrap()
@@ -55,7 +55,7 @@ fn shuffled(graph: &Graph) -> Graph {
         .filter(|(_, c)| matches!(c.encoding, Encoding::Mixed(_)))
         .map(|(id, c)| (id, c.clone()))
         .collect();
-    assert!(mixed.len() > 20, "half of the layers or more have weak columns");
+    assert!(mixed.len() > 40, "the layers have weak columns");
     for (id, mut constant) in mixed {
         let cols = constant.matrix().unwrap().1 as u32;
         let (_, bytes) = constant.parts.iter_mut().find(|(role, _)| *role == Role::WeakIndex).unwrap();

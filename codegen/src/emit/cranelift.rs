@@ -270,7 +270,8 @@ impl Emitter<'_> {
                     Mem::F16 | Mem::Bf16 | Mem::U4 => panic!("{mem:?} is converted by legalisation"),
                 }
             }
-            Op::Fetch(kind, addr, offset) => self.fetch(ty, kind, addr, offset),
+            Op::Fetch(kind, addr, offset, 0) => self.fetch(ty, kind, addr, offset),
+            Op::Fetch(..) => panic!("vectors have 16 bytes here"),
             Op::Get(var) => self.b.use_var(self.var(var)),
             Op::V(op) => self.vector(ty, op),
             Op::Load { .. } | Op::Code { .. } | Op::LaneSum(_) | Op::LaneMax(_) => {
@@ -328,6 +329,10 @@ impl Emitter<'_> {
         let addr = self.val(addr);
         let v = match kind {
             Fetch::Full => self.b.ins().load(machine(ty), flags(), addr, offset),
+            Fetch::Twice8 => {
+                let v = self.b.ins().load(types::I64, flags(), addr, offset);
+                self.b.ins().splat(types::I64X2, v)
+            }
             Fetch::Low8 => {
                 let v = self.b.ins().load(types::I64, flags(), addr, offset);
                 self.b.ins().scalar_to_vector(types::I64X2, v)
@@ -429,6 +434,8 @@ impl Emitter<'_> {
                 let (a, b) = (self.val(a), self.val(b));
                 self.b.ins().snarrow(a, b)
             }
+            VecOp::Half(..) | VecOp::Lower(..) | VecOp::ShrEach(..) => panic!("vectors have 16 bytes here"),
+            VecOp::DotQuads(..) => panic!("dots are made of pairs here"),
         };
         self.bits_or_scalar(out, v)
     }

@@ -4,8 +4,8 @@
 //! of GGUF keep 16 neighbouring columns in 16 neighbouring bytes (or in 2 bytes of single bits). Decoding is then a load,
 //! a shift and a mask for each field.
 
-use super::vector::{I8X16, I16X8, Out};
-use super::{Fetch, Val};
+use super::vector::Out;
+use super::{Elem, Fetch, Val, VecOp};
 use actc_types::{BlockFormat, Group, Packed};
 use std::fmt;
 
@@ -19,6 +19,7 @@ pub enum CodeSource {
 }
 
 /// Bits of the codes of 16 columns.
+#[derive(Clone, Copy)]
 enum Field {
     /// In byte i: `width` bits from bit `down` up, which are bits `up..` of code i.
     Bytes { at: usize, down: u8, width: u8, up: u8 },
@@ -131,62 +132,82 @@ impl CodeSource {
         }
     }
 
-    /// Sixteen codes shifted left by `up`, one a byte. `up` and the bits of a code do not exceed a byte.
+    /// Sixteen codes a half shifted left by `up`, one a byte. `up` and the bits of a code do not exceed a byte. The upper
+    /// half holds the 16 columns behind those of the lower one.
     pub(super) fn decode(self, out: &mut Out, addr: Val, offset: i32, first: usize, up: u8) -> Val {
-        let parts: Vec<Val> = self.fields(first).iter().map(|field| field.decode(out, addr, offset, up)).collect();
+        let low = self.fields(first);
+        let high = if out.halves == 2 { self.fields(first + 16) } else { self.fields(first) };
+        let parts: Vec<Val> = low.iter().zip(&high).map(|(a, b)| a.decode(b, out, addr, offset, up)).collect();
         parts.into_iter().reduce(|a, b| out.or(a, b)).expect("every layout has a field")
     }
 }
 
 impl Field {
-    fn decode(&self, out: &mut Out, addr: Val, offset: i32, more: u8) -> Val {
-        match *self {
-            Field::Bytes { at, down, width, up } => {
-                let v = out.fetch(I8X16, Fetch::Full, addr, offset + at as i32);
+    /// This field's bits, and those of `upper`, the same field of the columns of the upper half, if there is one.
+    fn decode(&self, upper: &Field, out: &mut Out, addr: Val, offset: i32, more: u8) -> Val {
+        match (*self, *upper) {
+            (Field::Bytes { at, down, width, up }, Field::Bytes { at: upper_at, down: upper_down, .. }) => {
+                let v = out.fetch(Elem::I8, Fetch::Full, addr, offset + at as i32, upper_at as i32 - at as i32);
                 if width == 8 {
                     return v;
                 }
                 let to = up + more;
-                let v = out.shift(I16X8, v, i32::from(to) - i32::from(down));
+                // Bits that cross into a neighbouring byte are masked.
+                let least = down.min(upper_down);
+                let v = if down == upper_down {
+                    v
+                } else {
+                    let (low, high) = (down - least, upper_down - least);
+                    out.v(out.ty(v), VecOp::ShrEach(v, [low, low, high, high]))
+                };
+                let v = out.shift(Elem::I16, v, i32::from(to) - i32::from(least));
                 let mask = out.bytes((((1u16 << width) - 1) << to) as u8);
                 out.and(v, mask)
             }
-            Field::Eighth { at, first, up } => {
-                let v = out.halves(addr, offset + at as i32);
+            (Field::Eighth { at, first, up }, _) => {
+                let v = out.planes(addr, offset + at as i32);
                 let to = up + more;
-                let v = out.shift(I16X8, v, i32::from(to) - i32::from(first));
+                let v = out.shift(Elem::I16, v, i32::from(to) - i32::from(first));
                 let mask = out.bytes(1 << to);
                 out.and(v, mask)
             }
-            Field::Sixteenth { at, up } => {
-                let v = out.fetch(I8X16, Fetch::Low2, addr, offset + at as i32);
+            (Field::Sixteenth { at, up }, Field::Sixteenth { at: upper_at, .. }) => {
+                let v = out.fetch(Elem::I8, Fetch::Low2, addr, offset + at as i32, upper_at as i32 - at as i32);
                 let v = out.shuffle(v, v, std::array::from_fn(|i| (i / 8) as u8));
                 spread(out, v, std::array::from_fn(|i| 1 << (i % 8)), up + more)
+            }
+            (Field::Bytes { .. } | Field::Sixteenth { .. }, _) => {
+                unreachable!("a layout has the same fields everywhere")
             }
         }
     }
 }
 
 impl Out {
-    /// Eight bytes, then the same shifted right by a bit (bits that cross into a neighbour are masked by the user): both
-    /// halves now hold a code's bit in the same place. Made once for all runs of a chunk.
-    fn halves(&mut self, addr: Val, offset: i32) -> Val {
-        if let Some(v) = self.halves.get(&(addr, offset)) {
+    /// Eight bytes, then the same shifted right by a bit, and so on (bits that cross into a neighbour are masked by the
+    /// user): all columns now hold a code's bit in the same place. Made once for all runs of a chunk.
+    fn planes(&mut self, addr: Val, offset: i32) -> Val {
+        if let Some(v) = self.planes.get(&(addr, offset)) {
             return *v;
         }
-        let low = self.fetch(I8X16, Fetch::Full, addr, offset);
-        let high = self.shift(I16X8, low, -1);
-        let v = self.interleave(low, high, 8, false);
-        self.halves.insert((addr, offset), v);
+        let v = if self.halves == 2 {
+            let v = self.fetch(Elem::I8, Fetch::Twice8, addr, offset, 0);
+            self.v(self.ty(v), VecOp::ShrEach(v, [0, 1, 2, 3]))
+        } else {
+            let low = self.fetch(Elem::I8, Fetch::Full, addr, offset, 0);
+            let high = self.shift(Elem::I16, low, -1);
+            self.interleave(low, high, 8, false)
+        };
+        self.planes.insert((addr, offset), v);
         v
     }
 }
 
 /// Bit `to` set in the bytes of `v` that have the bit of `pick`.
 fn spread(out: &mut Out, v: Val, pick: [u8; 16], to: u8) -> Val {
-    let pick = out.constant(I8X16, pick);
+    let pick = out.pattern(Elem::I8, pick);
     let v = out.and(v, pick);
-    let v = out.v(I8X16, super::VecOp::Equal(v, pick));
+    let v = out.v(out.ty(v), VecOp::Equal(v, pick));
     let bit = out.bytes(1 << to);
     out.and(v, bit)
 }

@@ -1,25 +1,27 @@
-//! Dots of packed codes: the forms that legalisation chooses from.
+//! Dots of packed codes: the forms that legalisation chooses from. In vectors of two halves each half does the same with
+//! 16 columns of its own.
 //!
 //! * codes x f32: a code of up to 7 bits is put into the mantissa of 2.0 by two byte shuffles, which saves the
 //!   conversion from integer; the constant that this adds is taken out once a group ([`CodeSource::bias`]).
-//! * codes x int8: pairs of products in 16 bits, summed in 16 bits as far as the bound allows, then in 32.
+//! * codes x int8: pairs of products in 16 bits, summed in 16 bits as far as the bound allows, then in 32; or, where the
+//!   machine has it, four products at once in 32 bits.
 
-use super::vector::{F32X4, I8X16, I16X8, I32X4, Out};
-use super::{CodeSource, Elem, Ty, Val, VecOp};
+use super::vector::Out;
+use super::{CodeSource, Dot, Elem, Val, VecOp};
 
-/// The code vectors of 16 columns as four vectors of floats `(code + bias) / gain`.
+/// The code vectors of 16 columns a half as four vectors of floats `(code + bias) / gain`.
 pub(super) fn floats(out: &mut Out, source: CodeSource, addr: Val, offset: i32, first: usize) -> Vec<Val> {
     if source.bits() < 8 {
         let codes = source.decode(out, addr, offset, first, 7 - source.bits());
         let exponent = out.bytes(0x40);
-        let zero = out.constant(I16X8, [0; 16]);
+        let zero = out.pattern(Elem::I16, [0; 16]);
         let mut floats = Vec::new();
         for upper in [false, true] {
             let halves = out.interleave(codes, exponent, 1, upper);
-            let halves = out.bits(I16X8, halves);
+            let halves = out.bits(Elem::I16, halves);
             for upper in [false, true] {
                 let v = out.interleave(zero, halves, 2, upper);
-                floats.push(out.bits(F32X4, v));
+                floats.push(out.bits(Elem::F32, v));
             }
         }
         return floats;
@@ -36,14 +38,14 @@ pub(super) fn floats(out: &mut Out, source: CodeSource, addr: Val, offset: i32, 
         let words = place(out, codes, 1, upper);
         for upper in [false, true] {
             let v = place(out, words, 2, upper);
-            let v = out.bits(I32X4, v);
-            floats.push(out.v(F32X4, VecOp::ToFloat(v)));
+            let v = out.bits(Elem::I32, v);
+            floats.push(out.to_float(v));
         }
     }
     floats
 }
 
-/// Unsigned codes of 16 columns, as one vector of bytes or, for 8 bits, as the vectors of their low and high nibbles.
+/// Unsigned codes of 16 columns a half, as one vector of bytes or, for 8 bits, as the vectors of their low and high nibbles.
 pub(super) fn bytes(out: &mut Out, source: CodeSource, addr: Val, offset: i32, first: usize) -> Vec<Val> {
     let mut codes = source.decode(out, addr, offset, first, 0);
     if source.bits() < 8 {
@@ -51,15 +53,16 @@ pub(super) fn bytes(out: &mut Out, source: CodeSource, addr: Val, offset: i32, f
     }
     if source.signed() {
         let flip = out.bytes(0x80);
-        codes = out.v(I8X16, VecOp::Xor(codes, flip));
+        codes = out.v(out.ty(codes), VecOp::Xor(codes, flip));
     }
     let nibble = out.bytes(15);
     let low = out.and(codes, nibble);
-    let high = out.shift(I16X8, codes, -4);
+    let high = out.shift(Elem::I16, codes, -4);
     vec![low, out.and(high, nibble)]
 }
 
-/// Running 16-bit sums of one dot: one for codes, or one for each nibble of 8-bit codes.
+/// Running sums of one dot, one for codes or one for each nibble of 8-bit codes: 16-bit ones of pairs with the number of
+/// products that still fit, or 32-bit ones of quads.
 #[derive(Clone)]
 pub(super) struct Running {
     sums: Vec<Val>,
@@ -75,7 +78,13 @@ fn room(bits: u8) -> u32 {
 impl Running {
     /// The running sums behind one more product; the second value is the 32-bit sum that had to be closed for it.
     pub(super) fn add(self, out: &mut Out, source: CodeSource, codes: &[Val], q: Val) -> (Running, Option<Val>) {
-        let products: Vec<Val> = codes.iter().map(|c| out.v(I16X8, VecOp::DotPairs(*c, q))).collect();
+        if out.dot == Dot::Quads {
+            let zero = out.ints(0);
+            let before = if self.sums.is_empty() { vec![zero; codes.len()] } else { self.sums };
+            let quads = |(sum, c): (Val, &Val)| out.v(out.like(Elem::I32, q), VecOp::DotQuads(sum, *c, q));
+            return (Running { sums: before.into_iter().zip(codes).map(quads).collect(), room: 0 }, None);
+        }
+        let products: Vec<Val> = codes.iter().map(|c| out.v(out.like(Elem::I16, q), VecOp::DotPairs(*c, q))).collect();
         if self.sums.is_empty() {
             return (Running { sums: products, room: room(source.bits()) - 1 }, None);
         }
@@ -83,7 +92,7 @@ impl Running {
             let closed = self.close(out);
             return (Running { sums: products, room: room(source.bits()) - 1 }, Some(closed));
         }
-        let sums = self.sums.iter().zip(products).map(|(a, b)| out.v(I16X8, VecOp::Add(*a, b))).collect();
+        let sums = self.sums.iter().zip(products).map(|(a, b)| out.v(out.ty(b), VecOp::Add(*a, b))).collect();
         (Running { sums, room: self.room - 1 }, None)
     }
 
@@ -94,8 +103,11 @@ impl Running {
 
     /// The sums as 32-bit integers.
     pub(super) fn close(self, out: &mut Out) -> Val {
-        let wide = Ty::Vec(Elem::I32, 4);
-        let parts: Vec<Val> = self.sums.iter().map(|s| out.v(wide, VecOp::WidenPairs(*s))).collect();
+        let wide = out.like(Elem::I32, self.sums[0]);
+        let parts: Vec<Val> = match out.dot {
+            Dot::Pairs => self.sums.iter().map(|s| out.v(wide, VecOp::WidenPairs(*s))).collect(),
+            Dot::Quads => self.sums,
+        };
         match parts[..] {
             [one] => one,
             [low, high] => {

@@ -4,23 +4,38 @@
 //! last one of fewer lanes computes four and lets only the valid ones be accumulated or stored (inputs may be read past
 //! their end, outputs never written). A lane value of a block is a list of vectors; a partial variable is one vector for
 //! each of its ways, so results depend neither on the number of parts nor on the target's scheduling.
+//!
+//! Vectors of 32 bytes work as two halves side by side. Where a loop deals in bytes, a block has 32 lanes and its halves
+//! are runs of 16 lanes, each treated as a block of vectors of 16 bytes is; elsewhere vectors hold neighbouring lanes. What
+//! is left of a loop is done in halves.
 
 use super::dot::Running;
-use super::vector::{F32X4, I32X4, Out};
-use super::{Acc, Axis, CodeSource, Elem, FloatOp, IntOp, Kernel, Node, Op, Ty, Val, Var, VecOp};
+use super::vector::Out;
+use super::{Acc, Axis, CodeSource, Elem, FloatOp, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var, VecOp};
 use std::collections::{HashMap, HashSet};
 
-/// Lanes of a block: float vectors of 16 lanes together with one vector of 16 bytes.
+/// Lanes of a block, or of a half of one: float vectors of 16 lanes together with one vector of 16 bytes.
 pub(super) const BLOCK: i64 = 16;
 
 /// Nodes up to which the blocks of a lane loop are written out instead of run in a loop.
 const UNROLLED: i64 = 48;
 
-/// The machine that lanes are mapped to.
+/// The vectors that lanes are mapped to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lanes {
     /// Vectors of 16 bytes.
     Simd128,
+    /// Vectors of 32 bytes.
+    Simd256,
+}
+
+/// The form of integer dots that a machine is good at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dot {
+    /// Two products summed to 16 bits.
+    Pairs,
+    /// Four products summed to 32 bits.
+    Quads,
 }
 
 /// What a value of the source has become.
@@ -41,10 +56,35 @@ pub(super) struct Block {
     pub(super) index: Option<Val>,
     /// First lane, added to `index`.
     pub(super) base: i64,
-    /// Lanes computed: 16 or 4.
+    /// Lanes computed.
     pub(super) lanes: i64,
     /// Lanes that count.
     pub(super) valid: i64,
+    /// Halves of its vectors.
+    pub(super) halves: u8,
+    /// Whether the halves of a vector are those of the block, and not neighbours.
+    pub(super) split: bool,
+}
+
+impl Block {
+    /// Float vectors of a lane value.
+    pub(super) fn pieces(&self) -> usize {
+        (self.lanes / (4 * i64::from(self.halves))) as usize
+    }
+
+    /// Lanes from a vector to the next.
+    pub(super) fn next(&self) -> i64 {
+        if self.halves == 2 && !self.split { 8 } else { 4 }
+    }
+
+    /// Lanes from the lower half of a vector to the upper one.
+    pub(super) fn gap(&self) -> i64 {
+        match (self.halves, self.split) {
+            (1, _) => 0,
+            (_, true) => self.lanes / 2,
+            (_, false) => 4,
+        }
+    }
 }
 
 pub(super) struct Legaliser<'a> {
@@ -54,7 +94,8 @@ pub(super) struct Legaliser<'a> {
     vars: HashMap<Var, Vec<Var>>,
     local: HashMap<Var, Vec<Var>>,
     pub(super) block: Option<Block>,
-    splats: Vec<(Val, Val)>,
+    /// Scalars in every lane, with the halves that they were made for.
+    splats: Vec<(Val, u8, Val)>,
     pub(super) decoded: HashMap<(Val, bool, i64), Vec<Val>>,
     running: Vec<(Var, CodeSource, Running)>,
     /// Vectors that are zero here for certain: the first sum into one is an assignment.
@@ -64,11 +105,14 @@ pub(super) struct Legaliser<'a> {
 }
 
 /// Maps the lanes of `kernel` to vectors.
-pub fn legalise(kernel: &Kernel, lanes: Lanes) -> Kernel {
-    let Lanes::Simd128 = lanes;
+pub fn legalise(kernel: &Kernel, lanes: Lanes, dot: Dot) -> Kernel {
+    let halves = match lanes {
+        Lanes::Simd128 => 1,
+        Lanes::Simd256 => 2,
+    };
     let mut legaliser = Legaliser {
         source: kernel,
-        out: Out::new(kernel),
+        out: Out::new(kernel, halves, dot),
         values: HashMap::new(),
         vars: HashMap::new(),
         local: HashMap::new(),
@@ -105,11 +149,12 @@ impl Legaliser<'_> {
     }
 
     fn splat(&mut self, scalar: Val) -> Val {
-        if let Some((_, splat)) = self.splats.iter().find(|(s, _)| *s == scalar) {
+        let halves = self.out.halves;
+        if let Some((.., splat)) = self.splats.iter().find(|(s, n, _)| *s == scalar && *n == halves) {
             return *splat;
         }
         let splat = self.out.splat(scalar);
-        self.splats.push((scalar, splat));
+        self.splats.push((scalar, halves, splat));
         splat
     }
 
@@ -194,42 +239,67 @@ impl Legaliser<'_> {
     fn lane_loop(&mut self, to: Val, body: &[Node]) {
         assert!(self.block.is_none(), "lane loops do not nest");
         self.hoist_splats(body);
+        let kinds = self.kinds(body);
         match self.constant(to) {
             Some(n) if body.iter().any(|node| matches!(node, Node::Let(_, Op::Code { .. }))) => {
-                self.out.halves.clear();
+                self.out.planes.clear();
                 assert!(n % BLOCK == 0, "codes come in runs of 16 lanes, not {n}");
-                (0..n / BLOCK).for_each(|i| self.run(None, i * BLOCK, BLOCK, BLOCK, body));
+                let kind = *kinds.iter().find(|kind| n % kind.lanes == 0).expect("a kind has 16 lanes");
+                (0..n / kind.lanes).for_each(|i| self.run(Block { base: i * kind.lanes, ..kind }, body));
                 self.close_sums();
             }
             Some(n) => {
-                let whole = n / BLOCK * BLOCK;
-                if whole / BLOCK * weight(body) > UNROLLED {
-                    let (from, to) = (self.out.int(0), self.out.int(whole));
-                    self.seq(from, to, BLOCK, |l, i| l.run(Some(i), 0, BLOCK, BLOCK, body));
-                } else {
-                    (0..whole / BLOCK).for_each(|i| self.run(None, i * BLOCK, BLOCK, BLOCK, body));
+                let mut done = 0;
+                for kind in kinds.into_iter().filter(|kind| kind.valid == kind.lanes) {
+                    let blocks = (n - done) / kind.lanes;
+                    let end = done + blocks * kind.lanes;
+                    if blocks * weight(body) > UNROLLED {
+                        let (from, to) = (self.out.int(done), self.out.int(end));
+                        self.seq(from, to, kind.lanes, |l, i| l.run(Block { index: Some(i), ..kind }, body));
+                    } else {
+                        (0..blocks).for_each(|i| self.run(Block { base: done + i * kind.lanes, ..kind }, body));
+                    }
+                    done = end;
                 }
-                (whole..n).step_by(4).for_each(|i| self.run(None, i, 4, (n - i).min(4), body));
+                if done < n {
+                    let rest = Block { index: None, base: done, lanes: 4, valid: n - done, halves: 1, split: false };
+                    self.run(rest, body);
+                }
             }
             None => {
                 let to = self.scalar(to);
                 let mut from = self.out.int(0);
-                for (lanes, valid) in [(BLOCK, BLOCK), (4, 4), (4, 1)] {
-                    let mask = self.out.int(!(valid - 1));
+                for kind in kinds {
+                    let mask = self.out.int(!(kind.valid - 1));
                     let end = self.out.i(IntOp::And, to, mask);
-                    self.seq(from, end, valid, |l, i| l.run(Some(i), 0, lanes, valid, body));
+                    self.seq(from, end, kind.valid, |l, i| l.run(Block { index: Some(i), ..kind }, body));
                     from = end;
                 }
             }
         }
     }
 
-    fn run(&mut self, index: Option<Val>, base: i64, lanes: i64, valid: i64, body: &[Node]) {
-        self.block = Some(Block { index, base, lanes, valid });
+    /// The blocks that a loop is cut into, widest first; the last holds a single lane.
+    fn kinds(&self, body: &[Node]) -> Vec<Block> {
+        let split = deals_in_bytes(body);
+        let lanes: &[(i64, i64, u8)] = match (self.out.halves, split) {
+            (1, _) => &[(BLOCK, BLOCK, 1), (4, 4, 1), (4, 1, 1)],
+            (_, true) => &[(2 * BLOCK, 2 * BLOCK, 2), (BLOCK, BLOCK, 1), (4, 4, 1), (4, 1, 1)],
+            (_, false) => &[(2 * BLOCK, 2 * BLOCK, 2), (8, 8, 2), (4, 4, 1), (4, 1, 1)],
+        };
+        let kind =
+            |&(lanes, valid, halves): &(i64, i64, u8)| Block { index: None, base: 0, lanes, valid, halves, split };
+        lanes.iter().map(kind).collect()
+    }
+
+    fn run(&mut self, block: Block, body: &[Node]) {
+        self.block = Some(block);
         self.decoded.clear();
         self.local.clear();
         let splats = self.splats.len();
+        let halves = std::mem::replace(&mut self.out.halves, block.halves);
         self.nodes(body);
+        self.out.halves = halves;
         self.splats.truncate(splats);
         self.block = None;
     }
@@ -282,12 +352,11 @@ impl Legaliser<'_> {
             return;
         };
         let ty = match elem {
-            Elem::F32 => F32X4,
-            Elem::I32 => I32X4,
+            Elem::F32 | Elem::I32 => self.out.of(elem),
             Elem::I8 | Elem::I16 => panic!("variables of bytes are not needed"),
         };
         if !known {
-            let n = self.block.map_or(decl.ways.into(), |b| b.lanes / 4);
+            let n = self.block.map_or(decl.ways.into(), |b| b.pieces());
             let vectors = (0..n).map(|_| self.out.var(ty)).collect();
             if self.block.is_some() { &mut self.local } else { &mut self.vars }.insert(var, vectors);
         }
@@ -323,7 +392,7 @@ impl Legaliser<'_> {
             return;
         }
         let n = match (self.block, acc) {
-            (Some(block), _) => (block.lanes / 4) as usize,
+            (Some(block), _) => block.pieces(),
             (None, Acc::Sum(a) | Acc::Max(a) | Acc::Dot(a, _)) => self.pieces(a, vectors.len()).len(),
         };
         let valid = self.block.map_or(4, |b| if b.lanes == 4 { b.valid } else { 4 });
@@ -348,6 +417,7 @@ impl Legaliser<'_> {
                     self.zeroed.remove(&target);
                     let other = self.keep(a[i], valid, f32::NEG_INFINITY);
                     let old = self.out.get(target);
+                    let other = self.out.over(old, other);
                     let new = self.out.f(FloatOp::Max, old, other);
                     self.out.set(target, new);
                 }
@@ -355,7 +425,21 @@ impl Legaliser<'_> {
         }
     }
 
+    /// A vector as wide as those of `target`: `a`, and zeros above it.
+    fn fill(&mut self, target: Var, a: Val) -> Val {
+        let halves = self.out.halves_of_var(target);
+        if self.out.halves_of(a) == halves {
+            return a;
+        }
+        let zero = self.out.with_halves(halves, |out| out.floats(0.0));
+        let bits = self.out.bits(Elem::F32, a);
+        let filled = self.out.over(zero, bits);
+        let Ty::Vec(elem, _) = self.out.ty(a) else { panic!("{a} is no vector") };
+        self.out.bits(elem, filled)
+    }
+
     fn add(&mut self, target: Var, a: Val) {
+        let a = self.fill(target, a);
         let new = if self.zeroed.remove(&target) {
             a
         } else {
@@ -366,6 +450,7 @@ impl Legaliser<'_> {
     }
 
     fn add_product(&mut self, target: Var, a: Val, b: Val) {
+        let (a, b) = (self.fill(target, a), self.fill(target, b));
         if self.zeroed.remove(&target) {
             let new = self.out.mul(a, b);
             return self.out.set(target, new);
@@ -401,12 +486,12 @@ impl Legaliser<'_> {
             return v;
         }
         let mask = std::array::from_fn(|i| if (i as i64) < 4 * valid { 0xff } else { 0 });
-        let mask = self.out.constant(F32X4, mask);
+        let mask = self.out.pattern(Elem::F32, mask);
         if rest == 0.0 {
             return self.out.and(v, mask);
         }
         let rest = self.out.floats(rest);
-        self.out.v(F32X4, VecOp::Select(mask, v, rest))
+        self.out.v(self.out.ty(v), VecOp::Select(mask, v, rest))
     }
 
     fn integer_dot(&mut self, var: Var, source: CodeSource, codes: Val, q: Val) {
@@ -433,14 +518,29 @@ impl Legaliser<'_> {
 
     fn add_integers(&mut self, var: Var, sum: Val) {
         let target = self.vectors(var)[0];
+        let sum = self.fill(target, sum);
         let new = if self.zeroed.remove(&target) {
             sum
         } else {
             let old = self.out.get(target);
-            self.out.v(I32X4, VecOp::Add(old, sum))
+            self.out.v(self.out.ty(old), VecOp::Add(old, sum))
         };
         self.out.set(target, new);
     }
+}
+
+/// Whether values of bytes occur in a loop.
+fn deals_in_bytes(nodes: &[Node]) -> bool {
+    let bytes = |mem: &Mem| match mem {
+        Mem::I8 | Mem::U8 | Mem::U4 => true,
+        Mem::F32 | Mem::F16 | Mem::Bf16 | Mem::U16 | Mem::U32 => false,
+    };
+    nodes.iter().any(|node| match node {
+        Node::Let(_, Op::Code { .. }) => true,
+        Node::Let(_, Op::Load { mem, step, .. }) | Node::Store { mem, step, .. } => *step > 0 && bytes(mem),
+        Node::Loop { body, .. } | Node::IfLess { body, .. } => deals_in_bytes(body),
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) => false,
+    })
 }
 
 fn weight(nodes: &[Node]) -> i64 {

@@ -1,9 +1,8 @@
 //! Legalisation of single operations: loads, stores, conversions and arithmetic on the vectors of a lane value.
 
 use super::legalise::{BLOCK, Block, Legaliser, Lowered};
-use super::vector::{F32X4, I8X16, I16X8, I32X4};
-use super::{Fetch, FloatOp, Mem, Op, Ty, Val, VecOp};
-use super::{IntOp, dot};
+use super::vector::Out;
+use super::{Elem, Fetch, FloatOp, IntOp, Mem, Op, Ty, Val, VecOp, dot};
 
 /// Two to the 112th: what an f16's bits, moved into an f32, must be multiplied by.
 const HALF_SCALE: f32 = f32::from_bits((127 + 112) << 23);
@@ -50,7 +49,7 @@ impl Legaliser<'_> {
             }
             Op::Convert(a) if lane => {
                 let a = self.pieces(a, 1);
-                Lowered::Pieces(a.into_iter().map(|a| self.out.v(F32X4, VecOp::ToFloat(a))).collect())
+                Lowered::Pieces(a.into_iter().map(|a| self.out.to_float(a)).collect())
             }
             Op::Convert(a) => {
                 let a = self.scalar(a);
@@ -122,92 +121,84 @@ impl Legaliser<'_> {
 
     fn load_scalar(&mut self, ty: Ty, mem: Mem, addr: Val, offset: i32) -> Lowered {
         let addr = self.scalar(addr);
-        let float = match mem {
+        let float = self.out.with_halves(1, |out| match mem {
             Mem::F16 => {
-                let v = self.out.fetch(I32X4, Fetch::Signed16, addr, offset);
-                self.halves_to_floats(v)
+                let v = out.fetch(Elem::I32, Fetch::Signed16, addr, offset, 0);
+                out.halves_to_floats(v)
             }
             Mem::Bf16 => {
-                let v = self.out.fetch(I32X4, Fetch::Low2, addr, offset);
-                let v = self.out.shift(I32X4, v, 16);
-                self.out.bits(F32X4, v)
+                let v = out.fetch(Elem::I32, Fetch::Low2, addr, offset, 0);
+                let v = out.shift(Elem::I32, v, 16);
+                out.bits(Elem::F32, v)
             }
             Mem::F32 | Mem::I8 | Mem::U8 | Mem::U16 | Mem::U32 | Mem::U4 => {
-                return Lowered::Scalar(self.out.op(ty, Op::Load { mem, addr, offset, step: 0 }));
+                out.op(ty, Op::Load { mem, addr, offset, step: 0 })
             }
-        };
-        Lowered::Scalar(self.out.v(Ty::F32, VecOp::Extract(float, 0)))
-    }
-
-    /// Floats from the bits of halves, sign-extended: exponent and mantissa move below bit 28, the sign stays at bit 31.
-    fn halves_to_floats(&mut self, v: Val) -> Val {
-        let v = self.out.shift(I32X4, v, 13);
-        let mask = self.out.ints(0x8fff_e000);
-        let v = self.out.and(v, mask);
-        let v = self.out.bits(F32X4, v);
-        let scale = self.out.floats(HALF_SCALE);
-        self.out.mul(v, scale)
+        });
+        match self.out.ty(float) {
+            Ty::Vec(..) => Lowered::Scalar(self.out.v(Ty::F32, VecOp::Extract(float, 0))),
+            Ty::I64 | Ty::F32 | Ty::F64 | Ty::Lane(_) => Lowered::Scalar(float),
+        }
     }
 
     fn load_lanes(&mut self, mem: Mem, addr: Val, offset: i32, step: u8) -> Lowered {
         let (addr, offset) = self.place(mem, addr, offset, step);
-        let quads = (self.current().lanes / 4) as i32;
-        let pieces = match mem {
-            Mem::F32 if step == 2 => (0..quads).map(|i| self.every_second(addr, offset + 32 * i)).collect(),
-            Mem::F32 => (0..quads).map(|i| self.out.fetch(F32X4, Fetch::Full, addr, offset + 16 * i)).collect(),
-            Mem::F16 => (0..quads)
-                .map(|i| {
-                    let v = self.out.fetch(I32X4, Fetch::Signed16, addr, offset + 8 * i);
-                    self.halves_to_floats(v)
-                })
-                .collect(),
-            Mem::Bf16 => (0..quads)
-                .map(|i| {
-                    let v = self.out.fetch(I32X4, Fetch::Unsigned16, addr, offset + 8 * i);
-                    let v = self.out.shift(I32X4, v, 16);
-                    self.out.bits(F32X4, v)
-                })
-                .collect(),
+        let block = self.current();
+        let bytes = |lanes: i64| mem.span(lanes * i64::from(step)) as i32;
+        let (next, gap) = (bytes(block.next()), bytes(block.gap()));
+        let count = block.pieces() as i32;
+        let out = &mut self.out;
+        let each = |load: &mut dyn FnMut(i32) -> Val| (0..count).map(|i| load(offset + next * i)).collect();
+        let pieces: Vec<Val> = match mem {
+            Mem::F32 if step == 2 => each(&mut |at| {
+                let a = out.fetch(Elem::F32, Fetch::Full, addr, at, gap);
+                let b = out.fetch(Elem::F32, Fetch::Full, addr, at + 16, gap);
+                out.shuffle(a, b, [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27])
+            }),
+            Mem::F32 => each(&mut |at| out.fetch(Elem::F32, Fetch::Full, addr, at, gap)),
+            Mem::F16 => each(&mut |at| {
+                let v = out.fetch(Elem::I32, Fetch::Signed16, addr, at, gap);
+                out.halves_to_floats(v)
+            }),
+            Mem::Bf16 => each(&mut |at| {
+                let v = out.fetch(Elem::I32, Fetch::Unsigned16, addr, at, gap);
+                let v = out.shift(Elem::I32, v, 16);
+                out.bits(Elem::F32, v)
+            }),
             Mem::I8 => {
-                assert_eq!(i64::from(quads) * 4, BLOCK, "rounded activations come in runs of 16 lanes");
-                vec![self.out.fetch(I8X16, Fetch::Full, addr, offset)]
+                assert_eq!(i64::from(count) * 4, BLOCK, "rounded activations come in runs of 16 lanes");
+                vec![out.fetch(Elem::I8, Fetch::Full, addr, offset, gap)]
             }
             Mem::U8 => {
-                let kind = if quads == 4 { Fetch::Full } else { Fetch::Low4 };
-                let v = self.out.fetch(I8X16, kind, addr, offset);
-                self.bytes_to_floats(v, quads)
+                let kind = if count == 4 { Fetch::Full } else { Fetch::Low4 };
+                let v = out.fetch(Elem::I8, kind, addr, offset, gap);
+                self.bytes_to_floats(v, count)
             }
             Mem::U4 => {
-                let kind = if quads == 4 { Fetch::Low8 } else { Fetch::Low2 };
-                let v = self.out.fetch(I8X16, kind, addr, offset);
-                let mask = self.out.bytes(15);
-                let low = self.out.and(v, mask);
-                let high = self.out.shift(I16X8, v, -4);
-                let high = self.out.and(high, mask);
-                let v = self.out.interleave(low, high, 1, false);
-                self.bytes_to_floats(v, quads)
+                let kind = if count == 4 { Fetch::Low8 } else { Fetch::Low2 };
+                let v = out.fetch(Elem::I8, kind, addr, offset, gap);
+                let mask = out.bytes(15);
+                let low = out.and(v, mask);
+                let high = out.shift(Elem::I16, v, -4);
+                let high = out.and(high, mask);
+                let v = out.interleave(low, high, 1, false);
+                self.bytes_to_floats(v, count)
             }
             Mem::U16 | Mem::U32 => panic!("integers are loaded one by one"),
         };
         Lowered::Pieces(pieces)
     }
 
-    fn every_second(&mut self, addr: Val, offset: i32) -> Val {
-        let a = self.out.fetch(F32X4, Fetch::Full, addr, offset);
-        let b = self.out.fetch(F32X4, Fetch::Full, addr, offset + 16);
-        self.out.shuffle(a, b, [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27])
-    }
-
-    fn bytes_to_floats(&mut self, v: Val, quads: i32) -> Vec<Val> {
+    fn bytes_to_floats(&mut self, v: Val, count: i32) -> Vec<Val> {
         let zero = self.out.bytes(0);
         let mut floats = Vec::new();
         for upper in [false, true] {
             let words = self.out.interleave(v, zero, 1, upper);
             for upper in [false, true] {
-                if floats.len() < quads as usize {
+                if floats.len() < count as usize {
                     let v = self.out.interleave(words, zero, 2, upper);
-                    let v = self.out.bits(I32X4, v);
-                    floats.push(self.out.v(F32X4, VecOp::ToFloat(v)));
+                    let v = self.out.bits(Elem::I32, v);
+                    floats.push(self.out.to_float(v));
                 }
             }
         }
@@ -221,37 +212,48 @@ impl Legaliser<'_> {
         }
         let block = self.current();
         let (addr, offset) = self.place(mem, addr, offset, step);
-        let pieces = self.pieces(value, (block.lanes / 4) as usize);
+        let pieces = self.pieces(value, block.pieces());
         match mem {
             Mem::F32 => {
                 for (i, piece) in pieces.into_iter().enumerate() {
-                    let start = 4 * i as i64;
-                    if step == 1 && block.valid >= start + 4 {
-                        self.out.store(Mem::F32, piece, addr, offset + 16 * i as i32);
+                    let at = |lane: i64| offset + 4 * i32::from(step) * (block.next() * i as i64 + lane) as i32;
+                    if step == 1 && block.valid == block.lanes {
+                        if block.halves == 2 && block.split {
+                            let [low, high] = self.out.both(piece);
+                            self.out.store(Mem::F32, low, addr, at(0));
+                            self.out.store(Mem::F32, high, addr, at(block.gap()));
+                        } else {
+                            self.out.store(Mem::F32, piece, addr, at(0));
+                        }
                         continue;
                     }
-                    for lane in 0..(block.valid - start).clamp(0, 4) {
+                    for lane in 0..(block.valid - block.next() * i as i64).clamp(0, 4 * i64::from(block.halves)) {
+                        assert!(!block.split || block.halves == 1, "pairs are stored in order");
                         let x = self.out.v(Ty::F32, VecOp::Extract(piece, lane as u8));
-                        self.out.store(Mem::F32, x, addr, offset + 4 * i32::from(step) * (4 * i as i32 + lane as i32));
+                        self.out.store(Mem::F32, x, addr, at(lane));
                     }
                 }
             }
             Mem::I8 => {
-                assert!(block.valid == BLOCK, "rounded activations come in runs of 16 lanes");
+                assert!(
+                    block.valid == block.lanes && block.pieces() == 4,
+                    "rounded activations come in runs of 16 lanes"
+                );
                 // The sum with 1.5 * 2^23 holds the integer in its lowest bits.
                 let (magic, bits) = (self.out.floats(12_582_912.0), self.out.ints(0x4b40_0000));
+                let out = &mut self.out;
                 let words: Vec<Val> = pieces
                     .into_iter()
                     .map(|x| {
-                        let v = self.out.add(x, magic);
-                        let v = self.out.bits(I32X4, v);
-                        self.out.v(I32X4, VecOp::Sub(v, bits))
+                        let v = out.add(x, magic);
+                        let v = out.bits(Elem::I32, v);
+                        out.v(out.ty(v), VecOp::Sub(v, bits))
                     })
                     .collect();
-                let low = self.out.v(I16X8, VecOp::Narrow(words[0], words[1]));
-                let high = self.out.v(I16X8, VecOp::Narrow(words[2], words[3]));
-                let bytes = self.out.v(I8X16, VecOp::Narrow(low, high));
-                self.out.store(Mem::I8, bytes, addr, offset);
+                let low = out.v(out.of(Elem::I16), VecOp::Narrow(words[0], words[1]));
+                let high = out.v(out.of(Elem::I16), VecOp::Narrow(words[2], words[3]));
+                let bytes = out.v(out.of(Elem::I8), VecOp::Narrow(low, high));
+                out.store(Mem::I8, bytes, addr, offset);
             }
             Mem::F16 | Mem::Bf16 | Mem::U8 | Mem::U4 | Mem::U16 | Mem::U32 => panic!("lanes are stored as f32 or i8"),
         }
@@ -273,6 +275,18 @@ impl Legaliser<'_> {
         };
         self.decoded.insert(key, vectors.clone());
         vectors
+    }
+}
+
+impl Out {
+    /// Floats from the bits of halves, sign-extended: exponent and mantissa move below bit 28, the sign stays at bit 31.
+    fn halves_to_floats(&mut self, v: Val) -> Val {
+        let v = self.shift(Elem::I32, v, 13);
+        let mask = self.ints(0x8fff_e000);
+        let v = self.and(v, mask);
+        let v = self.bits(Elem::F32, v);
+        let scale = self.floats(HALF_SCALE);
+        self.mul(v, scale)
     }
 }
 

@@ -1,14 +1,14 @@
-//! Functions as polynomials on vectors of four floats; errors are relative to the exact value in units of 2^-24 (half a
+//! Functions as polynomials on vectors of floats; errors are relative to the exact value in units of 2^-24 (half a
 //! unit in the last place) unless said otherwise.
 //!
 //! Coefficients: `exp` and `tanh` are minimax polynomials after the Cephes library (S. Moshier, 1992); the error function
 //! is formula 7.1.26 of Abramowitz and Stegun (absolute error 1.5e-7).
 
-use super::vector::{F32X4, I32X4, Out};
-use super::{FloatOp, Fun, Ty, Val, VecOp};
+use super::vector::Out;
+use super::{Elem, FloatOp, Fun, Ty, Val, VecOp};
 
 impl Out {
-    /// The function `fun` of four floats. Machine functions stay single operations.
+    /// The function `fun` of every lane. Machine functions stay single operations.
     pub(super) fn expand(&mut self, fun: Fun, x: Val) -> Val {
         match fun {
             Fun::Neg | Fun::Abs | Fun::Sqrt | Fun::Nearest => self.fun(fun, x),
@@ -37,8 +37,10 @@ impl Out {
         match fun {
             Fun::Neg | Fun::Abs | Fun::Sqrt | Fun::Nearest => self.fun(fun, x),
             Fun::Relu | Fun::Exp | Fun::Tanh | Fun::Sigmoid | Fun::Silu | Fun::GeluTanh | Fun::GeluErf => {
-                let x = self.splat(x);
-                let y = self.expand(fun, x);
+                let y = self.with_halves(1, |out| {
+                    let x = out.splat(x);
+                    out.expand(fun, x)
+                });
                 self.v(Ty::F32, VecOp::Extract(y, 0))
             }
         }
@@ -58,7 +60,7 @@ impl Out {
     fn exp(&mut self, x: Val) -> Val {
         // The other operand comes first, so that what is not a number survives both.
         let (high, low) = (self.floats(89.0), self.floats(-86.5));
-        let under = self.v(F32X4, VecOp::Less(x, low));
+        let under = self.v(self.ty(x), VecOp::Less(x, low));
         let x = self.f(FloatOp::Min, high, x);
         let x = self.f(FloatOp::Max, low, x);
         // n = round(x / ln 2) by the constant 1.5 * 2^23, whose sum holds n in its lowest bits.
@@ -76,15 +78,15 @@ impl Out {
         let tail = self.muladd(p, square, r);
         let p = self.add(tail, one);
         // 2^(n-1), then twice: 2^128 is no float, but results up to the largest float are wanted.
-        let n = self.bits(I32X4, shifted);
-        let n = self.shift(I32X4, n, 23);
+        let n = self.bits(Elem::I32, shifted);
+        let n = self.shift(Elem::I32, n, 23);
         let bias = self.ints(126 << 23);
-        let scale = self.v(I32X4, VecOp::Add(n, bias));
-        let scale = self.bits(F32X4, scale);
+        let scale = self.v(self.ty(n), VecOp::Add(n, bias));
+        let scale = self.bits(Elem::F32, scale);
         let half = self.mul(p, scale);
         let y = self.add(half, half);
         let zero = self.floats(0.0);
-        self.v(F32X4, VecOp::Select(under, zero, y))
+        self.v(self.ty(x), VecOp::Select(under, zero, y))
     }
 
     fn one_plus_exp_neg(&mut self, x: Val) -> Val {
@@ -113,8 +115,8 @@ impl Out {
         let sign = self.and(x, sign);
         let far = self.or(far, sign);
         let limit = self.floats(0.625);
-        let small = self.v(F32X4, VecOp::Less(size, limit));
-        self.v(F32X4, VecOp::Select(small, near, far))
+        let small = self.v(self.ty(x), VecOp::Less(size, limit));
+        self.v(self.ty(x), VecOp::Select(small, near, far))
     }
 
     /// `x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3))`, which equals the tanh form and keeps its precision for negative x.
@@ -146,8 +148,8 @@ impl Out {
         let below = self.mul(q, e);
         let above = self.sub(one, below);
         let zero = self.floats(0.0);
-        let negative = self.v(F32X4, VecOp::Less(x, zero));
-        let share = self.v(F32X4, VecOp::Select(negative, below, above));
+        let negative = self.v(self.ty(x), VecOp::Less(x, zero));
+        let share = self.v(self.ty(x), VecOp::Select(negative, below, above));
         self.mul(x, share)
     }
 }

@@ -9,7 +9,7 @@
 //!   folded by `lane_sum` or `lane_max`. Mathematical functions and packed codes are single operations.
 //! * **legalised** ([`legalise`]): no lane loops and no grid loops; lanes have become [`Ty::Vec`] values of the target's
 //!   width, packed codes have become loads, shifts and masks, dots have taken the form that the target is good at, and
-//!   functions are polynomials.
+//!   functions are polynomials. A vector of 32 bytes is two halves of 16 that no operation mixes but those that say so.
 //!
 //! Emitters ([`crate::emit`]) are tables that print the second level. The text form ([`std::fmt::Display`]) shows either.
 
@@ -24,7 +24,7 @@ mod vector;
 
 pub use build::Builder;
 pub use codes::CodeSource;
-pub use legalise::{Lanes, legalise};
+pub use legalise::{Dot, Lanes, legalise};
 
 /// An SSA value of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -178,14 +178,18 @@ pub enum Fun {
 /// Vector operations; only after legalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VecOp {
-    /// All bits given.
+    /// All bits given, the same in each half.
     Const([u8; 16]),
     /// A scalar in every lane.
     Splat(Val),
     /// One lane as a scalar.
     Extract(Val, u8),
-    /// Bytes chosen from two vectors (0..16 and 16..32).
+    /// Bytes chosen from two vectors (0..16 and 16..32), in each half from the same half of both.
     Shuffle(Val, Val, [u8; 16]),
+    /// The lower or upper half of a vector of two.
+    Half(Val, bool),
+    /// The first, a vector of two halves, with its lower half replaced by the second.
+    Lower(Val, Val),
     /// The same bits as another type.
     Bits(Val),
     /// Bitwise and.
@@ -202,6 +206,8 @@ pub enum VecOp {
     Shl(Val, u8),
     /// Logical shift right of every lane.
     Shr(Val, u8),
+    /// Logical shift right of each of four 64-bit lanes, each by its own number of bits.
+    ShrEach(Val, [u8; 4]),
     /// All ones in the lanes where equal.
     Equal(Val, Val),
     /// All ones in the float lanes where the first is less.
@@ -214,15 +220,19 @@ pub enum VecOp {
     WidenPairs(Val),
     /// Integers to floats.
     ToFloat(Val),
-    /// Two vectors of 32-bit integers to one of 16-bit ones, saturated.
+    /// Two vectors of integers to one of half the width, saturated; in each half the first's, then the second's.
     Narrow(Val, Val),
+    /// The first, 32-bit sums, plus the sums of four neighbouring products of unsigned bytes below 128 and signed ones.
+    DotQuads(Val, Val, Val),
 }
 
-/// What the bits loaded into a vector are.
+/// What the bits loaded into a half of a vector are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fetch {
-    /// A whole vector.
+    /// Sixteen bytes.
     Full,
+    /// Eight bytes, twice.
+    Twice8,
     /// Eight bytes in the lower half, zeros above.
     Low8,
     /// Four bytes in the lowest lane, zeros above.
@@ -275,8 +285,9 @@ pub enum Op {
         /// Elements between neighbouring lanes.
         step: u8,
     },
-    /// A raw vector load; only after legalisation.
-    Fetch(Fetch, Val, i32),
+    /// A raw vector load at an address plus an offset; only after legalisation. The upper half of a vector of two is
+    /// loaded as many bytes on as the last number says.
+    Fetch(Fetch, Val, i32, i32),
     /// The value of a variable.
     Get(Var),
     /// In lane l, the code of column `first + l` of the chunk or block at `addr + offset`.

@@ -67,7 +67,8 @@ impl fmt::Display for Op {
                 f.write_str("load ")?;
                 place(f, *mem, *addr, *offset, *step)
             }
-            Op::Fetch(kind, addr, offset) => write!(f, "fetch {} [{addr} + {offset}]", word(kind)),
+            Op::Fetch(kind, addr, offset, 0) => write!(f, "fetch {} [{addr} + {offset}]", word(kind)),
+            Op::Fetch(kind, addr, offset, gap) => write!(f, "fetch {} [{addr} + {offset}, + {gap}]", word(kind)),
             Op::Get(var) => write!(f, "{var}"),
             Op::Code { source, addr, offset, first } => {
                 write!(f, "code {source} [{addr} + {offset}] column {first} + lane")
@@ -86,6 +87,8 @@ impl fmt::Display for VecOp {
             VecOp::Splat(a) => write!(f, "splat {a}"),
             VecOp::Extract(a, lane) => write!(f, "extract {a}[{lane}]"),
             VecOp::Shuffle(a, b, mask) => write!(f, "shuffle {a}, {b}, {}", hex(mask)),
+            VecOp::Half(a, upper) => write!(f, "half {a}[{}]", u8::from(*upper)),
+            VecOp::Lower(a, b) => write!(f, "lower {a}, {b}"),
             VecOp::Bits(a) => write!(f, "bits {a}"),
             VecOp::And(a, b) => write!(f, "and {a}, {b}"),
             VecOp::Or(a, b) => write!(f, "or {a}, {b}"),
@@ -94,6 +97,7 @@ impl fmt::Display for VecOp {
             VecOp::Sub(a, b) => write!(f, "sub {a}, {b}"),
             VecOp::Shl(a, n) => write!(f, "shl {a}, {n}"),
             VecOp::Shr(a, n) => write!(f, "shr {a}, {n}"),
+            VecOp::ShrEach(a, n) => write!(f, "shr_each {a}, {n:?}"),
             VecOp::Equal(a, b) => write!(f, "equal {a}, {b}"),
             VecOp::Less(a, b) => write!(f, "less {a}, {b}"),
             VecOp::Select(m, a, b) => write!(f, "select {m}, {a}, {b}"),
@@ -101,6 +105,7 @@ impl fmt::Display for VecOp {
             VecOp::WidenPairs(a) => write!(f, "widen_pairs {a}"),
             VecOp::ToFloat(a) => write!(f, "to_float {a}"),
             VecOp::Narrow(a, b) => write!(f, "narrow {a}, {b}"),
+            VecOp::DotQuads(sum, a, b) => write!(f, "dot_quads {sum}, {a}, {b}"),
         }
     }
 }

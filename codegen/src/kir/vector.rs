@@ -1,30 +1,68 @@
 //! The builder of legalised kernels: vector values and machine operations.
 //!
-//! Constants are defined once, at the kernel's entry, so that no loop makes them anew.
+//! Constants are defined once, at the kernel's entry, so that no loop makes them anew. Vectors have 16 bytes or, made of
+//! two such halves, 32; an operation's result is as wide as its operands, and what has none is as wide as [`Out::halves`]
+//! says.
 
-use super::{Elem, Fetch, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var, VarDecl, VecOp};
+use super::{Dot, Elem, Fetch, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var, VarDecl, VecOp};
 use std::collections::HashMap;
 
-/// Writes the legalised form of a kernel. Vectors have 16 bytes.
+/// Writes the legalised form of a kernel.
 pub(super) struct Out {
     kernel: Kernel,
     open: Vec<Vec<Node>>,
     entry: Vec<Node>,
     constants: HashMap<(Ty, [u8; 16]), Val>,
     /// Bit planes read by the current lane loop, see [`super::codes`].
-    pub(super) halves: HashMap<(Val, i32), Val>,
+    pub(super) planes: HashMap<(Val, i32), Val>,
+    /// Halves of 16 bytes, one or two, of the vectors that are made from scalars, constants and memory.
+    pub(super) halves: u8,
+    /// Form of integer dots.
+    pub(super) dot: Dot,
 }
-
-pub(super) const F32X4: Ty = Ty::Vec(Elem::F32, 4);
-pub(super) const I32X4: Ty = Ty::Vec(Elem::I32, 4);
-pub(super) const I16X8: Ty = Ty::Vec(Elem::I16, 8);
-pub(super) const I8X16: Ty = Ty::Vec(Elem::I8, 16);
 
 impl Out {
     /// An empty body with the interface of `source`.
-    pub(super) fn new(source: &Kernel) -> Out {
-        let kernel = Kernel { vals: Vec::new(), vars: Vec::new(), body: Vec::new(), ..source.clone() };
-        Out { kernel, open: vec![Vec::new()], entry: Vec::new(), constants: HashMap::new(), halves: HashMap::new() }
+    pub(super) fn new(source: &Kernel, halves: u8, dot: Dot) -> Out {
+        Out {
+            kernel: Kernel { vals: Vec::new(), vars: Vec::new(), body: Vec::new(), ..source.clone() },
+            open: vec![Vec::new()],
+            entry: Vec::new(),
+            constants: HashMap::new(),
+            planes: HashMap::new(),
+            halves,
+            dot,
+        }
+    }
+
+    /// The vector type of `elem` that is made now.
+    pub(super) fn of(&self, elem: Elem) -> Ty {
+        Ty::Vec(elem, self.halves * (16 / elem.size()) as u8)
+    }
+
+    /// The vector type of `elem` as wide as `v`.
+    pub(super) fn like(&self, elem: Elem, v: Val) -> Ty {
+        Ty::Vec(elem, self.halves_of(v) * (16 / elem.size()) as u8)
+    }
+
+    /// Halves of a vector.
+    pub(super) fn halves_of(&self, v: Val) -> u8 {
+        let Ty::Vec(elem, n) = self.ty(v) else { panic!("{v} is no vector") };
+        n / (16 / elem.size()) as u8
+    }
+
+    /// Halves of the vectors of a variable.
+    pub(super) fn halves_of_var(&self, var: Var) -> u8 {
+        let Ty::Vec(elem, n) = self.kernel.vars[var.0 as usize].ty else { panic!("{var} is no vector") };
+        n / (16 / elem.size()) as u8
+    }
+
+    /// What `write` makes from scalars, constants and memory has `halves` halves.
+    pub(super) fn with_halves<T>(&mut self, halves: u8, write: impl FnOnce(&mut Out) -> T) -> T {
+        let before = std::mem::replace(&mut self.halves, halves);
+        let made = write(self);
+        self.halves = before;
+        made
     }
 
     pub(super) fn finish(mut self) -> Kernel {
@@ -96,27 +134,34 @@ impl Out {
         v
     }
 
-    /// Four times the float `x`.
+    /// A constant of bytes, the same in each half.
+    pub(super) fn pattern(&mut self, elem: Elem, bytes: [u8; 16]) -> Val {
+        self.constant(self.of(elem), bytes)
+    }
+
+    /// The float `x` in every lane.
     pub(super) fn floats(&mut self, x: f32) -> Val {
-        self.constant(F32X4, repeat(x.to_le_bytes()))
+        self.pattern(Elem::F32, repeat(x.to_le_bytes()))
     }
 
-    /// Four times the integer `n`.
+    /// The integer `n` in every lane.
     pub(super) fn ints(&mut self, n: u32) -> Val {
-        self.constant(I32X4, repeat(n.to_le_bytes()))
+        self.pattern(Elem::I32, repeat(n.to_le_bytes()))
     }
 
-    /// Sixteen times the byte `n`.
+    /// The byte `n` in every lane.
     pub(super) fn bytes(&mut self, n: u8) -> Val {
-        self.constant(I8X16, [n; 16])
+        self.pattern(Elem::I8, [n; 16])
     }
 
     pub(super) fn splat(&mut self, a: Val) -> Val {
-        self.v(F32X4, VecOp::Splat(a))
+        self.v(self.of(Elem::F32), VecOp::Splat(a))
     }
 
-    pub(super) fn fetch(&mut self, ty: Ty, kind: Fetch, addr: Val, offset: i32) -> Val {
-        self.op(ty, Op::Fetch(kind, addr, offset))
+    /// A vector from memory; its upper half, if it has one, lies `gap` bytes on.
+    pub(super) fn fetch(&mut self, elem: Elem, kind: Fetch, addr: Val, offset: i32, gap: i32) -> Val {
+        let gap = if self.halves == 1 { 0 } else { gap };
+        self.op(self.of(elem), Op::Fetch(kind, addr, offset, gap))
     }
 
     pub(super) fn f(&mut self, op: FloatOp, a: Val, b: Val) -> Val {
@@ -147,7 +192,9 @@ impl Out {
         self.op(self.ty(a), Op::Fun(fun, a))
     }
 
-    pub(super) fn bits(&mut self, ty: Ty, a: Val) -> Val {
+    /// The same bits as lanes of `elem`.
+    pub(super) fn bits(&mut self, elem: Elem, a: Val) -> Val {
+        let ty = self.like(elem, a);
         if self.ty(a) == ty { a } else { self.v(ty, VecOp::Bits(a)) }
     }
 
@@ -160,15 +207,25 @@ impl Out {
     }
 
     /// Shifts lanes of `unit` by `left` bits, to the right where negative; the type stays.
-    pub(super) fn shift(&mut self, unit: Ty, a: Val, left: i32) -> Val {
+    pub(super) fn shift(&mut self, unit: Elem, a: Val, left: i32) -> Val {
         if left == 0 {
             return a;
         }
-        let ty = self.ty(a);
+        let Ty::Vec(elem, _) = self.ty(a) else { panic!("{a} is no vector") };
         let a = self.bits(unit, a);
         let n = left.unsigned_abs() as u8;
-        let a = self.v(unit, if left > 0 { VecOp::Shl(a, n) } else { VecOp::Shr(a, n) });
-        self.bits(ty, a)
+        let a = self.v(self.ty(a), if left > 0 { VecOp::Shl(a, n) } else { VecOp::Shr(a, n) });
+        self.bits(elem, a)
+    }
+
+    /// Integers as floats.
+    pub(super) fn to_float(&mut self, a: Val) -> Val {
+        self.v(self.like(Elem::F32, a), VecOp::ToFloat(a))
+    }
+
+    /// A vector as wide as `base`: `a`, and where it is narrower the upper half of `base`.
+    pub(super) fn over(&mut self, base: Val, a: Val) -> Val {
+        if self.halves_of(base) == self.halves_of(a) { a } else { self.v(self.ty(base), VecOp::Lower(base, a)) }
     }
 
     pub(super) fn shuffle(&mut self, a: Val, b: Val, mask: [u8; 16]) -> Val {
@@ -186,22 +243,32 @@ impl Out {
         self.shuffle(a, b, mask)
     }
 
-    /// Sum of the four lanes, as `(0 + 2) + (1 + 3)`.
+    /// Sum of the lanes: of four as `(0 + 2) + (1 + 3)`, halves first.
     pub(super) fn lane_sum(&mut self, a: Val) -> Val {
         self.fold(a, |out, a, b| out.add(a, b))
     }
 
-    /// Maximum of the four lanes.
+    /// Maximum of the lanes.
     pub(super) fn lane_max(&mut self, a: Val) -> Val {
         self.fold(a, |out, a, b| out.f(FloatOp::Max, a, b))
     }
 
-    fn fold(&mut self, a: Val, join: impl Fn(&mut Out, Val, Val) -> Val) -> Val {
+    fn fold(&mut self, mut a: Val, join: impl Fn(&mut Out, Val, Val) -> Val) -> Val {
+        if self.halves_of(a) == 2 {
+            let [low, high] = self.both(a);
+            a = join(self, low, high);
+        }
         let half = self.shuffle(a, a, [8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7]);
         let pairs = join(self, a, half);
         let quarter = self.shuffle(pairs, pairs, [4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11]);
         let all = join(self, pairs, quarter);
         self.v(Ty::F32, VecOp::Extract(all, 0))
+    }
+
+    /// The halves of a vector of two.
+    pub(super) fn both(&mut self, a: Val) -> [Val; 2] {
+        let Ty::Vec(elem, n) = self.ty(a) else { panic!("{a} is no vector") };
+        [false, true].map(|upper| self.v(Ty::Vec(elem, n / 2), VecOp::Half(a, upper)))
     }
 
     /// Stores a scalar or a whole vector.

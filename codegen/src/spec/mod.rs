@@ -13,7 +13,7 @@ pub mod prepare;
 pub mod rope;
 
 use crate::emit::{CompiledKernel, Image, cranelift};
-use crate::kir::{Kernel, Lanes, legalise};
+use crate::kir::{Dot, Kernel, Lanes, legalise};
 use actc_types::{DType, Result, Role, Target};
 use std::fmt;
 
@@ -225,7 +225,7 @@ impl fmt::Display for KernelSpec {
 /// Machine code of one kernel for a CPU target.
 pub fn compile(spec: &KernelSpec, target: &Target) -> Result<CompiledKernel> {
     spec.check()?;
-    cranelift::compile(&legalise(&spec.kernel(), Lanes::Simd128), target, &*cranelift::isa(target)?)
+    cranelift::compile(&legalise(&spec.kernel(), Lanes::Simd128, Dot::Pairs), target, &*cranelift::isa(target)?)
 }
 
 /// Machine code of several kernels as one image, in the order given; equal specs become one function.
@@ -235,7 +235,7 @@ pub fn compile_all(specs: &[KernelSpec], target: &Target) -> Result<Image> {
     for spec in specs {
         spec.check()?;
         if image.offset(&spec.symbol()).is_none() {
-            image.push(&cranelift::compile(&legalise(&spec.kernel(), Lanes::Simd128), target, &*isa)?)?;
+            image.push(&cranelift::compile(&legalise(&spec.kernel(), Lanes::Simd128, Dot::Pairs), target, &*isa)?)?;
         }
     }
     Ok(image)

@@ -3,7 +3,7 @@
 use crate::evaluator::{Compiled, first};
 use crate::source::Source;
 use actc_artifact::{Artifact, LayerRow, ReadOptions, Writer, Written};
-use actc_codegen::{Description, Entries, Options, Program, compile};
+use actc_codegen::{Backend, Description, Entries, Options, Program, compile};
 use actc_ir::{Graph, lower};
 use actc_passes::manager::{self, Config};
 use actc_passes::report::{LayerReport, Status};
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// Compiles `graph` for `targets` with the entries that suit it; all findings are given at once.
 pub fn program(graph: &Graph, targets: Vec<Target>) -> Result<Program, Vec<Diagnostic>> {
     let lowered = lower(graph)?;
-    compile(&lowered, &Options { targets, entries: Entries::of(graph) })
+    compile(&lowered, &Options { targets, backend: Backend::best(), entries: Entries::of(graph) })
 }
 
 /// An artifact of the model as it was shipped, for this machine: cleaned, nothing else. It lies in an unnamed place that

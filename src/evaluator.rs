@@ -4,7 +4,7 @@
 
 use crate::compile::temporary;
 use actc_artifact::{Artifact, CodeImage, ReadOptions, Writer};
-use actc_codegen::{Description, Entries, Options, Program, compile};
+use actc_codegen::{Backend, Description, Entries, Options, Program, compile};
 use actc_ir::eval::bind;
 use actc_ir::{Evaluator, Graph, Prepared, lower};
 use actc_runtime::{Code, Model, Session, SessionOptions};
@@ -43,7 +43,8 @@ impl Evaluator for Compiled {
     fn prepare(&self, graph: &Graph) -> Result<Box<dyn Prepared>> {
         let lowered = lower(graph).map_err(first)?;
         let target = Target::host();
-        let options = Options { targets: vec![target.clone()], entries: Entries::Forward };
+        let options =
+            Options { targets: vec![target.clone()], backend: Backend::best(), entries: Entries::Forward };
         let program = compile(&lowered, &options).map_err(first)?;
         let artifact = open(&program)?;
         let (_, image) = &program.images[0];

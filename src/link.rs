@@ -7,7 +7,7 @@
 use crate::compile::temporary;
 use crate::evaluator::first;
 use actc_artifact::{Artifact, CodeImage, Digest};
-use actc_codegen::{Description, Entries, Image, Options, Program, compile, graph_of};
+use actc_codegen::{Backend, Description, Entries, Image, Options, Program, compile, graph_of};
 use actc_ir::lower;
 use actc_runtime::{Code, Model, Trust};
 use actc_types::{Result, Target};
@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 pub fn recompile(artifact: &Artifact, targets: Vec<Target>) -> Result<Program> {
     let graph = graph_of(artifact)?;
     let lowered = lower(&graph).map_err(first)?;
-    compile(&lowered, &Options { targets, entries: Entries::of(&graph) }).map_err(first)
+    compile(&lowered, &Options { targets, backend: Backend::best(), entries: Entries::of(&graph) }).map_err(first)
 }
 
 /// The bytes of a code section that holds `image`.

@@ -1,5 +1,6 @@
 //! The one way from a lowered graph to a program.
 
+use crate::emit::Backend;
 use crate::plan::buffers::StateTable;
 use crate::plan::steps::{self, Shared};
 use crate::program::Program;
@@ -45,6 +46,8 @@ impl Entries {
 pub struct Options {
     /// Machines that code is made for; none makes a program without generated code, to be relinked.
     pub targets: Vec<Target>,
+    /// What makes it.
+    pub backend: Backend,
     /// Which entries to make.
     pub entries: Entries,
 }
@@ -68,7 +71,7 @@ pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diag
     }
     let mut images = Vec::new();
     for target in &options.targets {
-        images.push((target.clone(), shared.kernels.compile(target).map_err(|d| vec![d])?));
+        images.push((target.clone(), shared.kernels.compile(options.backend, target).map_err(|d| vec![d])?));
     }
     let states =
         states.states.into_iter().map(|(name, dtype, shape)| StateEntry { name, dtype, dims: shape.0 }).collect();
@@ -79,6 +82,7 @@ pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diag
         kernels: shared.kernels.symbols(),
         entries,
         images,
+        backend: options.backend,
         reasons: shared.reasons,
         specs: shared.kernels.specs().to_vec(),
     })

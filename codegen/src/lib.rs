@@ -19,6 +19,6 @@ pub mod spec;
 pub mod specialise;
 
 pub use compile::{Entries, Options, compile};
-pub use emit::Image;
+pub use emit::{Backend, Image};
 pub use program::{Description, Program, graph_of};
 pub use spec::KernelSpec;

@@ -1,13 +1,14 @@
 //! Kernels as people read them: the spec, a drawing of the weights' layout, the emitted text.
 
+use crate::emit::Backend;
 use crate::spec::{self, KernelSpec};
 use actc_templates::Listing;
 use actc_types::packed::CHUNK;
 use actc_types::{Diagnostic, Encoding, Packed, Result, Target};
 
 /// The listing of `spec` for `target`, under its symbol.
-pub fn listing(spec: &KernelSpec, target: &Target) -> Result<(String, String)> {
-    let kernel = spec::compile(spec, target)?;
+pub fn listing(spec: &KernelSpec, backend: Backend, target: &Target) -> Result<(String, String)> {
+    let kernel = spec::compile(spec, backend, target)?;
     let (described, machine) = (spec.to_string(), target.to_string());
     let layout = layout(spec);
     let listing = Listing {

@@ -45,6 +45,8 @@ pub struct Program {
     pub entries: Vec<Entry>,
     /// Code for each target.
     pub images: Vec<(Target, Image)>,
+    /// What made the code.
+    pub backend: crate::emit::Backend,
     /// Why each kernel or library call was chosen, by step label.
     pub reasons: BTreeMap<String, String>,
     /// What the kernels compute, in the order of their names.
@@ -54,7 +56,7 @@ pub struct Program {
 impl Program {
     /// Name and emitter's text of every kernel for `target`.
     pub fn kernel_texts(&self, target: &Target) -> Result<Vec<(String, String)>> {
-        self.specs.iter().map(|s| listing(s, target)).collect()
+        self.specs.iter().map(|s| listing(s, self.backend, target)).collect()
     }
 
     /// Writes everything through `writer`.

@@ -1,6 +1,6 @@
 //! Every family compiles for every CPU target without relocations; the texts of a few kernels are kept as snapshots.
 
-use actc_codegen::emit::{ALIGN, cranelift};
+use actc_codegen::emit::{ALIGN, Backend, cranelift};
 use actc_codegen::kir::{Dot, FloatOp, Fun, Lanes, legalise};
 use actc_codegen::spec::{
     Act, Attention, Broadcast, Elementwise, Epilogue, KernelSpec, LayerNorm, Linear, Mat, Prepare, Prepared, RmsNorm,
@@ -69,17 +69,17 @@ fn all() -> Vec<KernelSpec> {
 fn every_family_compiles_for_every_cpu() {
     let specs = all();
     for name in ["x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"] {
-        let image = compile_all(&specs, &Target::parse(name).unwrap()).unwrap();
+        let image = compile_all(&specs, Backend::Cranelift, &Target::parse(name).unwrap()).unwrap();
         assert_eq!(image.symbols.len(), specs.len(), "equal symbols for different kernels");
         assert!(image.symbols.iter().all(|(_, at)| at % ALIGN == 0));
-        let again = compile_all(&specs, &Target::parse(name).unwrap()).unwrap();
+        let again = compile_all(&specs, Backend::Cranelift, &Target::parse(name).unwrap()).unwrap();
         assert_eq!(image, again, "{name} is not compiled the same twice");
     }
 }
 
 #[test]
 fn gpus_are_refused() {
-    let error = compile_all(&[rms_norm()], &Target::parse("sm_80").unwrap()).unwrap_err();
+    let error = compile_all(&[rms_norm()], Backend::Cranelift, &Target::parse("sm_80").unwrap()).unwrap_err();
     assert_eq!(error.code, "kernel-target");
 }
 
@@ -108,7 +108,7 @@ fn shapes_that_make_no_kernel_are_refused() {
     }));
     wrong.push(KernelSpec::Rope(Rope { heads: 1, head_dim: 8, rotary: 10, style: RopeStyle::Half }));
     for spec in wrong {
-        assert!(compile_all(std::slice::from_ref(&spec), &target).is_err(), "{spec} compiles");
+        assert!(compile_all(std::slice::from_ref(&spec), Backend::Cranelift, &target).is_err(), "{spec} compiles");
     }
 }
 

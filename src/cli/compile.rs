@@ -415,7 +415,7 @@ fn emit(emit: &Emit, before: &Graph, after: &Graph, program: &Program) -> Result
     if let Some(folder) = &emit.kernels {
         for (target, _) in &program.images {
             for (name, text) in program.kernel_texts(target)? {
-                write(folder, &format!("{name}.{target}.clif"), &text)?;
+                write(folder, &format!("{name}.{target}.{}", program.backend.extension()), &text)?;
             }
         }
     }

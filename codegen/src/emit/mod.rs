@@ -4,11 +4,137 @@
 //! address and called.
 
 pub mod cranelift;
+#[cfg(feature = "llvm")]
+pub mod llvm;
 
-use actc_types::{Diagnostic, Result};
+use crate::kir::{Dot, Kernel, Lanes, legalise};
+use actc_types::diagnostic::nearest;
+use actc_types::target::Arch;
+use actc_types::{Diagnostic, Result, Target};
+use std::fmt;
 
 /// Bytes to which every function of an image is aligned.
 pub const ALIGN: usize = 64;
+
+/// Which emitter makes the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// Vectors of 16 bytes; part of every build.
+    Cranelift,
+    /// Vectors of the machine's width; needs the feature `llvm`.
+    Llvm,
+}
+
+impl Backend {
+    /// All back ends.
+    pub const ALL: [Backend; 2] = [Backend::Cranelift, Backend::Llvm];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::Cranelift => "cranelift",
+            Backend::Llvm => "llvm",
+        }
+    }
+
+    /// The usual ending of a file with its text.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Backend::Cranelift => "clif",
+            Backend::Llvm => "ll",
+        }
+    }
+
+    /// Whether this build has it.
+    pub fn is_built(self) -> bool {
+        match self {
+            Backend::Cranelift => true,
+            Backend::Llvm => cfg!(feature = "llvm"),
+        }
+    }
+
+    /// The back end whose code is fastest among those of this build.
+    pub fn best() -> Backend {
+        if Backend::Llvm.is_built() { Backend::Llvm } else { Backend::Cranelift }
+    }
+
+    /// Reads a name; refuses a back end that this build does not have.
+    pub fn parse(text: &str) -> Result<Backend> {
+        let Some(backend) = Backend::ALL.into_iter().find(|b| b.name() == text) else {
+            let error = Diagnostic::request("unknown-backend", format!("unknown back end `{text}`"));
+            return Err(match nearest(text, Backend::ALL.iter().map(|b| b.name())) {
+                Some(word) => error.help(format!("did you mean `{word}`?")),
+                None => error.help("there are cranelift and llvm"),
+            });
+        };
+        if !backend.is_built() {
+            return Err(Diagnostic::request("backend-not-built", format!("this build has no back end `{text}`"))
+                .help("build with `cargo build --release --features llvm`; `./setup.sh` installs LLVM 19"));
+        }
+        Ok(backend)
+    }
+
+    /// The vectors that kernels for `target` are made of.
+    fn lanes(self, target: &Target) -> Lanes {
+        match (self, target.arch) {
+            (Backend::Llvm, Arch::X86V3 | Arch::X86V4) => Lanes::Simd256,
+            (Backend::Llvm | Backend::Cranelift, _) => Lanes::Simd128,
+        }
+    }
+
+    /// The form of integer dots on `target`.
+    fn dot(self, target: &Target) -> Dot {
+        let has = |feature: &str| target.features.contains(&feature);
+        match self {
+            Backend::Llvm if has("avxvnni") || has("dotprod") || has("i8mm") => Dot::Quads,
+            Backend::Llvm | Backend::Cranelift => Dot::Pairs,
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+enum Machine {
+    Cranelift(std::sync::Arc<dyn cranelift_codegen::isa::TargetIsa>),
+    #[cfg(feature = "llvm")]
+    Llvm(llvm::Machine),
+}
+
+/// A back end that is set up for a target.
+pub struct Emitter {
+    target: Target,
+    lanes: Lanes,
+    dot: Dot,
+    machine: Machine,
+}
+
+impl Emitter {
+    /// Sets `backend` up for `target`; refuses targets that it makes no code for.
+    pub fn new(backend: Backend, target: &Target) -> Result<Emitter> {
+        let machine = match backend {
+            Backend::Cranelift => Machine::Cranelift(cranelift::isa(target)?),
+            #[cfg(feature = "llvm")]
+            Backend::Llvm => Machine::Llvm(llvm::Machine::new(target)?),
+            #[cfg(not(feature = "llvm"))]
+            Backend::Llvm => return Err(Diagnostic::request("backend-not-built", "this build has no back end `llvm`")),
+        };
+        Ok(Emitter { target: target.clone(), lanes: backend.lanes(target), dot: backend.dot(target), machine })
+    }
+
+    /// Machine code of a kernel as built.
+    pub fn compile(&self, kernel: &Kernel) -> Result<CompiledKernel> {
+        let legal = legalise(kernel, self.lanes, self.dot);
+        match &self.machine {
+            Machine::Cranelift(isa) => cranelift::compile(&legal, &self.target, &**isa),
+            #[cfg(feature = "llvm")]
+            Machine::Llvm(machine) => machine.compile(&legal),
+        }
+    }
+}
 
 /// Machine code of one kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]

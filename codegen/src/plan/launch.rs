@@ -1,6 +1,6 @@
 //! Generated kernels of a program: each spec once, in the order of first use.
 
-use crate::emit::Image;
+use crate::emit::{Backend, Image};
 use crate::spec::{self, KernelSpec};
 use actc_types::{Dim, Result, Target};
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ impl Kernels {
     }
 
     /// Machine code of all kernels for `target`.
-    pub fn compile(&self, target: &Target) -> Result<Image> {
-        spec::compile_all(&self.specs, target)
+    pub fn compile(&self, backend: Backend, target: &Target) -> Result<Image> {
+        spec::compile_all(&self.specs, backend, target)
     }
 }

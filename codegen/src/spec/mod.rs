@@ -12,8 +12,8 @@ pub mod norm;
 pub mod prepare;
 pub mod rope;
 
-use crate::emit::{CompiledKernel, Image, cranelift};
-use crate::kir::{Dot, Kernel, Lanes, legalise};
+use crate::emit::{Backend, CompiledKernel, Emitter, Image};
+use crate::kir::Kernel;
 use actc_types::{DType, Result, Role, Target};
 use std::fmt;
 
@@ -223,19 +223,19 @@ impl fmt::Display for KernelSpec {
 }
 
 /// Machine code of one kernel for a CPU target.
-pub fn compile(spec: &KernelSpec, target: &Target) -> Result<CompiledKernel> {
+pub fn compile(spec: &KernelSpec, backend: Backend, target: &Target) -> Result<CompiledKernel> {
     spec.check()?;
-    cranelift::compile(&legalise(&spec.kernel(), Lanes::Simd128, Dot::Pairs), target, &*cranelift::isa(target)?)
+    Emitter::new(backend, target)?.compile(&spec.kernel())
 }
 
 /// Machine code of several kernels as one image, in the order given; equal specs become one function.
-pub fn compile_all(specs: &[KernelSpec], target: &Target) -> Result<Image> {
-    let isa = cranelift::isa(target)?;
+pub fn compile_all(specs: &[KernelSpec], backend: Backend, target: &Target) -> Result<Image> {
+    let emitter = Emitter::new(backend, target)?;
     let mut image = Image::default();
     for spec in specs {
         spec.check()?;
         if image.offset(&spec.symbol()).is_none() {
-            image.push(&cranelift::compile(&legalise(&spec.kernel(), Lanes::Simd128, Dot::Pairs), target, &*isa)?)?;
+            image.push(&emitter.compile(&spec.kernel())?)?;
         }
     }
     Ok(image)

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "runs machine code")]
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use actc_codegen::emit::Image;
+use actc_codegen::emit::{Backend, Image};
 use actc_codegen::spec::{self, KernelSpec};
 use actc_types::{BlockFormat, DType, Encoding, Packed, Role, Target, WeakPlace, WeightView, Zero};
 use half::{bf16, f16};
@@ -19,13 +19,13 @@ pub(crate) struct Room {
 impl Room {
     /// Compiles `specs` for this machine.
     pub(crate) fn new(specs: &[KernelSpec]) -> Room {
-        Room::of(spec::compile_all(specs, &Target::host()).unwrap())
+        Room::of(spec::compile_all(specs, Backend::best(), &Target::host()).unwrap())
     }
 
     /// Compiles `specs` for a target that runs here.
     pub(crate) fn on(specs: &[KernelSpec], target: &Target) -> Room {
         assert!(target.runs_here());
-        Room::of(spec::compile_all(specs, target).unwrap())
+        Room::of(spec::compile_all(specs, Backend::best(), target).unwrap())
     }
 
     /// Maps an image.

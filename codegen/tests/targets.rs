@@ -1,7 +1,7 @@
 //! Every family compiles for every CPU target without relocations; the texts of a few kernels are kept as snapshots.
 
 use actc_codegen::emit::{ALIGN, Backend, cranelift};
-use actc_codegen::kir::{Dot, FloatOp, Fun, Lanes, legalise};
+use actc_codegen::kir::{FloatOp, Fun, Isa, legalise};
 use actc_codegen::spec::{
     Act, Attention, Broadcast, Elementwise, Epilogue, KernelSpec, LayerNorm, Linear, Mat, Prepare, Prepared, RmsNorm,
     Rope, RopeStyle, RopeTable, Step, WeakSet, compile_all,
@@ -122,7 +122,7 @@ fn texts() {
         ("linear_packed4_int8", linear(packed(4, Group::Columns(128)), Act::Int8, 1)),
     ] {
         let kernel = spec.kernel();
-        let legal = legalise(&kernel, Lanes::Simd128, Dot::Pairs);
+        let legal = legalise(&kernel, Isa::LEAST);
         insta::assert_snapshot!(format!("{name}_kir"), format!("{spec}\n{kernel}"));
         insta::assert_snapshot!(format!("{name}_legal"), legal.to_string());
         insta::assert_snapshot!(format!("{name}_clif"), cranelift::clif(&legal, &target).unwrap());

@@ -435,7 +435,7 @@ impl Emitter<'_> {
                 self.b.ins().snarrow(a, b)
             }
             VecOp::Half(..) | VecOp::Lower(..) | VecOp::ShrEach(..) => panic!("vectors have 16 bytes here"),
-            VecOp::DotQuads(..) => panic!("dots are made of pairs here"),
+            VecOp::DotQuads(..) | VecOp::FromHalf(..) => panic!("made of smaller operations here"),
         };
         self.bits_or_scalar(out, v)
     }

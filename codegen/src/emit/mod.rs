@@ -7,7 +7,7 @@ pub mod cranelift;
 #[cfg(feature = "llvm")]
 pub mod llvm;
 
-use crate::kir::{Dot, Kernel, Lanes, legalise};
+use crate::kir::{Dot, Isa, Kernel, Lanes, legalise};
 use actc_types::diagnostic::nearest;
 use actc_types::target::Arch;
 use actc_types::{Diagnostic, Result, Target};
@@ -74,20 +74,28 @@ impl Backend {
         Ok(backend)
     }
 
-    /// The vectors that kernels for `target` are made of.
-    fn lanes(self, target: &Target) -> Lanes {
-        match (self, target.arch) {
-            (Backend::Llvm, Arch::X86V3 | Arch::X86V4) => Lanes::Simd256,
-            (Backend::Llvm | Backend::Cranelift, _) => Lanes::Simd128,
-        }
-    }
-
-    /// The form of integer dots on `target`.
-    fn dot(self, target: &Target) -> Dot {
+    /// What kernels for `target` may use.
+    fn isa(self, target: &Target) -> Isa {
         let has = |feature: &str| target.features.contains(&feature);
+        let lanes = match target.arch {
+            Arch::X86V3 | Arch::X86V4 => Lanes::Simd256,
+            Arch::X86V2
+            | Arch::Aarch64
+            | Arch::Sm80
+            | Arch::Sm86
+            | Arch::Sm89
+            | Arch::Sm90
+            | Arch::Sm90a
+            | Arch::Sm100
+            | Arch::Sm120 => Lanes::Simd128,
+        };
         match self {
-            Backend::Llvm if has("avxvnni") || has("dotprod") || has("i8mm") => Dot::Quads,
-            Backend::Llvm | Backend::Cranelift => Dot::Pairs,
+            Backend::Cranelift => Isa::LEAST,
+            Backend::Llvm => Isa {
+                lanes,
+                dot: if has("avxvnni") || has("dotprod") || has("i8mm") { Dot::Quads } else { Dot::Pairs },
+                half: target.arch != Arch::X86V2,
+            },
         }
     }
 }
@@ -107,8 +115,7 @@ enum Machine {
 /// A back end that is set up for a target.
 pub struct Emitter {
     target: Target,
-    lanes: Lanes,
-    dot: Dot,
+    isa: Isa,
     machine: Machine,
 }
 
@@ -122,12 +129,12 @@ impl Emitter {
             #[cfg(not(feature = "llvm"))]
             Backend::Llvm => return Err(Diagnostic::request("backend-not-built", "this build has no back end `llvm`")),
         };
-        Ok(Emitter { target: target.clone(), lanes: backend.lanes(target), dot: backend.dot(target), machine })
+        Ok(Emitter { target: target.clone(), isa: backend.isa(target), machine })
     }
 
     /// Machine code of a kernel as built.
     pub fn compile(&self, kernel: &Kernel) -> Result<CompiledKernel> {
-        let legal = legalise(kernel, self.lanes, self.dot);
+        let legal = legalise(kernel, self.isa);
         match &self.machine {
             Machine::Cranelift(isa) => cranelift::compile(&legal, &self.target, &**isa),
             #[cfg(feature = "llvm")]

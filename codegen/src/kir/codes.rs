@@ -135,6 +135,9 @@ impl CodeSource {
     /// Sixteen codes a half shifted left by `up`, one a byte. `up` and the bits of a code do not exceed a byte. The upper
     /// half holds the 16 columns behind those of the lower one.
     pub(super) fn decode(self, out: &mut Out, addr: Val, offset: i32, first: usize, up: u8) -> Val {
+        if self == CodeSource::Planes(3) {
+            return out.nibbles(addr, offset, first, up);
+        }
         let low = self.fields(first);
         let high = if out.halves == 2 { self.fields(first + 16) } else { self.fields(first) };
         let parts: Vec<Val> = low.iter().zip(&high).map(|(a, b)| a.decode(b, out, addr, offset, up)).collect();
@@ -184,6 +187,37 @@ impl Field {
 }
 
 impl Out {
+    /// Codes of three bits. Those of column c and c + 32 of a chunk lie half a byte apart in both planes, so that one mask
+    /// serves two runs in each plane and both codes stand in one byte, made once a chunk.
+    fn nibbles(&mut self, addr: Val, offset: i32, first: usize, up: u8) -> Val {
+        let run = first % 32;
+        let at = offset + run as i32;
+        let both = match self.nibbles.get(&(addr, at)) {
+            Some(both) => *both,
+            None => {
+                let pairs = self.fetch(Elem::I8, Fetch::Full, addr, offset, 0);
+                let pairs = if self.halves == 2 {
+                    self.v(self.ty(pairs), VecOp::ShrEach(pairs, [0, 0, 2, 2]))
+                } else {
+                    self.shift(Elem::I16, pairs, -(run as i32 / 8))
+                };
+                let mask = self.bytes(0x33);
+                let pairs = self.and(pairs, mask);
+                let bits = self.planes(addr, offset + 16);
+                let bits = self.shift(Elem::I16, bits, 2 - run as i32 / 8);
+                let mask = self.bytes(0x44);
+                let bits = self.and(bits, mask);
+                let both = self.or(pairs, bits);
+                self.nibbles.insert((addr, at), both);
+                both
+            }
+        };
+        let down = if first < 32 { 0 } else { 4 };
+        let v = self.shift(Elem::I16, both, i32::from(up) - down);
+        let mask = self.bytes(7 << up);
+        self.and(v, mask)
+    }
+
     /// Eight bytes, then the same shifted right by a bit, and so on (bits that cross into a neighbour are masked by the
     /// user): all columns now hold a code's bit in the same place. Made once for all runs of a chunk.
     fn planes(&mut self, addr: Val, offset: i32) -> Val {

@@ -78,7 +78,7 @@ fn room(bits: u8) -> u32 {
 impl Running {
     /// The running sums behind one more product; the second value is the 32-bit sum that had to be closed for it.
     pub(super) fn add(self, out: &mut Out, source: CodeSource, codes: &[Val], q: Val) -> (Running, Option<Val>) {
-        if out.dot == Dot::Quads {
+        if out.isa.dot == Dot::Quads {
             let zero = out.ints(0);
             let before = if self.sums.is_empty() { vec![zero; codes.len()] } else { self.sums };
             let quads = |(sum, c): (Val, &Val)| out.v(out.like(Elem::I32, q), VecOp::DotQuads(sum, *c, q));
@@ -104,7 +104,7 @@ impl Running {
     /// The sums as 32-bit integers.
     pub(super) fn close(self, out: &mut Out) -> Val {
         let wide = out.like(Elem::I32, self.sums[0]);
-        let parts: Vec<Val> = match out.dot {
+        let parts: Vec<Val> = match out.isa.dot {
             Dot::Pairs => self.sums.iter().map(|s| out.v(wide, VecOp::WidenPairs(*s))).collect(),
             Dot::Quads => self.sums,
         };

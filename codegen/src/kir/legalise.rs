@@ -104,15 +104,31 @@ pub(super) struct Legaliser<'a> {
     zeros: HashSet<Val>,
 }
 
+/// What a machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isa {
+    /// Its vectors.
+    pub lanes: Lanes,
+    /// Its form of integer dots.
+    pub dot: Dot,
+    /// Whether it converts vectors of half-precision floats.
+    pub half: bool,
+}
+
+impl Isa {
+    /// What every machine has.
+    pub const LEAST: Isa = Isa { lanes: Lanes::Simd128, dot: Dot::Pairs, half: false };
+}
+
 /// Maps the lanes of `kernel` to vectors.
-pub fn legalise(kernel: &Kernel, lanes: Lanes, dot: Dot) -> Kernel {
-    let halves = match lanes {
+pub fn legalise(kernel: &Kernel, isa: Isa) -> Kernel {
+    let halves = match isa.lanes {
         Lanes::Simd128 => 1,
         Lanes::Simd256 => 2,
     };
     let mut legaliser = Legaliser {
         source: kernel,
-        out: Out::new(kernel, halves, dot),
+        out: Out::new(kernel, halves, isa),
         values: HashMap::new(),
         vars: HashMap::new(),
         local: HashMap::new(),
@@ -243,6 +259,7 @@ impl Legaliser<'_> {
         match self.constant(to) {
             Some(n) if body.iter().any(|node| matches!(node, Node::Let(_, Op::Code { .. }))) => {
                 self.out.planes.clear();
+                self.out.nibbles.clear();
                 assert!(n % BLOCK == 0, "codes come in runs of 16 lanes, not {n}");
                 let kind = *kinds.iter().find(|kind| n % kind.lanes == 0).expect("a kind has 16 lanes");
                 (0..n / kind.lanes).for_each(|i| self.run(Block { base: i * kind.lanes, ..kind }, body));

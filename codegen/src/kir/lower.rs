@@ -7,6 +7,9 @@ use super::{Elem, Fetch, FloatOp, IntOp, Mem, Op, Ty, Val, VecOp, dot};
 /// Two to the 112th: what an f16's bits, moved into an f32, must be multiplied by.
 const HALF_SCALE: f32 = f32::from_bits((127 + 112) << 23);
 
+/// The largest finite half.
+const LARGEST_HALF: f32 = 65504.0;
+
 impl Legaliser<'_> {
     pub(super) fn lower(&mut self, v: Val, op: &Op) -> Lowered {
         let ty = self.ty(v);
@@ -281,6 +284,13 @@ impl Legaliser<'_> {
 impl Out {
     /// Floats from the bits of halves, sign-extended: exponent and mantissa move below bit 28, the sign stays at bit 31.
     fn halves_to_floats(&mut self, v: Val) -> Val {
+        if self.isa.half {
+            // What is read behind the end of an input may be no finite half, and is multiplied by zero.
+            let v = self.v(self.like(Elem::F32, v), VecOp::FromHalf(v));
+            let (least, most) = (self.floats(-LARGEST_HALF), self.floats(LARGEST_HALF));
+            let v = self.f(FloatOp::Min, v, most);
+            return self.f(FloatOp::Max, v, least);
+        }
         let v = self.shift(Elem::I32, v, 13);
         let mask = self.ints(0x8fff_e000);
         let v = self.and(v, mask);

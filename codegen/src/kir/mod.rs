@@ -24,7 +24,7 @@ mod vector;
 
 pub use build::Builder;
 pub use codes::CodeSource;
-pub use legalise::{Dot, Lanes, legalise};
+pub use legalise::{Dot, Isa, Lanes, legalise};
 
 /// An SSA value of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -220,6 +220,8 @@ pub enum VecOp {
     WidenPairs(Val),
     /// Integers to floats.
     ToFloat(Val),
+    /// The low 16 bits of every lane, a half-precision float, as a float.
+    FromHalf(Val),
     /// Two vectors of integers to one of half the width, saturated; in each half the first's, then the second's.
     Narrow(Val, Val),
     /// The first, 32-bit sums, plus the sums of four neighbouring products of unsigned bytes below 128 and signed ones.

@@ -104,6 +104,7 @@ impl fmt::Display for VecOp {
             VecOp::DotPairs(a, b) => write!(f, "dot_pairs {a}, {b}"),
             VecOp::WidenPairs(a) => write!(f, "widen_pairs {a}"),
             VecOp::ToFloat(a) => write!(f, "to_float {a}"),
+            VecOp::FromHalf(a) => write!(f, "from_half {a}"),
             VecOp::Narrow(a, b) => write!(f, "narrow {a}, {b}"),
             VecOp::DotQuads(sum, a, b) => write!(f, "dot_quads {sum}, {a}, {b}"),
         }

@@ -4,7 +4,7 @@
 //! two such halves, 32; an operation's result is as wide as its operands, and what has none is as wide as [`Out::halves`]
 //! says.
 
-use super::{Dot, Elem, Fetch, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var, VarDecl, VecOp};
+use super::{Elem, Fetch, FloatOp, Fun, IntOp, Isa, Kernel, Mem, Node, Op, Ty, Val, Var, VarDecl, VecOp};
 use std::collections::HashMap;
 
 /// Writes the legalised form of a kernel.
@@ -15,23 +15,26 @@ pub(super) struct Out {
     constants: HashMap<(Ty, [u8; 16]), Val>,
     /// Bit planes read by the current lane loop, see [`super::codes`].
     pub(super) planes: HashMap<(Val, i32), Val>,
+    /// Codes of three bits of two runs, read by the current lane loop, see [`super::codes`].
+    pub(super) nibbles: HashMap<(Val, i32), Val>,
     /// Halves of 16 bytes, one or two, of the vectors that are made from scalars, constants and memory.
     pub(super) halves: u8,
-    /// Form of integer dots.
-    pub(super) dot: Dot,
+    /// What the machine has.
+    pub(super) isa: Isa,
 }
 
 impl Out {
     /// An empty body with the interface of `source`.
-    pub(super) fn new(source: &Kernel, halves: u8, dot: Dot) -> Out {
+    pub(super) fn new(source: &Kernel, halves: u8, isa: Isa) -> Out {
         Out {
             kernel: Kernel { vals: Vec::new(), vars: Vec::new(), body: Vec::new(), ..source.clone() },
             open: vec![Vec::new()],
             entry: Vec::new(),
             constants: HashMap::new(),
             planes: HashMap::new(),
+            nibbles: HashMap::new(),
             halves,
-            dot,
+            isa,
         }
     }
 

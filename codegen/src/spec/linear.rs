@@ -10,7 +10,7 @@
 
 use super::prepare::{Prepared, WeakSet};
 use super::{Buffer, BufferRole};
-use crate::kir::{Builder, CodeSource, Fun, Val};
+use crate::kir::{Builder, CodeSource, Fun, Mem, Val};
 use actc_types::braced::write_fields;
 use actc_types::{BlockFormat, DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, Role, WeakPlace};
 use std::fmt;
@@ -18,6 +18,9 @@ use std::fmt;
 mod block;
 mod dense;
 mod grouped;
+
+/// Rows of a gated matrix whose gates are computed side by side.
+const PANEL: usize = 8;
 
 /// Precision of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -224,7 +227,7 @@ impl Bound<'_> {
             let bytes = k.imul_n(row, 4);
             let bias = k.iadd(bias, bytes);
             for (r, sums) in sums.iter_mut().enumerate() {
-                let b = k.load(crate::kir::Mem::F32, bias, 4 * r as i32);
+                let b = k.load(Mem::F32, bias, 4 * r as i32);
                 sums.iter_mut().for_each(|y| *y = k.fadd(*y, b));
             }
         }
@@ -332,8 +335,10 @@ impl Linear {
         }
         let residual = (self.epilogue == Epilogue::AddResidual).then(|| take(k));
         let outs: Vec<Val> = (0..self.outputs()).map(|_| take(k)).collect();
+        let gated = outs.len() < bound.len();
         let units = |i: usize| {
-            let (rows, side) = (self.mats[i].rows as usize, self.side_by_side(i));
+            let rows = self.mats[i].rows as usize;
+            let side = if gated && tokens == 1 { PANEL } else { self.side_by_side(i) };
             (rows / side, rows % side)
         };
         let total: usize = (0..outs.len()).map(|i| units(i).0 + units(i).1).sum();
@@ -342,7 +347,7 @@ impl Linear {
         for (i, out) in outs.iter().enumerate() {
             let mats = if outs.len() < bound.len() { &bound[..] } else { &bound[i..=i] };
             let rows = self.mats[i].rows as usize;
-            let side = self.side_by_side(i);
+            let side = if gated && tokens == 1 { PANEL } else { self.side_by_side(i) };
             let (blocks, rest) = units(i);
             for (count, side, start) in [(blocks, side, 0), (rest, 1, blocks * side)] {
                 if count == 0 {
@@ -352,11 +357,45 @@ impl Linear {
                 k.grid(first as i64, count_val, total, |k, unit| {
                     let row = k.imul_n(unit, side as i64);
                     let row = k.iadd_n(row, start as i64);
-                    self.unit(k, mats, row, side, rows, residual, *out);
+                    if gated && tokens == 1 && side == PANEL {
+                        self.panel(k, mats, row, *out);
+                    } else {
+                        self.unit(k, mats, row, side, rows, residual, *out);
+                    }
                 });
                 first += count;
             }
         }
+    }
+
+    /// A panel of gated rows for one token: the sums first, then the gates side by side, whose long chains of
+    /// dependent operations would otherwise be waited for in every row.
+    fn panel(&self, k: &mut Builder, mats: &[Bound<'_>], row: Val, out: Val) {
+        let bytes = 4 * PANEL as i64;
+        let sums = k.stack(2 * bytes as u32);
+        let (from, to) = (k.int(0), k.int(PANEL as i64));
+        k.seq(from, to, 1, |k, i| {
+            let row = k.iadd(row, i);
+            let at = k.imul_n(i, 4);
+            let at = k.iadd(sums, at);
+            for (m, mat) in mats.iter().enumerate() {
+                let dots = mat.dots(k, row, 1);
+                k.store(Mem::F32, dots[0][0], at, (m as i64 * bytes) as i32);
+            }
+        });
+        let start = k.imul_n(row, 4);
+        let out = k.iadd(out, start);
+        k.lane_n(PANEL, |k| {
+            let (gate, y) = (k.load_lane(Mem::F32, sums, 0), k.load_lane(Mem::F32, sums, bytes as i32));
+            let gate = k.fun(self.gate(), gate);
+            let y = k.fmul(gate, y);
+            k.store_lane(Mem::F32, y, out, 0);
+        });
+    }
+
+    /// The function of the first matrix in a gated epilogue.
+    fn gate(&self) -> Fun {
+        if self.epilogue == Epilogue::GatedSilu { Fun::Silu } else { Fun::GeluTanh }
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call, all of it positions in buffers")]
@@ -381,16 +420,15 @@ impl Linear {
                 let y = match self.epilogue {
                     Epilogue::None => y,
                     Epilogue::AddResidual => {
-                        let old = k.load(crate::kir::Mem::F32, residual.expect("bound above"), at);
+                        let old = k.load(Mem::F32, residual.expect("bound above"), at);
                         k.fadd(y, old)
                     }
                     Epilogue::GatedSilu | Epilogue::GatedGeluTanh => {
-                        let fun = if self.epilogue == Epilogue::GatedSilu { Fun::Silu } else { Fun::GeluTanh };
-                        let gate = k.fun(fun, y);
+                        let gate = k.fun(self.gate(), y);
                         k.fmul(gate, sums[1][r][t])
                     }
                 };
-                k.store(crate::kir::Mem::F32, y, out, at);
+                k.store(Mem::F32, y, out, at);
             }
         }
     }

@@ -3,9 +3,7 @@
 //! An object that refers to anything outside itself, or in a way that depends on where it is mapped, is an error.
 
 use actc_types::{Diagnostic, Result};
-use object::{
-    Architecture, Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionKind, elf,
-};
+use object::{Architecture, Object, ObjectSection, ObjectSymbol, RelocationFlags, RelocationTarget, SectionKind, elf};
 use std::collections::BTreeMap;
 
 fn wrong(what: impl Into<String>) -> Diagnostic {
@@ -15,14 +13,16 @@ fn wrong(what: impl Into<String>) -> Diagnostic {
 /// The bytes of the sections that run or are read, the one with `symbol` first.
 pub(super) fn flatten(object: &[u8], symbol: &str) -> Result<Vec<u8>> {
     let file = object::File::parse(object).map_err(|e| wrong(e.to_string()))?;
-    let entry = file.symbols().find(|s| s.name() == Ok(symbol) && s.is_definition()).ok_or_else(|| wrong(format!("no `{symbol}`")))?;
+    let entry = file
+        .symbols()
+        .find(|s| s.name() == Ok(symbol) && s.is_definition())
+        .ok_or_else(|| wrong(format!("no `{symbol}`")))?;
     let first = entry.section_index().ok_or_else(|| wrong(format!("`{symbol}` is nowhere")))?;
     if entry.address() != 0 {
         return Err(wrong(format!("`{symbol}` is not at the start of its section")));
     }
-    let wanted = |kind: SectionKind| {
-        matches!(kind, SectionKind::Text | SectionKind::ReadOnlyData | SectionKind::ReadOnlyString)
-    };
+    let wanted =
+        |kind: SectionKind| matches!(kind, SectionKind::Text | SectionKind::ReadOnlyData | SectionKind::ReadOnlyString);
     // Frames for unwinding are read-only data too, which nobody reads.
     let mut sections: Vec<_> =
         file.sections().filter(|s| wanted(s.kind()) && s.size() > 0 && s.name() != Ok(".eh_frame")).collect();

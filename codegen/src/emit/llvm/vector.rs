@@ -132,6 +132,12 @@ impl<'c> Emitter<'_, 'c> {
                 let n = self.bytes_of(a) / 4;
                 self.b.build_signed_int_to_float(self.vec(a), self.vector_ty(Elem::F32, n), "")?.into()
             }
+            VecOp::FromHalf(a) => {
+                let n = self.bytes_of(a) / 4;
+                let bits = self.b.build_int_truncate(self.vec(a), self.vector_ty(Elem::I16, n), "")?;
+                let half = self.b.build_bit_cast(bits, self.context.f16_type().vec_type(n), "")?;
+                self.b.build_float_ext(half.into_vector_value(), self.vector_ty(Elem::F32, n), "")?.into()
+            }
             VecOp::DotPairs(codes, q) => self.dot_pairs(codes, q)?,
             VecOp::WidenPairs(a) => self.widen_pairs(a)?,
             VecOp::Narrow(a, b) => self.narrow(a, b)?,

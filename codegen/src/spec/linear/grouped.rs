@@ -215,11 +215,13 @@ impl Row<'_> {
     fn batches(&self, k: &mut Builder, width: usize) {
         let rows = self.codes.len();
         let groups = self.prepared.groups();
-        let floats = k.stack((4 * BATCH * rows) as u32);
+        // Where a group is a chunk, a scale has met the scale of its rounded inputs already.
+        let joined = self.int8() && width == CHUNK;
+        let floats = k.stack((4 * BATCH * rows * if joined { self.records.len() } else { 1 }) as u32);
         let (from, to) = (k.int(0), k.int(groups as i64));
         let chunks = k.int(self.prepared.chunks() as i64);
         k.seq(from, to, BATCH as i64, |k, batch| {
-            self.scales_and_zeros(k, batch, floats);
+            self.scales_and_zeros(k, batch, floats, joined);
             let end = k.iadd_n(batch, BATCH as i64);
             if width.is_multiple_of(CHUNK) {
                 let end = k.i(IntOp::Min, end, to);
@@ -227,6 +229,10 @@ impl Row<'_> {
                     let first = k.imul_n(group, (width / CHUNK) as i64);
                     let last = k.iadd_n(first, (width / CHUNK) as i64);
                     let local = k.i(IntOp::Sub, group, batch);
+                    if joined {
+                        self.joined_run(k, first, local, floats);
+                        return;
+                    }
                     if width == CHUNK {
                         self.runs(k, first, |_, _| local, floats, CHUNK);
                         return;
@@ -259,6 +265,27 @@ impl Row<'_> {
                 self.runs(k, chunk, local, floats, run);
             });
         });
+    }
+
+    /// A chunk that is a group, by scales that have met those of the rounded inputs.
+    fn joined_run(&self, k: &mut Builder, chunk: Val, local: Val, floats: Val) {
+        let inner = self.fresh(k);
+        self.chunk(k, chunk, 0, CHUNK, &inner);
+        let four = k.imul_n(local, 4);
+        let at = k.iadd(floats, four);
+        for (r, inner) in inner.iter().enumerate() {
+            for (t, inner) in inner.iter().enumerate() {
+                let x = k.get(*inner);
+                let x = k.convert(Ty::Lane(Elem::F32), x);
+                let scale = k.load(Mem::F32, at, self.joined_at(r, t));
+                k.acc(self.sums[r][t], Acc::Dot(x, scale));
+            }
+        }
+    }
+
+    /// Where the scales of a batch times those of the rounded inputs start.
+    fn joined_at(&self, row: usize, token: usize) -> i32 {
+        (4 * BATCH * (row * self.records.len() + token)) as i32
     }
 
     /// The runs of one chunk, each in one group; `local` says which of the batch.
@@ -295,8 +322,9 @@ impl Row<'_> {
         (0..self.codes.len()).map(|r| k.load(Mem::F32, at, (4 * BATCH * r) as i32)).collect()
     }
 
-    /// Scales of a batch to the stack, with the gain of the dot's form; the zero points' part to the sums.
-    fn scales_and_zeros(&self, k: &mut Builder, batch: Val, floats: Val) {
+    /// Scales of a batch to the stack, with the gain of the dot's form, and times those of the rounded inputs where they
+    /// are `joined`; the zero points' part to the sums.
+    fn scales_and_zeros(&self, k: &mut Builder, batch: Val, floats: Val, joined: bool) {
         let gain = k.float(self.gain());
         let bias = k.float(-self.bias());
         let middle = k.float(-self.bias() - f32::from(1u16 << (self.packed.bits - 1)));
@@ -307,12 +335,20 @@ impl Row<'_> {
         for r in 0..self.codes.len() {
             let scales = k.iadd(self.scales[r], scale_at);
             let zeros = self.zeros.get(r).map(|z| k.iadd(*z, zero_at));
-            let sums: Vec<Val> = self.records.iter().map(|x| k.iadd(*x, four)).collect();
+            let inputs: Vec<Val> = self.records.iter().map(|x| k.iadd(*x, four)).collect();
             k.lane_n(BATCH, |k| {
                 let s = k.load_lane(self.scale_memory(), scales, 0);
                 let s = if self.packed.scale == DType::F32 { k.f(FloatOp::Min, s, largest) } else { s };
-                let gained = k.fmul(s, gain);
-                k.store_lane(Mem::F32, gained, floats, (4 * BATCH * r) as i32);
+                if joined {
+                    for (t, inputs) in inputs.iter().enumerate() {
+                        let a = k.load_lane(Mem::F32, *inputs, self.prepared.a_at() as i32);
+                        let a = k.fmul(s, a);
+                        k.store_lane(Mem::F32, a, floats, self.joined_at(r, t));
+                    }
+                } else {
+                    let gained = k.fmul(s, gain);
+                    k.store_lane(Mem::F32, gained, floats, (4 * BATCH * r) as i32);
+                }
                 let zero = match zeros {
                     None => k.fmul(s, middle),
                     Some(zeros) => {
@@ -322,7 +358,7 @@ impl Row<'_> {
                         k.fmul(s, z)
                     }
                 };
-                for (t, sums) in sums.iter().enumerate() {
+                for (t, sums) in inputs.iter().enumerate() {
                     let x = k.load_lane(Mem::F32, *sums, self.prepared.sums_at() as i32);
                     k.acc(self.sums[r][t], Acc::Dot(zero, x));
                 }

@@ -19,5 +19,5 @@ pub mod safetensors;
 pub mod stored;
 pub mod text;
 
-pub use load::{Import, SourceFormat, SourceInfo, load};
+pub use load::{Import, Options, SourceFormat, SourceInfo, load, load_with};
 pub use text::{TextModel, TokenType, TokenizerSource, Vocabulary, VocabularyKind};

@@ -56,10 +56,23 @@ pub struct SourceInfo {
     pub bytes: u64,
 }
 
+/// What the reader of a model may choose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Longest context in tokens that the model will be used for. By default the one that the file names, or where rotary
+    /// positions depend on the length of the text (`longrope`) the one before they were stretched.
+    pub context: Option<u64>,
+}
+
 /// Reads the model at `path`: a `.gguf` file, or a folder with `config.json` and safetensors files.
 pub fn load(path: &Path) -> Result<Import> {
+    load_with(path, &Options::default())
+}
+
+/// Reads the model at `path` as `options` say.
+pub fn load_with(path: &Path, options: &Options) -> Result<Import> {
     if path.is_dir() {
-        return folder(path);
+        return folder(path, options);
     }
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
     let shown = path.display().to_string();
@@ -78,7 +91,7 @@ pub fn load(path: &Path) -> Result<Import> {
         };
     }
     match extension.as_str() {
-        "gguf" => gguf_file(path),
+        "gguf" => gguf_file(path, options),
         "safetensors" => refuse(
             "a bare `.safetensors` file does not say how its tensors are connected",
             "give the folder that holds it together with `config.json` and `tokenizer.json`",
@@ -99,14 +112,14 @@ fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(|| "model".into(), |s| s.to_string_lossy().into_owned())
 }
 
-fn gguf_file(path: &Path) -> Result<Import> {
+fn gguf_file(path: &Path, options: &Options) -> Result<Import> {
     let shown = path.display().to_string();
     let bytes = mapping::map(path)?;
     let file = gguf::File::parse(&bytes, &shown)?;
     let located = |d: Diagnostic| if d.place == Place::Request { d.at(Place::File(shown.clone())) } else { d };
-    let Model { family, graph, sizes } = arch::from_gguf(&file.metadata, &file.tensors).map_err(located)?;
-    let architecture = file.metadata.text("general.architecture")?.unwrap_or_default();
-    let text = gguf::text_model(&file.metadata, architecture).map_err(located)?;
+    let Model { family, graph, sizes } =
+        arch::from_gguf(&file.metadata, &file.tensors, options.context).map_err(located)?;
+    let text = gguf::text_model(&file.metadata, sizes.context).map_err(located)?;
     if let Some(TextModel { tokenizer: TokenizerSource::Vocabulary(v), .. }) = &text
         && v.tokens.len() as u64 > sizes.vocabulary
     {
@@ -124,7 +137,7 @@ fn gguf_file(path: &Path) -> Result<Import> {
     Ok(Import { graph, text, source })
 }
 
-fn folder(path: &Path) -> Result<Import> {
+fn folder(path: &Path, options: &Options) -> Result<Import> {
     let mut folder = Folder::new(path);
     let place = folder.place();
     let located = |d: Diagnostic| if d.place == Place::Request { d.at(place.clone()) } else { d };
@@ -134,7 +147,7 @@ fn folder(path: &Path) -> Result<Import> {
             .help("a model folder holds `config.json`, safetensors files and `tokenizer.json`"));
     };
     let tensors = folder.tensors()?;
-    let Model { family, graph, sizes } = arch::from_config(&config, &tensors).map_err(located)?;
+    let Model { family, graph, sizes } = arch::from_config(&config, &tensors, options.context).map_err(located)?;
     let text = safetensors::text_model(&mut folder, &config, sizes.vocabulary, sizes.context).map_err(located)?;
     let (bytes, digest) = folder.digest();
     // `.` and `..` have no file name of their own.

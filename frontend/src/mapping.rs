@@ -8,6 +8,7 @@
 use actc_types::{Diagnostic, Place, Result};
 use bytes::Bytes;
 use std::fs::{File, Metadata};
+use std::io::Write;
 use std::path::Path;
 
 /// The bytes of the regular file at `path`, mapped; links are followed.
@@ -42,6 +43,20 @@ pub(crate) fn map_beneath(folder: &Path, name: &str) -> Result<Option<Bytes>> {
         return Err(Diagnostic::new("file-link", format!("`{name}` was replaced while it was opened")).at(place(&path)));
     }
     map_file(&path, &file, &opened).map(Some)
+}
+
+/// The bytes that `write` gives, in a temporary file without a name, mapped.
+pub(crate) fn temporary(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<Bytes> {
+    let failed = |e: std::io::Error| {
+        let folder = std::env::temp_dir().display().to_string();
+        Diagnostic::new("file-temporary", format!("cannot write a temporary file: {e}"))
+            .at(Place::File(folder))
+            .help("set `TMPDIR` to a folder with room for the model")
+    };
+    let mut file = tempfile::tempfile().map_err(failed)?;
+    write(&mut file).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    map_file(&std::env::temp_dir(), &file, &metadata)
 }
 
 fn map_file(path: &Path, file: &File, metadata: &Metadata) -> Result<Bytes> {

@@ -343,7 +343,7 @@ proptest! {
         }
         let bytes = bytes::Bytes::from(bytes);
         if let Ok(file) = actc_frontend::gguf::File::parse(&bytes, "flipped.gguf")
-            && let Ok(model) = actc_frontend::arch::from_gguf(&file.metadata, &file.tensors)
+            && let Ok(model) = actc_frontend::arch::from_gguf(&file.metadata, &file.tensors, None)
         {
             prop_assert_eq!(verify(&model.graph), Vec::new());
         }

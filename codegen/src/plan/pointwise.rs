@@ -60,7 +60,7 @@ impl Steps<'_, '_> {
             rotary: rope.dims,
             theta: rope.theta,
             stretch: rope.factor,
-            scale: 1.0,
+            scale: rope.magnitude as f32,
             factors: data.args.len() == 3,
         });
         let key = (format!("{table} {start} {tokens}"), data.args.get(2).copied());

@@ -4,16 +4,17 @@
 //! Norm weights are stored as `w - 1` in Hugging Face files and as `w` in GGUF. Both containers store query and key rows
 //! in half-rotated order.
 
-use super::Facts;
-use super::blocks::{Decoder, Heads, Sizes};
-use super::llama::window;
+use super::blocks::{Gated, HeadNorms, Heads, Projections, Sizes, Transformer};
+use super::facts::{Facts, activation, is_windowed, unsupported, window};
+use super::rotary::{linear_factor, within};
 use super::weights::{Format, Name, Weights};
 use crate::safetensors::config::need;
 use actc_ir::Graph;
-use actc_ir::ops::pointwise::{BinaryFunction, UnaryFunction};
+use actc_ir::ops::pointwise::UnaryFunction;
 use actc_ir::ops::rope::{Rope, RopeStyle};
 use actc_types::{Diagnostic, Result};
 
+const FAMILY: &str = "gemma3";
 /// Every how many layers one sees everything, where the file does not say.
 const DEFAULT_PATTERN: u64 = 6;
 /// Base of the rotary frequencies of layers that see everything, and of those with a window.
@@ -34,40 +35,42 @@ struct Details {
     scalar: f64,
 }
 
-pub(super) fn build(facts: &Facts<'_>, weights: &mut Weights<'_>) -> Result<(Graph, Sizes)> {
+pub(super) fn build(facts: &Facts<'_>, context: Option<u64>, weights: &mut Weights<'_>) -> Result<(Graph, Sizes)> {
     let (sizes, details) = read(facts)?;
+    let context = within(context, sizes.context)?;
     let shift = match weights.format() {
         Format::Gguf => 0.0,
         Format::HuggingFace => 1.0,
     };
-    let (mut model, mut x, table) = Decoder::new("gemma3", weights, &sizes, (sizes.width as f64).sqrt())?;
+    let (table, width) = (Name::new("token_embd", "embed_tokens"), sizes.width);
+    let (mut model, mut x, table) = Transformer::new(FAMILY, weights, &sizes, &table, width, (width as f64).sqrt())?;
     let dims = u32::try_from(sizes.head).unwrap_or(0);
-    let rope = |theta, factor| Rope { dims, theta, style: RopeStyle::Half, factor };
-    let scale = 1.0 / details.scalar.sqrt();
-    let global =
-        Heads { rope: rope(details.theta, details.factor), divisors: None, norms: Some(shift), scale, window: None };
+    let rope = |theta, factor| Some((Rope { dims, theta, style: RopeStyle::Half, factor, magnitude: 1.0 }, None));
+    let (scale, norms) = (1.0 / details.scalar.sqrt(), Some(HeadNorms::Each(shift)));
+    let global = Heads { rope: rope(details.theta, details.factor), norms, scale, window: None, causal: true };
     let local = Heads { rope: rope(details.local_theta, 1.0), window: details.window, ..global };
     for (i, is_local) in (0..sizes.layers).zip(&details.local) {
         let at = |part: &str| format!("layers.{i}.{part}");
         let name = Name::layer(i, "attn_norm", "input_layernorm");
-        let normed = model.norm(x, &name, sizes.width, shift, &at("attention_norm"))?;
-        let y = model.attention(i, normed, if *is_local { &local } else { &global })?;
+        let normed = model.norm(x, &name, width, shift, &at("attention_norm"))?;
+        let y = model.attention(i, normed, &Projections::separate(i), if *is_local { &local } else { &global })?;
         let name = Name::layer(i, "post_attention_norm", "post_attention_layernorm");
-        let y = model.norm(y, &name, sizes.width, shift, &at("attention_post_norm"))?;
-        x = model.binary(BinaryFunction::Add, x, y, &at("attention_add"))?;
+        let y = model.norm(y, &name, width, shift, &at("attention_post_norm"))?;
+        x = model.add(x, y, &at("attention_add"))?;
         let name = Name::layer(i, "ffn_norm", "pre_feedforward_layernorm");
-        let normed = model.norm(x, &name, sizes.width, shift, &at("feed_forward_norm"))?;
-        let y = model.feed_forward(i, normed, UnaryFunction::GeluTanh)?;
+        let normed = model.norm(x, &name, width, shift, &at("feed_forward_norm"))?;
+        let y = model.gated(i, normed, &Gated::separate(i), UnaryFunction::GeluTanh)?;
         let name = Name::layer(i, "post_ffw_norm", "post_feedforward_layernorm");
-        let y = model.norm(y, &name, sizes.width, shift, &at("feed_forward_post_norm"))?;
-        x = model.binary(BinaryFunction::Add, x, y, &at("feed_forward_add"))?;
+        let y = model.norm(y, &name, width, shift, &at("feed_forward_post_norm"))?;
+        x = model.add(x, y, &at("feed_forward_add"))?;
     }
-    let x = model.norm(x, &Name::global("output_norm", "model.norm"), sizes.width, shift, "norm")?;
+    let x = model.norm(x, &Name::new("output_norm", "norm"), width, shift, "norm")?;
     let tied = match facts {
-        Facts::Gguf(_) => !model.weights.has(&Name::global("output", "lm_head")),
+        Facts::Gguf(_) => !model.weights.has(&Name::new("output", "lm_head")),
         Facts::HuggingFace(config) => config.tie_word_embeddings.unwrap_or(true),
     };
-    Ok((model.head(x, tied.then_some(table))?, sizes))
+    let graph = model.head(x, width, tied.then_some(table))?;
+    Ok((graph, Sizes { context, ..sizes }))
 }
 
 fn read(facts: &Facts<'_>) -> Result<(Sizes, Details)> {
@@ -75,11 +78,11 @@ fn read(facts: &Facts<'_>) -> Result<(Sizes, Details)> {
         Facts::Gguf(keys) => {
             for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
                 if let Some(cap) = keys.float(key)?.filter(|c| *c != 0.0) {
-                    return Err(unsupported(format!("`{key}` of {cap}")));
+                    return Err(unsupported(FAMILY, format!("`{key}` of {cap}")));
                 }
             }
-            let sizes = keys.sizes()?;
-            let factor = keys.rope_factor()?;
+            let sizes = keys.rms_sizes()?;
+            let factor = linear_factor(keys)?;
             let pattern = keys.unsigned("attention.sliding_window_pattern")?.unwrap_or(DEFAULT_PATTERN);
             let scalar = if sizes.layers == LAYERS_27B { sizes.width / sizes.heads } else { sizes.head };
             let details = Details {
@@ -93,9 +96,10 @@ fn read(facts: &Facts<'_>) -> Result<(Sizes, Details)> {
             (sizes, details)
         }
         Facts::HuggingFace(config) => {
-            let activation = config.hidden_activation.as_deref().or(config.hidden_act.as_deref());
-            if let Some(other) = activation.filter(|a| *a != "gelu_pytorch_tanh") {
-                return Err(unsupported(format!("the activation `{other}`")));
+            let name = config.hidden_activation.as_deref().or(config.hidden_act.as_deref());
+            match activation(FAMILY, name.unwrap_or("gelu_pytorch_tanh"))? {
+                UnaryFunction::GeluTanh => {}
+                other => return Err(unsupported(FAMILY, format!("the activation `{}`", other.name()))),
             }
             let sizes = config.sizes()?;
             let (global, local) = (config.rope("full_attention")?, config.rope("sliding_attention")?);
@@ -104,7 +108,7 @@ fn read(facts: &Facts<'_>) -> Result<(Sizes, Details)> {
                 Some(s) => match s.kind() {
                     "default" => 1.0,
                     "linear" => need("rope_scaling.factor", s.factor)?,
-                    kind => return Err(unsupported(format!("`rope_scaling` of kind `{kind}`"))),
+                    kind => return Err(unsupported(FAMILY, format!("`rope_scaling` of kind `{kind}`"))),
                 },
             };
             // `rope_parameters` holds a base for each kind of layer; the older fields are apart.
@@ -124,7 +128,7 @@ fn read(facts: &Facts<'_>) -> Result<(Sizes, Details)> {
         }
     };
     if sizes.head % 2 != 0 {
-        return Err(unsupported(format!("rotation in heads of {}", sizes.head)));
+        return Err(unsupported(FAMILY, format!("rotation in heads of {}", sizes.head)));
     }
     if details.window.is_none() && details.local.contains(&true) {
         return Err(Diagnostic::new("arch-size", "layers with a sliding window, but the file does not say how long"));
@@ -142,10 +146,6 @@ fn read(facts: &Facts<'_>) -> Result<(Sizes, Details)> {
     Ok((sizes, details))
 }
 
-fn unsupported(what: String) -> Diagnostic {
-    Diagnostic::new("arch-unsupported", format!("{what} is not supported in the family `gemma3`"))
-}
-
 /// Which of `layers` layers have the window, where each `pattern`-th has none; all where `pattern` is 0.
 fn every(pattern: u64, layers: u64) -> Vec<bool> {
     (1..=layers).map(|i| pattern == 0 || i % pattern != 0).collect()
@@ -159,12 +159,5 @@ fn layer_kinds(config: &crate::safetensors::Config, layers: u64) -> Result<Vec<b
         let headline = format!("`layer_types` in `config.json` names {} layers of {layers}", kinds.len());
         return Err(Diagnostic::new("config", headline));
     }
-    kinds
-        .iter()
-        .map(|kind| match kind.as_str() {
-            "sliding_attention" => Ok(true),
-            "full_attention" => Ok(false),
-            other => Err(unsupported(format!("the layer type `{other}`"))),
-        })
-        .collect()
+    kinds.iter().map(|kind| is_windowed(FAMILY, kind)).collect()
 }

@@ -27,8 +27,8 @@ const STOP_TEXTS: &[&str] = &[
     "<end_of_utterance>",
 ];
 
-/// The text model of a file; `None` where it holds no tokenizer. `architecture` is the prefix of its keys.
-pub(crate) fn text_model(metadata: &Metadata, architecture: &str) -> Result<Option<TextModel>> {
+/// The text model of a file; `None` where it holds no tokenizer. `context` is the model's.
+pub(crate) fn text_model(metadata: &Metadata, context: u64) -> Result<Option<TextModel>> {
     let Some(model) = metadata.text("tokenizer.ggml.model")? else { return Ok(None) };
     let tokens = metadata.strings("tokenizer.ggml.tokens")?;
     let tokens = metadata.need("tokenizer.ggml.tokens", tokens)?;
@@ -76,8 +76,6 @@ pub(crate) fn text_model(metadata: &Metadata, architecture: &str) -> Result<Opti
     };
     let add_bos = metadata.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(bos_default);
     let add_space_prefix = metadata.boolean("tokenizer.ggml.add_space_prefix")?.unwrap_or(space_default);
-    let context_key = format!("{architecture}.context_length");
-    let context = metadata.unsigned(&context_key)?;
     Ok(Some(TextModel {
         tokenizer: TokenizerSource::Vocabulary(Vocabulary { kind, tokens, types, unknown, add_space_prefix }),
         chat_template: metadata.text("tokenizer.chat_template")?.map(str::to_owned),
@@ -85,7 +83,7 @@ pub(crate) fn text_model(metadata: &Metadata, architecture: &str) -> Result<Opti
         eos,
         add_bos: add_bos && bos.is_some(),
         stop: sorted_ids(stop),
-        context: metadata.need(&context_key, context)?,
+        context,
     }))
 }
 

@@ -47,10 +47,14 @@ pub struct Config {
     pub hidden_act: Option<String>,
     /// The same in Gemma's files.
     pub hidden_activation: Option<String>,
+    /// The same in the files of GPT-2 and OPT.
+    pub activation_function: Option<String>,
     /// Keys that a query sees in layers with a window.
     pub sliding_window: Option<u64>,
     /// Whether the window is in use, where a family makes that a choice.
     pub use_sliding_window: Option<bool>,
+    /// First layer with a window, where a family makes that a choice (Qwen).
+    pub max_window_layers: Option<u64>,
     /// Every how many layers one sees everything.
     pub sliding_window_pattern: Option<u64>,
     /// Kind of each layer.
@@ -67,6 +71,47 @@ pub struct Config {
     pub no_rope_layers: Option<Value>,
     /// Share of a head that is rotated.
     pub partial_rotary_factor: Option<f64>,
+    /// The context before rotary positions were stretched (Phi 3).
+    pub original_max_position_embeddings: Option<u64>,
+    /// Width of the residual stream (GPT-2).
+    pub n_embd: Option<u64>,
+    /// Number of layers (GPT-2).
+    pub n_layer: Option<u64>,
+    /// Number of heads (GPT-2).
+    pub n_head: Option<u64>,
+    /// Longest context (GPT-2).
+    pub n_positions: Option<u64>,
+    /// Width of the feed-forward layer; four times the stream's where absent (GPT-2).
+    pub n_inner: Option<u64>,
+    /// Added to the variance in norms (GPT-2).
+    pub layer_norm_epsilon: Option<f64>,
+    /// Whether scores are divided by the root of the head's width (GPT-2).
+    pub scale_attn_weights: Option<bool>,
+    /// Whether scores are divided by the number of the layer too (GPT-2).
+    pub scale_attn_by_inverse_layer_idx: Option<bool>,
+    /// Whether layers attend to another model's states.
+    pub add_cross_attention: Option<bool>,
+    /// Width of the feed-forward layer (OPT).
+    pub ffn_dim: Option<u64>,
+    /// Width of the embedding and of what enters the head (OPT).
+    pub word_embed_proj_dim: Option<u64>,
+    /// Whether norms stand before layers or behind them (OPT).
+    pub do_layer_norm_before: Option<bool>,
+    /// Whether the norm before the head is missing (OPT).
+    #[serde(rename = "_remove_final_layer_norm")]
+    pub remove_final_layer_norm: Option<bool>,
+    /// Whether linear layers have a bias (OPT).
+    pub enable_bias: Option<bool>,
+    /// Whether norms have weights (OPT).
+    pub layer_norm_elementwise_affine: Option<bool>,
+    /// Added to the variance in norms (BERT).
+    pub layer_norm_eps: Option<f64>,
+    /// Number of token types (BERT).
+    pub type_vocab_size: Option<u64>,
+    /// Kind of positions (BERT).
+    pub position_embedding_type: Option<String>,
+    /// Whether a BERT is used as a decoder.
+    pub is_decoder: Option<bool>,
     /// The text part of a model that also sees.
     pub text_config: Option<Value>,
     /// Id that begins a text.
@@ -76,7 +121,7 @@ pub struct Config {
 }
 
 /// `rope_scaling` of `config.json`.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 pub struct RopeScaling {
     /// Kind, in newer files.
     pub rope_type: Option<String>,
@@ -93,6 +138,28 @@ pub struct RopeScaling {
     pub original_max_position_embeddings: Option<u64>,
     /// Base of the frequencies, in `rope_parameters`.
     pub rope_theta: Option<f64>,
+    /// Share of a head that is rotated, in `rope_parameters`.
+    pub partial_rotary_factor: Option<f64>,
+    /// `yarn`, `longrope`: factor on cosines and sines, where stated.
+    pub attention_factor: Option<f64>,
+    /// `yarn`: turns in the original context above which frequencies stay.
+    pub beta_fast: Option<f64>,
+    /// `yarn`: turns in the original context below which frequencies are fully stretched.
+    pub beta_slow: Option<f64>,
+    /// `yarn`: weight of the logarithm in the factor on cosines and sines.
+    pub mscale: Option<f64>,
+    /// `yarn`: the same in what that factor is divided by.
+    pub mscale_all_dim: Option<f64>,
+    /// `yarn`: whether the bounds between kept and stretched frequencies are whole numbers.
+    pub truncate: Option<bool>,
+    /// `longrope`: divisors of the frequencies within the original context.
+    pub short_factor: Option<Vec<f32>>,
+    /// `longrope`: divisors of the frequencies in longer contexts.
+    pub long_factor: Option<Vec<f32>>,
+    /// `longrope` of PhiMoE: factor on cosines and sines within the original context.
+    pub short_mscale: Option<f64>,
+    /// `longrope` of PhiMoE: factor on cosines and sines in longer contexts.
+    pub long_mscale: Option<f64>,
 }
 
 impl RopeScaling {
@@ -140,9 +207,6 @@ impl Config {
         }
         if self.no_rope_layers.as_ref().is_some_and(|l| !l.is_null()) {
             return refuse("no_rope_layers", "a list".into());
-        }
-        if let Some(f) = self.partial_rotary_factor.filter(|f| *f != 1.0) {
-            return refuse("partial_rotary_factor", f.to_string());
         }
         for (field, cap) in [
             ("attn_logit_softcapping", self.attn_logit_softcapping),

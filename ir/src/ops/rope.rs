@@ -2,6 +2,7 @@
 //!
 //! The first `dims` elements of each head are rotated in pairs, the rest pass. Pair `i` turns by
 //! `position / factor * theta^(-2i / dims)`, divided by `frequencies[i]` where a third argument `f32 [dims / 2]` is given.
+//! Cosines and sines are multiplied by `magnitude`, which long-context scaling sets above 1.
 
 use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
 use crate::types::TensorType;
@@ -28,6 +29,8 @@ pub struct Rope {
     pub style: RopeStyle,
     /// Linear scaling: positions are divided by it.
     pub factor: f64,
+    /// Factor on cosines and sines.
+    pub magnitude: f64,
 }
 
 impl Payload for Rope {
@@ -68,6 +71,7 @@ impl Payload for Rope {
                         RopeStyle::Interleaved => (2 * i, 2 * i + 1),
                     };
                     let (sin, cos) = angle.sin_cos();
+                    let (sin, cos) = (sin * self.magnitude, cos * self.magnitude);
                     (head[a], head[b]) = (head[a] * cos - head[b] * sin, head[a] * sin + head[b] * cos);
                 }
             }
@@ -88,6 +92,9 @@ impl Payload for Rope {
         if self.factor != 1.0 {
             fields.push(("factor", Some(self.factor.to_string())));
         }
+        if self.magnitude != 1.0 {
+            fields.push(("magnitude", Some(self.magnitude.to_string())));
+        }
         fields
     }
 
@@ -104,6 +111,7 @@ impl Payload for Rope {
             theta: fields.need("theta", theta)?,
             style: fields.need("style", style)?,
             factor: fields.number("factor")?.unwrap_or(1.0),
+            magnitude: fields.number("magnitude")?.unwrap_or(1.0),
         })
     }
 }

@@ -1,0 +1,44 @@
+//! Qwen 2 and 2.5 (Yang et al. 2024): Llama's form with biases on queries, keys and values, and a window on the later
+//! layers where the file puts it in use.
+
+use super::blocks::{Projections, Sizes};
+use super::facts::Facts;
+use super::rotary::{Model, Rotary};
+use super::swiglu::Form;
+use super::weights::Weights;
+use actc_ir::Graph;
+use actc_ir::ops::rope::RopeStyle;
+use actc_types::Result;
+
+const FAMILY: &str = "qwen2";
+
+pub(super) fn build(facts: &Facts<'_>, context: Option<u64>, weights: &mut Weights<'_>) -> Result<(Graph, Sizes)> {
+    let form = read(FAMILY, facts, context)?;
+    let projections = |_: &Sizes, i| {
+        let names = Projections::separate(i);
+        Projections { q: names.q.with_bias(), k: names.k.with_bias(), v: names.v.with_bias(), ..names }
+    };
+    Form { projections, ..form }.build(weights)
+}
+
+/// What Qwen 2 and its successor have in common. GGUF files do not state windows and hold half-rotated heads.
+pub(super) fn read(family: &'static str, facts: &Facts<'_>, context: Option<u64>) -> Result<Form> {
+    let form = match facts {
+        Facts::Gguf(keys) => {
+            keys.no_experts()?;
+            let sizes = keys.rms_sizes()?;
+            let model = Model { family, sizes: &sizes, partial: true, context };
+            let rotary = Rotary::from_gguf(keys, RopeStyle::Half, &model)?;
+            Form::llama(family, sizes, rotary)
+        }
+        Facts::HuggingFace(config) => {
+            config.only_silu(family)?;
+            let sizes = config.sizes()?;
+            let model = Model { family, sizes: &sizes, partial: false, context };
+            let rotary = Rotary::from_config(config, "full_attention", &model)?;
+            let windows = config.windows(family, sizes.layers)?;
+            Form { windows, ..Form::llama(family, sizes, rotary) }
+        }
+    };
+    Ok(form.tied_as(facts))
+}

@@ -1,0 +1,128 @@
+//! Model families against `transformers`: tiny random checkpoints of each, run by the reference and by compiled code, give
+//! the outputs that `tests/scripts/goldens.py` recorded, for a prompt in one piece and in pieces with state.
+//!
+//! The tolerance is 1e-4 of the largest output. Both sides compute in f32 (the reference in f64 inside an op): a sum of
+//! up to 100 products rounds by at most 100 * 2^-24 = 6e-6 of its terms, and about 14 such sums lie one behind another,
+//! which adds up to 8e-5. What is wrong about a model shows in the first digit: see `apart` in the script's output.
+
+use actc::evaluator::Compiled;
+use actc::frontend::{Import, Options, load_with};
+use actc::ir::{Evaluator, Graph, Interpreter, verify};
+use actc::types::Tensor;
+use safetensors::SafeTensors;
+use serde_json::{Map, Value};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const TOLERANCE: f32 = 1e-4;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/tiny").join(name)
+}
+
+fn json(path: &Path) -> Map<String, Value> {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// The model of folder `name` with the changes of a case.
+fn import(name: &str, case: &Value) -> Import {
+    let changed = tempfile::tempdir().unwrap();
+    fs::copy(folder(name).join("model.safetensors"), changed.path().join("model.safetensors")).unwrap();
+    let mut config = json(&folder(name).join("config.json"));
+    if let Some(changes) = case.get("config").and_then(Value::as_object) {
+        config.extend(changes.clone());
+    }
+    fs::write(changed.path().join("config.json"), serde_json::to_vec(&config).unwrap()).unwrap();
+    let context = case.get("context").and_then(Value::as_u64);
+    load_with(changed.path(), &Options { context }).unwrap()
+}
+
+/// The first output of every position, the tokens fed in pieces.
+fn run(evaluator: &dyn Evaluator, graph: &Graph, tokens: &[i64], pieces: &[usize]) -> Vec<f32> {
+    let mut model = evaluator.prepare(graph).unwrap();
+    let empty = |(_, v)| {
+        let dims: Vec<u64> = graph.ty(v).shape.dims().iter().map(|d| d.fixed().unwrap_or(0)).collect();
+        Tensor::f32(&dims, Vec::new()).unwrap()
+    };
+    let mut states: Vec<Tensor> = graph.inputs().skip(1).map(empty).collect();
+    let (mut all, mut rest) = (Vec::new(), tokens);
+    for n in pieces {
+        let (piece, more) = rest.split_at(*n);
+        let tokens = Tensor::i64(&[*n as u64], piece.to_vec()).unwrap();
+        let mut out = model.run([vec![tokens], states].concat()).unwrap();
+        states = out.split_off(1);
+        all.extend_from_slice(out[0].as_f32().unwrap());
+        rest = more;
+    }
+    assert!(rest.is_empty());
+    all
+}
+
+/// Largest difference as a share of the largest wanted value.
+fn apart(found: &[f32], wanted: &[f32]) -> f32 {
+    assert_eq!(found.len(), wanted.len());
+    let largest = wanted.iter().fold(0f32, |m, v| m.max(v.abs()));
+    // `max` would drop a value that is no number.
+    let worst = found.iter().zip(wanted).map(|(a, b)| (a - b).abs());
+    worst.fold(0f32, |m, v| if v <= m { m } else { v }) / largest
+}
+
+fn check(name: &str) {
+    let bytes = fs::read(folder(name).join("golden.safetensors")).unwrap();
+    let golden = SafeTensors::deserialize(&bytes).unwrap();
+    let data = |key: &str| golden.tensor(key).unwrap().data().to_vec();
+    let tokens: Vec<i64> = data("tokens").chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect();
+    let cases = json(&folder(name).join("cases.json"));
+    assert!(!cases.is_empty());
+    for (case, said) in &cases {
+        let wanted: Vec<f32> = data(case).chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        let graph = import(name, said).graph;
+        assert_eq!(verify(&graph), Vec::new(), "{name} {case}");
+        let n = tokens.len();
+        let whole: &[usize] = &[n];
+        // Up to eight tokens are generated kernels, more are library calls.
+        let ways: &[&[usize]] = if graph.donated().is_empty() { &[whole] } else { &[whole, &[9, 1, 1, 4, n - 15]] };
+        for pieces in ways {
+            for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2)] {
+                let off = apart(&run(evaluator, &graph, &tokens, pieces), &wanted);
+                assert!(off < TOLERANCE, "{name} {case} {pieces:?} by {}: off by {off}", evaluator.describe());
+            }
+        }
+    }
+}
+
+#[test]
+fn qwen2() {
+    check("qwen2");
+}
+
+#[test]
+fn qwen3() {
+    check("qwen3");
+}
+
+#[test]
+fn phi3() {
+    check("phi3");
+}
+
+#[test]
+fn olmo2() {
+    check("olmo2");
+}
+
+#[test]
+fn gpt2() {
+    check("gpt2");
+}
+
+#[test]
+fn opt() {
+    check("opt");
+    check("opt-narrow");
+}
+
+#[test]
+fn bert() {
+    check("bert");
+}

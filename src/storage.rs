@@ -1,10 +1,10 @@
 //! What an artifact's weights take, and which of them a step reads.
 
-use actc_artifact::Artifact;
-use actc_codegen::graph_of;
-use actc_ir::{ConstId, Graph, Op};
+use actc_artifact::{ALIGN, Artifact, CodeImage, HEADER_BYTES, Manifest, PartEntry, TensorEntry, bundle};
+use actc_codegen::{Description, Program, graph_of};
+use actc_ir::{Const, ConstId, Graph, Op, text};
 use actc_types::Result;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes and elements of weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +74,48 @@ impl Storage {
     pub fn bits_per_weight(&self) -> f64 {
         8.0 * self.layers.bytes as f64 / (self.layers.weights as f64).max(1.0)
     }
+}
+
+/// Bytes of the artifact that `program` would be written to, within a percent: weights, graph, code and tokenizer are
+/// counted as they are, the manifest without what only a compile knows.
+pub fn artifact_bytes(program: &Program, description: &Description) -> Result<u64> {
+    let aligned = |bytes: u64| bytes.next_multiple_of(ALIGN);
+    let mut manifest = Manifest {
+        pipeline: description.pipeline.clone(),
+        states: program.states.clone(),
+        kernels: program.kernels.clone(),
+        entries: program.entries.clone(),
+        layers: description.layers.clone(),
+        text: description.text.clone(),
+        ..Manifest::default()
+    };
+    let by_name: BTreeMap<&str, &Const> = program.graph.constants().map(|(_, c)| (c.name.as_str(), c)).collect();
+    let mut total = HEADER_BYTES as u64 + ALIGN;
+    for constant in program.tensors.iter().filter_map(|name| by_name.get(name.as_str())) {
+        let mut offset = 0;
+        let mut parts = Vec::new();
+        for (role, bytes) in &constant.parts {
+            parts.push(PartEntry { role: *role, offset: total + offset, length: bytes.len() as u64 });
+            offset += aligned(bytes.len() as u64);
+        }
+        total += offset;
+        manifest.tensors.push(TensorEntry {
+            name: constant.name.clone(),
+            dtype: constant.ty.dtype,
+            dims: constant.fixed_dims()?,
+            encoding: constant.encoding.clone(),
+            parts,
+        });
+    }
+    total += aligned(text::print(&program.graph).len() as u64);
+    for (_, image) in &program.images {
+        let symbols = image.symbols.iter().map(|(name, at)| (name.as_str(), *at as u64));
+        total += aligned(CodeImage::encode(symbols, &image.code).len() as u64);
+    }
+    if let Some(json) = &description.tokenizer {
+        total += aligned(bundle::compress(json)?.len() as u64);
+    }
+    Ok(total + manifest.encode().len() as u64)
 }
 
 #[cfg(test)]

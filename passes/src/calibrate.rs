@@ -163,8 +163,8 @@ impl Pass for Calibrate {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         if let Some(statistics) = &cx.statistics {
-            let missing = sites(graph).into_iter().find(|(name, _)| !statistics.layers.contains_key(name));
-            if let Some((name, _)) = missing {
+            let missing = sites(graph).into_iter().find(|s| !statistics.layers.contains_key(&s.name));
+            if let Some(Site { name, .. }) = missing {
                 return Err(Diagnostic::request(
                     "statistics-model",
                     "the statistics given are not of this model: this layer is missing",
@@ -178,6 +178,12 @@ impl Pass for Calibrate {
             Windows::First(n) => &samples[..n.min(samples.len())],
             Windows::All => samples,
         };
+        if let Some(forecast) = &mut cx.forecast {
+            graph.inputs().try_for_each(|(name, v)| observed[0].input(graph, name, v).map(drop))?;
+            let weights: u64 = observable(graph)?.iter().map(|s| s.weights).sum();
+            forecast.observe(weights, observed);
+            return Ok(PassReport::line(String::new()));
+        }
         let statistics = observe(graph, cx, observed)?;
         let line = format!("{} samples through {} linear inputs", statistics.samples, statistics.layers.len());
         cx.statistics = Some(statistics);
@@ -185,15 +191,35 @@ impl Pass for Calibrate {
     }
 }
 
-/// Weight names and inputs of the linear layers of the graph's body.
-fn sites(graph: &Graph) -> Vec<(String, Value)> {
+/// A linear layer of the graph's body.
+struct Site {
+    /// Name of its weight.
+    name: String,
+    /// Its input.
+    input: Value,
+    /// Elements of its weight.
+    weights: u64,
+}
+
+/// The linear layers to observe, at least one.
+fn observable(graph: &Graph) -> Result<Vec<Site>> {
+    let sites = sites(graph);
+    if sites.is_empty() {
+        return Err(Diagnostic::new("calibration-nothing", format!("{} has no linear layer to observe", graph.name())));
+    }
+    Ok(sites)
+}
+
+fn sites(graph: &Graph) -> Vec<Site> {
     let mut out = Vec::new();
     for node in graph.order() {
         let data = graph.node(*node);
         if matches!(data.op, Op::Linear(_))
             && let Some(id) = graph.as_const(data.args[1])
         {
-            out.push((graph.const_data(id).name.clone(), data.args[0]));
+            let constant = graph.const_data(id);
+            let weights = constant.matrix().map_or(0, |(rows, cols)| rows as u64 * cols as u64);
+            out.push(Site { name: constant.name.clone(), input: data.args[0], weights });
         }
     }
     out
@@ -201,11 +227,8 @@ fn sites(graph: &Graph) -> Vec<(String, Value)> {
 
 /// Runs `samples` through an observed copy of `graph`.
 pub fn observe(graph: &Graph, cx: &mut PassCx<'_>, samples: &[Sample]) -> Result<Statistics> {
-    let sites = sites(graph);
-    if sites.is_empty() {
-        return Err(Diagnostic::new("calibration-nothing", format!("{} has no linear layer to observe", graph.name())));
-    }
-    let mut inputs: Vec<Value> = sites.iter().map(|(_, v)| *v).collect();
+    let sites = observable(graph)?;
+    let mut inputs: Vec<Value> = sites.iter().map(|s| s.input).collect();
     inputs.sort_unstable();
     inputs.dedup();
 
@@ -245,7 +268,7 @@ pub fn observe(graph: &Graph, cx: &mut PassCx<'_>, samples: &[Sample]) -> Result
     let seen: Vec<Arc<InputStatistics>> = seen.into_iter().map(Arc::new).collect();
     let layers = sites
         .into_iter()
-        .map(|(name, x)| (name, seen[inputs.binary_search(&x).expect("every input is listed")].clone()))
+        .map(|s| (s.name, seen[inputs.binary_search(&s.input).expect("every input is listed")].clone()))
         .collect();
     Ok(Statistics { samples: samples.len() as u64, layers })
 }

@@ -1,6 +1,7 @@
 //! What passes work with besides the graph: something that runs graphs, calibration data, a place to spill.
 
 use crate::calibrate::Statistics;
+use crate::forecast::Forecast;
 use crate::report::Progress;
 use actc_ir::{Evaluator, Graph, Value};
 use actc_types::{Diagnostic, Result, Tensor, TensorData};
@@ -59,6 +60,8 @@ pub struct PassCx<'a> {
     pub work: PathBuf,
     /// Use a weaker method where the one asked for fails, and report it, instead of failing.
     pub allow_fallback: bool,
+    /// Where it is there, passes decide and count their work in it, and compute nothing: weights become stand-ins.
+    pub forecast: Option<Forecast>,
     /// Told how far long work has come.
     pub progress: &'a mut dyn FnMut(Progress<'_>),
 }
@@ -72,6 +75,7 @@ impl<'a> PassCx<'a> {
             statistics: None,
             work: std::env::temp_dir(),
             allow_fallback: false,
+            forecast: None,
             progress,
         }
     }

@@ -13,6 +13,7 @@ pub mod calibrate;
 pub mod clean;
 pub mod context;
 pub mod facts;
+pub mod forecast;
 pub mod manager;
 pub mod pass;
 pub mod pipeline;

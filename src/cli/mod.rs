@@ -4,16 +4,20 @@
 
 mod bench;
 mod compile;
+mod data;
 mod eval;
 mod generate;
 mod inspect;
 mod interrupt;
+mod job;
 mod open;
 mod opt;
 mod passes;
 mod pipeline;
+mod plan;
 mod relink;
 mod render;
+mod request;
 mod require;
 mod run;
 mod targets;
@@ -34,6 +38,8 @@ struct Cli {
 enum Verb {
     /// Compile a model to an artifact: MODEL is a .gguf file or a folder with config.json and *.safetensors
     Compile(Box<compile::Args>),
+    /// What a compile would decide, store and take, without doing it
+    Plan(Box<plan::Args>),
     /// Run passes over a graph in text form and print the result
     Opt(opt::Args),
     /// Run an artifact on tensors in .npy files
@@ -75,7 +81,8 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return render::usage(&error),
     };
     let outcome: Result<(), Stop> = match cli.verb {
-        Verb::Compile(args) => compile::run(*args),
+        Verb::Compile(args) => compile::run(&args),
+        Verb::Plan(args) => plan::run(&args),
         Verb::Opt(args) => opt::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Generate(args) => generate::run(&args),

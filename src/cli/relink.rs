@@ -2,9 +2,9 @@
 
 use super::open::ArtifactArgs;
 use super::render::{Stop, size};
+use super::request::targets;
 use actc::artifact::Writer;
 use actc::link::{recompile, redescribe};
-use actc_types::{Diagnostic, Target};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -25,18 +25,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let mut targets = Vec::new();
-    for name in &args.target {
-        let target = Target::parse(name)?;
-        if target.arch.is_gpu() {
-            return Err(Diagnostic::request("target-unavailable", format!("this build makes no code for {target}"))
-                .help("`actc targets` lists the machines that it makes code for")
-                .into());
-        }
-        if !targets.contains(&target) {
-            targets.push(target);
-        }
-    }
+    let targets = targets(&args.target)?;
     let path = &args.artifact.artifact;
     let output = args.output.clone().unwrap_or_else(|| path.with_extension(format!("{}.actc", targets[0])));
     let artifact = args.artifact.opening.artifact(path)?;

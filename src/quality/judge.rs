@@ -7,7 +7,7 @@ use crate::language::LanguageModel;
 use crate::source::Source;
 use actc_artifact::Artifact;
 use actc_runtime::Trust;
-use actc_types::Result;
+use actc_types::{Result, Target};
 
 /// Scores `artifact`, which this process has just made, and the model of `source` as it was shipped on `windows`, which
 /// have equal lengths and which no pass saw. `done` hears the number of finished windows.
@@ -20,7 +20,9 @@ pub fn judge(
 ) -> Result<Summary> {
     let ctx = windows.first().map_or(2, Vec::len);
     let evaluation = Evaluation { ctx, windows: None, bos: None, threads };
-    let model = LanguageModel::new(artifact, Trust::Vouch)?;
+    // Code for other machines alone cannot be judged here: code for this one is made from the same graph.
+    let own = artifact.manifest().targets.iter().any(Target::runs_here);
+    let model = LanguageModel::new(artifact, if own { Trust::Vouch } else { Trust::Refuse })?;
     let reference = LanguageModel::new(as_shipped(source, threads)?, Trust::Vouch)?;
     let mut other = reference.session(ctx, threads)?;
     let scores = evaluate(&evaluation, windows, &mut model.session(ctx, threads)?, Some(&mut other), done)?;

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod malformed;
+mod plan;
 mod requests;
 mod text;
 

@@ -16,6 +16,7 @@ use super::owq::compensate;
 use super::plan::{Plan, Weights};
 use super::sensitivity::{scores, strongest};
 use crate::context::PassCx;
+use crate::forecast::stand_in;
 use crate::report::{LayerReport, Progress, Status};
 use crate::spill::Tensors;
 use actc_ir::extract::extract;
@@ -48,6 +49,15 @@ pub(super) fn run(
     let mut driver = Driver { pass, cx, spill: None, done: 0, total };
     let mut reports: BTreeMap<usize, LayerReport> = BTreeMap::new();
     for (i, block) in blocks.iter().enumerate() {
+        if let Some(forecast) = &mut driver.cx.forecast {
+            let weak = |l: usize| schemes[l].weak > 0;
+            forecast.block(graph, block, layers, weak, driver.cx.samples, i + 1 == blocks.len())?;
+            for l in block.stages.iter().flatten() {
+                stand_in(graph, layers[*l].weight, schemes[*l].body, schemes[*l].weak)?;
+                reports.insert(*l, describe(graph.const_data(layers[*l].weight), Status::Quantised, None, None));
+            }
+            continue;
+        }
         for stage in &block.stages {
             let hessians = driver.collect(graph, block, stage, layers)?;
             let mut kept = None;

@@ -112,6 +112,8 @@ impl Owq {
             .collect::<Result<Vec<_>>>()?;
         match self.sharing {
             Sharing::Equal => equal_shares(&shares, self.budget, self.count),
+            // Gains need numbers; equal shares spend the same bits.
+            Sharing::Gain if cx.forecast.is_some() => equal_shares(&shares, self.budget, self.count),
             Sharing::Gain => {
                 let gains = self.gains(graph, cx, layers)?;
                 by_gain(&shares, self.budget, self.count, &gains)

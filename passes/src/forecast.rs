@@ -1,0 +1,201 @@
+//! What a pipeline would decide and cost, without its numbers: passes run as ever, but where they would compute, weights
+//! get a stand-in of the encoding that they would have, and the work is counted instead of done.
+//!
+//! A graph that a forecast went over has the right encodings and sizes and no usable weights: it is for looking at only.
+
+use crate::context::Sample;
+use crate::quantize::blocks::Block;
+use crate::quantize::layers::Layer;
+use actc_ir::{Const, ConstId, Graph, Value};
+use actc_types::{DType, Encoding, Mixed, Packed, Result, Role, WeakPlace};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// Work counted in the unit that each kind of it grows by, and the memory that it takes at once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Forecast {
+    /// Multiply-adds of running the model's linear layers on samples.
+    pub forward: f64,
+    /// Multiply-adds of second moments.
+    pub moments: f64,
+    /// Cubes of the columns of each factored Hessian.
+    pub factors: f64,
+    /// Rows times squared columns of each swept weight.
+    pub sweeps: f64,
+    /// Weights whose grid is searched or whose columns are scored.
+    pub searched: f64,
+    /// Weights of the largest block that is quantised at once.
+    pub largest_block: u64,
+    /// Columns of the largest Hessians of one block, at most three, descending.
+    pub largest_hessians: Vec<u64>,
+    /// Weights of the largest matrix that is rounded alone.
+    pub largest_weight: u64,
+}
+
+/// Bytes that a compile takes besides what it works on: code, tokenizer, calibration text, run-time buffers.
+pub const BASE_BYTES: u64 = 300_000_000;
+
+impl Forecast {
+    /// Most anonymous memory at once: the base and the larger of these two. A sequential pass holds twice its largest
+    /// block in 16 bits (the block as it runs and as it is rounded) and the block's three largest Hessians in f32 (the
+    /// matrix, its factor, and work space); rounding alone holds a matrix, its rounding in f32 and its codes.
+    pub fn peak_bytes(&self) -> u64 {
+        let hessians: u64 = self.largest_hessians.iter().map(|n| n.saturating_mul(*n).saturating_mul(4)).sum();
+        let block = self.largest_block.saturating_mul(4).saturating_add(hessians);
+        BASE_BYTES.saturating_add(block.max(self.largest_weight.saturating_mul(9)))
+    }
+
+    /// Counts `samples` runs through all linear layers of `graph`.
+    pub(crate) fn observe(&mut self, weights: u64, samples: &[Sample]) {
+        self.forward += weights as f64 * tokens(samples);
+    }
+
+    /// Counts rounding one matrix to nearest.
+    pub(crate) fn round(&mut self, rows: usize, cols: usize) {
+        let weights = rows as u64 * cols as u64;
+        self.searched += weights as f64;
+        self.largest_weight = self.largest_weight.max(weights);
+    }
+
+    /// Counts the sequential driver's work on `block` of `layers`; `last` blocks are not run again.
+    pub(crate) fn block(
+        &mut self,
+        graph: &Graph,
+        block: &Block,
+        layers: &[Layer],
+        weak: impl Fn(usize) -> bool,
+        samples: &[Sample],
+        last: bool,
+    ) -> Result<()> {
+        let tokens = tokens(samples);
+        let (mut before, mut hessians) = (0u64, Vec::new());
+        for stage in &block.stages {
+            let mut widths: BTreeMap<&[Value], (u64, bool)> = BTreeMap::new();
+            let mut weights = 0;
+            for l in stage {
+                let (rows, cols) = graph.const_data(layers[*l].weight).matrix()?;
+                let (rows, cols) = (rows as u64, cols as u64);
+                weights += rows * cols;
+                self.sweeps += rows as f64 * (cols as f64).powi(2);
+                self.searched += (rows * cols) as f64;
+                let cube = (cols as f64).powi(3);
+                let shared = widths.contains_key(&layers[*l].inputs[..]);
+                // Weak columns give a layer an order of its own, and so a factor of its own.
+                if !shared || weak(*l) {
+                    self.factors += cube;
+                }
+                widths.entry(&layers[*l].inputs).or_insert((cols, weak(*l)));
+            }
+            for (cols, _) in widths.values() {
+                self.moments += (*cols as f64).powi(2) * tokens;
+                hessians.push(*cols);
+            }
+            self.forward += before as f64 * tokens;
+            before += weights;
+        }
+        if !last {
+            self.forward += before as f64 * tokens;
+        }
+        hessians.sort_unstable_by(|a, b| b.cmp(a));
+        hessians.truncate(3);
+        let size = |h: &[u64]| h.iter().map(|n| n * n).sum::<u64>();
+        if size(&hessians) > size(&self.largest_hessians) {
+            self.largest_hessians = hessians;
+        }
+        self.largest_block = self.largest_block.max(before);
+        Ok(())
+    }
+}
+
+/// Rows that enter a layer, all samples together: tokens, for language models.
+fn tokens(samples: &[Sample]) -> f64 {
+    let rows = |s: &Sample| s.inputs.first().and_then(|(_, t)| t.dims().first().copied()).unwrap_or(1);
+    samples.iter().map(|s| rows(s) as f64).sum()
+}
+
+/// Gives the weight `id` the encoding of `weak` 16-bit columns over `body`, its stored parts zero.
+pub(crate) fn stand_in(graph: &mut Graph, id: ConstId, body: Packed, weak: u32) -> Result<()> {
+    let constant = graph.const_data(id);
+    let (rows, cols) = constant.matrix()?;
+    let encoding = match weak {
+        0 => Encoding::Packed(body),
+        cols => Encoding::Mixed(Mixed { body, cols, place: WeakPlace::Scattered, weak: DType::F16 }),
+    };
+    let part = |(role, bytes): (Role, u64)| match role {
+        // Any columns will do, as long as they are ascending.
+        Role::WeakIndex => (role, Bytes::from((0..weak).flat_map(u32::to_le_bytes).collect::<Vec<u8>>())),
+        Role::Data | Role::Codes | Role::Scales | Role::Zeros | Role::Weak => {
+            (role, Bytes::from(vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)]))
+        }
+    };
+    let parts = encoding.parts(constant.ty.dtype, rows, cols)?.into_iter().map(part).collect();
+    let replaced = Const::new(constant.name.clone(), constant.ty.clone(), encoding, parts)?;
+    graph.set_const(id, replaced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::PassCx;
+    use crate::manager::{self, Config};
+    use crate::{PASSES, Pipeline, Progress};
+    use actc_ir::{Interpreter, text};
+    use actc_types::Tensor;
+
+    const SOURCE: &str = "air 1
+graph @g(%x: f32[S, 64]) {
+  %u = const @up = rng{seed=5, scale=1} : f32[128, 64]
+  %d = const @down = rng{seed=6, scale=1} : f32[64, 128]
+  %0 = linear %x, %u : f32[S, 128]
+  %1 = silu %0 : f32[S, 128]
+  %2 = linear %1, %d : f32[S, 64]
+  return y=%2
+}
+";
+
+    fn layers(pipeline: &str, forecast: Option<Forecast>) -> (Vec<(String, f64, u64)>, Option<Forecast>) {
+        let mut graph = text::parse(SOURCE, &text::unbound).unwrap();
+        let sample = |i: u32| Sample {
+            inputs: vec![(
+                "x".into(),
+                Tensor::f32(&[6, 64], (0..384).map(|v| ((v * (i + 3)) % 17) as f32 - 8.0).collect()).unwrap(),
+            )],
+        };
+        let samples = [sample(1), sample(2), sample(4)];
+        let pipeline = Pipeline::parse(pipeline, PASSES).unwrap().normalise(PASSES).unwrap();
+        let mut quiet = |_: Progress<'_>| {};
+        let mut cx = PassCx { samples: &samples, forecast, ..PassCx::new(&Interpreter, &mut quiet) };
+        let timed = manager::run(&pipeline, &mut graph, &mut cx, &Config::default(), &mut |_| ()).unwrap();
+        let rows = timed.iter().flat_map(|t| &t.report.layers);
+        (rows.map(|l| (format!("{} {}", l.name, l.encoding), l.stored_bits, l.bytes)).collect(), cx.forecast)
+    }
+
+    #[test]
+    fn a_forecast_decides_as_the_passes_do() {
+        for pipeline in [
+            "rtn{bits=4,group=32}",
+            "gptq{bits=3,group=32}",
+            "owq{bits=3,target=3.5,group=32,budget=equal}",
+            "owq{bits=3,target=3.5,group=32,budget=upstream}",
+        ] {
+            let (done, none) = layers(pipeline, None);
+            let (planned, counted) = layers(pipeline, Some(Forecast::default()));
+            assert_eq!(done, planned, "{pipeline}");
+            assert!(none.is_none() && counted.unwrap() != Forecast::default(), "{pipeline}");
+        }
+    }
+
+    #[test]
+    fn work_is_counted_by_its_sizes() {
+        let (_, counted) = layers("gptq{bits=3,group=32}", Some(Forecast::default()));
+        let counted = counted.unwrap();
+        let (tokens, weights) = (18.0, 128.0 * 64.0);
+        // Each weight is an own block: `up` runs once to give the next input; statistics ran both.
+        assert_eq!(counted.forward, 2.0 * weights * tokens + weights * tokens);
+        assert_eq!(counted.moments, (64f64.powi(2) + 128f64.powi(2)) * tokens);
+        assert_eq!(counted.factors, 64f64.powi(3) + 128f64.powi(3));
+        assert_eq!(counted.sweeps, 128.0 * 64f64.powi(2) + 64.0 * 128f64.powi(2));
+        assert_eq!((counted.largest_block, &counted.largest_hessians[..]), (8192, &[128][..]));
+        assert_eq!(counted.peak_bytes(), BASE_BYTES + 4 * 8192 + 4 * 128 * 128);
+    }
+}

@@ -1,0 +1,119 @@
+//! A compile from its request to the graph after the passes: what `compile` does and what `plan` foresees.
+
+use super::data::Data;
+use super::open;
+use super::render::{Progress, Stop, size};
+use super::request::{Args, Request};
+use actc::artifact::Calibration;
+use actc::evaluator::Compiled;
+use actc::source::Source;
+use actc_ir::Graph;
+use actc_passes::forecast::Forecast;
+use actc_passes::manager::{self, Config, Timed};
+use actc_passes::report::Status;
+use actc_passes::{Contract, Facts, PassCx, Sample};
+use actc_types::{Diagnostic, Place};
+use std::cell::RefCell;
+use std::io::Write;
+
+/// A request with the model and the data that it is about.
+pub(super) struct Job {
+    pub(super) request: Request,
+    pub(super) source: Source,
+    /// Calibration data, where passes need it or a result is judged on it.
+    pub(super) data: Option<Data>,
+    /// Whether passes look at the data.
+    calibrates: bool,
+    /// Whether passes change numbers, and there is text to judge that on.
+    pub(super) judged: bool,
+    pub(super) threads: usize,
+}
+
+impl Job {
+    /// Reads the model and the data of `request`, and checks that they fit it.
+    pub(super) fn open(args: &Args, request: Request, threads: usize) -> Result<Job, Stop> {
+        if open::is_artifact(&args.model).unwrap_or(false) {
+            return Err(Diagnostic::request("model-is-artifact", "the file is an artifact already")
+                .at(Place::File(args.model.display().to_string()))
+                .help("`actc relink` makes code for another machine from it")
+                .into());
+        }
+        let source = Source::load(&args.model)?;
+        let steps = request.pipeline.steps();
+        let calibrates = steps.iter().any(|s| s.info.needs.and(s.info.gives).meets(Facts::STATISTICS));
+        let changes = steps.iter().any(|s| s.info.contract == Contract::ChangesNumerics);
+        let judged = changes && source.tokenizer.is_some();
+        let data = if calibrates || judged { Some(Data::of(&request, &source)?) } else { None };
+        if data.is_none() && !request.conditions.is_empty() {
+            let headline =
+                "--require judges what passes changed, and this pipeline changes nothing or has no text to judge on";
+            return Err(Diagnostic::request("require-nothing", headline).into());
+        }
+        Ok(Job { request, source, data, calibrates, judged, threads })
+    }
+
+    /// What the passes look at, if anything.
+    pub(super) fn calibration(&self) -> Option<&Calibration> {
+        self.data.as_ref().filter(|_| self.calibrates).map(|d| &d.calibration)
+    }
+
+    /// Says what is about to be done.
+    pub(super) fn announce(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let info = &self.source.import.source;
+        let family = info.family.unwrap_or("no known family");
+        writeln!(out, "model        {} ({family}, {}, {})", info.name, info.format.name(), size(info.bytes))?;
+        writeln!(out, "pipeline     {}", self.request.pipeline)?;
+        if let Some(c) = self.calibration() {
+            writeln!(out, "calibration  {} windows of {} tokens, {}", c.windows, c.window_len, c.description)?;
+            writeln!(out, "             digest {}", &c.digest[..16])?;
+        }
+        Ok(())
+    }
+
+    fn samples(&self, graph: &Graph) -> Result<Vec<Sample>, Diagnostic> {
+        self.data.as_ref().map_or(Ok(Vec::new()), |data| data.samples(graph))
+    }
+
+    /// Runs the passes over the source's graph.
+    pub(super) fn run(&self, args: &Args) -> Result<(Graph, Vec<Timed>), Stop> {
+        let mut graph = self.source.import.graph.clone();
+        let samples = self.samples(&graph)?;
+        let evaluator = Compiled::new(self.threads);
+        let progress = RefCell::new(Progress::new());
+        let mut told = |p: actc_passes::Progress<'_>| progress.borrow_mut().at(p.stage, p.item, p.done, p.total);
+        let mut cx = PassCx::new(&evaluator, &mut told);
+        cx.samples = &samples;
+        cx.work = self.request.work.clone();
+        cx.allow_fallback = self.request.allow_fallback;
+        let timed = args.watch.run(&self.request.pipeline, &mut graph, &progress, &mut cx)?;
+        Ok((graph, timed))
+    }
+
+    /// Runs the passes without their numbers: what they decide, and the work that it takes.
+    pub(super) fn foresee(&self, args: &Args) -> Result<(Graph, Vec<Timed>, Forecast), Stop> {
+        let mut graph = self.source.import.graph.clone();
+        let samples = self.samples(&graph)?;
+        let evaluator = Compiled::new(self.threads);
+        let mut quiet = |_: actc_passes::Progress<'_>| ();
+        let mut cx = PassCx::new(&evaluator, &mut quiet);
+        cx.samples = &samples;
+        cx.allow_fallback = self.request.allow_fallback;
+        cx.forecast = Some(Forecast::default());
+        let asked = args.watch.config(&self.request.pipeline)?;
+        let config = Config { stop_after: asked.stop_after, bisect_limit: asked.bisect_limit, ..Config::default() };
+        let timed = manager::run(&self.request.pipeline, &mut graph, &mut cx, &config, &mut |_| ())?;
+        Ok((graph, timed, cx.forecast.unwrap_or_default()))
+    }
+}
+
+/// The layers that a pass was asked to quantise and could not.
+pub(super) fn refused(timed: &[Timed]) -> Vec<Diagnostic> {
+    let layers = timed.iter().flat_map(|t| &t.report.layers).filter(|l| l.status == Status::Refused);
+    layers
+        .map(|l| {
+            let why = l.reason.as_deref().unwrap_or("no reason given");
+            Diagnostic::new("layer-skipped", format!("`{}` was not quantised: {why}", l.name))
+                .at(Place::Tensor(l.name.clone()))
+        })
+        .collect()
+}

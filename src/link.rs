@@ -93,8 +93,8 @@ fn cache_entry(artifact: &Artifact, target: &Target) -> Option<PathBuf> {
     Some(folder()?.join(format!("{}-{program}-{target}.code", artifact.digest())))
 }
 
-/// `$ACTC_CACHE_DIR`, else `actc` in the user's folder for caches.
-fn folder() -> Option<PathBuf> {
+/// Where caches are kept: `$ACTC_CACHE_DIR`, else `actc` in the user's folder for caches.
+pub fn folder() -> Option<PathBuf> {
     let named = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     named("ACTC_CACHE_DIR")
         .or_else(|| named("XDG_CACHE_HOME").map(|d| d.join("actc")))

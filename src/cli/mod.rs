@@ -4,7 +4,9 @@
 
 mod bench;
 mod compile;
+mod completions;
 mod data;
+mod doctor;
 mod eval;
 mod generate;
 mod inspect;
@@ -58,6 +60,10 @@ enum Verb {
     Targets(targets::Args),
     /// Make code for another machine from an artifact alone
     Relink(relink::Args),
+    /// Whether this machine and this build have what actc needs
+    Doctor(doctor::Args),
+    /// A script that teaches a shell the verbs and options
+    Completions(completions::Args),
 }
 
 /// How results are printed.
@@ -92,6 +98,8 @@ pub(crate) fn main() -> ExitCode {
         Verb::Passes(args) => passes::run(&args),
         Verb::Targets(args) => targets::run(&args),
         Verb::Relink(args) => relink::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
+        Verb::Completions(args) => completions::run(&args),
     };
     render::exit(outcome)
 }

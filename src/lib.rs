@@ -14,6 +14,7 @@ pub mod language;
 pub mod link;
 pub mod npy;
 pub mod quality;
+pub mod recipe;
 pub mod source;
 pub mod storage;
 pub mod text;

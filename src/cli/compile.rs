@@ -27,8 +27,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let request = args.request.request()?;
     let mut out = std::io::stdout();
-    if args.request.watch.print_pipeline_passes {
-        writeln!(out, "{}", request.pipeline)?;
+    if args.request.print_only(&request, &mut out)? {
         return Ok(());
     }
     let job = Job::open(&args.request, request, threads(args.request.threads))?;

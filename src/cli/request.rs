@@ -2,11 +2,13 @@
 //! it, so that they agree on what is possible.
 
 use super::pipeline::Watch;
-use super::render::note;
+use super::render::{Stop, note, unreadable};
 use super::require::{self, Condition};
+use actc::recipe::{Passes, Recipe};
 use actc_passes::{PASSES, PRESETS, Pipeline};
 use actc_types::diagnostic::nearest;
 use actc_types::{Diagnostic, Place, Target};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Options of `actc compile` and `actc plan`.
@@ -15,25 +17,31 @@ pub(super) struct Args {
     /// A .gguf file, or a folder with config.json and *.safetensors
     pub(super) model: PathBuf,
     /// Passes to run, such as 'owq{bits=3,target=3.25,group=64}'; put in order, missing ones added
-    #[arg(long, value_name = "PIPELINE", conflicts_with = "preset")]
+    #[arg(long, value_name = "PIPELINE", conflicts_with_all = ["preset", "recipe"])]
     passes: Option<String>,
     /// A named pipeline: w8, w4 or w3
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
     preset: Option<String>,
+    /// A request in a file (TOML); options of the command line count more
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// Write this request as a recipe, all defaults shown, and stop; - for standard output
+    #[arg(long, value_name = "FILE")]
+    write_recipe: Option<PathBuf>,
     /// Calibration text: .txt, .jsonl with `text` or `messages`, or - for standard input
     #[arg(long, value_name = "FILE")]
     calib: Vec<PathBuf>,
-    /// Calibration windows
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    calib_windows: usize,
-    /// Tokens of a calibration window; at most the model's context
-    #[arg(long, value_name = "N", default_value_t = 512)]
-    calib_len: usize,
-    /// Chooses the calibration windows
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Machine to make code for: host, or a name from `actc targets`; may be repeated
-    #[arg(long, value_name = "TARGET", default_value = "host")]
+    /// Calibration windows [default: 128]
+    #[arg(long, value_name = "N")]
+    calib_windows: Option<usize>,
+    /// Tokens of a calibration window; at most the model's context [default: 512]
+    #[arg(long, value_name = "N")]
+    calib_len: Option<usize>,
+    /// Chooses the calibration windows [default: 0]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Machine to make code for: host, or a name from `actc targets`; may be repeated [default: host]
+    #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
     /// The artifact; default: the model's name with .actc, in the current folder
     #[arg(short, long, value_name = "FILE")]
@@ -82,18 +90,59 @@ pub(super) struct Request {
     pub(super) output: PathBuf,
     pub(super) force: bool,
     pub(super) work: PathBuf,
+    /// The request as a recipe, all defaults shown.
+    recipe: Recipe,
 }
 
+/// Calibration windows of a request that does not say.
+const CALIB_WINDOWS: usize = 128;
+/// Tokens of a calibration window where the request does not say.
+const CALIB_LEN: usize = 512;
+
 impl Args {
+    /// What is asked for: the recipe's request, where there is one, under the options of the command line.
+    fn asked(&self) -> Result<Recipe, Diagnostic> {
+        let mut asked = match &self.recipe {
+            None => Recipe::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
+                Recipe::parse(&text).map_err(|mut d| {
+                    d.headline = format!("{}: {}", path.display(), d.headline);
+                    d
+                })?
+            }
+        };
+        let passes = self.passes.clone().map(Passes::Pipeline).or(self.preset.clone().map(Passes::Preset));
+        asked.passes = passes.or(asked.passes);
+        if !self.calib.is_empty() {
+            asked.calib.clone_from(&self.calib);
+        }
+        asked.calib_windows = self.calib_windows.or(asked.calib_windows);
+        asked.calib_len = self.calib_len.or(asked.calib_len);
+        asked.seed = self.seed.or(asked.seed);
+        if !self.target.is_empty() {
+            asked.target.clone_from(&self.target);
+        }
+        if asked.target.is_empty() {
+            asked.target.push("host".into());
+        }
+        asked.require = self.require.clone().or(asked.require);
+        if self.allow_fallback {
+            asked.allow_fallback = Some(true);
+        }
+        Ok(asked)
+    }
+
     /// Checks everything that can be checked without the model.
     pub(super) fn request(&self) -> Result<Request, Diagnostic> {
-        let pipeline = Pipeline::parse(self.pipeline()?, PASSES)?.normalise(PASSES)?;
+        let mut asked = self.asked()?;
+        let pipeline = Pipeline::parse(pipeline(asked.passes.as_ref())?, PASSES)?.normalise(PASSES)?;
         self.watch.config(&pipeline)?;
-        let targets = targets(&self.target)?;
-        let conditions = self.require.as_deref().map(require::parse).transpose()?.unwrap_or_default();
+        let targets = targets(&asked.target)?;
+        let conditions = asked.require.as_deref().map(require::parse).transpose()?.unwrap_or_default();
         let emit = emit(&self.emit)?;
         let output = self.output.clone().unwrap_or_else(|| default_output(&self.model));
-        if !self.force && output.symlink_metadata().is_ok() {
+        if !self.only_prints() && !self.force && output.symlink_metadata().is_ok() {
             return Err(exists(&output));
         }
         let work = self.work.clone().unwrap_or_else(|| folder_of(&output).to_owned());
@@ -101,40 +150,64 @@ impl Args {
             return Err(Diagnostic::request("work-folder", "the folder for temporary files does not exist")
                 .at(Place::File(work.display().to_string())));
         }
+        asked.passes = Some(Passes::Pipeline(pipeline.to_string()));
         Ok(Request {
             pipeline,
             targets,
             conditions,
             emit,
-            calib: self.calib.clone(),
-            calib_windows: self.calib_windows,
-            calib_len: self.calib_len,
-            seed: self.seed,
-            allow_fallback: self.allow_fallback,
+            calib: asked.calib.clone(),
+            calib_windows: *asked.calib_windows.get_or_insert(CALIB_WINDOWS),
+            calib_len: *asked.calib_len.get_or_insert(CALIB_LEN),
+            seed: *asked.seed.get_or_insert(0),
+            allow_fallback: *asked.allow_fallback.get_or_insert(false),
             output,
             force: self.force,
             work,
+            recipe: asked,
         })
     }
 
-    fn pipeline(&self) -> Result<&str, Diagnostic> {
-        match (&self.passes, &self.preset) {
-            (Some(passes), _) => Ok(passes),
-            (None, None) => {
-                let names: Vec<&str> = PRESETS.iter().map(|(name, ..)| *name).collect();
-                note(format!("no passes asked for: weights stay as they are (presets: {})", names.join(", ")));
-                Ok("clean")
-            }
-            (None, Some(name)) => {
-                let found = PRESETS.iter().find(|(known, ..)| known == name);
-                found.map(|(_, pipeline, _)| *pipeline).ok_or_else(|| {
-                    let d = Diagnostic::request("unknown-preset", format!("unknown preset `{name}`"));
-                    match nearest(name, PRESETS.iter().map(|(n, ..)| *n)) {
-                        Some(word) => d.help(format!("did you mean `{word}`? `actc passes` lists them")),
-                        None => d.help("`actc passes` lists them"),
-                    }
-                })
-            }
+    fn only_prints(&self) -> bool {
+        self.watch.print_pipeline_passes || self.write_recipe.is_some()
+    }
+
+    /// Prints what is asked to be printed instead of done; whether there was something.
+    pub(super) fn print_only(&self, request: &Request, out: &mut impl Write) -> Result<bool, Stop> {
+        if self.watch.print_pipeline_passes {
+            writeln!(out, "{}", request.pipeline)?;
+        }
+        match self.write_recipe.as_deref() {
+            None => {}
+            Some(path) if path == Path::new("-") => write!(out, "{}", request.recipe)?,
+            Some(path) if !self.force && path.symlink_metadata().is_ok() => return Err(exists(path).into()),
+            Some(path) => std::fs::write(path, request.recipe.to_string()).map_err(|e| {
+                Diagnostic::request("recipe-file", format!("cannot write the recipe: {e}"))
+                    .at(Place::File(path.display().to_string()))
+            })?,
+        }
+        Ok(self.only_prints())
+    }
+}
+
+/// The text of the pipeline that is asked for.
+fn pipeline(asked: Option<&Passes>) -> Result<&str, Diagnostic> {
+    match asked {
+        Some(Passes::Pipeline(text)) => Ok(text),
+        None => {
+            let names: Vec<&str> = PRESETS.iter().map(|(name, ..)| *name).collect();
+            note(format!("no passes asked for: weights stay as they are (presets: {})", names.join(", ")));
+            Ok("clean")
+        }
+        Some(Passes::Preset(name)) => {
+            let found = PRESETS.iter().find(|(known, ..)| known == name);
+            found.map(|(_, pipeline, _)| *pipeline).ok_or_else(|| {
+                let d = Diagnostic::request("unknown-preset", format!("unknown preset `{name}`"));
+                match nearest(name, PRESETS.iter().map(|(n, ..)| *n)) {
+                    Some(word) => d.help(format!("did you mean `{word}`? `actc passes` lists them")),
+                    None => d.help("`actc passes` lists them"),
+                }
+            })
         }
     }
 }

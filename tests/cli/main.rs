@@ -4,6 +4,7 @@ mod artifacts;
 mod doctor;
 mod malformed;
 mod plan;
+mod recipes;
 mod requests;
 mod text;
 

@@ -16,6 +16,7 @@ pub mod npy;
 pub mod quality;
 pub mod recipe;
 pub mod source;
+pub mod statistics;
 pub mod storage;
 pub mod text;
 

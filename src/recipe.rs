@@ -43,6 +43,8 @@ pub struct Recipe {
     pub passes: Option<Passes>,
     /// Calibration texts.
     pub calib: Vec<PathBuf>,
+    /// Statistics of activations, instead of collecting them.
+    pub stats: Option<PathBuf>,
     /// Number of calibration windows.
     pub calib_windows: Option<usize>,
     /// Tokens of a calibration window.
@@ -58,8 +60,19 @@ pub struct Recipe {
 }
 
 /// The keys of a recipe.
-const KEYS: [&str; 10] =
-    ["passes", "preset", "pass", "calib", "calib-windows", "calib-len", "seed", "target", "require", "allow-fallback"];
+const KEYS: [&str; 11] = [
+    "passes",
+    "preset",
+    "pass",
+    "calib",
+    "stats",
+    "calib-windows",
+    "calib-len",
+    "seed",
+    "target",
+    "require",
+    "allow-fallback",
+];
 
 impl Recipe {
     /// Reads a recipe. What is wrong is pointed at in the text.
@@ -107,6 +120,7 @@ impl Reader<'_> {
                 "preset" => recipe.passes = Some(Passes::Preset(self.string(name, value)?.to_owned())),
                 "pass" => recipe.passes = Some(Passes::Pipeline(self.steps(value)?)),
                 "calib" => recipe.calib = self.strings(name, value)?.into_iter().map(PathBuf::from).collect(),
+                "stats" => recipe.stats = Some(self.string(name, value)?.into()),
                 "calib-windows" => recipe.calib_windows = Some(self.whole(name, value)? as usize),
                 "calib-len" => recipe.calib_len = Some(self.whole(name, value)? as usize),
                 "seed" => recipe.seed = Some(self.whole(name, value)?),
@@ -287,6 +301,9 @@ impl fmt::Display for Recipe {
         if !self.calib.is_empty() {
             writeln!(f, "calib = {}", list(self.calib.iter().map(|p| p.display().to_string())))?;
         }
+        if let Some(path) = &self.stats {
+            writeln!(f, "stats = {}", quoted(&path.display().to_string()))?;
+        }
         for (key, number) in [("calib-windows", self.calib_windows), ("calib-len", self.calib_len)] {
             if let Some(number) = number {
                 writeln!(f, "{key} = {number}")?;
@@ -359,6 +376,7 @@ mod tests {
             let recipe = Recipe {
                 passes: Some(Passes::Pipeline(pipeline.clone())),
                 calib: calib.into_iter().map(PathBuf::from).collect(),
+                stats: require.clone().map(PathBuf::from),
                 calib_windows: windows.map(|n| n as usize),
                 calib_len: None,
                 seed,

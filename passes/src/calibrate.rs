@@ -1,7 +1,8 @@
 //! `calibrate`: what the activations that enter each linear layer look like, channel by channel.
 //!
-//! The observers are ordinary ops in a copy of the graph. Every sample starts from fresh accumulators, and samples are
-//! folded in f64 in their order, so that results do not depend on threads and parts merge exactly.
+//! The observers are ordinary ops in a copy of the graph. Every sample starts from fresh accumulators, samples are folded
+//! in f64 in their order within a chunk, and chunks in theirs, so that results do not depend on threads, and statistics
+//! that keep their chunks merge exactly.
 
 use crate::context::{PassCx, Sample};
 use crate::facts::{Contract, Facts, Phase};
@@ -67,6 +68,11 @@ impl Moments {
         Moments { count: 0.0, absmax: vec![0.0; channels], sum: vec![0.0; channels], square: vec![0.0; channels] }
     }
 
+    /// Number of channels.
+    pub fn channels(&self) -> usize {
+        self.sum.len()
+    }
+
     /// Adds the rows of `other`, which has the same channels.
     pub fn merge(&mut self, other: &Moments) {
         self.count += other.count;
@@ -122,14 +128,26 @@ pub struct Statistics {
     pub layers: BTreeMap<String, Arc<InputStatistics>>,
 }
 
+/// Samples of a chunk. Sums of chunks are what files keep: adding them up in their order gives the same bits, however
+/// many files they came in.
+pub const CHUNK: usize = 32;
+
 impl Statistics {
+    /// The statistics of all samples of `chunks`, at least one, in their order.
+    pub fn fold(chunks: &[Statistics]) -> Result<Statistics> {
+        let [first, others @ ..] = chunks else {
+            return Err(Diagnostic::request("statistics-empty", "statistics of no sample"));
+        };
+        others.iter().try_fold(first.clone(), |mut all, chunk| all.merge(chunk).map(|()| all))
+    }
+
     /// Statistics of the samples of both; refuses those of different models.
     pub fn merge(&mut self, other: &Statistics) -> Result<()> {
         let same = self.layers.len() == other.layers.len()
             && self
                 .layers
                 .iter()
-                .all(|(name, a)| other.layers.get(name).is_some_and(|b| a.rest.sum.len() == b.rest.sum.len()));
+                .all(|(name, a)| other.layers.get(name).is_some_and(|b| a.rest.channels() == b.rest.channels()));
         if !same {
             let (a, b) = (self.layers.len(), other.layers.len());
             return Err(Diagnostic::request(
@@ -163,14 +181,7 @@ impl Pass for Calibrate {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         if let Some(statistics) = &cx.statistics {
-            let missing = sites(graph).into_iter().find(|s| !statistics.layers.contains_key(&s.name));
-            if let Some(Site { name, .. }) = missing {
-                return Err(Diagnostic::request(
-                    "statistics-model",
-                    "the statistics given are not of this model: this layer is missing",
-                )
-                .at(Place::Tensor(name)));
-            }
+            sites(graph).iter().try_for_each(|site| site.fits(graph, statistics))?;
             return Ok(PassReport::line(format!("statistics of {} samples as given", statistics.samples)));
         }
         let samples = cx.samples()?;
@@ -201,6 +212,23 @@ struct Site {
     weights: u64,
 }
 
+impl Site {
+    /// Whether `statistics` hold this layer's channels.
+    fn fits(&self, graph: &Graph, statistics: &Statistics) -> Result<()> {
+        let width = graph.ty(self.input).shape.last().and_then(actc_types::Dim::fixed);
+        let wrong = match statistics.layers.get(&self.name).map(|s| s.rest.channels()) {
+            None => "this layer is missing".to_owned(),
+            Some(given) if width != Some(given as u64) => {
+                let width = width.map_or("no fixed number of".to_owned(), |w| w.to_string());
+                format!("{width} channels enter this layer, they have {given}")
+            }
+            Some(_) => return Ok(()),
+        };
+        let headline = format!("the statistics given are not of this model: {wrong}");
+        Err(Diagnostic::request("statistics-model", headline).at(Place::Tensor(self.name.clone())))
+    }
+}
+
 /// The linear layers to observe, at least one.
 fn observable(graph: &Graph) -> Result<Vec<Site>> {
     let sites = sites(graph);
@@ -225,8 +253,13 @@ fn sites(graph: &Graph) -> Vec<Site> {
     out
 }
 
-/// Runs `samples` through an observed copy of `graph`.
+/// The statistics of `samples` on `graph`.
 pub fn observe(graph: &Graph, cx: &mut PassCx<'_>, samples: &[Sample]) -> Result<Statistics> {
+    Statistics::fold(&observe_chunks(graph, cx, samples)?)
+}
+
+/// Runs `samples` through an observed copy of `graph`; the statistics of each [`CHUNK`] of them.
+pub fn observe_chunks(graph: &Graph, cx: &mut PassCx<'_>, samples: &[Sample]) -> Result<Vec<Statistics>> {
     let sites = observable(graph)?;
     let mut inputs: Vec<Value> = sites.iter().map(|s| s.input).collect();
     inputs.sort_unstable();
@@ -250,27 +283,30 @@ pub fn observe(graph: &Graph, cx: &mut PassCx<'_>, samples: &[Sample]) -> Result
     }
     let observed = observed.compact();
     let mut prepared = cx.evaluator.prepare(&observed)?;
-    let fresh = |w: &usize| InputStatistics { rest: Moments::new(*w), first: Moments::new(*w) };
-    let mut seen: Vec<InputStatistics> = widths.iter().map(fresh).collect();
-    for (done, sample) in samples.iter().enumerate() {
-        (cx.progress)(Progress { stage: "calibrate", item: "sample", done, total: samples.len() });
-        let accumulators = prepared.run(sample_inputs(graph, sample, &widths)?)?;
-        for ((seen, acc), width) in seen.iter_mut().zip(&accumulators).zip(&widths) {
-            let values = acc.as_f32()?;
-            if let Some(i) = values.iter().position(|v| !v.is_finite()) {
-                let headline = format!("the activations of channel {} are not finite on sample {done}", i % width);
-                return Err(Diagnostic::new("activation-not-finite", headline));
+    let mut chunks = Vec::with_capacity(samples.len().div_ceil(CHUNK));
+    for (c, chunk) in samples.chunks(CHUNK).enumerate() {
+        let fresh = |w: &usize| InputStatistics { rest: Moments::new(*w), first: Moments::new(*w) };
+        let mut seen: Vec<InputStatistics> = widths.iter().map(fresh).collect();
+        for (i, sample) in chunk.iter().enumerate() {
+            let done = c * CHUNK + i;
+            (cx.progress)(Progress { stage: "calibrate", item: "sample", done, total: samples.len() });
+            let accumulators = prepared.run(sample_inputs(graph, sample, &widths)?)?;
+            for ((seen, acc), width) in seen.iter_mut().zip(&accumulators).zip(&widths) {
+                let values = acc.as_f32()?;
+                if let Some(i) = values.iter().position(|v| !v.is_finite()) {
+                    let headline = format!("the activations of channel {} are not finite on sample {done}", i % width);
+                    return Err(Diagnostic::new("activation-not-finite", headline));
+                }
+                seen.rest.add(&values[..4 * width]);
+                seen.first.add(&values[4 * width..]);
             }
-            seen.rest.add(&values[..4 * width]);
-            seen.first.add(&values[4 * width..]);
         }
+        let seen: Vec<Arc<InputStatistics>> = seen.into_iter().map(Arc::new).collect();
+        let of = |s: &Site| seen[inputs.binary_search(&s.input).expect("every input is listed")].clone();
+        let layers = sites.iter().map(|s| (s.name.clone(), of(s))).collect();
+        chunks.push(Statistics { samples: chunk.len() as u64, layers });
     }
-    let seen: Vec<Arc<InputStatistics>> = seen.into_iter().map(Arc::new).collect();
-    let layers = sites
-        .into_iter()
-        .map(|s| (s.name, seen[inputs.binary_search(&s.input).expect("every input is listed")].clone()))
-        .collect();
-    Ok(Statistics { samples: samples.len() as u64, layers })
+    Ok(chunks)
 }
 
 fn sample_inputs(graph: &Graph, sample: &Sample, widths: &[usize]) -> Result<Vec<Tensor>> {
@@ -320,6 +356,12 @@ graph @g(%x: f32[S, 2]) {
             let mut quiet = |_: Progress<'_>| {};
             observe(&graph, &mut PassCx::new(&Interpreter, &mut quiet), s).unwrap()
         };
+        let many: Vec<Sample> = samples.iter().cycle().take(2 * CHUNK + 1).cloned().collect();
+        let mut cx = PassCx::new(&Interpreter, &mut quiet);
+        let chunks = observe_chunks(&graph, &mut cx, &many).unwrap();
+        assert_eq!(chunks.iter().map(|c| c.samples as usize).collect::<Vec<_>>(), [CHUNK, CHUNK, 1]);
+        assert_eq!(Statistics::fold(&chunks).unwrap().layers["up"].rest.count, 3.0 * CHUNK as f64 + 2.0);
+        assert_eq!(Statistics::fold(&[]).unwrap_err().code, "statistics-empty");
         let mut merged = part(&samples[..1]);
         merged.merge(&part(&samples[1..])).unwrap();
         assert_eq!(merged, got);

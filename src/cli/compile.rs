@@ -44,9 +44,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let Job { request, source, .. } = &job;
     let program = program(&graph, request.targets.clone())?;
     emit(&request.emit, &source.import.graph, &graph, &program)?;
-    let mut description = source.description();
-    description.pipeline = request.pipeline.to_string();
-    description.calibration = job.calibration().cloned();
+    let mut description = job.description()?;
     description.layers = layers;
     let scrap = scrap(&request.output)?;
     let path = scrap.path().join("artifact.actc");

@@ -5,9 +5,12 @@ use super::open;
 use super::render::{Progress, Stop, size};
 use super::request::{Args, Request};
 use actc::artifact::Calibration;
+use actc::codegen::Description;
 use actc::evaluator::Compiled;
 use actc::source::Source;
+use actc::statistics::StatisticsFile;
 use actc_ir::Graph;
+use actc_passes::calibrate::Statistics;
 use actc_passes::forecast::Forecast;
 use actc_passes::manager::{self, Config, Timed};
 use actc_passes::report::Status;
@@ -15,6 +18,7 @@ use actc_passes::{Contract, Facts, PassCx, Sample};
 use actc_types::{Diagnostic, Place};
 use std::cell::RefCell;
 use std::io::Write;
+use std::path::Path;
 
 /// A request with the model and the data that it is about.
 pub(super) struct Job {
@@ -22,6 +26,8 @@ pub(super) struct Job {
     pub(super) source: Source,
     /// Calibration data, where passes need it or a result is judged on it.
     pub(super) data: Option<Data>,
+    /// Statistics that were given.
+    statistics: Option<StatisticsFile>,
     /// Whether passes look at the data.
     calibrates: bool,
     /// Whether passes change numbers, and there is text to judge that on.
@@ -49,7 +55,20 @@ impl Job {
                 "--require judges what passes changed, and this pipeline changes nothing or has no text to judge on";
             return Err(Diagnostic::request("require-nothing", headline).into());
         }
-        Ok(Job { request, source, data, calibrates, judged, threads })
+        let statistics = request.stats.as_deref().map(|path| given(path, &source, calibrates)).transpose()?;
+        Ok(Job { request, source, data, statistics, calibrates, judged, threads })
+    }
+
+    /// What an artifact says about its origin; its layers are the caller's to add.
+    pub(super) fn description(&self) -> Result<Description, Diagnostic> {
+        let mut description = self.source.description();
+        description.pipeline = self.request.pipeline.to_string();
+        description.calibration = self.calibration().cloned();
+        if let Some(file) = &self.statistics {
+            let digest = blake3::hash(&file.encode()?).to_string();
+            description.metadata.insert("statistics".into(), digest);
+        }
+        Ok(description)
     }
 
     /// What the passes look at, if anything.
@@ -70,6 +89,10 @@ impl Job {
         Ok(())
     }
 
+    fn statistics(&self) -> Result<Option<Statistics>, Diagnostic> {
+        self.statistics.as_ref().map(StatisticsFile::statistics).transpose()
+    }
+
     fn samples(&self, graph: &Graph) -> Result<Vec<Sample>, Diagnostic> {
         self.data.as_ref().map_or(Ok(Vec::new()), |data| data.samples(graph))
     }
@@ -83,6 +106,7 @@ impl Job {
         let mut told = |p: actc_passes::Progress<'_>| progress.borrow_mut().at(p.stage, p.item, p.done, p.total);
         let mut cx = PassCx::new(&evaluator, &mut told);
         cx.samples = &samples;
+        cx.statistics = self.statistics()?;
         cx.work = self.request.work.clone();
         cx.allow_fallback = self.request.allow_fallback;
         let timed = args.watch.run(&self.request.pipeline, &mut graph, &progress, &mut cx)?;
@@ -97,6 +121,7 @@ impl Job {
         let mut quiet = |_: actc_passes::Progress<'_>| ();
         let mut cx = PassCx::new(&evaluator, &mut quiet);
         cx.samples = &samples;
+        cx.statistics = self.statistics()?;
         cx.allow_fallback = self.request.allow_fallback;
         cx.forecast = Some(Forecast::default());
         let asked = args.watch.config(&self.request.pipeline)?;
@@ -104,6 +129,25 @@ impl Job {
         let timed = manager::run(&self.request.pipeline, &mut graph, &mut cx, &config, &mut |_| ())?;
         Ok((graph, timed, cx.forecast.unwrap_or_default()))
     }
+}
+
+/// The statistics in the file at `path`, which must be of the model of `source`.
+fn given(path: &Path, source: &Source, wanted: bool) -> Result<StatisticsFile, Diagnostic> {
+    let place = || Place::File(path.display().to_string());
+    if !wanted {
+        return Err(Diagnostic::request("statistics-unused", "no pass of this pipeline looks at statistics")
+            .at(place())
+            .help("leave --stats out, or ask for a pass that does, such as `owq`"));
+    }
+    let file = StatisticsFile::read(path)?;
+    let (given, model) = (&file.model, source.import.source.digest.to_string());
+    if *given != model {
+        let headline = format!("the statistics are of the model {given}, this one is {model}");
+        return Err(Diagnostic::request("statistics-model", headline)
+            .at(place())
+            .help("collect them with `actc calibrate` on this model"));
+    }
+    Ok(file)
 }
 
 /// The layers that a pass was asked to quantise and could not.

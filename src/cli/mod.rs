@@ -3,6 +3,7 @@
 //! Exit codes: 0 done as asked; 1 could not be done as asked; 2 the request itself is wrong.
 
 mod bench;
+mod calibrate;
 mod compile;
 mod completions;
 mod data;
@@ -42,6 +43,8 @@ enum Verb {
     Compile(Box<compile::Args>),
     /// What a compile would decide, store and take, without doing it
     Plan(Box<plan::Args>),
+    /// Collect statistics of activations in a file, or merge such files
+    Calibrate(calibrate::Args),
     /// Run passes over a graph in text form and print the result
     Opt(opt::Args),
     /// Run an artifact on tensors in .npy files
@@ -89,6 +92,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome: Result<(), Stop> = match cli.verb {
         Verb::Compile(args) => compile::run(&args),
         Verb::Plan(args) => plan::run(&args),
+        Verb::Calibrate(args) => calibrate::run(&args),
         Verb::Opt(args) => opt::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Generate(args) => generate::run(&args),

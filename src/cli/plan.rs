@@ -70,8 +70,7 @@ fn foresee(job: &Job, args: &request::Args) -> Result<Plan, Stop> {
     let (graph, timed, forecast) = job.foresee(args)?;
     let layers = layer_rows(timed.iter().flat_map(|t| &t.report.layers));
     let storage = Storage::of_graph(&graph);
-    let mut description = job.source.description();
-    description.pipeline = job.request.pipeline.to_string();
+    let mut description = job.description()?;
     description.layers = layers.clone();
     let program = program(&graph, job.request.targets.clone())?;
     let artifact_bytes = artifact_bytes(&program, &description)?;

@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// Calibration text: .txt, .jsonl with `text` or `messages`, or - for standard input
     #[arg(long, value_name = "FILE")]
     calib: Vec<PathBuf>,
+    /// Statistics of activations, made by `actc calibrate`, instead of collecting them
+    #[arg(long, value_name = "STATS")]
+    stats: Option<PathBuf>,
     /// Calibration windows [default: 128]
     #[arg(long, value_name = "N")]
     calib_windows: Option<usize>,
@@ -83,6 +86,7 @@ pub(super) struct Request {
     pub(super) conditions: Vec<Condition>,
     pub(super) emit: Emit,
     pub(super) calib: Vec<PathBuf>,
+    pub(super) stats: Option<PathBuf>,
     pub(super) calib_windows: usize,
     pub(super) calib_len: usize,
     pub(super) seed: u64,
@@ -95,9 +99,9 @@ pub(super) struct Request {
 }
 
 /// Calibration windows of a request that does not say.
-const CALIB_WINDOWS: usize = 128;
+pub(super) const CALIB_WINDOWS: usize = 128;
 /// Tokens of a calibration window where the request does not say.
-const CALIB_LEN: usize = 512;
+pub(super) const CALIB_LEN: usize = 512;
 
 impl Args {
     /// What is asked for: the recipe's request, where there is one, under the options of the command line.
@@ -117,6 +121,7 @@ impl Args {
         if !self.calib.is_empty() {
             asked.calib.clone_from(&self.calib);
         }
+        asked.stats = self.stats.clone().or(asked.stats);
         asked.calib_windows = self.calib_windows.or(asked.calib_windows);
         asked.calib_len = self.calib_len.or(asked.calib_len);
         asked.seed = self.seed.or(asked.seed);
@@ -157,6 +162,7 @@ impl Args {
             conditions,
             emit,
             calib: asked.calib.clone(),
+            stats: asked.stats.clone(),
             calib_windows: *asked.calib_windows.get_or_insert(CALIB_WINDOWS),
             calib_len: *asked.calib_len.get_or_insert(CALIB_LEN),
             seed: *asked.seed.get_or_insert(0),

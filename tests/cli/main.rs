@@ -6,6 +6,7 @@ mod malformed;
 mod plan;
 mod recipes;
 mod requests;
+mod statistics;
 mod text;
 
 use std::path::{Path, PathBuf};

@@ -25,13 +25,23 @@ pub struct LanguageModel {
     vocabulary: usize,
 }
 
+fn missing(what: &str) -> Diagnostic {
+    Diagnostic::request("no-language-model", format!("the artifact has no {what}: it is no language model"))
+        .help("`actc run` runs any artifact on tensors")
+}
+
 impl LanguageModel {
     /// Links the code of `artifact`; an artifact that is no language model is an error.
     pub fn new(artifact: Artifact, trust: Trust) -> Result<LanguageModel> {
-        let missing = |what: &str| {
-            Diagnostic::request("no-language-model", format!("the artifact has no {what}: it is no language model"))
-                .help("`actc run` runs any artifact on tensors")
-        };
+        if artifact.manifest().text.is_none() {
+            return Err(missing("text section"));
+        }
+        LanguageModel::of(link::open(artifact, trust)?)
+    }
+
+    /// The language model that `model`, linked already, is; an error where it is none.
+    pub fn of(model: Arc<Model>) -> Result<LanguageModel> {
+        let artifact = model.artifact();
         let text = artifact.manifest().text.clone().ok_or_else(|| missing("text section"))?;
         let tokenizer = Tokenizer::from_json(&artifact.tokenizer()?.ok_or_else(|| missing("tokenizer"))?)?;
         let entry = |name: &str| artifact.manifest().entries.iter().find(|e| e.name == name);
@@ -41,7 +51,6 @@ impl LanguageModel {
         }
         let vocabulary = score.outputs.first().and_then(|port| port.dims.last()?.fixed());
         let vocabulary = vocabulary.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| missing("logits"))?;
-        let model = link::open(artifact, trust)?;
         Ok(LanguageModel { model, tokenizer, text, vocabulary })
     }
 
@@ -113,8 +122,13 @@ pub struct LanguageSession {
 impl LanguageSession {
     /// Starts a new text.
     pub fn reset(&mut self) {
+        self.rewind(0);
+    }
+
+    /// Forgets all but the first `past` tokens read; more than were read are all of them.
+    pub fn rewind(&mut self, past: usize) {
         // Rows of a cache are only read below the past length, so they need not be cleared.
-        self.past = 0;
+        self.past = self.past.min(past);
     }
 
     /// Tokens read so far.

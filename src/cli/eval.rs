@@ -41,7 +41,7 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Bos {
+pub(super) enum Bos {
     Auto,
     On,
     Off,
@@ -49,9 +49,10 @@ enum Bos {
 
 const DEFAULT_CTX: usize = 1024;
 
-impl Args {
-    fn bos(&self, model: &LanguageModel) -> Result<Option<u32>, Diagnostic> {
-        match self.bos {
+impl Bos {
+    /// The token that begins every window of a text for `model`.
+    pub(super) fn of(self, model: &LanguageModel) -> Result<Option<u32>, Diagnostic> {
+        match self {
             Bos::Off => Ok(None),
             Bos::Auto if !model.text().add_bos => Ok(None),
             Bos::Auto | Bos::On => model.bos().map(Some).ok_or_else(|| {
@@ -62,7 +63,7 @@ impl Args {
 }
 
 /// The UTF-8 text in the file at `path`.
-fn read(path: &Path) -> Result<String, Diagnostic> {
+pub(super) fn read(path: &Path) -> Result<String, Diagnostic> {
     let bytes = std::fs::read(path).map_err(|e| unreadable(path, &e))?;
     String::from_utf8(bytes).map_err(|e| {
         let (file, offset) = (path.display().to_string(), e.utf8_error().valid_up_to() as u64);
@@ -82,7 +83,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let evaluation = Evaluation {
         ctx: args.ctx.unwrap_or(DEFAULT_CTX.min(context)),
         windows: args.windows,
-        bos: args.bos(&model)?,
+        bos: args.bos.of(&model)?,
         threads,
     };
     let windows = evaluation.cut(&model.tokenizer().encode(&text)?)?;

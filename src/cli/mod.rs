@@ -4,10 +4,12 @@
 
 mod bench;
 mod calibrate;
+mod compare;
 mod compile;
 mod completions;
 mod data;
 mod doctor;
+mod entry;
 mod eval;
 mod generate;
 mod inspect;
@@ -53,6 +55,8 @@ enum Verb {
     Generate(generate::Args),
     /// Perplexity of a language model on a text, and its distance from a reference
     Eval(eval::Args),
+    /// Two artifacts or models on the same inputs
+    Compare(compare::Args),
     /// Speed of an artifact
     Bench(bench::Args),
     /// What is inside an artifact or a model
@@ -97,6 +101,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Generate(args) => generate::run(&args),
         Verb::Eval(args) => eval::run(&args),
+        Verb::Compare(args) => compare::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Inspect(args) => inspect::run(&args),
         Verb::Passes(args) => passes::run(&args),

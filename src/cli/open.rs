@@ -4,11 +4,13 @@ use super::render::{Stop, note};
 use actc::artifact::{Artifact, ReadOptions};
 use actc::compile;
 use actc::language::LanguageModel;
-use actc::runtime::Trust;
+use actc::link;
+use actc::runtime::{Model, Trust};
 use actc::source::Source;
 use actc_types::{Diagnostic, Place};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An artifact to work on.
 #[derive(Debug, clap::Args)]
@@ -57,6 +59,16 @@ impl Opening {
         let bytes = source.import.source.bytes;
         // The code was made here a moment ago.
         Ok((LanguageModel::new(compile::as_shipped(&source, threads)?, Trust::Vouch)?, bytes))
+    }
+
+    /// The artifact at `path`, linked; or the model there, compiled as it was shipped.
+    pub(super) fn model(self, path: &Path, threads: usize) -> Result<Arc<Model>, Stop> {
+        if is_artifact(path)? {
+            return Ok(link::open(self.artifact(path)?, self.trust())?);
+        }
+        let source = Source::load(path)?;
+        note(format!("compiling {} as it was shipped", path.display()));
+        Ok(link::open(compile::as_shipped(&source, threads)?, Trust::Vouch)?)
     }
 }
 

@@ -1,16 +1,12 @@
 //! `actc run`: an artifact on tensors in `.npy` files.
 
 use super::open::ArtifactArgs;
-use super::opt::bindings;
 use super::render::Stop;
-use super::threads;
-use actc::artifact::Entry;
-use actc::runtime::{Session, SessionOptions};
+use super::{entry, threads};
 use actc::{link, npy};
-use actc_types::{Diagnostic, Place, Shape, Symbol, Tensor};
-use std::collections::BTreeSet;
+use actc_types::{Diagnostic, Place};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Options of `actc run`.
 #[derive(Debug, clap::Args)]
@@ -42,70 +38,13 @@ fn file_name(name: &str) -> String {
     if name.bytes().all(|b| b == b'.') { format!("_{name}.npy") } else { format!("{name}.npy") }
 }
 
-fn tensors(items: &[String], entry: &Entry) -> Result<Vec<Tensor>, Stop> {
-    let mut given = Vec::new();
-    for item in items {
-        let (name, file) = item.split_once('=').ok_or_else(|| {
-            Diagnostic::request("input-syntax", format!("`{item}` names no input"))
-                .help("write `--input NAME=FILE.npy`")
-        })?;
-        if !entry.inputs.iter().any(|p| p.name == name) {
-            let names: Vec<&str> = entry.inputs.iter().map(|p| p.name.as_str()).collect();
-            return Err(Diagnostic::request("unknown-input", format!("`{}` has no input `{name}`", entry.name))
-                .help(format!("its inputs: {}", names.join(", ")))
-                .into());
-        }
-        given.push((name, npy::read(Path::new(file))?));
-    }
-    let mut missing = Vec::new();
-    let mut found = Vec::new();
-    for port in &entry.inputs {
-        match given.iter().find(|(name, _)| *name == port.name) {
-            Some((_, tensor)) => found.push(tensor.clone()),
-            None => missing.push(
-                Diagnostic::request(
-                    "missing-input",
-                    format!("no tensor is given for `{}`: {}{}", port.name, port.dtype, Shape(port.dims.clone())),
-                )
-                .help(format!("--input {}=FILE.npy", port.name)),
-            ),
-        }
-    }
-    if missing.is_empty() { Ok(found) } else { Err(missing.into()) }
-}
-
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let opening = args.artifact.opening;
     let model = link::open(opening.artifact(&args.artifact.artifact)?, opening.trust())?;
     let manifest = model.artifact().manifest();
-    let names: Vec<&str> = manifest.entries.iter().map(|e| e.name.as_str()).collect();
-    let wanted = match (&args.entry, &names[..]) {
-        (Some(name), _) => name.as_str(),
-        (None, [only]) => only,
-        (None, _) => "score",
-    };
-    let entry = manifest.entries.iter().find(|e| e.name == wanted).ok_or_else(|| {
-        Diagnostic::request("unknown-entry", format!("the artifact has no entry `{wanted}`"))
-            .help(format!("its entries: {}", names.join(", ")))
-    })?;
-    let inputs = tensors(&args.input, entry)?;
-    let mut symbols = bindings(&args.dim)?;
-    // A language model starts with nothing past.
-    symbols.entry(actc_ir::eval::past_tokens()).or_insert(0);
-    let known: BTreeSet<&Symbol> = entry.symbols.iter().collect();
-    symbols.retain(|s, _| known.contains(s));
-
-    let mut capacity = symbols.clone();
-    for (port, tensor) in entry.inputs.iter().zip(&inputs) {
-        for (dim, extent) in port.dims.iter().zip(tensor.dims()) {
-            if let [symbol] = dim.symbols()[..] {
-                capacity.entry(symbol.clone()).or_insert(*extent);
-            }
-        }
-    }
-    let options =
-        SessionOptions { threads: threads(args.threads), state_capacity: capacity, ..SessionOptions::default() };
-    let outputs = Session::new(model.clone(), options)?.run(wanted, &inputs, &symbols)?;
+    let entry = entry::choose(manifest, args.entry.as_deref())?;
+    let inputs = entry::tensors(&args.input, entry)?;
+    let outputs = entry::call(&model, entry, &inputs, &entry::symbols(&args.dim)?, threads(args.threads))?;
     std::fs::create_dir_all(&args.output).map_err(|e| {
         Diagnostic::request("output-folder", format!("cannot make the folder: {e}"))
             .at(Place::File(args.output.display().to_string()))

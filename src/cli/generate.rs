@@ -1,19 +1,19 @@
-//! `actc generate`: text from a language model, streamed to standard output.
+//! `actc generate`: text from a language model, streamed to standard output; with `--chat` and no prompt, a conversation.
 
 use super::interrupt;
 use super::open::{ArtifactArgs, is_artifact};
 use super::render::{Stop, note, unreadable};
+use super::speak::{Limits, Said, answer};
 use super::threads;
-use actc::language::LanguageModel;
-use actc::text::{Message, Sampler, Sampling, Stream};
+use actc::language::{LanguageModel, LanguageSession};
+use actc::text::{ChatTemplate, Message, Sampler, Sampling};
 use actc_types::{Diagnostic, Place};
-use std::io::{Read, Write};
+use std::io::{BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// Options of `actc generate`.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("source").required(true).args(["prompt", "file", "stdin"]))]
+#[command(group = clap::ArgGroup::new("source").args(["prompt", "file", "stdin"]))]
 pub(super) struct Args {
     #[command(flatten)]
     artifact: ArtifactArgs,
@@ -32,7 +32,8 @@ pub(super) struct Args {
     /// Context in tokens; default: the model's, at most 4096
     #[arg(short, long, value_name = "N")]
     context: Option<usize>,
-    /// Use the chat template even where the default would not; an error for models without one
+    /// Use the chat template, an error for models without one; without a prompt, a conversation: each line of standard
+    /// input is a turn
     #[arg(long, conflicts_with = "raw")]
     chat: bool,
     /// Give the prompt to the model as it stands
@@ -65,166 +66,150 @@ pub(super) struct Args {
 const DEFAULT_CONTEXT: usize = 4096;
 
 impl Args {
-    fn text(&self) -> Result<String, Stop> {
-        let bytes = match (&self.prompt, &self.file) {
-            (Some(prompt), _) => return Ok(prompt.clone()),
-            (None, Some(path)) => std::fs::read(path).map_err(|e| unreadable(path, &e))?,
-            (None, None) => {
+    /// The prompt; `None` asks for a conversation.
+    fn text(&self) -> Result<Option<String>, Stop> {
+        let bytes = match (&self.prompt, &self.file, &self.stdin) {
+            (Some(prompt), ..) => return Ok(Some(prompt.clone())),
+            (None, Some(path), _) => std::fs::read(path).map_err(|e| unreadable(path, &e))?,
+            (None, None, Some(_)) => {
                 let mut bytes = Vec::new();
                 std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| unreadable(Path::new("-"), &e))?;
                 bytes
             }
-        };
-        let shown = self.file.as_ref().map_or("-".into(), |p| p.display().to_string());
-        String::from_utf8(bytes).map_err(|e| {
-            let offset = e.utf8_error().valid_up_to() as u64;
-            Diagnostic::request("prompt-utf8", "the prompt is not UTF-8")
-                .at(Place::Offset { file: shown, offset })
-                .into()
-        })
-    }
-
-    /// The ids that the model reads.
-    fn ids(&self, model: &LanguageModel) -> Result<Vec<u32>, Stop> {
-        let text = self.text()?;
-        let template = if self.raw { None } else { model.chat()? };
-        let mut ids = Vec::new();
-        match template {
-            // The template writes the leading token itself.
-            Some(template) => {
-                let text = template.render(&[Message::new("user", text)], true)?;
-                ids.extend(model.tokenizer().encode(&text)?);
-            }
-            None if self.chat => {
-                return Err(Diagnostic::request("no-chat-template", "the model has no chat template")
-                    .help("leave --chat out: the prompt is given to the model as it stands")
+            (None, None, None) if self.chat => return Ok(None),
+            (None, None, None) => {
+                return Err(Diagnostic::request("prompt-missing", "there is no prompt")
+                    .help("give one with -p TEXT, -f FILE or -, or talk with --chat")
                     .into());
             }
-            None => ids.extend(model.tokenizer().encode(&text)?),
+        };
+        let shown = self.file.as_ref().map_or("-".into(), |p| p.display().to_string());
+        let text = String::from_utf8(bytes).map_err(|e| {
+            let offset = e.utf8_error().valid_up_to() as u64;
+            Diagnostic::request("prompt-utf8", "the prompt is not UTF-8").at(Place::Offset { file: shown, offset })
+        })?;
+        Ok(Some(text))
+    }
+
+    /// The model's chat template, unless it is not to be used.
+    fn template(&self, model: &LanguageModel) -> Result<Option<ChatTemplate>, Diagnostic> {
+        let template = if self.raw { None } else { model.chat()? };
+        if template.is_none() && self.chat {
+            return Err(Diagnostic::request("no-chat-template", "the model has no chat template")
+                .help("leave --chat out: the prompt is given to the model as it stands"));
         }
-        if let Some(bos) = model.bos().filter(|bos| model.text().add_bos && ids.first() != Some(bos)) {
-            ids.insert(0, bos);
+        Ok(template)
+    }
+
+    /// Prints speeds, where they are asked for.
+    fn time(&self, read: usize, said: &Said, threads: usize) {
+        if self.timings {
+            let rate = |n: usize, seconds: f64| n as f64 / seconds.max(1e-9);
+            note(format!(
+                "prompt {read} tokens, {:.1} tokens/s; generated {} tokens, {:.1} tokens/s, {threads} threads",
+                rate(read, said.reading.as_secs_f64()),
+                said.made,
+                rate(said.made.saturating_sub(1), said.making.as_secs_f64())
+            ));
         }
-        if ids.is_empty() {
-            return Err(Diagnostic::request(
-                "prompt-empty",
-                "the prompt is empty, and the model has no token that begins a text",
-            )
-            .help("give at least one character")
-            .into());
-        }
-        Ok(ids)
     }
 }
 
-/// Holds back text that may be the beginning of a stop text.
-struct Output<'a> {
-    stops: &'a [String],
-    held: String,
-    out: std::io::StdoutLock<'static>,
-    last: Option<char>,
-}
-
-impl Output<'_> {
-    /// Takes more text; whether a stop text was met.
-    fn push(&mut self, piece: &str) -> std::io::Result<bool> {
-        self.held.push_str(piece);
-        let hit = self.stops.iter().filter(|s| !s.is_empty()).filter_map(|s| self.held.find(s.as_str())).min();
-        if let Some(at) = hit {
-            self.held.truncate(at);
-            self.flush()?;
-            return Ok(true);
-        }
-        let keep = self.stops.iter().map(|s| overlap(&self.held, s)).max().unwrap_or(0);
-        let rest = self.held.split_off(self.held.len() - keep);
-        self.flush()?;
-        self.held = rest;
-        Ok(false)
+/// The ids of `text`, which a template may have begun with the leading token already.
+fn ids(model: &LanguageModel, text: &str) -> Result<Vec<u32>, Diagnostic> {
+    let bos = model.bos().filter(|_| model.text().add_bos);
+    let ids = model.tokenizer().encode_after(bos, text)?;
+    if ids.is_empty() {
+        let headline = "the prompt is empty, and the model has no token that begins a text";
+        return Err(Diagnostic::request("prompt-empty", headline).help("give at least one character"));
     }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.last = self.held.chars().last().or(self.last);
-        self.out.write_all(self.held.as_bytes())?;
-        self.held.clear();
-        self.out.flush()
-    }
-}
-
-/// Bytes at the end of `text` that begin `stop`, all of it excluded.
-fn overlap(text: &str, stop: &str) -> usize {
-    let longest = stop.len().saturating_sub(1).min(text.len());
-    (1..=longest).rev().find(|n| stop.is_char_boundary(*n) && text.ends_with(&stop[..*n])).unwrap_or(0)
+    Ok(ids)
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let threads = threads(args.threads);
     let path = &args.artifact.artifact;
-    let opening = args.artifact.opening;
+    let how = Sampling { temperature: args.temp, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
+    let mut sampler = Sampler::new(how)?;
+    let prompt = args.text()?;
     if !is_artifact(path)? {
         note("not an artifact: `actc compile` makes one, which starts faster");
     }
-    let (model, _) = opening.language(path, threads)?;
-    let how = Sampling { temperature: args.temp, top_k: args.top_k, top_p: args.top_p, seed: args.seed };
-    let mut sampler = Sampler::new(how)?;
-    let ids = args.ids(&model)?;
-    let context = args.context.unwrap_or(model.context().min(DEFAULT_CONTEXT.max(ids.len() + args.n.unwrap_or(0))));
+    let (model, _) = args.artifact.opening.language(path, threads)?;
+    let template = args.template(&model)?;
+    let prompt = match (&template, prompt) {
+        (Some(template), Some(text)) => Some(ids(&model, &template.render(&[Message::new("user", text)], true)?)?),
+        (None, Some(text)) => Some(ids(&model, &text)?),
+        (_, None) => None,
+    };
+    let wanted = prompt.as_ref().map_or(0, Vec::len) + args.n.unwrap_or(0);
+    let context = args.context.unwrap_or(model.context().min(DEFAULT_CONTEXT.max(wanted)));
     if context > model.context() {
         note(format!("the model was made for {} tokens of context, {context} are asked for", model.context()));
     }
     let mut session = model.session(context, threads)?;
     interrupt::watch();
-
-    let started = Instant::now();
-    let mut next = sampler.pick(session.prefill(&ids)?)?;
-    let read = started.elapsed();
-    let mut stream = Stream::new(model.tokenizer());
-    let mut output = Output { stops: &args.stop, held: String::new(), out: std::io::stdout().lock(), last: None };
-    let started = Instant::now();
-    let mut made = 0;
-    let mut stopped = false;
-    while !stopped && !interrupt::asked() && args.n.is_none_or(|n| made < n) && !model.stops(next) {
-        made += 1;
-        stopped = output.push(&stream.push(next)?)?;
-        if session.past() >= session.context() || args.n == Some(made) {
-            break;
+    match (prompt, template) {
+        (None, Some(template)) => converse(args, &model, &template, &mut session, &mut sampler, threads),
+        (prompt, _) => {
+            let ids = prompt.unwrap_or_default();
+            let limits = Limits { tokens: args.n, stops: &args.stop };
+            let said = answer(&model, &mut session, &mut sampler, &ids, &limits, &mut std::io::stdout().lock())?;
+            args.time(ids.len(), &said, threads);
+            if interrupt::asked() { Err(Stop::Interrupted) } else { Ok(()) }
         }
-        next = sampler.pick(session.step(next)?)?;
     }
-    if !stopped {
-        let rest = stream.finish()?;
-        output.push(&rest)?;
-    }
-    let took = started.elapsed();
-    if !stopped {
-        output.flush()?;
-    }
-    if output.last != Some('\n') {
-        output.out.write_all(b"\n")?;
-        output.out.flush()?;
-    }
-    if args.timings {
-        let rate = |n: usize, seconds: f64| n as f64 / seconds.max(1e-9);
-        note(format!(
-            "prompt {} tokens, {:.1} tokens/s; generated {made} tokens, {:.1} tokens/s, {threads} threads",
-            ids.len(),
-            rate(ids.len(), read.as_secs_f64()),
-            rate(made.saturating_sub(1), took.as_secs_f64())
-        ));
-    }
-    if interrupt::asked() { Err(Stop::Interrupted) } else { Ok(()) }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::overlap;
-
-    #[test]
-    fn beginnings_of_a_stop_text_are_held_back() {
-        assert_eq!(overlap("some te", "text"), 2);
-        assert_eq!(overlap("some", "text"), 0);
-        assert_eq!(overlap("tet", "text"), 1);
-        assert_eq!(overlap("aé", "éb"), 2);
-        assert_eq!(overlap("", "x"), 0);
-        assert_eq!(overlap("text", ""), 0);
+/// Turns of a conversation from standard input. What the session has read of earlier turns is not read again.
+fn converse(
+    args: &Args,
+    model: &LanguageModel,
+    template: &ChatTemplate,
+    session: &mut LanguageSession,
+    sampler: &mut Sampler,
+    threads: usize,
+) -> Result<(), Stop> {
+    let terminal = std::io::stdin().is_terminal();
+    let mut messages: Vec<Message> = Vec::new();
+    // What the session has read.
+    let mut past: Vec<u32> = Vec::new();
+    loop {
+        let Some(turn) = listen(terminal)? else { return Ok(()) };
+        if turn.trim().is_empty() {
+            continue;
+        }
+        messages.push(Message::new("user", turn));
+        let all = ids(model, &template.render(&messages, true)?)?;
+        // The last id is read in any case: its logits are what follows.
+        let common = all.iter().zip(&past).take_while(|(a, b)| a == b).count().min(all.len() - 1);
+        session.rewind(common);
+        let limits = Limits { tokens: args.n, stops: &args.stop };
+        let said = answer(model, session, sampler, &all[common..], &limits, &mut std::io::stdout().lock())?;
+        args.time(all.len() - common, &said, threads);
+        past = all;
+        past.extend(&said.read);
+        messages.push(Message::new("assistant", said.text));
+        // Ctrl-C ends an answer, not the conversation.
+        interrupt::forget();
     }
+}
+
+/// The next line of standard input; none at its end.
+fn listen(terminal: bool) -> Result<Option<String>, Stop> {
+    if terminal {
+        super::render::ask("> ");
+    }
+    let mut line = Vec::new();
+    interrupt::waiting(true);
+    let read = std::io::stdin().lock().read_until(b'\n', &mut line);
+    interrupt::waiting(false);
+    if read.map_err(|e| unreadable(Path::new("-"), &e))? == 0 {
+        return Ok(None);
+    }
+    let line = String::from_utf8(line).map_err(|e| {
+        let offset = e.utf8_error().valid_up_to() as u64;
+        Diagnostic::request("prompt-utf8", "the turn is not UTF-8").at(Place::Offset { file: "-".into(), offset })
+    })?;
+    Ok(Some(line.trim_end_matches(['\n', '\r']).to_owned()))
 }

@@ -25,6 +25,7 @@ mod render;
 mod request;
 mod require;
 mod run;
+mod speak;
 mod targets;
 
 use clap::{Parser, Subcommand};

@@ -69,6 +69,11 @@ pub(super) fn note(line: impl AsRef<str>) {
     eprintln!("{}", printable(line.as_ref()));
 }
 
+/// Asks people for a line, without ending this one.
+pub(super) fn ask(prompt: &str) {
+    eprint!("{prompt}");
+}
+
 /// A finding that does not stop the work.
 pub(super) fn warn(line: impl AsRef<str>) {
     eprintln!("warning: {}", printable(line.as_ref()));

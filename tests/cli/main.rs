@@ -1,6 +1,7 @@
 //! The command line on the embedded model: what it prints, writes, refuses, and how it exits.
 
 mod artifacts;
+mod chat;
 mod compare;
 mod doctor;
 mod malformed;

@@ -34,10 +34,7 @@ pub fn open(artifact: Artifact, trust: Trust) -> Result<Arc<Model>> {
     let target = Target::host();
     if trust == Trust::Vouch {
         let model = Model::from_artifact(artifact)?;
-        let targets = &model.artifact().manifest().targets;
-        // Code for a lesser machine of the same family runs here too.
-        let own = targets.iter().find(|t| **t == target).or_else(|| targets.iter().rfind(|t| t.runs_here()));
-        model.link(Code::Embedded { target: own.unwrap_or(&target), trust })?;
+        model.link(Code::Embedded { target: model.embedded_target().unwrap_or(&target), trust })?;
         return Ok(model);
     }
     let entry = cache_entry(&artifact, &target);

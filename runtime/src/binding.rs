@@ -8,6 +8,51 @@ fn wrong(program: &Program, headline: String) -> Diagnostic {
     Diagnostic::request("run-input", format!("`{}`: {headline}", program.name))
 }
 
+/// Values of the program's symbols, as far as they are known.
+struct Values<'a> {
+    program: &'a Program,
+    known: Vec<Option<u64>>,
+}
+
+impl<'a> Values<'a> {
+    /// What the program was specialised for and what the caller says.
+    fn new(program: &'a Program, given: &Bindings) -> Result<Values<'a>> {
+        let mut values = Values { program, known: vec![None; program.symbols.len()] };
+        for (i, value) in &program.fixed {
+            values.set(*i, *value, "the plan")?;
+        }
+        for (symbol, value) in given {
+            // Symbols of other entries may be among them.
+            if let Some(i) = program.symbols.iter().position(|s| s == symbol) {
+                values.set(i, *value, "the caller")?;
+            }
+        }
+        Ok(values)
+    }
+
+    fn set(&mut self, i: usize, value: u64, whence: &str) -> Result<()> {
+        match self.known[i].replace(value) {
+            Some(before) if before != value => {
+                let symbol = &self.program.symbols[i];
+                Err(wrong(self.program, format!("`{symbol}` is {before}, but {whence} says {value}")))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// All of them; one without value is an error.
+    fn all(self) -> Result<Vec<u64>> {
+        let program = self.program;
+        let each = self.known.iter().zip(&program.symbols);
+        each.map(|(v, s)| v.ok_or_else(|| wrong(program, format!("`{s}` has no value")))).collect()
+    }
+}
+
+/// The values of the program's symbols where there are no inputs to look at yet: `given` has those that shapes would say.
+pub(crate) fn without_inputs(program: &Program, given: &Bindings) -> Result<Vec<u64>> {
+    Values::new(program, given)?.all()
+}
+
 /// The values of the program's symbols: what it was specialised for, what the caller says, and what the shapes of
 /// inputs say where an extent is a bare symbol. All three must agree.
 pub(crate) fn bind(program: &Program, inputs: &[&Tensor], given: &Bindings) -> Result<Vec<u64>> {
@@ -16,23 +61,7 @@ pub(crate) fn bind(program: &Program, inputs: &[&Tensor], given: &Bindings) -> R
         let headline = format!("{} inputs given, it takes {}: {}", inputs.len(), names.len(), names.join(", "));
         return Err(wrong(program, headline));
     }
-    let mut values: Vec<Option<u64>> = vec![None; program.symbols.len()];
-    let mut set = |i: usize, value: u64, whence: &str| match values[i].replace(value) {
-        Some(before) if before != value => {
-            let symbol = &program.symbols[i];
-            Err(wrong(program, format!("`{symbol}` is {before}, but {whence} says {value}")))
-        }
-        Some(_) | None => Ok(()),
-    };
-    for (i, value) in &program.fixed {
-        set(*i, *value, "the plan")?;
-    }
-    for (symbol, value) in given {
-        // Symbols of other entries may be among them.
-        if let Some(i) = program.symbols.iter().position(|s| s == symbol) {
-            set(i, *value, "the caller")?;
-        }
-    }
+    let mut values = Values::new(program, given)?;
     for (port, tensor) in program.inputs.iter().zip(inputs) {
         if port.dtype != tensor.dtype() {
             let headline = format!("input `{}` is {}, expected {}", port.name, tensor.dtype(), port.dtype);
@@ -45,15 +74,11 @@ pub(crate) fn bind(program: &Program, inputs: &[&Tensor], given: &Bindings) -> R
         }
         for (dim, extent) in port.dims.iter().zip(tensor.dims()) {
             if let Some(symbol) = dim.bare_symbol() {
-                set(symbol, *extent, &format!("the shape of `{}`", port.name))?;
+                values.set(symbol, *extent, &format!("the shape of `{}`", port.name))?;
             }
         }
     }
-    let values: Vec<u64> = values
-        .iter()
-        .zip(&program.symbols)
-        .map(|(v, s)| v.ok_or_else(|| wrong(program, format!("`{s}` has no value"))))
-        .collect::<Result<_>>()?;
+    let values = values.all()?;
     for (port, tensor) in program.inputs.iter().zip(inputs) {
         let wanted = extents(port, &values)?;
         if wanted != tensor.dims() {

@@ -23,20 +23,25 @@
 //!
 //! # Deliberately absent
 //!
-//! Compilers and graphs; tokenizers and sampling; thread pools shared between sessions; pinning threads to processors;
-//! standard output, signals and global state; a C interface and CUDA, which have their own rooms to come.
+//! Compilers and graphs; tokenizers and sampling; thread pools shared between sessions; pinning threads to processors
+//! (bring threads of your own with [`Session::on_threads`]); standard output, signals and global state; CUDA, which has
+//! its own room to come. The C interface is the crate `actc-capi` beside this one.
 
 mod binding;
 mod builtin;
 mod device;
 mod expr;
+mod footprint;
 mod frame;
 mod interpret;
 mod model;
 mod program;
 mod session;
+mod snapshot;
 mod values;
 
+pub use device::cpu::team::Serve;
+pub use footprint::{Footprint, RunShape};
 pub use model::{Code, Model, Trust};
 pub use session::{Session, SessionOptions, StepTime};
 pub use values::View;

@@ -102,6 +102,35 @@ impl Model {
         })
     }
 
+    /// The target whose embedded code suits this machine best: its own, else the last that runs here too. `None` where
+    /// the artifact was made for none that does.
+    pub fn embedded_target(&self) -> Option<&Target> {
+        let (host, targets) = (Target::host(), &self.artifact.manifest().targets);
+        targets.iter().find(|t| **t == host).or_else(|| targets.iter().rfind(|t| t.runs_here()))
+    }
+
+    /// Whether any entry launches a generated kernel, so that nothing of it runs before [`Model::link`].
+    pub fn needs_code(&self) -> bool {
+        self.programs.iter().any(|p| p.launches)
+    }
+
+    /// Whether the code is linked.
+    pub fn is_linked(&self) -> bool {
+        self.kernels.get().is_some()
+    }
+
+    pub(crate) fn program(&self, entry: &str) -> Result<&Program> {
+        Ok(&self.programs[self.program_index(entry)?])
+    }
+
+    pub(crate) fn program_index(&self, entry: &str) -> Result<usize> {
+        self.programs.iter().position(|p| p.name == entry).ok_or_else(|| {
+            let names: Vec<&str> = self.programs.iter().map(|p| p.name.as_str()).collect();
+            Diagnostic::request("unknown-entry", format!("the artifact has no entry `{entry}`"))
+                .help(format!("its entries: {}", names.join(", ")))
+        })
+    }
+
     pub(crate) fn programs(&self) -> &[Program] {
         &self.programs
     }

@@ -4,7 +4,8 @@ use crate::binding;
 use crate::builtin;
 use crate::builtin::call::Stop;
 use crate::device::cpu::memory::{Memory, Region};
-use crate::device::cpu::team::Team;
+use crate::device::cpu::team::{Serve, Team};
+use crate::footprint::Footprint;
 use crate::frame::Frame;
 use crate::interpret::{Run, not_linked};
 use crate::model::Model;
@@ -84,20 +85,27 @@ pub struct StepTime {
 }
 
 impl Session {
-    /// A session on `model`, with all states zero.
+    /// A session on `model`, with all states zero and threads of its own.
     pub fn new(model: Arc<Model>, options: SessionOptions) -> Result<Session> {
-        let manifest = model.artifact().manifest();
-        let mut sizes = Vec::with_capacity(manifest.states.len());
-        for s in &manifest.states {
-            let place = || Place::Tensor(s.name.clone());
-            let dims = Shape(s.dims.clone()).eval(&options.state_capacity).map_err(|e| e.at(place()))?;
-            let bytes = dims.iter().try_fold(s.dtype.size() as u64, |n, d| n.checked_mul(*d));
-            let bytes = bytes.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| {
-                Diagnostic::new("dim-overflow", format!("state of shape {dims:?} exceeds the address space"))
-                    .at(place())
-            })?;
-            sizes.push((dims, bytes));
-        }
+        let threads = options.threads;
+        Session::with_team(model, options, || Team::new(threads))
+    }
+
+    /// The same on threads that the caller brings: `start` is called for each member but the first, which is whoever
+    /// calls into the session, with its number. It gives the [`Serve`] a thread of its own, at once: members wait for
+    /// each other, so a pool that has fewer threads free would never come to an end. Dropping the session waits until
+    /// all have returned.
+    pub fn on_threads(
+        model: Arc<Model>,
+        options: SessionOptions,
+        start: &mut dyn FnMut(usize, Serve) -> std::io::Result<()>,
+    ) -> Result<Session> {
+        let threads = options.threads;
+        Session::with_team(model, options, || Team::on(threads, start))
+    }
+
+    fn with_team(model: Arc<Model>, options: SessionOptions, team: impl FnOnce() -> Result<Team>) -> Result<Session> {
+        let sizes = state_sizes(&model, &options.state_capacity)?;
         check_limit(sizes.iter().map(|(_, bytes)| *bytes), options.memory_limit)?;
         let mut states = Vec::with_capacity(sizes.len());
         for (dims, bytes) in sizes {
@@ -105,7 +113,7 @@ impl Session {
             memory.reserve(bytes)?;
             states.push(State { memory, dims, bytes });
         }
-        let team = Team::new(options.threads)?;
+        let team = team()?;
         Ok(Session {
             model,
             options,
@@ -140,7 +148,7 @@ impl Session {
     /// shapes of inputs; all must agree. States are changed in place; after an error they may hold part of a step.
     pub fn execute(&mut self, entry: &str, inputs: &[&Tensor], bindings: &Bindings) -> Result<()> {
         let model = self.model.clone();
-        let index = self.find(entry)?;
+        let index = model.program_index(entry)?;
         let program = &model.programs()[index];
         if program.launches && model.kernels().is_none() {
             return Err(not_linked());
@@ -172,15 +180,6 @@ impl Session {
             .collect::<Result<_>>()?;
         self.last = Some(LastRun { program: index, outputs });
         Ok(())
-    }
-
-    fn find(&self, entry: &str) -> Result<usize> {
-        let programs = self.model.programs();
-        programs.iter().position(|p| p.name == entry).ok_or_else(|| {
-            let names: Vec<&str> = programs.iter().map(|p| p.name.as_str()).collect();
-            Diagnostic::request("unknown-entry", format!("the artifact has no entry `{entry}`"))
-                .help(format!("its entries: {}", names.join(", ")))
-        })
     }
 
     fn run_team(&mut self, index: usize, frame: Arc<Frame>) -> Result<()> {
@@ -293,16 +292,14 @@ impl Session {
 
     /// The state called `name`, at its full capacity.
     pub fn state(&self, name: &str) -> Result<View<'_>> {
-        let index = self.state_index(name)?;
-        let (entry, state) = (&self.model.artifact().manifest().states[index], &self.states[index]);
-        Ok(View { dtype: entry.dtype, dims: &state.dims, bytes: state.memory.bytes(state.bytes) })
+        Ok(self.state_at(self.state_index(name)?))
     }
 
     /// Sets the first rows of the state called `name` and makes the others zero.
     pub fn set_state(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
         let index = self.state_index(name)?;
         let dtype = self.model.artifact().manifest().states[index].dtype;
-        let state = &mut self.states[index];
+        let state = &self.states[index];
         let fits = tensor.dims().len() == state.dims.len()
             && tensor.dims().first() <= state.dims.first()
             && tensor.dims().get(1..) == state.dims.get(1..);
@@ -315,10 +312,7 @@ impl Session {
             );
             return Err(Diagnostic::request("state-shape", headline).at(Place::Tensor(name.to_owned())));
         }
-        let bytes = values::bytes(tensor.data());
-        let (head, tail) = state.memory.bytes_mut(state.bytes).split_at_mut(bytes.len());
-        head.copy_from_slice(bytes);
-        tail.fill(0);
+        self.set_state_at(index, values::bytes(tensor.data()));
         Ok(())
     }
 
@@ -326,6 +320,32 @@ impl Session {
     pub fn reset(&mut self) {
         for state in &mut self.states {
             state.memory.bytes_mut(state.bytes).fill(0);
+        }
+    }
+
+    /// State `i` of the manifest.
+    pub(crate) fn state_at(&self, i: usize) -> View<'_> {
+        let (entry, state) = (&self.model.artifact().manifest().states[i], &self.states[i]);
+        View { dtype: entry.dtype, dims: &state.dims, bytes: state.memory.bytes(state.bytes) }
+    }
+
+    /// Sets the first bytes of state `i` and makes the others zero. They fit.
+    pub(crate) fn set_state_at(&mut self, i: usize, bytes: &[u8]) {
+        let state = &mut self.states[i];
+        let (head, tail) = state.memory.bytes_mut(state.bytes).split_at_mut(bytes.len());
+        head.copy_from_slice(bytes);
+        tail.fill(0);
+    }
+
+    /// Bytes of memory that the session holds now.
+    pub fn footprint(&self) -> Footprint {
+        let sum = |all: &[Memory]| all.iter().map(|m| m.allocated() as u64).sum();
+        Footprint {
+            states: self.states.iter().map(|s| s.memory.allocated() as u64).sum(),
+            inputs: sum(&self.inputs),
+            outputs: sum(&self.outputs),
+            slots: sum(&self.slots),
+            workspace: self.workspace.allocated() as u64,
         }
     }
 
@@ -343,6 +363,23 @@ impl Session {
     pub fn profile(&self) -> &BTreeMap<String, StepTime> {
         &self.profile
     }
+}
+
+/// Extents and bytes of each state, laid out for `capacity`.
+pub(crate) fn state_sizes(model: &Model, capacity: &Bindings) -> Result<Vec<(Vec<u64>, usize)>> {
+    let states = model.artifact().manifest().states.iter();
+    states
+        .map(|s| {
+            let place = || Place::Tensor(s.name.clone());
+            let dims = Shape(s.dims.clone()).eval(capacity).map_err(|e| e.at(place()))?;
+            let bytes = dims.iter().try_fold(s.dtype.size() as u64, |n, d| n.checked_mul(*d));
+            let bytes = bytes.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| {
+                Diagnostic::new("dim-overflow", format!("state of shape {dims:?} exceeds the address space"))
+                    .at(place())
+            })?;
+            Ok((dims, bytes))
+        })
+        .collect()
 }
 
 fn reserve(memory: &mut Vec<Memory>, sizes: &[usize]) -> Result<()> {

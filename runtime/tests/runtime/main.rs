@@ -7,3 +7,4 @@ mod hostile;
 mod linear;
 mod plans;
 mod sessions;
+mod snapshots;

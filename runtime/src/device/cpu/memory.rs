@@ -41,6 +41,16 @@ impl Memory {
         Layout::from_size_align(capacity.checked_add(LINE)?, LINE).ok()
     }
 
+    /// Bytes that room for `bytes` takes, or `None` where no memory is that large.
+    pub(crate) fn allocation(bytes: usize) -> Option<usize> {
+        bytes.max(LINE).checked_next_multiple_of(LINE)?.checked_add(LINE)
+    }
+
+    /// Bytes that it takes.
+    pub(crate) fn allocated(&self) -> usize {
+        if self.capacity == 0 { 0 } else { self.capacity + LINE }
+    }
+
     /// Makes room for `bytes`. Larger memory is fresh and zero; memory that is large enough stays as it is.
     pub(crate) fn reserve(&mut self, bytes: usize) -> Result<()> {
         if bytes <= self.capacity && self.capacity > 0 {

@@ -3,6 +3,8 @@
 //! All members run the same job, each with its part, and meet at a [`Barrier`]. The calling thread is member 0; a team of
 //! one makes no thread. Between jobs the others spin for a moment, then sleep: an idle session costs nothing. A member
 //! that panics ends the job for all, and the team is as good as new for the next one.
+//!
+//! Threads are the team's own, or the caller's: who brings threads gets a [`Serve`] for each and runs it there.
 
 use super::barrier::{Backoff, Barrier};
 use super::decode::RowGrid;
@@ -42,6 +44,10 @@ type Job = Arc<dyn Fn(&mut Member<'_>) + Send + Sync>;
 struct Orders {
     job: Option<Job>,
     quit: bool,
+    /// Members that serve or may yet begin to.
+    serving: usize,
+    /// Whether a member left before the team was dropped: nobody does its part.
+    incomplete: bool,
 }
 
 struct Shared {
@@ -49,6 +55,7 @@ struct Shared {
     barrier: Barrier,
     orders: Mutex<Orders>,
     wake: Condvar,
+    left: Condvar,
     /// Number of jobs given so far, and one more to quit; changes under the lock of `orders`.
     jobs: AtomicU64,
     done: AtomicUsize,
@@ -106,6 +113,29 @@ impl Shared {
     }
 }
 
+/// The work of one member, for a thread that does nothing else until the session is dropped.
+pub struct Serve {
+    shared: Arc<Shared>,
+    part: usize,
+}
+
+impl Serve {
+    /// Serves until the session is dropped. Never panics.
+    pub fn run(self) {
+        self.shared.serve(self.part);
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let mut orders = lock(&self.shared.orders);
+        orders.serving -= 1;
+        orders.incomplete |= !orders.quit;
+        drop(orders);
+        self.shared.left.notify_all();
+    }
+}
+
 /// A team of threads.
 pub(crate) struct Team {
     shared: Arc<Shared>,
@@ -114,32 +144,46 @@ pub(crate) struct Team {
 }
 
 impl Team {
-    /// A team of `parts` members, the caller included.
+    /// A team of `parts` members, the caller included, with threads of its own.
     pub(crate) fn new(parts: usize) -> Result<Team> {
+        let mut threads = Vec::new();
+        let team = Team::on(parts, &mut |part, serve| {
+            let thread = std::thread::Builder::new().name(format!("actc-{part}"));
+            threads.push(thread.spawn(move || serve.run())?);
+            Ok(())
+        });
+        // After a failure, those that were started leave by themselves.
+        let mut team = team?;
+        team.threads = threads;
+        Ok(team)
+    }
+
+    /// A team of `parts` members, the caller included; `start` gives each of the others a thread of its own, at once.
+    pub(crate) fn on(parts: usize, start: &mut dyn FnMut(usize, Serve) -> std::io::Result<()>) -> Result<Team> {
         if parts == 0 || parts > MAX_THREADS {
             return Err(Diagnostic::request(
                 "thread-count",
                 format!("{parts} threads, from 1 to {MAX_THREADS} can be"),
             ));
         }
+        let orders = Orders { job: None, quit: false, serving: 0, incomplete: false };
         let shared = Arc::new(Shared {
             parts,
             barrier: Barrier::new(parts as u32),
-            orders: Mutex::new(Orders { job: None, quit: false }),
+            orders: Mutex::new(orders),
             wake: Condvar::new(),
+            left: Condvar::new(),
             jobs: AtomicU64::new(0),
             done: AtomicUsize::new(0),
             panic: Mutex::new(None),
         });
-        // Threads join the team one by one, so that dropping it cleans up after a failure.
-        let mut team = Team { shared, threads: Vec::new(), scratch: Scratch::default() };
+        // Members join one by one, so that dropping the team cleans up after a failure.
+        let team = Team { shared, threads: Vec::new(), scratch: Scratch::default() };
         for part in 1..parts {
-            let shared = team.shared.clone();
-            let thread = std::thread::Builder::new()
-                .name(format!("actc-{part}"))
-                .spawn(move || shared.serve(part))
+            lock(&team.shared.orders).serving += 1;
+            let serve = Serve { shared: team.shared.clone(), part };
+            start(part, serve)
                 .map_err(|e| Diagnostic::new("thread-start", format!("cannot start thread {part} of {parts}: {e}")))?;
-            team.threads.push(thread);
         }
         Ok(team)
     }
@@ -147,9 +191,13 @@ impl Team {
     /// Runs `job` on all members and waits for them. An error where one of them panicked.
     pub(crate) fn run(&mut self, job: Job) -> Result<()> {
         let shared = &*self.shared;
-        if !self.threads.is_empty() {
+        if shared.parts > 1 {
             shared.done.store(0, Ordering::Release);
             let mut orders = lock(&shared.orders);
+            if orders.incomplete {
+                let headline = "a thread that was to serve the session left, or never came";
+                return Err(Diagnostic::new("thread-start", headline).help("run every `Serve` on a thread of its own"));
+            }
             orders.job = Some(job.clone());
             shared.jobs.fetch_add(1, Ordering::Release);
             drop(orders);
@@ -158,7 +206,7 @@ impl Team {
         shared.work(&job, 0, &mut self.scratch);
         drop(job);
         let mut backoff = Backoff::default();
-        while shared.done.load(Ordering::Acquire) < self.threads.len() {
+        while shared.done.load(Ordering::Acquire) < shared.parts - 1 {
             backoff.wait();
         }
         // The last reference to the job goes here, so what it borrowed by `Arc` is the caller's alone again.
@@ -180,6 +228,11 @@ impl Drop for Team {
         self.shared.jobs.fetch_add(1, Ordering::Release);
         drop(orders);
         self.shared.wake.notify_all();
+        let mut orders = lock(&self.shared.orders);
+        while orders.serving > 0 {
+            orders = self.shared.left.wait(orders).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(orders);
         for thread in self.threads.drain(..) {
             // A member cannot panic outside its job.
             let _ = thread.join();
@@ -241,6 +294,43 @@ mod tests {
             .unwrap();
             assert_eq!(sum.load(Ordering::Relaxed), 10);
         }
+    }
+
+    #[test]
+    fn threads_of_the_caller_serve_until_the_team_is_dropped() {
+        let mut handles = Vec::new();
+        let mut team = Team::on(3, &mut |_, serve| {
+            handles.push(std::thread::spawn(move || serve.run()));
+            Ok(())
+        })
+        .unwrap();
+        let sum = Arc::new(AtomicUsize::new(0));
+        for _ in 0..20 {
+            let counted = sum.clone();
+            team.run(Arc::new(move |member| {
+                counted.fetch_add(member.part + 1, Ordering::Relaxed);
+                member.barrier.wait().unwrap();
+            }))
+            .unwrap();
+        }
+        assert_eq!(sum.load(Ordering::Relaxed), 120);
+        drop(team);
+        for handle in handles {
+            handle.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn threads_that_never_come_are_an_error() {
+        // One is let go before the first job, one is refused at once.
+        let mut team = Team::on(2, &mut |_, _serve| Ok(())).unwrap();
+        assert_eq!(team.run(Arc::new(|_| {})).unwrap_err().code, "thread-start");
+        let refused = Team::on(4, &mut |part, serve| match part {
+            1 => Ok(drop(std::thread::spawn(move || serve.run()))),
+            _ => Err(std::io::Error::other("no more")),
+        });
+        let error = refused.err().unwrap();
+        assert!(error.code == "thread-start" && error.headline.contains("thread 2 of 4: no more"), "{error}");
     }
 
     #[test]

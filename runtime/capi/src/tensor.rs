@@ -1,0 +1,127 @@
+//! Tensors and their descriptions as C sees them.
+
+use crate::sized::{self, SizedStruct};
+use actc_runtime::View;
+use actc_types::{DType, Diagnostic, Result, Tensor, TensorData};
+use std::ffi::{c_char, c_void};
+
+/// Element types.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum actc_dtype {
+    /// One byte, 0 or 1.
+    ACTC_BOOL = 1,
+    /// Unsigned, 8 bits.
+    ACTC_U8 = 2,
+    /// Signed, 8 bits.
+    ACTC_I8 = 3,
+    /// Signed, 32 bits.
+    ACTC_I32 = 4,
+    /// Signed, 64 bits.
+    ACTC_I64 = 5,
+    /// IEEE half precision.
+    ACTC_F16 = 6,
+    /// The upper half of an f32.
+    ACTC_BF16 = 7,
+    /// IEEE single precision.
+    ACTC_F32 = 8,
+    /// IEEE double precision.
+    ACTC_F64 = 9,
+}
+
+impl actc_dtype {
+    pub(crate) fn of(dtype: DType) -> actc_dtype {
+        match dtype {
+            DType::Bool => actc_dtype::ACTC_BOOL,
+            DType::U8 => actc_dtype::ACTC_U8,
+            DType::I8 => actc_dtype::ACTC_I8,
+            DType::I32 => actc_dtype::ACTC_I32,
+            DType::I64 => actc_dtype::ACTC_I64,
+            DType::F16 => actc_dtype::ACTC_F16,
+            DType::Bf16 => actc_dtype::ACTC_BF16,
+            DType::F32 => actc_dtype::ACTC_F32,
+            DType::F64 => actc_dtype::ACTC_F64,
+        }
+    }
+}
+
+const DTYPES: [DType; 9] =
+    [DType::Bool, DType::U8, DType::I8, DType::I32, DType::I64, DType::F16, DType::Bf16, DType::F32, DType::F64];
+
+/// A tensor in memory: the caller's for an input, the session's for an output.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct actc_tensor {
+    /// sizeof(actc_tensor)
+    pub struct_size: usize,
+    /// Name of the input or output.
+    pub name: *const c_char,
+    /// An actc_dtype.
+    pub dtype: i32,
+    /// Number of extents.
+    pub rank: u32,
+    /// Extents, outermost first.
+    pub dims: *const u64,
+    /// Little-endian elements, row-major. Inputs may lie at any address; outputs lie on a 64-byte line.
+    pub data: *const c_void,
+    /// Bytes of all elements.
+    pub bytes: usize,
+}
+
+// SAFETY: `repr(C)`, begins with its size, null pointers and zeros are a value.
+unsafe impl SizedStruct for actc_tensor {
+    const NAME: &'static str = "actc_tensor";
+}
+
+/// Most extents of a tensor.
+const MAX_RANK: u32 = 64;
+
+impl actc_tensor {
+    /// A copy of a tensor of the caller.
+    ///
+    /// # Safety
+    ///
+    /// The pointers are null or have behind them what the numbers say.
+    pub(crate) unsafe fn copy(&self, name: &str) -> Result<Tensor> {
+        let wrong = |headline: String| Diagnostic::request("tensor-argument", format!("tensor `{name}`: {headline}"));
+        let dtype = DTYPES.into_iter().find(|d| actc_dtype::of(*d) as i32 == self.dtype);
+        let dtype = dtype.ok_or_else(|| wrong(format!("dtype is {}, from 1 to 9 are known", self.dtype)))?;
+        if self.rank > MAX_RANK {
+            return Err(wrong(format!("rank is {}, at most {MAX_RANK}", self.rank)));
+        }
+        // SAFETY: as the caller promises.
+        let dims = unsafe { sized::slice(self.dims, self.rank as usize, "dims of a tensor")? };
+        let bytes = dims.iter().try_fold(dtype.size() as u64, |n, d| n.checked_mul(*d));
+        if bytes != Some(self.bytes as u64) {
+            return Err(wrong(format!("{} bytes are given for {dtype} {dims:?}", self.bytes)));
+        }
+        // SAFETY: as the caller promises.
+        let data = unsafe { sized::slice(self.data.cast::<u8>(), self.bytes, "data of a tensor")? };
+        Tensor::new(dims, TensorData::from_le_bytes(dtype, data))
+    }
+
+    /// A tensor of the session, until it changes.
+    pub(crate) fn view(name: *const c_char, view: &View<'_>) -> actc_tensor {
+        actc_tensor {
+            struct_size: size_of::<actc_tensor>(),
+            name,
+            dtype: actc_dtype::of(view.dtype) as i32,
+            rank: view.dims.len() as u32,
+            dims: view.dims.as_ptr(),
+            data: view.bytes.as_ptr().cast(),
+            bytes: view.bytes.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_element_type_has_a_number() {
+        for (dtype, number) in DTYPES.into_iter().zip(1..) {
+            assert_eq!(actc_dtype::of(dtype) as i32, number);
+        }
+    }
+}

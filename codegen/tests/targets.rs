@@ -77,6 +77,27 @@ fn every_family_compiles_for_every_cpu() {
     }
 }
 
+/// LLVM takes a thousand times the time of Cranelift: a kernel of each family and form here, all of them where they run.
+#[cfg(feature = "llvm")]
+#[test]
+fn llvm_compiles_for_every_cpu() {
+    let mut specs: Vec<KernelSpec> =
+        all().into_iter().filter(|spec| !matches!(spec, KernelSpec::Linear(l) if l.tokens > 1)).collect();
+    specs.push(linear(packed(3, Group::Columns(64)), Act::Int8, 4));
+    let names =
+        ["x86-64-v2", "x86-64-v3", "x86-64-v3+avxvnni", "x86-64-v4", "aarch64", "aarch64+dotprod", "aarch64+i8mm"];
+    for name in names {
+        let target = Target::parse(name).unwrap();
+        let image = compile_all(&specs, Backend::Llvm, &target).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(image.symbols.len(), specs.len(), "equal symbols for different kernels");
+        assert!(image.symbols.iter().all(|(_, at)| at % ALIGN == 0));
+    }
+    let twice: Vec<_> = (0..2)
+        .map(|_| compile_all(&specs[..20], Backend::Llvm, &Target::parse("x86-64-v3").unwrap()).unwrap())
+        .collect();
+    assert_eq!(twice[0], twice[1], "not compiled the same twice");
+}
+
 #[test]
 fn gpus_are_refused() {
     let error = compile_all(&[rms_norm()], Backend::Cranelift, &Target::parse("sm_80").unwrap()).unwrap_err();

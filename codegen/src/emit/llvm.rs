@@ -50,12 +50,11 @@ impl Machine {
     pub fn new(target: &Target) -> Result<Machine> {
         let config = InitializationConfig::default();
         // LLVM takes an unknown processor with no more than a line on stderr, so names come from this table alone.
-        let (triple, cpu, model) = match target.arch {
-            Arch::X86V2 => ("x86_64-unknown-linux-gnu", "x86-64-v2", CodeModel::Small),
-            Arch::X86V3 => ("x86_64-unknown-linux-gnu", "x86-64-v3", CodeModel::Small),
-            Arch::X86V4 => ("x86_64-unknown-linux-gnu", "x86-64-v4", CodeModel::Small),
-            // Constants are then addressed relative to the instruction, whatever page the code lies on.
-            Arch::Aarch64 => ("aarch64-unknown-linux-gnu", "generic", CodeModel::Default),
+        let (triple, cpu) = match target.arch {
+            Arch::X86V2 => ("x86_64-unknown-linux-gnu", "x86-64-v2"),
+            Arch::X86V3 => ("x86_64-unknown-linux-gnu", "x86-64-v3"),
+            Arch::X86V4 => ("x86_64-unknown-linux-gnu", "x86-64-v4"),
+            Arch::Aarch64 => ("aarch64-unknown-linux-gnu", "generic"),
             Arch::Sm80 | Arch::Sm86 | Arch::Sm89 | Arch::Sm90 | Arch::Sm90a | Arch::Sm100 | Arch::Sm120 => {
                 return Err(Diagnostic::request("kernel-target", format!("no CPU code is made for {target}")));
             }
@@ -77,7 +76,7 @@ impl Machine {
         let known = inkwell::targets::Target::from_triple(&triple).map_err(|e| internal("target", e))?;
         let features: Vec<String> = target.features.iter().map(|f| format!("+{f}")).collect();
         let machine = known
-            .create_target_machine(&triple, cpu, &features.join(","), OptimizationLevel::Default, RelocMode::PIC, model)
+            .create_target_machine(&triple, cpu, &features.join(","), OptimizationLevel::Default, RelocMode::PIC, CodeModel::Small)
             .ok_or_else(|| internal("target", format!("LLVM has no machine for {target}")))?;
         Ok(Machine { target: target.clone(), machine })
     }

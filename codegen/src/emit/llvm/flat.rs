@@ -34,6 +34,7 @@ pub(super) fn flatten(object: &[u8], symbol: &str) -> Result<Vec<u8>> {
         places.insert(section.index().0, code.len());
         code.extend_from_slice(section.data().map_err(|e| wrong(e.to_string()))?);
     }
+    let mut references = Vec::new();
     for section in &sections {
         let start = places[&section.index().0];
         for (offset, relocation) in section.relocations() {
@@ -44,34 +45,77 @@ pub(super) fn flatten(object: &[u8], symbol: &str) -> Result<Vec<u8>> {
             let to = target.section_index().and_then(|s| places.get(&s.0).copied());
             let to = to.ok_or_else(|| wrong(format!("`{symbol}` refers to `{}`", target.name().unwrap_or("?"))))?;
             let to = to as i64 + target.address() as i64 + relocation.addend();
-            let at = start + offset as usize;
             let RelocationFlags::Elf { r_type } = relocation.flags() else {
                 return Err(wrong("the object is no ELF file"));
             };
-            let word = code.get_mut(at..at + 4).and_then(|b| <&mut [u8; 4]>::try_from(b).ok());
-            let word = word.ok_or_else(|| wrong("a reference lies outside the code"))?;
-            resolve(word, file.architecture(), r_type, to - at as i64)?;
+            references.push(Reference { at: start + offset as usize, kind: r_type, to });
         }
+    }
+    match file.architecture() {
+        Architecture::X86_64 => references.iter().try_for_each(|r| x86(&mut code, r))?,
+        Architecture::Aarch64 => aarch64(&mut code, &references)?,
+        other => return Err(wrong(format!("an object for {other:?}"))),
     }
     Ok(code)
 }
 
-/// Writes the distance `by` into the instruction at `word`.
-fn resolve(word: &mut [u8; 4], architecture: Architecture, r_type: u32, by: i64) -> Result<()> {
-    let far = || wrong(format!("a constant is {by} bytes away"));
-    let near = (-(1 << 20)..1 << 20).contains(&by);
-    let instruction = u32::from_le_bytes(*word);
-    let new = match (architecture, r_type) {
-        (Architecture::X86_64, elf::R_X86_64_PC32) => i32::try_from(by).map_err(|_| far())? as u32,
-        (Architecture::Aarch64, elf::R_AARCH64_LD_PREL_LO19) if near && by % 4 == 0 => {
-            instruction | ((by >> 2) as u32 & 0x7_ffff) << 5
+/// An instruction at `at` that needs the address `to`, both counted from the start of the code.
+struct Reference {
+    at: usize,
+    kind: u32,
+    to: i64,
+}
+
+impl Reference {
+    fn word<'a>(&self, code: &'a mut [u8]) -> Result<&'a mut [u8; 4]> {
+        let word = code.get_mut(self.at..self.at + 4).and_then(|b| <&mut [u8; 4]>::try_from(b).ok());
+        word.ok_or_else(|| wrong("a reference lies outside the code"))
+    }
+
+    fn unknown(&self) -> Diagnostic {
+        wrong(format!("a reference of type {}", self.kind))
+    }
+}
+
+fn x86(code: &mut [u8], reference: &Reference) -> Result<()> {
+    if reference.kind != elf::R_X86_64_PC32 {
+        return Err(reference.unknown());
+    }
+    let by = i32::try_from(reference.to - reference.at as i64).map_err(|_| wrong("a constant is too far away"))?;
+    *reference.word(code)? = by.to_le_bytes();
+    Ok(())
+}
+
+/// Addresses come as a page (`adrp`) and a place in it, which would depend on where the code is mapped. The page becomes
+/// the whole address (`adr`), and the place zero.
+fn aarch64(code: &mut [u8], references: &[Reference]) -> Result<()> {
+    let mut addresses = Vec::new();
+    for reference in references.iter().filter(|r| r.kind == elf::R_AARCH64_ADR_PREL_PG_HI21) {
+        let by = reference.to - reference.at as i64;
+        if !(-(1 << 20)..1 << 20).contains(&by) {
+            return Err(wrong(format!("a constant is {by} bytes away")));
         }
-        (Architecture::Aarch64, elf::R_AARCH64_ADR_PREL_LO21) if near => {
-            instruction | (by as u32 & 3) << 29 | ((by >> 2) as u32 & 0x7_ffff) << 5
+        let word = reference.word(code)?;
+        let register = u32::from_le_bytes(*word) & 31;
+        let adr = 0x1000_0000 | (by as u32 & 3) << 29 | ((by >> 2) as u32 & 0x7_ffff) << 5 | register;
+        *word = adr.to_le_bytes();
+        addresses.push((register, reference.to));
+    }
+    for reference in references.iter().filter(|r| r.kind != elf::R_AARCH64_ADR_PREL_PG_HI21) {
+        match reference.kind {
+            elf::R_AARCH64_ADD_ABS_LO12_NC
+            | elf::R_AARCH64_LDST8_ABS_LO12_NC
+            | elf::R_AARCH64_LDST16_ABS_LO12_NC
+            | elf::R_AARCH64_LDST32_ABS_LO12_NC
+            | elf::R_AARCH64_LDST64_ABS_LO12_NC
+            | elf::R_AARCH64_LDST128_ABS_LO12_NC => {}
+            _ => return Err(reference.unknown()),
         }
-        (Architecture::Aarch64, elf::R_AARCH64_LD_PREL_LO19 | elf::R_AARCH64_ADR_PREL_LO21) => return Err(far()),
-        (architecture, r_type) => return Err(wrong(format!("a reference of type {r_type} on {architecture:?}"))),
-    };
-    *word = new.to_le_bytes();
+        let instruction = u32::from_le_bytes(*reference.word(code)?);
+        let (register, place) = (instruction >> 5 & 31, instruction >> 10 & 0xfff);
+        if place != 0 || !addresses.contains(&(register, reference.to)) {
+            return Err(wrong("a place in a page has no address"));
+        }
+    }
     Ok(())
 }

@@ -43,8 +43,7 @@ impl Evaluator for Compiled {
     fn prepare(&self, graph: &Graph) -> Result<Box<dyn Prepared>> {
         let lowered = lower(graph).map_err(first)?;
         let target = Target::host();
-        let options =
-            Options { targets: vec![target.clone()], backend: Backend::best(), entries: Entries::Forward };
+        let options = Options { targets: vec![target.clone()], backend: Backend::best(), entries: Entries::Forward };
         let program = compile(&lowered, &options).map_err(first)?;
         let artifact = open(&program)?;
         let (_, image) = &program.images[0];

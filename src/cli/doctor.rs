@@ -2,6 +2,7 @@
 
 use super::render::{Stop, json, size, table};
 use super::{Format, threads};
+use actc::codegen::Backend;
 use actc::evaluator::Compiled;
 use actc::link;
 use actc_ir::{Evaluator, Interpreter, text};
@@ -61,9 +62,20 @@ impl Check {
     }
 }
 
+fn backend() -> Check {
+    let names: Vec<&str> = Backend::ALL.into_iter().filter(|b| b.is_built()).map(Backend::name).collect();
+    let found = format!("code by {}", Backend::best());
+    if Backend::Llvm.is_built() {
+        return Check::good("back ends", format!("{} ({found})", names.join(", ")));
+    }
+    let fix = "for faster code: `./setup.sh`, then `cargo build --release --features llvm`";
+    Check::absent("back ends", format!("{} ({found})", names.join(", ")), fix)
+}
+
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let checks = [
-        Check::good("build", format!("actc {}, code by Cranelift", env!("CARGO_PKG_VERSION"))),
+        Check::good("build", format!("actc {}", env!("CARGO_PKG_VERSION"))),
+        backend(),
         gpu(),
         processor(),
         Check::good("threads", threads(None).to_string()),

@@ -3,6 +3,7 @@
 use super::open::Opening;
 use super::render::{Progress, Stop, json, size, unreadable};
 use super::{Format, threads};
+use actc::codegen::Backend;
 use actc::language::LanguageModel;
 use actc::quality::{Evaluation, Figure, Summary, WindowScore, evaluate, summarise};
 use actc::storage::Storage;
@@ -115,7 +116,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
 
 /// What ran, in words.
 pub(super) fn backend(threads: usize) -> String {
-    format!("cpu {} x{threads}", Target::host())
+    format!("{} {} x{threads}", Backend::best(), Target::host())
 }
 
 struct Report {

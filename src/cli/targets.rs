@@ -2,6 +2,7 @@
 
 use super::Format;
 use super::render::{Stop, json, table};
+use actc::codegen::Backend;
 use actc_types::Target;
 use actc_types::target::Arch;
 use std::io::Write;
@@ -15,6 +16,13 @@ pub(super) struct Args {
 
 fn state(arch: Arch) -> &'static str {
     if arch.is_gpu() { "not in this build" } else { "yes" }
+}
+
+/// The back ends of this build, the one that is used first.
+fn backends() -> Vec<&'static str> {
+    let mut all: Vec<Backend> = Backend::ALL.into_iter().filter(|b| b.is_built()).collect();
+    all.sort_by_key(|b| *b != Backend::best());
+    all.into_iter().map(Backend::name).collect()
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
@@ -32,6 +40,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             };
             json(&serde_json::json!({
                 "host": host.to_string(),
+                "backends": backends(),
                 "targets": Arch::ALL.iter().map(row).collect::<Vec<_>>(),
             }))
         }
@@ -43,6 +52,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
                 vec![a.name().into(), state(*a).into(), a.summary().into(), features.join(" ")]
             }));
             write!(std::io::stdout().lock(), "{}", table("<<<<", &rows))?;
+            writeln!(std::io::stdout().lock(), "code by {}", backends().join(", "))?;
             Ok(())
         }
     }

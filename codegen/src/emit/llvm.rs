@@ -76,7 +76,14 @@ impl Machine {
         let known = inkwell::targets::Target::from_triple(&triple).map_err(|e| internal("target", e))?;
         let features: Vec<String> = target.features.iter().map(|f| format!("+{f}")).collect();
         let machine = known
-            .create_target_machine(&triple, cpu, &features.join(","), OptimizationLevel::Default, RelocMode::PIC, CodeModel::Small)
+            .create_target_machine(
+                &triple,
+                cpu,
+                &features.join(","),
+                OptimizationLevel::Default,
+                RelocMode::PIC,
+                CodeModel::Small,
+            )
             .ok_or_else(|| internal("target", format!("LLVM has no machine for {target}")))?;
         Ok(Machine { target: target.clone(), machine })
     }

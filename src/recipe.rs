@@ -51,6 +51,8 @@ pub struct Recipe {
     pub calib_len: Option<usize>,
     /// Chooses the calibration windows.
     pub seed: Option<u64>,
+    /// Longest context in tokens that the model will be used for.
+    pub context: Option<u64>,
     /// Machines to make code for.
     pub target: Vec<String>,
     /// Conditions on the quality of the result.
@@ -60,7 +62,7 @@ pub struct Recipe {
 }
 
 /// The keys of a recipe.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "passes",
     "preset",
     "pass",
@@ -69,6 +71,7 @@ const KEYS: [&str; 11] = [
     "calib-windows",
     "calib-len",
     "seed",
+    "context",
     "target",
     "require",
     "allow-fallback",
@@ -124,6 +127,7 @@ impl Reader<'_> {
                 "calib-windows" => recipe.calib_windows = Some(self.whole(name, value)? as usize),
                 "calib-len" => recipe.calib_len = Some(self.whole(name, value)? as usize),
                 "seed" => recipe.seed = Some(self.whole(name, value)?),
+                "context" => recipe.context = Some(self.whole(name, value)?),
                 "target" => recipe.target = self.strings(name, value)?,
                 "require" => recipe.require = Some(self.string(name, value)?.to_owned()),
                 "allow-fallback" => recipe.allow_fallback = Some(self.flag(name, value)?),
@@ -313,6 +317,10 @@ impl fmt::Display for Recipe {
             // TOML counts up to 2^63 - 1; beyond it this reader takes hexadecimal digits too.
             if i64::try_from(seed).is_ok() { writeln!(f, "seed = {seed}")? } else { writeln!(f, "seed = {seed:#x}")? }
         }
+        if let Some(context) = self.context {
+            // No model serves more tokens than TOML counts.
+            writeln!(f, "context = {}", context.min(i64::MAX as u64))?;
+        }
         if !self.target.is_empty() {
             writeln!(f, "target = {}", list(self.target.iter().cloned()))?;
         }
@@ -380,6 +388,7 @@ mod tests {
                 calib_windows: windows.map(|n| n as usize),
                 calib_len: None,
                 seed,
+                context: windows.map(u64::from),
                 target: vec!["host".into()],
                 require,
                 allow_fallback: allow,

@@ -3,7 +3,7 @@
 use crate::text::{ChatTemplate, Tokenizer, to_json};
 use actc_artifact::{ModelInfo, TextInfo};
 use actc_codegen::Description;
-use actc_frontend::{Import, load};
+use actc_frontend::{Import, Options, load_with};
 use actc_types::Result;
 use bytes::Bytes;
 use std::path::Path;
@@ -24,7 +24,12 @@ pub struct Source {
 impl Source {
     /// Loads the model at `path` and makes its tokenizer.
     pub fn load(path: &Path) -> Result<Source> {
-        let import = load(path)?;
+        Source::load_with(path, &Options::default())
+    }
+
+    /// The same, as `options` say.
+    pub fn load_with(path: &Path, options: &Options) -> Result<Source> {
+        let import = load_with(path, options)?;
         let json = import.text.as_ref().map(|text| to_json(&text.tokenizer)).transpose()?;
         let tokenizer = json.as_ref().map(|json| Tokenizer::from_json(json)).transpose()?;
         Ok(Source { import, tokenizer, json })

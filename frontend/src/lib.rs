@@ -16,8 +16,9 @@ pub mod gguf;
 mod load;
 mod mapping;
 pub mod safetensors;
+mod sentencepiece;
 pub mod stored;
 pub mod text;
 
 pub use load::{Import, Options, SourceFormat, SourceInfo, load, load_with};
-pub use text::{TextModel, TokenType, TokenizerSource, Vocabulary, VocabularyKind};
+pub use text::{Preparation, TextModel, TokenType, TokenizerSource, Vocabulary, VocabularyKind};

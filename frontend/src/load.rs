@@ -2,7 +2,6 @@
 
 use crate::arch::{self, Model};
 use crate::gguf;
-use crate::mapping;
 use crate::safetensors::{self, Config, Folder};
 use crate::text::{TextModel, TokenizerSource};
 use actc_ir::Graph;
@@ -50,7 +49,7 @@ pub struct SourceInfo {
     pub family: Option<&'static str>,
     /// What the source says about its licence.
     pub licence: Option<String>,
-    /// blake3 of the file, or over names, lengths and contents of a folder's files that were read, sorted by name.
+    /// blake3 of the file, or over names, lengths and contents of the files that were read, sorted by name.
     pub digest: blake3::Hash,
     /// Bytes of all files that were read.
     pub bytes: u64,
@@ -112,10 +111,18 @@ fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(|| "model".into(), |s| s.to_string_lossy().into_owned())
 }
 
+/// The name of a file of a model of `parts` files, without its extension and number.
+fn gguf_stem(path: &Path, parts: usize) -> String {
+    let stem = stem(path);
+    match stem.strip_suffix(&format!("-00001-of-{parts:05}")) {
+        Some(model) if parts > 1 => model.to_owned(),
+        Some(_) | None => stem,
+    }
+}
+
 fn gguf_file(path: &Path, options: &Options) -> Result<Import> {
     let shown = path.display().to_string();
-    let bytes = mapping::map(path)?;
-    let file = gguf::File::parse(&bytes, &shown)?;
+    let (file, files) = gguf::open(path)?;
     let located = |d: Diagnostic| if d.place == Place::Request { d.at(Place::File(shown.clone())) } else { d };
     let Model { family, graph, sizes } =
         arch::from_gguf(&file.metadata, &file.tensors, options.context).map_err(located)?;
@@ -128,11 +135,14 @@ fn gguf_file(path: &Path, options: &Options) -> Result<Import> {
     }
     let source = SourceInfo {
         format: SourceFormat::Gguf,
-        name: file.metadata.text("general.name")?.map_or_else(|| stem(path), str::to_owned),
+        name: file.metadata.text("general.name")?.map_or_else(|| gguf_stem(path, files.len()), str::to_owned),
         family: Some(family.name()),
         licence: file.metadata.text("general.license")?.map(str::to_owned),
-        digest: blake3::hash(&bytes),
-        bytes: bytes.len() as u64,
+        digest: match &files[..] {
+            [(_, bytes)] => blake3::hash(bytes),
+            parts => safetensors::digest(parts.iter().map(|(name, bytes)| (name.as_str(), bytes))),
+        },
+        bytes: files.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
     };
     Ok(Import { graph, text, source })
 }

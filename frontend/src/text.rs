@@ -29,11 +29,11 @@ pub struct TextModel {
 pub enum TokenizerSource {
     /// The bytes of a Hugging Face `tokenizer.json`.
     HuggingFace(Bytes),
-    /// A vocabulary as GGUF stores it.
+    /// A vocabulary as GGUF or the files of older tokenizers store it.
     Vocabulary(Vocabulary),
 }
 
-/// A GGUF vocabulary, consistent: as many types (and scores) as tokens, ids inside.
+/// A vocabulary outside of `tokenizer.json`, consistent: as many types (and scores) as tokens, ids inside.
 #[derive(Clone, Debug)]
 pub struct Vocabulary {
     /// The algorithm and its own data.
@@ -57,12 +57,37 @@ pub enum VocabularyKind {
         pre: String,
         /// Pairs to merge, `left right`, most urgent first.
         merges: Vec<String>,
+        /// Whether characters are composed first (NFC).
+        compose: bool,
     },
-    /// SentencePiece: neighbours are merged, highest score first.
+    /// SentencePiece by merging: neighbours are joined, highest score first.
     SentencePiece {
         /// Score of each token, by id.
         scores: Vec<f32>,
+        /// What is done to the text before.
+        preparation: Preparation,
     },
+    /// SentencePiece by the best sum of scores over all ways to cut the text.
+    Unigram {
+        /// Score of each token, by id.
+        scores: Vec<f32>,
+        /// What is done to the text before.
+        preparation: Preparation,
+    },
+    /// WordPiece: words are cut from the left into the longest tokens; those inside of words begin with `##`.
+    WordPiece {
+        /// Whether text is lowercased and accents are dropped.
+        lowercase: bool,
+    },
+}
+
+/// What SentencePiece does to text before it cuts it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preparation {
+    /// Replacements of characters in SentencePiece's own compiled form; empty where there are none.
+    pub charsmap: Bytes,
+    /// Whether spaces at the ends go, and runs of them become one.
+    pub collapse_spaces: bool,
 }
 
 /// Type of a token.

@@ -254,6 +254,87 @@ fn gemma3_is_the_same_in_both() {
     compare(&Model::gemma3());
 }
 
+/// A llama whose `config.json` stretches rotary positions by `scaling`, and whose GGUF file by `keys` and `divisors`.
+fn stretched(scaling: serde_json::Value, keys: fn(&mut Writer) -> u64, divisors: Option<Vec<f32>>) {
+    let mut model = Model::llama();
+    model.config["rope_scaling"] = scaling;
+    let folder = tempfile::tempdir().unwrap();
+    let (hf, gguf) = (folder.path().join("hf"), folder.path().join("model.gguf"));
+    model.write_folder(&hf);
+    if let Some(data) = divisors {
+        let dims = vec![data.len() as u64];
+        model.weights.push(Weight {
+            gguf: "rope_freqs.weight".into(),
+            hf: String::new(),
+            dims,
+            data,
+            change: Change::Nothing,
+        });
+    }
+    // The model's own keys say a linear factor of 2: these take its place.
+    model.keys = |w: &mut Writer| {
+        w.text("general.architecture", "llama").number("llama.block_count", 2);
+        w.number("llama.context_length", 64).number("llama.embedding_length", WIDTH as u32);
+        w.number("llama.feed_forward_length", HIDDEN as u32).number("llama.attention.head_count", HEADS as u32);
+        w.number("llama.attention.head_count_kv", KV_HEADS as u32).float("llama.rope.freq_base", 500.0);
+        w.float("llama.attention.layer_norm_rms_epsilon", 1e-5);
+        9
+    };
+    fs::write(&gguf, model.gguf_with(&keys)).unwrap();
+    let (a, b) = (load(&hf).unwrap(), load(&gguf).unwrap());
+    let (a, b) = (logits(&a.graph, &[TOKENS]), logits(&b.graph, &[4, TOKENS - 4]));
+    let scale = a.iter().fold(0f32, |m, v| m.max(v.abs()));
+    for (x, y) in a.iter().zip(&b) {
+        assert!((x - y).abs() < 2e-5 * scale, "{x} and {y} of {scale}");
+    }
+}
+
+/// What `config.json` means is checked against `transformers` in the root package; here both containers say the same.
+#[test]
+fn rotary_forms_are_the_same_in_both() {
+    stretched(json!({"rope_type": "default"}), |w| w.text("llama.rope.scaling.type", "none").pairs(1), None);
+    let linear =
+        |w: &mut Writer| w.text("llama.rope.scaling.type", "linear").float("llama.rope.scaling.factor", 3.0).pairs(2);
+    stretched(json!({"type": "linear", "factor": 3.0}), linear, None);
+    let yarn = |w: &mut Writer| {
+        w.text("llama.rope.scaling.type", "yarn").float("llama.rope.scaling.factor", 4.0);
+        w.number("llama.rope.scaling.original_context_length", 16).pairs(3)
+    };
+    stretched(json!({"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}), yarn, None);
+    let stated = |w: &mut Writer| {
+        w.text("llama.rope.scaling.type", "yarn").float("llama.rope.scaling.factor", 4.0);
+        w.float("llama.rope.scaling.yarn_beta_fast", 4.0).float("llama.rope.scaling.yarn_beta_slow", 0.5).pairs(4)
+    };
+    // The factor on cosines and sines is 1 + 0.1 ln 4 in GGUF, as it is where `config.json` does not state it.
+    stretched(json!({"type": "yarn", "factor": 4.0, "beta_fast": 4.0, "beta_slow": 0.5}), stated, None);
+    // Divisors of `llama3` for 4 frequencies of base 500: waves of 6.3, 29.7, 140 and 664 tokens in a context of 64.
+    let llama3 = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64});
+    let waves = |i: f32| 64.0 / (std::f32::consts::TAU * 500f32.powf(i / 4.0));
+    let share = (waves(1.0) - 1.0) / 3.0;
+    let mixed = 1.0 / ((1.0 - share) / 8.0 + share);
+    stretched(llama3, |_| 0, Some(vec![1.0, mixed, 8.0, 8.0]));
+}
+
+#[test]
+fn rotary_keys_that_cannot_be_said_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let code = |more: fn(&mut Writer) -> u64| {
+        fs::write(&path, Model::llama().gguf_with(&more)).unwrap();
+        load(&path).map(|_| ()).unwrap_err().code
+    };
+    assert_eq!(code(|w| w.text("llama.rope.scaling.type", "ntk").pairs(1)), "arch-unsupported");
+    assert_eq!(code(|w| w.text("llama.rope.scaling.type", "longrope").pairs(1)), "arch-missing");
+    let ext = |w: &mut Writer| {
+        w.text("llama.rope.scaling.type", "yarn").float("llama.rope.scaling.yarn_ext_factor", 0.5).pairs(2)
+    };
+    assert_eq!(code(ext), "arch-unsupported");
+    assert_eq!(code(|w| w.float("llama.rope.scaling.attn_factor", -1.0).pairs(1)), "arch-size");
+    assert_eq!(code(|w| w.number("llama.rope.dimension_count", 7).pairs(1)), "arch-unsupported");
+    assert_eq!(code(|w| w.number("llama.rope.dimension_count", 10).pairs(1)), "arch-unsupported");
+}
+
 #[test]
 fn weights_stay_as_the_file_has_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -318,7 +399,7 @@ fn vocabularies_are_checked() {
     assert_eq!(code(&|w| vocabulary(w, "llama", 40, &[1; 40], 39)), "gguf-metadata");
     assert_eq!(code(&|w| vocabulary(w, "llama", 40, &[9; 40], 40)), "gguf-metadata");
     assert_eq!(code(&|w| vocabulary(w, "gpt2", 40, &[1; 40], 40)), "gguf-metadata");
-    assert_eq!(code(&|w| vocabulary(w, "bert", 40, &[1; 40], 40)), "gguf-tokenizer");
+    assert_eq!(code(&|w| vocabulary(w, "t5", 40, &[1; 40], 40)), "gguf-tokenizer");
     let no_tokens = |w: &mut Writer| {
         w.text("tokenizer.ggml.model", "llama");
         1

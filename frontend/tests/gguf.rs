@@ -109,7 +109,6 @@ fn malformed_headers_and_metadata() {
         ("alignment huge", with_pairs(1, |w| w.number("general.alignment", 1 << 31)), "gguf-alignment"),
         ("alignment type", with_pairs(1, |w| w.text("general.alignment", "32")), "gguf-metadata"),
         ("alignment float", with_pairs(1, |w| w.float("general.alignment", 32.0)), "gguf-metadata"),
-        ("split", with_pairs(1, |w| w.number("split.count", 2)), "gguf-split"),
     ];
     for (label, bytes, code) in cases {
         assert_eq!(parse(&bytes).map(|_| ()).map_err(|e| e.code), Err(code), "{label}");
@@ -230,4 +229,58 @@ fn a_float_key_is_no_integer() {
     assert_eq!(file.metadata.float("x").unwrap_err().code, "gguf-metadata");
     assert_eq!(file.metadata.float("y").unwrap(), Some(1.5));
     assert_eq!(file.metadata.unsigned("y").unwrap_err().code, "gguf-metadata");
+}
+
+/// The three parts of a split model that llama.cpp's own package wrote.
+const PARTS: [&str; 3] = ["model-00001-of-00003.gguf", "model-00002-of-00003.gguf", "model-00003-of-00003.gguf"];
+
+#[test]
+fn split_models_are_joined_and_checked() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/models/tiny/gpt2");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let restore = || PARTS.iter().for_each(|p| assert!(std::fs::copy(source.join(p), path(p)).unwrap() > 0));
+    let code = |name: &str| actc_frontend::load(&path(name)).map(|_| ()).unwrap_err().code;
+    restore();
+    let import = actc_frontend::load(&path(PARTS[0])).unwrap();
+    let bytes: u64 = PARTS.iter().map(|p| path(p).metadata().unwrap().len()).sum();
+    assert_eq!(
+        (import.source.bytes, import.source.name.as_str(), import.source.family),
+        (bytes, "model", Some("gpt2"))
+    );
+    assert_eq!(import.graph.constants().len(), 2 * 16 + 4);
+
+    // Not the first part; a name that says something else; a name without a number.
+    assert_eq!(code(PARTS[1]), "gguf-split");
+    std::fs::rename(path(PARTS[0]), path("model-00002-of-00003.gguf")).unwrap();
+    assert_eq!(code(PARTS[1]), "gguf-split");
+    std::fs::rename(path(PARTS[1]), path("model.gguf")).unwrap();
+    assert_eq!(code("model.gguf"), "gguf-split");
+    // A part is missing, is another one, is of another model, is damaged.
+    restore();
+    std::fs::remove_file(path(PARTS[2])).unwrap();
+    assert_eq!(code(PARTS[0]), "gguf-split");
+    std::fs::copy(path(PARTS[1]), path(PARTS[2])).unwrap();
+    assert_eq!(code(PARTS[0]), "gguf-split");
+    let mut other = Writer::new(3, 0, 3);
+    other.number("split.no", 2).number("split.count", 3).number("split.tensors.count", 9);
+    std::fs::write(path(PARTS[2]), &other.bytes).unwrap();
+    assert_eq!(code(PARTS[0]), "gguf-split");
+    std::fs::write(path(PARTS[2]), b"GGUF").unwrap();
+    assert_eq!(code(PARTS[0]), "gguf-truncated");
+    // The same tensors twice, and none of the last ones.
+    let mut twice = Writer::new(3, 1, 3);
+    twice.number("split.no", 2).number("split.count", 3).number("split.tensors.count", 28);
+    twice.tensor("token_embd.weight", &[4], 0, 0).pad(32).raw(&[0; 32]);
+    std::fs::write(path(PARTS[2]), &twice.bytes).unwrap();
+    assert_eq!(code(PARTS[0]), "tensor-duplicate");
+    let mut none = Writer::new(3, 0, 3);
+    none.number("split.no", 2).number("split.count", 3).number("split.tensors.count", 28);
+    std::fs::write(path(PARTS[2]), &none.bytes).unwrap();
+    assert_eq!(code(PARTS[0]), "gguf-split");
+    // A first part that promises more parts than a name can count.
+    let mut huge = Writer::new(3, 0, 2);
+    huge.number("split.no", 0).number("split.count", u32::MAX);
+    std::fs::write(path(PARTS[0]), &huge.bytes).unwrap();
+    assert_eq!(code(PARTS[0]), "gguf-split");
 }

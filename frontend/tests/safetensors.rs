@@ -149,7 +149,7 @@ fn edited(edit: impl Fn(&mut serde_json::Map<String, serde_json::Value>)) -> tem
 fn configs_that_say_what_is_not_supported() {
     use serde_json::json;
     let cases = [
-        ("model_type", json!("bert"), "arch-unknown"),
+        ("model_type", json!("mamba"), "arch-unknown"),
         ("model_type", json!(7), "json"),
         ("hidden_size", json!(null), "config"),
         ("hidden_size", json!(0), "arch-size"),
@@ -164,7 +164,8 @@ fn configs_that_say_what_is_not_supported() {
         ("head_dim", json!(31), "arch-unsupported"),
         ("rms_norm_eps", json!(-1.0), "config-unsupported"),
         ("rope_theta", json!(0.0), "arch-size"),
-        ("rope_scaling", json!({"type": "yarn", "factor": 4.0}), "arch-unsupported"),
+        ("rope_scaling", json!({"type": "yarn", "factor": -4.0}), "arch-size"),
+        ("rope_scaling", json!({"type": "proportional", "factor": 4.0}), "arch-unsupported"),
         ("rope_scaling", json!({"rope_type": "linear"}), "config"),
         ("rope_parameters", json!(3), "config-unsupported"),
         ("hidden_act", json!("relu"), "arch-unsupported"),
@@ -193,6 +194,8 @@ fn supported_scalings_and_windows_change_the_graph() {
     let llama3 = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 128});
     assert!(text(&|c| drop(c.insert("rope_scaling".into(), llama3.clone()))).contains("@rope_freqs"));
+    let yarn = json!({"type": "yarn", "factor": 4.0, "attention_factor": 1.5});
+    assert!(text(&|c| drop(c.insert("rope_scaling".into(), yarn.clone()))).contains("magnitude=1.5"));
     assert!(text(&|c| drop(c.insert("sliding_window".into(), json!(64)))).contains("window=64"));
 }
 

@@ -7,6 +7,7 @@ use super::request::{Args, Request};
 use actc::artifact::Calibration;
 use actc::codegen::Description;
 use actc::evaluator::Compiled;
+use actc::frontend::Options;
 use actc::source::Source;
 use actc::statistics::StatisticsFile;
 use actc_ir::Graph;
@@ -44,13 +45,14 @@ impl Job {
                 .help("`actc relink` makes code for another machine from it")
                 .into());
         }
-        let source = Source::load(&args.model)?;
+        let source = Source::load_with(&args.model, &Options { context: request.context })?;
         let steps = request.pipeline.steps();
         let calibrates = steps.iter().any(|s| s.info.needs.and(s.info.gives).meets(Facts::STATISTICS));
         let changes = steps.iter().any(|s| s.info.contract == Contract::ChangesNumerics);
-        let judged = changes && source.tokenizer.is_some();
+        // Quality is that of next tokens: an encoder has none.
+        let judged = changes && source.tokenizer.is_some() && !source.import.graph.donated().is_empty();
         let data = if calibrates || judged { Some(Data::of(&request, &source)?) } else { None };
-        if data.is_none() && !request.conditions.is_empty() {
+        if !judged && !request.conditions.is_empty() {
             let headline =
                 "--require judges what passes changed, and this pipeline changes nothing or has no text to judge on";
             return Err(Diagnostic::request("require-nothing", headline).into());

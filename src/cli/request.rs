@@ -43,6 +43,10 @@ pub(super) struct Args {
     /// Chooses the calibration windows [default: 0]
     #[arg(long)]
     seed: Option<u64>,
+    /// Longest context in tokens that the model will be used for; default: the model's, or the one before its rotary
+    /// positions were stretched where they depend on the length of the text
+    #[arg(long, value_name = "N")]
+    context: Option<u64>,
     /// Machine to make code for: host, or a name from `actc targets`; may be repeated [default: host]
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
@@ -90,6 +94,7 @@ pub(super) struct Request {
     pub(super) calib_windows: usize,
     pub(super) calib_len: usize,
     pub(super) seed: u64,
+    pub(super) context: Option<u64>,
     pub(super) allow_fallback: bool,
     pub(super) output: PathBuf,
     pub(super) force: bool,
@@ -125,6 +130,7 @@ impl Args {
         asked.calib_windows = self.calib_windows.or(asked.calib_windows);
         asked.calib_len = self.calib_len.or(asked.calib_len);
         asked.seed = self.seed.or(asked.seed);
+        asked.context = self.context.or(asked.context);
         if !self.target.is_empty() {
             asked.target.clone_from(&self.target);
         }
@@ -166,6 +172,7 @@ impl Args {
             calib_windows: *asked.calib_windows.get_or_insert(CALIB_WINDOWS),
             calib_len: *asked.calib_len.get_or_insert(CALIB_LEN),
             seed: *asked.seed.get_or_insert(0),
+            context: asked.context,
             allow_fallback: *asked.allow_fallback.get_or_insert(false),
             output,
             force: self.force,

@@ -1,6 +1,9 @@
-//! GGUF vocabularies as Hugging Face tokenizer JSON.
+//! Vocabularies of GGUF and of older tokenizer files as Hugging Face tokenizer JSON.
 //!
-//! *Byte-level BPE* maps one to one: pre-tokenizer, merges, added tokens.
+//! *Byte-level BPE* maps one to one: pre-tokenizer, merges, added tokens. So does *WordPiece*, with BERT's normalizer; a
+//! text stands between `[CLS]` and `[SEP]` where a reader of the file asks for special tokens.
+//!
+//! *SentencePiece by unigram* maps one to one too: the cut with the highest sum of scores.
 //!
 //! *SentencePiece by score* merges the neighbours whose joined text has the highest score, leftmost first. As BPE: every
 //! way to cut a token into two tokens is a merge, ordered by the score of the whole. Tokens that are cut out of the text
@@ -8,7 +11,7 @@
 //! SentencePiece takes the leftmost place; neighbours that could be joined into the same text in two overlapping ways do
 //! not arise, because runs are joined from the left. Spaces are U+2581; characters outside the vocabulary become bytes.
 
-use super::pre;
+use super::{pre, sentencepiece};
 use actc_frontend::{TokenType, TokenizerSource, Vocabulary, VocabularyKind};
 use actc_types::{Diagnostic, Result};
 use bytes::Bytes;
@@ -16,9 +19,6 @@ use serde::Serialize;
 use serde::ser::Serializer;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-
-/// The space of SentencePiece.
-const SPACE: &str = "\u{2581}";
 
 /// `source` as Hugging Face tokenizer JSON; what is that already passes as it is.
 pub fn to_json(source: &TokenizerSource) -> Result<Bytes> {
@@ -54,7 +54,33 @@ struct AddedToken<'a> {
 }
 
 #[derive(Serialize)]
-struct Model<'a> {
+#[serde(untagged)]
+enum Model<'a> {
+    Bpe(Bpe<'a>),
+    Unigram(Unigram<'a>),
+    WordPiece(WordPiece<'a>),
+}
+
+#[derive(Serialize)]
+struct Unigram<'a> {
+    r#type: &'static str,
+    unk_id: Option<u32>,
+    vocab: Vec<(&'a str, f32)>,
+    byte_fallback: bool,
+}
+
+#[derive(Serialize)]
+struct WordPiece<'a> {
+    r#type: &'static str,
+    unk_token: &'a str,
+    continuing_subword_prefix: &'static str,
+    max_input_chars_per_word: u32,
+    #[serde(serialize_with = "by_id")]
+    vocab: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Bpe<'a> {
     r#type: &'static str,
     dropout: Value,
     unk_token: Option<&'a str>,
@@ -85,20 +111,35 @@ fn convert(vocabulary: &Vocabulary) -> Result<Bytes> {
         }
     }
     let unknown = vocabulary.unknown.and_then(|id| vocabulary.tokens.get(id as usize)).map(String::as_str);
-    let model = |merges, sentence_piece, ignore_merges| Model {
-        r#type: "BPE",
-        dropout: Value::Null,
-        unk_token: unknown.filter(|_| sentence_piece),
-        continuing_subword_prefix: Value::Null,
-        end_of_word_suffix: Value::Null,
-        fuse_unk: sentence_piece,
-        byte_fallback: sentence_piece,
-        ignore_merges,
-        vocab: vocabulary.tokens.iter().map(String::as_str).collect(),
-        merges,
+    let tokens = || vocabulary.tokens.iter().map(String::as_str);
+    let bpe = |merges, sentence_piece, ignore_merges| {
+        Model::Bpe(Bpe {
+            r#type: "BPE",
+            dropout: Value::Null,
+            unk_token: unknown.filter(|_| sentence_piece),
+            continuing_subword_prefix: Value::Null,
+            end_of_word_suffix: Value::Null,
+            fuse_unk: sentence_piece,
+            byte_fallback: sentence_piece,
+            ignore_merges,
+            vocab: tokens().collect(),
+            merges,
+        })
     };
+    let file = |normalizer, pre_tokenizer, decoder, model| File {
+        version: "1.0",
+        truncation: Value::Null,
+        padding: Value::Null,
+        added_tokens: added_tokens(vocabulary),
+        normalizer,
+        pre_tokenizer,
+        post_processor: Value::Null,
+        decoder,
+        model,
+    };
+    let prefix = vocabulary.add_space_prefix;
     let file = match &vocabulary.kind {
-        VocabularyKind::Bpe { pre, merges } => {
+        VocabularyKind::Bpe { pre, merges, compose } => {
             let pre = pre::find(pre)?;
             let mut steps: Vec<Value> = pre
                 .cuts
@@ -106,29 +147,42 @@ fn convert(vocabulary: &Vocabulary) -> Result<Bytes> {
                 .map(|cut| json!({"type": "Split", "pattern": {"Regex": cut}, "behavior": "Isolated", "invert": false}))
                 .collect();
             steps.push(byte_level());
-            File {
-                version: "1.0",
-                truncation: Value::Null,
-                padding: Value::Null,
-                added_tokens: added_tokens(vocabulary),
-                normalizer: Value::Null,
-                pre_tokenizer: json!({"type": "Sequence", "pretokenizers": steps}),
-                post_processor: Value::Null,
-                decoder: byte_level(),
-                model: model(stored_merges(merges, &ids)?, false, pre.ignore_merges),
-            }
+            let normalizer = if *compose { json!({"type": "NFC"}) } else { Value::Null };
+            let steps = json!({"type": "Sequence", "pretokenizers": steps});
+            file(normalizer, steps, byte_level(), bpe(stored_merges(merges, &ids)?, false, pre.ignore_merges))
         }
-        VocabularyKind::SentencePiece { scores } => File {
-            version: "1.0",
-            truncation: Value::Null,
-            padding: Value::Null,
-            added_tokens: added_tokens(vocabulary),
-            normalizer: normalizer(vocabulary.add_space_prefix),
-            pre_tokenizer: Value::Null,
-            post_processor: Value::Null,
-            decoder: sentence_piece_decoder(vocabulary.add_space_prefix),
-            model: model(merges_by_score(vocabulary, scores, &ids), true, false),
-        },
+        VocabularyKind::SentencePiece { scores, preparation } => {
+            let normalizer = sentencepiece::normalizer(preparation, prefix);
+            let model = bpe(merges_by_score(vocabulary, scores, &ids), true, false);
+            file(normalizer, Value::Null, sentencepiece::decoder(prefix), model)
+        }
+        VocabularyKind::Unigram { scores, preparation } => {
+            let model = Unigram {
+                r#type: "Unigram",
+                unk_id: vocabulary.unknown,
+                vocab: tokens().zip(scores.iter().copied()).collect(),
+                byte_fallback: vocabulary.types.contains(&TokenType::Byte),
+            };
+            let normalizer = sentencepiece::normalizer(preparation, prefix);
+            file(normalizer, Value::Null, sentencepiece::decoder(prefix), Model::Unigram(model))
+        }
+        VocabularyKind::WordPiece { lowercase } => {
+            let Some(unknown) = unknown else {
+                return Err(Diagnostic::new("tokenizer-unknown", "a WordPiece vocabulary without `[UNK]`"));
+            };
+            let model = Model::WordPiece(WordPiece {
+                r#type: "WordPiece",
+                unk_token: unknown,
+                continuing_subword_prefix: "##",
+                max_input_chars_per_word: 100,
+                vocab: tokens().collect(),
+            });
+            let normalizer = json!({"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+                "strip_accents": null, "lowercase": lowercase});
+            let decoder = json!({"type": "WordPiece", "prefix": "##", "cleanup": true});
+            let file = file(normalizer, json!({"type": "BertPreTokenizer"}), decoder, model);
+            File { post_processor: between(&ids), ..file }
+        }
     };
     let bytes = serde_json::to_vec(&file)
         .map_err(|e| Diagnostic::new("tokenizer-json", format!("cannot write the tokenizer: {e}")))?;
@@ -139,25 +193,10 @@ fn byte_level() -> Value {
     json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false})
 }
 
-fn normalizer(space_prefix: bool) -> Value {
-    let replace = json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE});
-    if space_prefix {
-        json!({"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": SPACE}, replace]})
-    } else {
-        replace
-    }
-}
-
-fn sentence_piece_decoder(space_prefix: bool) -> Value {
-    let mut steps = vec![
-        json!({"type": "Replace", "pattern": {"String": SPACE}, "content": " "}),
-        json!({"type": "ByteFallback"}),
-        json!({"type": "Fuse"}),
-    ];
-    if space_prefix {
-        steps.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
-    }
-    json!({"type": "Sequence", "decoders": steps})
+/// What puts a text between `[CLS]` and `[SEP]`, where the vocabulary has them.
+fn between(ids: &HashMap<&str, u32>) -> Value {
+    let (Some(cls), Some(sep)) = (ids.get("[CLS]"), ids.get("[SEP]")) else { return Value::Null };
+    json!({"type": "BertProcessing", "sep": ["[SEP]", sep], "cls": ["[CLS]", cls]})
 }
 
 /// Whether tokens of this type are found in the text before anything else, and whether they are left out of output.

@@ -7,6 +7,7 @@ pub mod chat;
 mod convert;
 mod pre;
 pub mod sampling;
+mod sentencepiece;
 pub mod stream;
 mod tokenizer;
 

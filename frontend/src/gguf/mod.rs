@@ -6,10 +6,12 @@
 
 pub mod metadata;
 mod reader;
+mod split;
 mod tensors;
 mod vocabulary;
 
 pub use metadata::{Array, Kind, Metadata, Value};
+pub(crate) use split::open;
 pub(crate) use vocabulary::text_model;
 
 use crate::stored::TensorSet;
@@ -49,7 +51,7 @@ pub struct File {
 }
 
 impl File {
-    /// Parses `bytes`; `name` is what messages call the file.
+    /// Parses `bytes`; `name` is what messages call the file. A part of a split model is parsed as the file it is.
     pub fn parse(bytes: &Bytes, name: &str) -> Result<File> {
         let mut reader = Reader::new(bytes, name);
         let magic = reader.take(4, "the magic number")?;
@@ -68,7 +70,6 @@ impl File {
             return Err(reader.wrong(reader.at(), "gguf-count", headline));
         }
         let metadata = Metadata::read(&mut reader, pair_count, name)?;
-        refuse_parts(&metadata, name)?;
         let alignment = alignment(&metadata, name)?;
         let entries = tensors::read_entries(&mut reader, tensor_count)?;
         let start = (reader.at() as u64).next_multiple_of(alignment).min(bytes.len() as u64);
@@ -91,17 +92,6 @@ fn read_version(reader: &mut Reader<'_>) -> Result<Version> {
             Err(reader.wrong(4, "gguf-endianness", headline).help(help))
         }
         _ => Err(reader.wrong(4, "gguf-version", format!("GGUF version {code}, supported are 1 to 3"))),
-    }
-}
-
-fn refuse_parts(metadata: &Metadata, name: &str) -> Result<()> {
-    match metadata.unsigned("split.count")? {
-        Some(n) if n > 1 => {
-            Err(Diagnostic::new("gguf-split", format!("the file is one of {n} parts of a split model"))
-                .at(Place::File(name.into()))
-                .help("join them with `llama-gguf-split --merge FIRST_PART WHOLE.gguf` and use the whole file"))
-        }
-        Some(_) | None => Ok(()),
     }
 }
 

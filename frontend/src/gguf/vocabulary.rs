@@ -1,7 +1,9 @@
 //! The `tokenizer.*` keys of a GGUF file.
 
 use super::Metadata;
-use crate::text::{TextModel, TokenType, TokenizerSource, Vocabulary, VocabularyKind, sorted_ids, token_id};
+use crate::text::{
+    Preparation, TextModel, TokenType, TokenizerSource, Vocabulary, VocabularyKind, sorted_ids, token_id,
+};
 use actc_types::{Diagnostic, Result};
 
 /// Texts of tokens that end a turn or a text, whatever the metadata says about them: models are often converted with
@@ -29,9 +31,9 @@ const STOP_TEXTS: &[&str] = &[
 
 /// The text model of a file; `None` where it holds no tokenizer. `context` is the model's.
 pub(crate) fn text_model(metadata: &Metadata, context: u64) -> Result<Option<TextModel>> {
-    let Some(model) = metadata.text("tokenizer.ggml.model")? else { return Ok(None) };
+    let Some(model) = metadata.text("tokenizer.ggml.model")?.filter(|m| *m != "no_vocab") else { return Ok(None) };
     let tokens = metadata.strings("tokenizer.ggml.tokens")?;
-    let tokens = metadata.need("tokenizer.ggml.tokens", tokens)?;
+    let mut tokens = metadata.need("tokenizer.ggml.tokens", tokens)?;
     let count = tokens.len() as u64;
     let types = token_types(metadata, tokens.len())?;
     let kind = match model {
@@ -40,11 +42,19 @@ pub(crate) fn text_model(metadata: &Metadata, context: u64) -> Result<Option<Tex
             VocabularyKind::Bpe {
                 pre: metadata.text("tokenizer.ggml.pre")?.unwrap_or("default").to_owned(),
                 merges: metadata.need("tokenizer.ggml.merges", merges)?,
+                compose: false,
             }
         }
-        "llama" => VocabularyKind::SentencePiece { scores: scores(metadata, tokens.len())? },
+        "llama" => {
+            let scores = scores(metadata, tokens.len())?;
+            VocabularyKind::SentencePiece { scores, preparation: Preparation::default() }
+        }
+        "bert" => {
+            tokens = tokens.into_iter().map(as_word_piece).collect();
+            VocabularyKind::WordPiece { lowercase: true }
+        }
         _ => {
-            let headline = format!("tokenizer model `{model}`, supported are `gpt2` and `llama`");
+            let headline = format!("tokenizer model `{model}`, supported are `gpt2`, `llama` and `bert`");
             return Err(Diagnostic::new("gguf-tokenizer", headline)
                 .help("export the model as a Hugging Face folder with a `tokenizer.json` and compile that"));
         }
@@ -73,6 +83,7 @@ pub(crate) fn text_model(metadata: &Metadata, context: u64) -> Result<Option<Tex
             (matches!(pre.as_str(), "llama-bpe" | "llama3" | "llama-v3" | "falcon3"), false)
         }
         VocabularyKind::SentencePiece { .. } => (true, true),
+        VocabularyKind::Unigram { .. } | VocabularyKind::WordPiece { .. } => (false, false),
     };
     let add_bos = metadata.boolean("tokenizer.ggml.add_bos_token")?.unwrap_or(bos_default);
     let add_space_prefix = metadata.boolean("tokenizer.ggml.add_space_prefix")?.unwrap_or(space_default);
@@ -85,6 +96,15 @@ pub(crate) fn text_model(metadata: &Metadata, context: u64) -> Result<Option<Tex
         stop: sorted_ids(stop),
         context,
     }))
+}
+
+/// GGUF marks the tokens that begin a word; WordPiece marks those that do not. Special ones stand in brackets.
+fn as_word_piece(token: String) -> String {
+    match token.strip_prefix('\u{2581}') {
+        Some(word) => word.to_owned(),
+        None if token.starts_with('[') && token.ends_with(']') => token,
+        None => format!("##{token}"),
+    }
 }
 
 fn token_types(metadata: &Metadata, count: usize) -> Result<Vec<TokenType>> {

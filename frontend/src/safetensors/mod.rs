@@ -5,6 +5,7 @@
 
 pub mod config;
 mod header;
+mod vocabulary;
 mod words;
 
 pub use config::Config;
@@ -149,17 +150,21 @@ impl Folder {
 
     /// Bytes and digest of all files read so far: names, lengths and contents, in the order of the names.
     pub(crate) fn digest(&self) -> (u64, blake3::Hash) {
-        let mut hasher = blake3::Hasher::new();
-        let mut total = 0;
-        for (name, bytes) in &self.read {
-            hasher.update(&(name.len() as u64).to_le_bytes());
-            hasher.update(name.as_bytes());
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-            total += bytes.len() as u64;
-        }
-        (total, hasher.finalize())
+        let total = self.read.values().map(|bytes| bytes.len() as u64).sum();
+        (total, digest(self.read.iter().map(|(name, bytes)| (name.as_str(), bytes))))
     }
+}
+
+/// blake3 over names, lengths and contents of `files`.
+pub(crate) fn digest<'a>(files: impl Iterator<Item = (&'a str, &'a Bytes)>) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for (name, bytes) in files {
+        hasher.update(&(name.len() as u64).to_le_bytes());
+        hasher.update(name.as_bytes());
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    }
+    hasher.finalize()
 }
 
 #[derive(Deserialize)]

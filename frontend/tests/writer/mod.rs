@@ -67,6 +67,11 @@ impl Writer {
         self.raw(&value.to_le_bytes())
     }
 
+    /// The number of pairs that were written, for those who must say it.
+    pub(crate) fn pairs(&mut self, count: u64) -> u64 {
+        count
+    }
+
     /// An array's key, element type and length.
     pub(crate) fn array(&mut self, key: &str, kind: u32, length: u64) -> &mut Writer {
         self.key(key, ARRAY);

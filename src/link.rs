@@ -99,7 +99,7 @@ pub fn folder() -> Option<PathBuf> {
 }
 
 /// Digest of the running program: another build may generate other code.
-fn program_digest() -> Option<&'static str> {
+pub fn program_digest() -> Option<&'static str> {
     static DIGEST: OnceLock<Option<String>> = OnceLock::new();
     let digest = DIGEST.get_or_init(|| {
         let bytes = std::fs::read(std::env::current_exe().ok()?).ok()?;

@@ -179,6 +179,10 @@ impl Pass for Calibrate {
         vec![("windows", windows)]
     }
 
+    fn foresee(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<Option<PassReport>> {
+        self.run(graph, cx).map(Some)
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         if let Some(statistics) = &cx.statistics {
             sites(graph).iter().try_for_each(|site| site.fits(graph, statistics))?;

@@ -35,6 +35,10 @@ impl Pass for Clean {
         Vec::new()
     }
 
+    fn foresee(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<Option<PassReport>> {
+        self.run(graph, cx).map(Some)
+    }
+
     fn run(&self, graph: &mut Graph, _cx: &mut PassCx<'_>) -> Result<PassReport> {
         let (nodes, constants) = (graph.order().len(), graph.constants().len());
         while simplify(graph)? > 0 {}

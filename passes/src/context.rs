@@ -1,6 +1,7 @@
 //! What passes work with besides the graph: something that runs graphs, calibration data, a place to spill.
 
 use crate::calibrate::Statistics;
+use crate::checkpoint::Checkpoint;
 use crate::forecast::Forecast;
 use crate::report::Progress;
 use actc_ir::{Evaluator, Graph, Value};
@@ -60,6 +61,8 @@ pub struct PassCx<'a> {
     pub work: PathBuf,
     /// Use a weaker method where the one asked for fails, and report it, instead of failing.
     pub allow_fallback: bool,
+    /// Where finished blocks are kept, if they are.
+    pub checkpoint: Option<Checkpoint>,
     /// Where it is there, passes decide and count their work in it, and compute nothing: weights become stand-ins.
     pub forecast: Option<Forecast>,
     /// Told how far long work has come.
@@ -75,6 +78,7 @@ impl<'a> PassCx<'a> {
             statistics: None,
             work: std::env::temp_dir(),
             allow_fallback: false,
+            checkpoint: None,
             forecast: None,
             progress,
         }

@@ -30,6 +30,10 @@ pub struct Forecast {
     pub largest_hessians: Vec<u64>,
     /// Weights of the largest matrix that is rounded alone.
     pub largest_weight: u64,
+    /// The pass that cannot be foreseen, where there is one: it and those behind it are not counted.
+    pub ends_before: Option<String>,
+    /// Whether weak columns stand in equal shares where the numbers would share them out.
+    pub equal_shares: bool,
 }
 
 /// Bytes that a compile takes besides what it works on: code, tokenizer, calibration text, run-time buffers.
@@ -183,6 +187,29 @@ graph @g(%x: f32[S, 64]) {
             assert_eq!(done, planned, "{pipeline}");
             assert!(none.is_none() && counted.unwrap() != Forecast::default(), "{pipeline}");
         }
+    }
+
+    #[test]
+    fn a_forecast_ends_before_a_pass_that_cannot_be_foreseen() {
+        struct Secret;
+        impl crate::Pass for Secret {
+            fn options(&self) -> Vec<(&'static str, String)> {
+                Vec::new()
+            }
+            fn run(&self, _: &mut Graph, _: &mut PassCx<'_>) -> Result<crate::PassReport> {
+                panic!("a forecast runs nothing")
+            }
+        }
+        let mut table = PASSES.to_vec();
+        let clean = PASSES.iter().find(|p| p.name == "clean").unwrap();
+        table.push(crate::PassInfo { name: "secret", build: |_| Ok(Box::new(Secret)), ..*clean });
+        let pipeline = Pipeline::parse("clean,secret,rtn", &table).unwrap();
+        let mut graph = text::parse(SOURCE, &text::unbound).unwrap();
+        let mut quiet = |_: Progress<'_>| {};
+        let mut cx = PassCx { forecast: Some(Forecast::default()), ..PassCx::new(&Interpreter, &mut quiet) };
+        let timed = manager::run(&pipeline, &mut graph, &mut cx, &Config::default(), &mut |_| ()).unwrap();
+        assert_eq!(timed.len(), 1);
+        assert_eq!(cx.forecast.unwrap().ends_before.as_deref(), Some("secret"));
     }
 
     #[test]

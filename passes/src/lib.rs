@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 pub mod calibrate;
+pub mod checkpoint;
 pub mod clean;
 pub mod context;
 pub mod facts;

@@ -86,7 +86,7 @@ pub struct Timed {
     pub report: PassReport,
 }
 
-/// Runs `pipeline` over `graph`. The graph is verified before the first pass and after each; findings name the pass.
+/// Runs `pipeline` over `graph`; where `cx` holds a forecast, up to the first pass that cannot be foreseen. The graph is verified before the first pass and after each; findings name the pass.
 pub fn run(
     pipeline: &Pipeline,
     graph: &mut Graph,
@@ -109,7 +109,16 @@ pub fn run(
         let sample = if config.verify_numeric { first_outputs(step, graph, cx)? } else { None };
 
         let start = Instant::now();
-        let report = step.pass.run(graph, cx)?;
+        let report = match &mut cx.forecast {
+            None => step.pass.run(graph, cx)?,
+            Some(_) => match step.pass.foresee(graph, cx)? {
+                Some(report) => report,
+                None => {
+                    cx.forecast.iter_mut().for_each(|f| f.ends_before = Some(step.to_string()));
+                    break;
+                }
+            },
+        };
         let time = start.elapsed();
 
         valid(graph, name)?;

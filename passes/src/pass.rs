@@ -15,6 +15,13 @@ pub trait Pass: Send {
 
     /// Rewrites `graph`. The caller verifies it afterwards.
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport>;
+
+    /// The same for a forecast, which `cx` holds: decides and counts, computes nothing. A pass that gives `None`, as those
+    /// do that do not say how, cannot be foreseen and has left `graph` as it was.
+    fn foresee(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<Option<PassReport>> {
+        let _ = (graph, cx);
+        Ok(None)
+    }
 }
 
 /// One option of a pass.

@@ -11,6 +11,7 @@ use actc::compile::{layer_rows, program};
 use actc::link;
 use actc::quality::{Summary, judge};
 use actc_ir::{Graph, text};
+use actc_passes::checkpoint::Checkpoint;
 use actc_passes::manager::Timed;
 use actc_passes::report::Status;
 use actc_types::{Diagnostic, Place};
@@ -33,12 +34,13 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let job = Job::open(&args.request, request, threads(args.request.threads))?;
     job.announce(&mut out)?;
     // What can be told to fail fails before anything is computed.
-    let (_, foreseen, _) = job.foresee(&args.request)?;
-    let hopeless = refused(&foreseen);
+    let (_, foreseen, forecast) = job.foresee(&args.request)?;
+    let hopeless: Vec<Diagnostic> = refused(&foreseen).into_iter().chain(job.fits(&forecast).err()).collect();
     if !hopeless.is_empty() {
         return Err(hopeless.into());
     }
-    let (graph, timed) = job.run(&args.request)?;
+    let checkpoint = job.checkpoint(&args.request)?;
+    let (graph, timed) = job.run(&args.request, checkpoint.as_ref())?;
     let layers = account(&timed)?;
 
     let Job { request, source, .. } = &job;
@@ -64,6 +66,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     }
     place(&path, &request.output, request.force)?;
     link::remember(&artifact)?;
+    checkpoint.map_or(Ok(()), Checkpoint::remove)?;
     writeln!(
         out,
         "wrote        {} ({}, digest {})",

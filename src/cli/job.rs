@@ -2,16 +2,18 @@
 
 use super::data::Data;
 use super::open;
-use super::render::{Progress, Stop, size};
+use super::render::{Progress, Stop, note, size};
 use super::request::{Args, Request};
 use actc::artifact::Calibration;
 use actc::codegen::Description;
 use actc::evaluator::Compiled;
 use actc::frontend::Options;
+use actc::link;
 use actc::source::Source;
 use actc::statistics::StatisticsFile;
 use actc_ir::Graph;
 use actc_passes::calibrate::Statistics;
+use actc_passes::checkpoint::Checkpoint;
 use actc_passes::forecast::Forecast;
 use actc_passes::manager::{self, Config, Timed};
 use actc_passes::report::Status;
@@ -99,8 +101,46 @@ impl Job {
         self.data.as_ref().map_or(Ok(Vec::new()), |data| data.samples(graph))
     }
 
-    /// Runs the passes over the source's graph.
-    pub(super) fn run(&self, args: &Args) -> Result<(Graph, Vec<Timed>), Stop> {
+    /// Where finished blocks are kept, if they are: equal requests to one build share them.
+    pub(super) fn checkpoint(&self, args: &Args) -> Result<Option<Checkpoint>, Diagnostic> {
+        let request = &self.request;
+        let Some(data) = self.data.as_ref().filter(|_| request.keeps && self.calibrates) else { return Ok(None) };
+        let mut key = blake3::Hasher::new();
+        let mut add = |text: &str| {
+            key.update(&(text.len() as u64).to_le_bytes());
+            key.update(text.as_bytes());
+        };
+        add(link::program_digest().unwrap_or(env!("CARGO_PKG_VERSION")));
+        add(&self.source.import.source.digest.to_string());
+        add(&request.pipeline.to_string());
+        let config = args.watch.config(&request.pipeline)?;
+        add(&format!("{:?} {:?} {}", config.stop_after, config.bisect_limit, request.allow_fallback));
+        if let Some(file) = &self.statistics {
+            add(&blake3::hash(&file.encode()?).to_string());
+        }
+        for window in &data.windows.calibration {
+            add(&format!("{window:?}"));
+        }
+        let checkpoint = Checkpoint::new(&request.work, key.finalize())?;
+        match checkpoint.finished() {
+            0 => {}
+            n => note(format!("{n} blocks of this request are finished already")),
+        }
+        Ok(Some(checkpoint))
+    }
+
+    /// Whether what is foreseen fits the memory that the request allows.
+    pub(super) fn fits(&self, forecast: &Forecast) -> Result<(), Diagnostic> {
+        let (peak, allowed) = (forecast.peak_bytes(), self.request.max_ram.unwrap_or(u64::MAX));
+        if peak > allowed {
+            let headline = format!("the compile takes up to {}, --max-ram allows {}", size(peak), size(allowed));
+            return Err(Diagnostic::new("max-ram", headline).help("`actc plan` says what takes it"));
+        }
+        Ok(())
+    }
+
+    /// Runs the passes over the source's graph; finished blocks are those of `checkpoint`.
+    pub(super) fn run(&self, args: &Args, checkpoint: Option<&Checkpoint>) -> Result<(Graph, Vec<Timed>), Stop> {
         let mut graph = self.source.import.graph.clone();
         let samples = self.samples(&graph)?;
         let evaluator = Compiled::new(self.threads);
@@ -110,6 +150,7 @@ impl Job {
         cx.samples = &samples;
         cx.statistics = self.statistics()?;
         cx.work = self.request.work.clone();
+        cx.checkpoint = checkpoint.cloned();
         cx.allow_fallback = self.request.allow_fallback;
         let timed = args.watch.run(&self.request.pipeline, &mut graph, &progress, &mut cx)?;
         Ok((graph, timed))

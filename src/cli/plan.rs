@@ -63,7 +63,9 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             write!(out, "{}", plan.text(&job))?;
         }
     }
-    if plan.refused.is_empty() { Ok(()) } else { Err(plan.refused.into()) }
+    let above = job.fits(&plan.forecast).err();
+    let hopeless: Vec<Diagnostic> = plan.refused.into_iter().chain(above).collect();
+    if hopeless.is_empty() { Ok(()) } else { Err(hopeless.into()) }
 }
 
 fn foresee(job: &Job, args: &request::Args) -> Result<Plan, Stop> {
@@ -133,7 +135,10 @@ impl Plan {
             format!("memory       {} at most: {}", size(self.forecast.peak_bytes()), self.memory()),
             format!("time         about {} on {} threads", duration(self.seconds), job.threads),
         ];
-        if self.layers.iter().any(|l| l.weak_columns > 0) && job.request.pipeline.to_string().contains("budget=gain") {
+        if let Some(pass) = &self.forecast.ends_before {
+            lines.push(format!("the plan ends before `{pass}`, which cannot be foreseen"));
+        }
+        if self.forecast.equal_shares {
             lines.push(
                 "weak columns are shown in equal shares: the activations decide, at the same number of bits".into(),
             );
@@ -176,6 +181,7 @@ impl Plan {
             "peak_bytes": f.peak_bytes(),
             "seconds": self.seconds,
             "threads": job.threads,
+            "ends_before": f.ends_before,
             "work": {
                 "forward": f.forward, "moments": f.moments, "factors": f.factors, "sweeps": f.sweeps,
                 "searched": f.searched,

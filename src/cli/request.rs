@@ -65,9 +65,13 @@ pub(super) struct Args {
     /// Use a weaker method where the one asked for fails, and report it, instead of failing
     #[arg(long)]
     allow_fallback: bool,
-    /// Folder for temporary files; default: the output's
+    /// Folder for temporary files and finished blocks, from which a killed compile goes on when it is asked for again;
+    /// default: the output's folder, and no block is kept
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
+    /// Refuse before computing what is foreseen to take more memory, such as 4G or 512MiB
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    max_ram: Option<u64>,
     /// Threads; results do not depend on their number
     #[arg(short, long, value_name = "N")]
     pub(super) threads: Option<usize>,
@@ -99,6 +103,10 @@ pub(super) struct Request {
     pub(super) output: PathBuf,
     pub(super) force: bool,
     pub(super) work: PathBuf,
+    /// Whether finished blocks are kept in `work`.
+    pub(super) keeps: bool,
+    /// Most bytes of memory.
+    pub(super) max_ram: Option<u64>,
     /// The request as a recipe, all defaults shown.
     recipe: Recipe,
 }
@@ -177,6 +185,8 @@ impl Args {
             output,
             force: self.force,
             work,
+            keeps: self.work.is_some(),
+            max_ram: self.max_ram,
             recipe: asked,
         })
     }
@@ -257,6 +267,25 @@ fn emit(items: &[String]) -> Result<Emit, Diagnostic> {
     Ok(emit)
 }
 
+/// A number of bytes: digits with `k`, `M`, `G` or `T` for powers of 1000, or `Ki` and so on for powers of 1024; a `B`
+/// may follow.
+fn bytes(text: &str) -> Result<u64, String> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = text[number.len()..].strip_suffix('B').unwrap_or(&text[number.len()..]);
+    let (base, unit) = unit.strip_suffix('i').map_or((1000f64, unit), |unit| (1024.0, unit));
+    let power = match unit {
+        "" if base == 1000.0 => Some(0),
+        "k" | "K" => Some(1),
+        "M" => Some(2),
+        "G" => Some(3),
+        "T" => Some(4),
+        _ => None,
+    };
+    let value = power.zip(number.parse().ok()).map(|(power, n): (i32, f64)| n * base.powi(power));
+    let value = value.filter(|v| *v >= 1.0 && *v < 1e18);
+    value.map(|v| v as u64).ok_or_else(|| "expected a size such as 4G, 512MiB or 2000000".into())
+}
+
 /// The folder that `path` lies in.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -276,4 +305,27 @@ pub(super) fn exists(path: &Path) -> Diagnostic {
     Diagnostic::request("output-exists", "the output exists already")
         .at(Place::File(path.display().to_string()))
         .help("choose another name with -o, or overwrite it with -f")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, wanted) in [
+            ("2000", 2000),
+            ("1B", 1),
+            ("4G", 4_000_000_000),
+            ("1.5GB", 1_500_000_000),
+            ("512MiB", 512 << 20),
+            ("3k", 3000),
+            ("2Ti", 2 << 40),
+        ] {
+            assert_eq!(bytes(text), Ok(wanted), "{text}");
+        }
+        for text in ["", "G", "-1G", "4X", "0", "1e30T", "nan", "inf", "4 G", "1i"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod recipes;
 mod requests;
 mod statistics;
 mod text;
+mod work;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -50,7 +50,7 @@ pub(super) fn encode(constant: &Const, rounded: &Rounded, body: Packed, weak: &[
 }
 
 /// How `constant` is stored.
-pub(super) fn describe(constant: &Const, status: Status, error: Option<f64>, reason: Option<String>) -> LayerReport {
+pub(crate) fn describe(constant: &Const, status: Status, error: Option<f64>, reason: Option<String>) -> LayerReport {
     let (rows, cols) = constant.matrix().unwrap_or((0, 0));
     let bytes = constant.stored_bytes();
     LayerReport {

@@ -6,7 +6,7 @@
 pub mod blocks;
 pub mod budget;
 pub mod cholesky;
-mod encode;
+pub(crate) mod encode;
 mod gemm;
 pub mod gptq;
 pub mod grid;

@@ -58,6 +58,12 @@ pub(super) fn run(
             }
             continue;
         }
+        if driver.resume(graph, i, block, layers, &mut reports)? {
+            if i + 1 < blocks.len() {
+                driver.advance(graph, block)?;
+            }
+            continue;
+        }
         for stage in &block.stages {
             let hessians = driver.collect(graph, block, stage, layers)?;
             let mut kept = None;
@@ -66,6 +72,7 @@ pub(super) fn run(
                 reports.insert(*l, report);
             }
         }
+        driver.keep(graph, i, block, layers, &reports)?;
         if i + 1 < blocks.len() {
             driver.advance(graph, block)?;
         }
@@ -96,6 +103,43 @@ struct Collected {
 type Kept = Option<(Vec<Value>, Vec<u32>, Factor)>;
 
 impl Driver<'_, '_> {
+    /// Takes block `i` from the checkpoint, where it is kept there.
+    fn resume(
+        &mut self,
+        graph: &mut Graph,
+        i: usize,
+        block: &Block,
+        layers: &[Layer],
+        reports: &mut BTreeMap<usize, LayerReport>,
+    ) -> Result<bool> {
+        let Some(checkpoint) = &self.cx.checkpoint else { return Ok(false) };
+        let members: Vec<usize> = block.stages.iter().flatten().copied().collect();
+        let those: Vec<&Layer> = members.iter().map(|l| &layers[*l]).collect();
+        let Some(kept) = checkpoint.restore(self.pass, i, graph, &those, &self.cx.work)? else { return Ok(false) };
+        for (l, (constant, report)) in members.into_iter().zip(kept) {
+            graph.set_const(layers[l].weight, constant)?;
+            reports.insert(l, report);
+            self.done += 1;
+        }
+        Ok(true)
+    }
+
+    /// Keeps block `i`, which is rounded, in the checkpoint, if there is one.
+    fn keep(
+        &self,
+        graph: &Graph,
+        i: usize,
+        block: &Block,
+        layers: &[Layer],
+        reports: &BTreeMap<usize, LayerReport>,
+    ) -> Result<()> {
+        let Some(checkpoint) = &self.cx.checkpoint else { return Ok(()) };
+        let members = || block.stages.iter().flatten();
+        let those: Vec<&Layer> = members().map(|l| &layers[*l]).collect();
+        let said: Vec<&LayerReport> = members().map(|l| &reports[l]).collect();
+        checkpoint.keep(self.pass, i, graph, &those, &said)
+    }
+
     /// Inputs of a part of `graph` for sample `i`: the block's input, then graph inputs by name.
     fn inputs(&mut self, graph: &Graph, part: &Graph, block: &Block, i: usize) -> Result<Vec<Tensor>> {
         let whole: BTreeMap<&str, Value> = graph.inputs().collect();

@@ -31,6 +31,10 @@ impl Pass for ActPass {
         vec![("bits", "8".into())]
     }
 
+    fn foresee(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<Option<PassReport>> {
+        self.run(graph, cx).map(Some)
+    }
+
     fn run(&self, graph: &mut Graph, _cx: &mut PassCx<'_>) -> Result<PassReport> {
         let quantised = |node: &Node| {
             let data = graph.node(*node);

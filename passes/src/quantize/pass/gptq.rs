@@ -35,6 +35,10 @@ impl Pass for Gptq {
         options
     }
 
+    fn foresee(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<Option<PassReport>> {
+        self.run(graph, cx).map(Some)
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         cx.samples()?;
         let survey = eligible(graph, Kind::Linear)?;

@@ -32,6 +32,10 @@ impl Pass for Head {
         self.codes.options()
     }
 
+    fn foresee(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<Option<PassReport>> {
+        self.run(graph, cx).map(Some)
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         let survey = eligible(graph, Kind::Vocabulary)?;
         let done = round_all("head", graph, cx, &survey.eligible, self.codes)?;

@@ -112,9 +112,12 @@ impl Owq {
             .collect::<Result<Vec<_>>>()?;
         match self.sharing {
             Sharing::Equal => equal_shares(&shares, self.budget, self.count),
-            // Gains need numbers; equal shares spend the same bits.
-            Sharing::Gain if cx.forecast.is_some() => equal_shares(&shares, self.budget, self.count),
             Sharing::Gain => {
+                // Gains need numbers; equal shares spend the same bits.
+                if let Some(forecast) = &mut cx.forecast {
+                    forecast.equal_shares = true;
+                    return equal_shares(&shares, self.budget, self.count);
+                }
                 let gains = self.gains(graph, cx, layers)?;
                 by_gain(&shares, self.budget, self.count, &gains)
             }
@@ -180,6 +183,10 @@ impl Pass for Owq {
         options.push((name, self.budget.to_string()));
         options.push(("budget", self.sharing.name().into()));
         options
+    }
+
+    fn foresee(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<Option<PassReport>> {
+        self.run(graph, cx).map(Some)
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {

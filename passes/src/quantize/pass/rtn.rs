@@ -35,6 +35,10 @@ impl Pass for Rtn {
         self.codes.options()
     }
 
+    fn foresee(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<Option<PassReport>> {
+        self.run(graph, cx).map(Some)
+    }
+
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         let survey = eligible(graph, Kind::Linear)?;
         let done = round_all("rtn", graph, cx, &survey.eligible, self.codes)?;

@@ -1,11 +1,12 @@
 //! `actc eval`: perplexity on a text, and the distance from a reference, through the artifact's own kernels.
 
 use super::open::Opening;
-use super::render::{Progress, Stop, json, size, unreadable};
+use super::render::{Progress, Stop, json, note, size, unreadable};
+use super::request::exists;
 use super::{Format, threads};
 use actc::codegen::Backend;
 use actc::language::LanguageModel;
-use actc::quality::{Evaluation, Figure, Summary, WindowScore, evaluate, summarise};
+use actc::quality::{Evaluation, Figure, Reference, Summary, WindowScore, evaluate, summarise};
 use actc::storage::Storage;
 use actc_types::{Diagnostic, Place, Target};
 use serde_json::{Value, json as value};
@@ -21,12 +22,18 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     text: PathBuf,
     /// An artifact or model file to compare with
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["saved", "save_ref"])]
     reference: Option<PathBuf>,
-    /// Tokens of a window; default: 1024, or the model's context where that is less
+    /// What a model said about the same text, saved with --save-ref, to compare with
+    #[arg(long = "ref", id = "saved", value_name = "FILE", conflicts_with = "save_ref")]
+    saved: Option<PathBuf>,
+    /// Save what this model says about the text, for others to be compared with
+    #[arg(long, value_name = "FILE")]
+    save_ref: Option<PathBuf>,
+    /// Tokens of a window; default: 1024, or the model's context where that is less, or as the saved reference has it
     #[arg(long, value_name = "N")]
     ctx: Option<usize>,
-    /// Most windows; default: all that the text holds
+    /// Most windows; default: all that the text holds, or as the saved reference has it
     #[arg(long, value_name = "N")]
     windows: Option<usize>,
     /// Whether every window begins with the token that begins a text; auto: where the model expects it
@@ -75,6 +82,10 @@ pub(super) fn read(path: &Path) -> Result<String, Diagnostic> {
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let threads = threads(args.threads);
     let text = read(&args.text)?;
+    if let Some(path) = args.save_ref.as_deref().filter(|p| p.symlink_metadata().is_ok()) {
+        return Err(exists(path).into());
+    }
+    let saved = args.saved.as_deref().map(Reference::read).transpose()?;
     let (model, file_bytes) = args.opening.language(&args.model, threads)?;
     let reference = match &args.reference {
         Some(path) => Some(args.opening.language(path, threads)?.0),
@@ -82,18 +93,29 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     };
     let context = reference.as_ref().map_or(model.context(), |r| r.context().min(model.context()));
     let evaluation = Evaluation {
-        ctx: args.ctx.unwrap_or(DEFAULT_CTX.min(context)),
-        windows: args.windows,
+        ctx: args.ctx.or(saved.as_ref().map(|s| s.ctx)).unwrap_or(DEFAULT_CTX.min(context)),
+        windows: args.windows.or(saved.as_ref().map(Reference::windows)),
         bos: args.bos.of(&model)?,
         threads,
     };
     let windows = evaluation.cut(&model.tokenizer().encode(&text)?)?;
     let mut session = model.session(evaluation.ctx, threads)?;
-    let mut other = reference.as_ref().map(|r| r.session(evaluation.ctx, threads)).transpose()?;
     let mut progress = Progress::new();
-    let scores = evaluate(&evaluation, &windows, &mut session, other.as_mut(), &mut |done| {
-        progress.at("eval", "", done, windows.len());
-    })?;
+    let mut done = |done| progress.at("eval", "", done, windows.len());
+    let scores = match (&saved, &args.save_ref) {
+        (Some(saved), _) => saved.judge(&evaluation, &windows, model.vocabulary(), &mut session, &mut done)?,
+        (None, Some(path)) => {
+            let (digest, vocabulary) = (model.artifact().digest().0, model.vocabulary());
+            let (said, scores) = Reference::record(&evaluation, &windows, digest, vocabulary, &mut session, &mut done)?;
+            let bytes = said.write(path)?;
+            note(format!("wrote {} ({}), {} tokens of each prediction", path.display(), size(bytes), said.kept));
+            scores
+        }
+        (None, None) => {
+            let mut other = reference.as_ref().map(|r| r.session(evaluation.ctx, threads)).transpose()?;
+            evaluate(&evaluation, &windows, &mut session, other.as_mut(), &mut done)?
+        }
+    };
     progress.finish();
     let report = Report {
         summary: summarise(&scores),
@@ -104,6 +126,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         file_bytes,
         backend: backend(threads),
         digest: model.artifact().digest().to_string(),
+        kept: saved.as_ref().filter(|s| s.kept < s.vocabulary).map(|s| s.kept),
     };
     match args.format {
         Format::Json => json(&report.json()),
@@ -128,6 +151,8 @@ struct Report {
     file_bytes: u64,
     backend: String,
     digest: String,
+    /// Tokens of the reference that the divergence is taken over one by one; `None` for all.
+    kept: Option<usize>,
 }
 
 fn shown(figure: Figure, digits: usize) -> String {
@@ -157,6 +182,7 @@ impl Report {
             "bos": self.evaluation.bos.is_some(),
             "kl": figure(kl),
             "kl_se": error(kl),
+            "kl_tokens": self.kept,
             "top1": figure(top1),
             "top1_se": error(top1),
             "reference_ppl": figure(reference),
@@ -176,7 +202,8 @@ impl Report {
         if let Some(d) = self.summary.distance {
             lines.push(format!("  of reference   {}", shown(d.reference_ppl, 4)));
             lines.push(format!("nll difference   {} nats a token", shown(d.nll_difference, 5)));
-            lines.push(format!("KL               {} nats", shown(d.kl, 5)));
+            let over = self.kept.map_or(String::new(), |n| format!(", over the {n} best tokens and the rest as one"));
+            lines.push(format!("KL               {} nats{over}", shown(d.kl, 5)));
             let percent = |f: Figure| Figure { value: 100.0 * f.value, error: f.error.map(|e| 100.0 * e) };
             lines.push(format!("same best token  {} %", shown(percent(d.top1), 2)));
         }

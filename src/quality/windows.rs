@@ -37,6 +37,18 @@ pub struct Distance {
     pub top1: f64,
 }
 
+impl WindowScore {
+    /// Itself, the score of window `i`, where it is a number.
+    pub(super) fn finite(self, i: usize) -> Result<WindowScore> {
+        if !self.nll.is_finite() {
+            let headline = format!("window {i} has a negative log-likelihood of {}", self.nll);
+            return Err(Diagnostic::new("eval-not-finite", headline)
+                .help("the model gives logits that are no numbers, or a probability of zero to a token of the text"));
+        }
+        Ok(self)
+    }
+}
+
 impl Evaluation {
     /// The windows of `ids`: they do not overlap, and the tail that fills none is dropped.
     pub fn cut(&self, ids: &[u32]) -> Result<Vec<Vec<u32>>> {
@@ -67,13 +79,7 @@ pub fn evaluate(
 ) -> Result<Vec<WindowScore>> {
     let mut scores = Vec::with_capacity(windows.len());
     for (i, window) in windows.iter().enumerate() {
-        let score = one(evaluation, window, model, reference.as_deref_mut())?;
-        if !score.nll.is_finite() {
-            let headline = format!("window {i} has a negative log-likelihood of {}", score.nll);
-            return Err(Diagnostic::new("eval-not-finite", headline)
-                .help("the model gives logits that are no numbers, or a probability of zero to a token of the text"));
-        }
-        scores.push(score);
+        scores.push(one(evaluation, window, model, reference.as_deref_mut())?.finite(i)?);
         done(i + 1);
     }
     Ok(scores)
@@ -124,13 +130,31 @@ fn one(
     Ok(WindowScore { nll: nll / n, reference: reference.map(|_| distance) })
 }
 
+/// Runs `model` over `window`, and `f` over each chunk: its logits, how many predictions came before, and the tokens that
+/// came.
+pub(super) fn each_chunk(
+    window: &[u32],
+    model: &mut LanguageSession,
+    f: &mut dyn FnMut(&[f32], usize, &[u32]) -> Result<()>,
+) -> Result<()> {
+    model.reset();
+    let chunk = model.chunk();
+    let (read, predicted) = (&window[..window.len() - 1], &window[1..]);
+    let mut at = 0;
+    for (ids, next) in read.chunks(chunk).zip(predicted.chunks(chunk)) {
+        f(model.score(ids)?, at, next)?;
+        at += next.len();
+    }
+    Ok(())
+}
+
 fn row(logits: &[f32], i: usize, rows: usize) -> &[f32] {
     let width = logits.len() / rows;
     &logits[i * width..][..width]
 }
 
 /// `f` of each token and its index, in order, on `threads` threads.
-fn rows<T: Send>(threads: usize, tokens: &[u32], f: impl Fn(usize, u32) -> T + Sync) -> Vec<T> {
+pub(super) fn rows<T: Send>(threads: usize, tokens: &[u32], f: impl Fn(usize, u32) -> T + Sync) -> Vec<T> {
     let share = tokens.len().div_ceil(threads.max(1)).max(1);
     std::thread::scope(|scope| {
         let parts: Vec<_> = tokens

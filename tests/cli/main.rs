@@ -7,6 +7,7 @@ mod doctor;
 mod malformed;
 mod plan;
 mod recipes;
+mod reference;
 mod requests;
 mod statistics;
 mod text;

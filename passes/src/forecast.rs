@@ -7,8 +7,9 @@ use crate::context::Sample;
 use crate::quantize::blocks::Block;
 use crate::quantize::layers::Layer;
 use actc_ir::{Const, ConstId, Graph, Value};
-use actc_types::{DType, Encoding, Mixed, Packed, Result, Role, WeakPlace};
+use actc_types::{DType, Diagnostic, Encoding, Mixed, Packed, Result, Role, WeakPlace};
 use bytes::Bytes;
+use memmap2::MmapMut;
 use std::collections::BTreeMap;
 
 /// Work counted in the unit that each kind of it grows by, and the memory that it takes at once.
@@ -127,14 +128,22 @@ pub(crate) fn stand_in(graph: &mut Graph, id: ConstId, body: Packed, weak: u32) 
     };
     let part = |(role, bytes): (Role, u64)| match role {
         // Any columns will do, as long as they are ascending.
-        Role::WeakIndex => (role, Bytes::from((0..weak).flat_map(u32::to_le_bytes).collect::<Vec<u8>>())),
-        Role::Data | Role::Codes | Role::Scales | Role::Zeros | Role::Weak => {
-            (role, Bytes::from(vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)]))
-        }
+        Role::WeakIndex => Ok((role, Bytes::from((0..weak).flat_map(u32::to_le_bytes).collect::<Vec<u8>>()))),
+        Role::Data | Role::Codes | Role::Scales | Role::Zeros | Role::Weak => Ok((role, zeros(bytes)?)),
     };
-    let parts = encoding.parts(constant.ty.dtype, rows, cols)?.into_iter().map(part).collect();
+    let parts = encoding.parts(constant.ty.dtype, rows, cols)?.into_iter().map(part).collect::<Result<_>>()?;
     let replaced = Const::new(constant.name.clone(), constant.ty.clone(), encoding, parts)?;
     graph.set_const(id, replaced)
+}
+
+/// So many zeros. Larger ones are pages that nothing was written to, which take no memory, even when they are read.
+fn zeros(bytes: u64) -> Result<Bytes> {
+    let failed = |e: std::io::Error| Diagnostic::new("forecast", format!("cannot map {bytes} bytes: {e}"));
+    let length = usize::try_from(bytes).map_err(|e| failed(std::io::Error::other(e)))?;
+    if length < 1 << 16 {
+        return Ok(Bytes::from(vec![0; length]));
+    }
+    MmapMut::map_anon(length).and_then(MmapMut::make_read_only).map(Bytes::from_owner).map_err(failed)
 }
 
 #[cfg(test)]

@@ -63,20 +63,10 @@ impl Check {
     }
 }
 
-fn backend() -> Check {
-    let names: Vec<&str> = Backend::ALL.into_iter().filter(|b| b.is_built()).map(Backend::name).collect();
-    let found = format!("code by {}", Backend::best());
-    if Backend::Llvm.is_built() {
-        return Check::good("back ends", format!("{} ({found})", names.join(", ")));
-    }
-    let fix = "for faster code: `./setup.sh`, then `cargo build --release --features llvm`";
-    Check::absent("back ends", format!("{} ({found})", names.join(", ")), fix)
-}
-
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let checks = [
-        Check::good("build", format!("actc {}", env!("CARGO_PKG_VERSION"))),
-        backend(),
+    let mut checks = vec![Check::good("build", format!("actc {}", env!("CARGO_PKG_VERSION")))];
+    checks.extend(Backend::ALL.map(backend));
+    checks.extend([
         gpu(),
         processor(),
         Check::good("threads", threads(None).to_string()),
@@ -84,7 +74,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         cache(),
         temporary(),
         code(),
-    ];
+    ]);
     match args.format {
         Format::Json => json(&serde_json::json!({
             "ok": checks.iter().all(|c| c.state != State::Bad),
@@ -107,6 +97,18 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         .map(|c| Diagnostic::new("doctor", format!("{}: {}", c.name, c.found)).help(c.fix.clone()))
         .collect();
     if missing.is_empty() { Ok(()) } else { Err(missing.into()) }
+}
+
+fn backend(backend: Backend) -> Check {
+    match backend.is_built() {
+        true if backend == Backend::best() => Check::good(backend.name(), "in this build, and used"),
+        true => Check::good(backend.name(), "in this build"),
+        false => Check::absent(
+            backend.name(),
+            "not in this build",
+            format!("faster code: build with `cargo build --release --features {}`", backend.name()),
+        ),
+    }
 }
 
 fn gpu() -> Check {

@@ -88,7 +88,8 @@ fn the_exit_code_is_that_of_the_compile() {
         }
     }
     place.run(&["plan", "missing.gguf"]).fails(2, "file-missing");
-    place.run(&["plan", "taken.actc"]).fails(2, "model-format");
+    fs::write(place.path("x.pth"), "").unwrap();
+    place.run(&["plan", "x.pth"]).fails(2, "model-format");
     let text = place.run(&["plan", model, "--preset", "w3", "-f"]).ok();
     for word in ["pipeline", "calibration", "artifact", "memory", "time", "layers.0.self_attn.q_proj.weight"] {
         assert!(text.contains(word), "no {word} in\n{text}");

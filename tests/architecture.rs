@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("actc-artifact", &["actc-types"]),
     ("actc-codegen", &["actc-types", "actc-ir", "actc-artifact", "actc-templates"]),
     ("actc-runtime", &["actc-types", "actc-artifact"]),
+    ("actc-capi", &["actc-types", "actc-artifact", "actc-runtime"]),
     (
         "actc",
         &[
@@ -28,6 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "actc-artifact",
             "actc-codegen",
             "actc-runtime",
+            "actc-capi",
         ],
     ),
 ];
@@ -61,6 +63,25 @@ fn crates_depend_only_on_whom_they_may() {
         }
     }
     assert!(forbidden.is_empty(), "forbidden edges: {}", forbidden.join(", "));
+}
+
+/// The whole of `libactc_rt`, crates from elsewhere included, knows no compiler, tokenizer or command line.
+#[test]
+fn the_thin_runtime_is_thin() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--package", "actc-capi", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(["--locked", "--offline"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("names are UTF-8");
+    let names: BTreeSet<&str> = text.lines().filter_map(|l| l.split_whitespace().next()).collect();
+    let ours: Vec<&str> = names.iter().filter(|n| n.starts_with("actc")).copied().collect();
+    assert_eq!(ours, ["actc-artifact", "actc-capi", "actc-runtime", "actc-types"]);
+    let foreign = ["cranelift", "tokenizers", "minijinja", "tera", "clap", "rayon", "serde", "safetensors", "petgraph"];
+    let found: Vec<&&str> = names.iter().filter(|n| foreign.iter().any(|f| n.starts_with(f))).collect();
+    assert!(found.is_empty(), "the thin runtime pulls in {found:?}");
 }
 
 fn sources() -> Vec<PathBuf> {

@@ -61,7 +61,7 @@ pub(crate) fn call(error: *mut *mut actc_error, work: impl FnOnce() -> Result<()
         Ok(()) => (actc_status::ACTC_OK, std::ptr::null_mut()),
         Err(diagnostic) => {
             let status = match diagnostic.blame {
-                _ if diagnostic.code == PANIC => actc_status::ACTC_PANIC,
+                Blame::Work if diagnostic.code == PANIC => actc_status::ACTC_PANIC,
                 Blame::Work => actc_status::ACTC_FAILED,
                 Blame::Request => actc_status::ACTC_REQUEST,
             };

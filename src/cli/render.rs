@@ -2,7 +2,7 @@
 //! else to standard error.
 #![expect(clippy::print_stderr, reason = "this is where diagnostics become text")]
 
-use actc_types::diagnostic::{Blame, printable};
+use actc_types::diagnostic::{Blame, one_line, printable};
 use actc_types::{Diagnostic, Place};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Write as _;
@@ -100,7 +100,7 @@ pub(super) fn table(align: &str, rows: &[Vec<String>]) -> String {
     for row in rows {
         let mut line = String::new();
         for ((cell, width), align) in row.iter().zip(&widths).zip(align.chars()) {
-            let cell = printable(cell);
+            let cell = one_line(cell);
             let _ = match align {
                 '>' => write!(line, "{cell:>width$}  "),
                 _ => write!(line, "{cell:<width$}  "),

@@ -1,7 +1,7 @@
 //! Parsing: recursive descent over [`super::lex`], types inferred and compared with what is written.
 
 use super::lex::Lexer;
-use crate::constant::{Const, Source};
+use crate::constant::Const;
 use crate::graph::Graph;
 use crate::handle::{Region, Value};
 use crate::op::Op;
@@ -250,14 +250,14 @@ impl Parser<'_> {
         };
         let constant = match data {
             Data::Inline(values) => {
-                let count = ty.shape.as_fixed().map(|d| d.iter().product::<u64>());
-                if count != Some(values.len() as u64) {
+                let product = |d: Vec<u64>| d.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
+                if ty.shape.as_fixed().and_then(product) != Some(values.len() as u64) {
                     return Err(self.lexer.error_at(start, format!("{} values for {ty}", values.len())));
                 }
                 let bytes =
                     inline(ty.dtype, &values).ok_or_else(|| self.lexer.error_at(start, "bad number in the list"))?;
                 let parts = vec![(actc_types::Role::Data, Bytes::from(bytes))];
-                Const { name, ty, encoding: Encoding::Dense, parts, source: Source::Data }
+                Const::new(name.clone(), ty, Encoding::Dense, parts).map_err(place)?
             }
             Data::Rng(seed, scale) => Const::rng(name.clone(), ty, seed, scale).map_err(place)?,
             Data::Iota => Const::iota(name.clone(), ty).map_err(place)?,

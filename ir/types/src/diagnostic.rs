@@ -89,17 +89,18 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error[{}]: {}", self.code, printable(&self.headline))?;
+        // Several findings may be joined in one headline; only the first begins a line, so that no name can forge another.
+        write!(f, "error[{}]: {}", self.code, printable(&self.headline).replace('\n', "\n  "))?;
         match &self.place {
             Place::Request => {}
-            Place::File(path) => write!(f, "\n  in {}", printable(path))?,
-            Place::Offset { file, offset } => write!(f, "\n  in {} at byte {offset}", printable(file))?,
-            Place::Node(name) => write!(f, "\n  at {}", printable(name))?,
-            Place::Tensor(name) => write!(f, "\n  tensor {}", printable(name))?,
+            Place::File(path) => write!(f, "\n  in {}", one_line(path))?,
+            Place::Offset { file, offset } => write!(f, "\n  in {} at byte {offset}", one_line(file))?,
+            Place::Node(name) => write!(f, "\n  at {}", one_line(name))?,
+            Place::Tensor(name) => write!(f, "\n  tensor {}", one_line(name))?,
             Place::Span { text, start, end } => write_span(f, text, *start, *end)?,
         }
         if let Some(help) = &self.help {
-            write!(f, "\n  help: {}", printable(help))?;
+            write!(f, "\n  help: {}", printable(help).replace('\n', "\n  "))?;
         }
         Ok(())
     }
@@ -136,6 +137,11 @@ pub fn printable(text: &str) -> String {
         }
     }
     out
+}
+
+/// The same on one line: for names where a line has a meaning of its own, as in tables.
+pub fn one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\u{a}")
 }
 
 /// The member of `known` nearest to `word`, if one is near enough to be what was meant.
@@ -177,6 +183,9 @@ mod tests {
     #[test]
     fn hostile_names_are_escaped() {
         assert_eq!(printable("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+        let name = "x\nerror[forged]: y";
+        let d = Diagnostic::new("a-code", format!("no `{name}`")).at(Place::Tensor(name.into())).help(name);
+        assert_eq!(d.to_string().lines().filter(|l| l.starts_with("error[")).count(), 1, "{d}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod vocabulary;
 
 pub use metadata::{Array, Kind, Metadata, Value};
 pub(crate) use split::open;
-pub(crate) use vocabulary::text_model;
+pub use vocabulary::text_model;
 
 use crate::stored::TensorSet;
 use actc_types::{Diagnostic, Encoding, Place, Result};

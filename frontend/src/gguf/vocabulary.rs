@@ -30,7 +30,7 @@ const STOP_TEXTS: &[&str] = &[
 ];
 
 /// The text model of a file; `None` where it holds no tokenizer. `context` is the model's.
-pub(crate) fn text_model(metadata: &Metadata, context: u64) -> Result<Option<TextModel>> {
+pub fn text_model(metadata: &Metadata, context: u64) -> Result<Option<TextModel>> {
     let Some(model) = metadata.text("tokenizer.ggml.model")?.filter(|m| *m != "no_vocab") else { return Ok(None) };
     let tokens = metadata.strings("tokenizer.ggml.tokens")?;
     let mut tokens = metadata.need("tokenizer.ggml.tokens", tokens)?;

@@ -26,6 +26,9 @@ use std::path::Path;
 const MAGIC: &[u8; 16] = b"actc logits 1\r\n\0";
 const HEADER: usize = 104;
 
+/// Tokens of the largest vocabulary that is believed.
+const MAX_VOCABULARY: usize = 1 << 24;
+
 /// Tokens kept of each prediction, where the vocabulary has as many.
 pub const KEPT: usize = 512;
 
@@ -228,7 +231,13 @@ impl Reference {
         let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes")) as usize;
         let (kept, vocabulary, ctx, windows) = (number(80), number(84), number(88), number(92));
         let bos = u64::from_le_bytes(bytes[96..HEADER].try_into().expect("eight bytes"));
-        if kept == 0 || kept > vocabulary || ctx < 2 || windows == 0 || bos > u64::from(u32::MAX) {
+        if kept == 0
+            || kept > vocabulary
+            || vocabulary > MAX_VOCABULARY
+            || ctx < 2
+            || windows == 0
+            || bos > u64::from(u32::MAX)
+        {
             return Err(wrong(format!("{kept} of {vocabulary} tokens in {windows} windows of {ctx}")));
         }
         let prediction = 16 + 8 * kept;

@@ -115,6 +115,8 @@ impl Job {
         add(&request.pipeline.to_string());
         let config = args.watch.config(&request.pipeline)?;
         add(&format!("{:?} {:?} {}", config.stop_after, config.bisect_limit, request.allow_fallback));
+        // The same file is another graph for another context.
+        add(&format!("{:?}", request.context));
         if let Some(file) = &self.statistics {
             add(&blake3::hash(&file.encode()?).to_string());
         }

@@ -3,7 +3,7 @@
 use crate::emit::Backend;
 use crate::spec::{self, KernelSpec};
 use actc_templates::Listing;
-use actc_types::packed::CHUNK;
+use actc_types::packed::{CHUNK, PANEL};
 use actc_types::{Diagnostic, Encoding, Packed, Result, Target};
 
 /// The listing of `spec` for `target`, under its symbol.
@@ -44,13 +44,15 @@ fn layout(spec: &KernelSpec) -> Vec<String> {
 
 fn draw(packed: &Packed) -> Vec<String> {
     let bytes = packed.chunk_bytes();
-    let mut lines =
-        vec![format!("{} bits: chunks of {CHUNK} columns in {bytes} bytes, rows without gaps", packed.bits)];
+    let mut lines = vec![format!(
+        "{} bits: panels of {PANEL} rows, chunks of {CHUNK} columns in {bytes} bytes; code i = 32 (column / 4) + 4 row + column % 4",
+        packed.bits
+    )];
     for plane in packed.planes() {
         let stride = plane.stride();
-        let fields: Vec<String> = (0..CHUNK / stride)
+        let fields: Vec<String> = (0..PANEL * CHUNK / stride)
             .rev()
-            .map(|f| if f == 0 { "column i".to_owned() } else { format!("i+{}", f * stride) })
+            .map(|f| if f == 0 { "code i".to_owned() } else { format!("i+{}", f * stride) })
             .collect();
         let (low, high) = (plane.shift, plane.shift + plane.width - 1);
         lines.push(format!(
@@ -73,8 +75,8 @@ mod tests {
         let drawn = draw(&Packed::new(3, Group::Columns(64)));
         assert_eq!(
             drawn[1],
-            "  code bits 0..=1: bytes 0..16, byte i = [ i+48 | i+32 | i+16 | column i ], high field first"
+            "  code bits 0..=1: bytes 0..128, byte i = [ i+384 | i+256 | i+128 | code i ], high field first"
         );
-        assert!(drawn[2].starts_with("  code bits 2..=2: bytes 16..24, byte i = [ i+56 | "), "{}", drawn[2]);
+        assert!(drawn[2].starts_with("  code bits 2..=2: bytes 128..192, byte i = [ i+448 | "), "{}", drawn[2]);
     }
 }

@@ -252,7 +252,7 @@ fn packed() -> impl Strategy<Value = Packed> {
         group,
         zero: if symmetric { Zero::Symmetric } else { Zero::Packed },
         scale: if wide { DType::F32 } else { DType::F16 },
-        order: Order::Planes64,
+        order: Order::Panels8,
     })
 }
 

@@ -274,7 +274,13 @@ impl Emitter<'_> {
             Op::Fetch(..) => panic!("vectors have 16 bytes here"),
             Op::Get(var) => self.b.use_var(self.var(var)),
             Op::V(op) => self.vector(ty, op),
-            Op::Load { .. } | Op::Code { .. } | Op::LaneSum(_) | Op::LaneMax(_) => {
+            Op::Load { .. }
+            | Op::Code { .. }
+            | Op::Quad { .. }
+            | Op::QuadFloat(..)
+            | Op::Four(..)
+            | Op::LaneSum(_)
+            | Op::LaneMax(_) => {
                 panic!("the kernel is not legalised")
             }
         }
@@ -329,14 +335,6 @@ impl Emitter<'_> {
         let addr = self.val(addr);
         let v = match kind {
             Fetch::Full => self.b.ins().load(machine(ty), flags(), addr, offset),
-            Fetch::Twice8 => {
-                let v = self.b.ins().load(types::I64, flags(), addr, offset);
-                self.b.ins().splat(types::I64X2, v)
-            }
-            Fetch::Low8 => {
-                let v = self.b.ins().load(types::I64, flags(), addr, offset);
-                self.b.ins().scalar_to_vector(types::I64X2, v)
-            }
             Fetch::Low4 => {
                 let v = self.b.ins().load(types::I32, flags(), addr, offset);
                 self.b.ins().scalar_to_vector(types::I32X4, v)
@@ -344,6 +342,10 @@ impl Emitter<'_> {
             Fetch::Low2 => {
                 let v = self.b.ins().uload16(types::I32, flags(), addr, offset);
                 self.b.ins().scalar_to_vector(types::I32X4, v)
+            }
+            Fetch::Same4 => {
+                let v = self.b.ins().load(types::I32, flags(), addr, offset);
+                self.b.ins().splat(types::I32X4, v)
             }
             Fetch::Unsigned16 => self.b.ins().uload16x4(flags(), addr, offset),
             Fetch::Signed16 => self.b.ins().sload16x4(flags(), addr, offset),

@@ -350,7 +350,13 @@ impl<'c> Emitter<'_, 'c> {
                 self.b.build_load(ty, slot, "")?
             }
             Op::V(op) => self.vector(ty, op)?,
-            Op::Load { .. } | Op::Code { .. } | Op::LaneSum(_) | Op::LaneMax(_) => {
+            Op::Load { .. }
+            | Op::Code { .. }
+            | Op::Quad { .. }
+            | Op::QuadFloat(..)
+            | Op::Four(..)
+            | Op::LaneSum(_)
+            | Op::LaneMax(_) => {
                 panic!("the kernel is not legalised")
             }
         })
@@ -467,13 +473,11 @@ impl<'c> Emitter<'_, 'c> {
         };
         match kind {
             Fetch::Full => self.load(c.i8_type().vec_type(16), addr, offset),
-            Fetch::Twice8 => {
-                let v = self.load(c.i64_type(), addr, offset)?.into_int_value();
-                let v = low(v, 2)?.into_vector_value();
-                let both = c.i32_type().vec_type(2).const_zero();
-                Ok(self.b.build_shuffle_vector(v, v, both, "")?.into())
+            Fetch::Same4 => {
+                let v = low(self.load(c.i32_type(), addr, offset)?.into_int_value(), 4)?.into_vector_value();
+                let all = c.i32_type().vec_type(4).const_zero();
+                Ok(self.b.build_shuffle_vector(v, v, all, "")?.into())
             }
-            Fetch::Low8 => low(self.load(c.i64_type(), addr, offset)?.into_int_value(), 2),
             Fetch::Low4 => low(self.load(c.i32_type(), addr, offset)?.into_int_value(), 4),
             Fetch::Low2 => {
                 let v = self.load(c.i16_type(), addr, offset)?.into_int_value();

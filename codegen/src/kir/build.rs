@@ -235,6 +235,21 @@ impl Builder {
         self.op(Ty::Lane(Elem::I8), Op::Code { source, addr, offset, first })
     }
 
+    /// The codes of columns `4 * quad..` of the chunk of a panel at `addr + offset`, those of a row in each lane.
+    pub fn quad(&mut self, bits: u8, addr: Val, offset: i32, quad: u8) -> Val {
+        self.op(Ty::Lane(Elem::I8), Op::Quad { bits, addr, offset, quad })
+    }
+
+    /// The codes of column `n` of a quad as floats `(code + bias) / gain`.
+    pub fn quad_float(&mut self, quad: Val, n: u8) -> Val {
+        self.op(Ty::Lane(Elem::F32), Op::QuadFloat(quad, n))
+    }
+
+    /// The four rounded activations at `addr + offset`, the same in every lane.
+    pub fn four(&mut self, addr: Val, offset: i32) -> Val {
+        self.op(Ty::Lane(Elem::I8), Op::Four(addr, offset))
+    }
+
     /// A variable that starts as `value`.
     pub fn var(&mut self, value: Val) -> Var {
         let var = self.declare(self.ty(value), 1);

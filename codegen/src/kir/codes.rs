@@ -1,40 +1,29 @@
-//! Where the bits of packed codes lie, for every layout, and their decoding to vectors of bytes.
+//! Where the bits of GGUF's codes lie, for every format, and their decoding to vectors of bytes.
 //!
-//! A layout says for each run of 16 columns which fields make up their codes; all layouts of [`actc_types::packed`] and
-//! of GGUF keep 16 neighbouring columns in 16 neighbouring bytes (or in 2 bytes of single bits). Decoding is then a load,
-//! a shift and a mask for each field.
+//! A format says for each run of 16 columns which fields make up their codes; all of them keep 16 neighbouring columns in
+//! 16 neighbouring bytes (or in 2 bytes of single bits). Decoding is then a load, a shift and a mask for each field.
 
 use super::vector::Out;
 use super::{Elem, Fetch, Val, VecOp};
-use actc_types::{BlockFormat, Group, Packed};
+use actc_types::BlockFormat;
 use std::fmt;
 
-/// The layout that a code is read from.
+/// The GGUF format that a code is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CodeSource {
-    /// Bit planes of a chunk of 64 columns, this many bits.
-    Planes(u8),
-    /// A block of a GGUF format.
-    Block(BlockFormat),
-}
+pub struct CodeSource(pub BlockFormat);
 
 /// Bits of the codes of 16 columns.
 #[derive(Clone, Copy)]
 enum Field {
     /// In byte i: `width` bits from bit `down` up, which are bits `up..` of code i.
     Bytes { at: usize, down: u8, width: u8, up: u8 },
-    /// In byte i % 8: bit `first` for codes 0 to 7 and the next for codes 8 to 15, which is bit `up` of the code.
-    Eighth { at: usize, first: u8, up: u8 },
     /// Bit i of two bytes is bit `up` of code i.
     Sixteenth { at: usize, up: u8 },
 }
 
 impl fmt::Display for CodeSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CodeSource::Planes(bits) => write!(f, "planes{bits}"),
-            CodeSource::Block(format) => write!(f, "{format}"),
-        }
+        self.0.fmt(f)
     }
 }
 
@@ -42,8 +31,7 @@ impl CodeSource {
     /// Bits of a code.
     pub fn bits(self) -> u8 {
         match self {
-            CodeSource::Planes(bits) => bits,
-            CodeSource::Block(format) => match format {
+            CodeSource(format) => match format {
                 BlockFormat::Q2K => 2,
                 BlockFormat::Q3K => 3,
                 BlockFormat::Q4_0 | BlockFormat::Q4_1 | BlockFormat::Q4K => 4,
@@ -56,7 +44,7 @@ impl CodeSource {
 
     /// Whether codes are signed bytes.
     pub fn signed(self) -> bool {
-        self == CodeSource::Block(BlockFormat::Q8_0)
+        self.0 == BlockFormat::Q8_0
     }
 
     /// What a dot of codes and floats adds to each code: codes up to 7 bits become floats by standing in the mantissa
@@ -85,17 +73,7 @@ impl CodeSource {
         let (run, sub) = (first / 16, first / 32);
         let (h, k, side) = (run / 8, run % 8 / 2, run % 2);
         match self {
-            CodeSource::Planes(bits) => Packed::new(bits, Group::Channel)
-                .planes()
-                .map(|p| match p.width {
-                    1 => Field::Eighth { at: p.offset, first: (first / 8) as u8, up: p.shift },
-                    width => {
-                        let (at, down) = (p.offset + first % p.stride(), (first / p.stride()) as u8 * width);
-                        Field::Bytes { at, down, width, up: p.shift }
-                    }
-                })
-                .collect(),
-            CodeSource::Block(format) => match format {
+            CodeSource(format) => match format {
                 BlockFormat::Q8_0 => vec![Field::Bytes { at: 2 + first, down: 0, width: 8, up: 0 }],
                 BlockFormat::Q4_0 => vec![nibbles(2)],
                 BlockFormat::Q4_1 => vec![nibbles(4)],
@@ -135,9 +113,6 @@ impl CodeSource {
     /// Sixteen codes a half shifted left by `up`, one a byte. `up` and the bits of a code do not exceed a byte. The upper
     /// half holds the 16 columns behind those of the lower one.
     pub(super) fn decode(self, out: &mut Out, addr: Val, offset: i32, first: usize, up: u8) -> Val {
-        if self == CodeSource::Planes(3) {
-            return out.nibbles(addr, offset, first, up);
-        }
         let low = self.fields(first);
         let high = if out.halves == 2 { self.fields(first + 16) } else { self.fields(first) };
         let parts: Vec<Val> = low.iter().zip(&high).map(|(a, b)| a.decode(b, out, addr, offset, up)).collect();
@@ -167,13 +142,6 @@ impl Field {
                 let mask = out.bytes((((1u16 << width) - 1) << to) as u8);
                 out.and(v, mask)
             }
-            (Field::Eighth { at, first, up }, _) => {
-                let v = out.planes(addr, offset + at as i32);
-                let to = up + more;
-                let v = out.shift(Elem::I16, v, i32::from(to) - i32::from(first));
-                let mask = out.bytes(1 << to);
-                out.and(v, mask)
-            }
             (Field::Sixteenth { at, up }, Field::Sixteenth { at: upper_at, .. }) => {
                 let v = out.fetch(Elem::I8, Fetch::Low2, addr, offset + at as i32, upper_at as i32 - at as i32);
                 let v = out.shuffle(v, v, std::array::from_fn(|i| (i / 8) as u8));
@@ -183,57 +151,6 @@ impl Field {
                 unreachable!("a layout has the same fields everywhere")
             }
         }
-    }
-}
-
-impl Out {
-    /// Codes of three bits. Those of column c and c + 32 of a chunk lie half a byte apart in both planes, so that one mask
-    /// serves two runs in each plane and both codes stand in one byte, made once a chunk.
-    fn nibbles(&mut self, addr: Val, offset: i32, first: usize, up: u8) -> Val {
-        let run = first % 32;
-        let at = offset + run as i32;
-        let both = match self.nibbles.get(&(addr, at)) {
-            Some(both) => *both,
-            None => {
-                let pairs = self.fetch(Elem::I8, Fetch::Full, addr, offset, 0);
-                let pairs = if self.halves == 2 {
-                    self.v(self.ty(pairs), VecOp::ShrEach(pairs, [0, 0, 2, 2]))
-                } else {
-                    self.shift(Elem::I16, pairs, -(run as i32 / 8))
-                };
-                let mask = self.bytes(0x33);
-                let pairs = self.and(pairs, mask);
-                let bits = self.planes(addr, offset + 16);
-                let bits = self.shift(Elem::I16, bits, 2 - run as i32 / 8);
-                let mask = self.bytes(0x44);
-                let bits = self.and(bits, mask);
-                let both = self.or(pairs, bits);
-                self.nibbles.insert((addr, at), both);
-                both
-            }
-        };
-        let down = if first < 32 { 0 } else { 4 };
-        let v = self.shift(Elem::I16, both, i32::from(up) - down);
-        let mask = self.bytes(7 << up);
-        self.and(v, mask)
-    }
-
-    /// Eight bytes, then the same shifted right by a bit, and so on (bits that cross into a neighbour are masked by the
-    /// user): all columns now hold a code's bit in the same place. Made once for all runs of a chunk.
-    fn planes(&mut self, addr: Val, offset: i32) -> Val {
-        if let Some(v) = self.planes.get(&(addr, offset)) {
-            return *v;
-        }
-        let v = if self.halves == 2 {
-            let v = self.fetch(Elem::I8, Fetch::Twice8, addr, offset, 0);
-            self.v(self.ty(v), VecOp::ShrEach(v, [0, 1, 2, 3]))
-        } else {
-            let low = self.fetch(Elem::I8, Fetch::Full, addr, offset, 0);
-            let high = self.shift(Elem::I16, low, -1);
-            self.interleave(low, high, 8, false)
-        };
-        self.planes.insert((addr, offset), v);
-        v
     }
 }
 

@@ -48,12 +48,17 @@ pub(super) fn floats(out: &mut Out, source: CodeSource, addr: Val, offset: i32, 
 /// Unsigned codes of 16 columns a half, as one vector of bytes or, for 8 bits, as the vectors of their low and high nibbles.
 pub(super) fn bytes(out: &mut Out, source: CodeSource, addr: Val, offset: i32, first: usize) -> Vec<Val> {
     let mut codes = source.decode(out, addr, offset, first, 0);
-    if source.bits() < 8 {
-        return vec![codes];
-    }
     if source.signed() {
         let flip = out.bytes(0x80);
         codes = out.v(out.ty(codes), VecOp::Xor(codes, flip));
+    }
+    nibbles(out, source.bits(), codes)
+}
+
+/// Unsigned codes, those of 8 bits as their low and high nibbles.
+pub(super) fn nibbles(out: &mut Out, bits: u8, codes: Val) -> Vec<Val> {
+    if bits < 8 {
+        return vec![codes];
     }
     let nibble = out.bytes(15);
     let low = out.and(codes, nibble);
@@ -77,7 +82,7 @@ fn room(bits: u8) -> u32 {
 
 impl Running {
     /// The running sums behind one more product; the second value is the 32-bit sum that had to be closed for it.
-    pub(super) fn add(self, out: &mut Out, source: CodeSource, codes: &[Val], q: Val) -> (Running, Option<Val>) {
+    pub(super) fn add(self, out: &mut Out, bits: u8, codes: &[Val], q: Val) -> (Running, Option<Val>) {
         if out.isa.dot == Dot::Quads {
             let zero = out.ints(0);
             let before = if self.sums.is_empty() { vec![zero; codes.len()] } else { self.sums };
@@ -86,11 +91,11 @@ impl Running {
         }
         let products: Vec<Val> = codes.iter().map(|c| out.v(out.like(Elem::I16, q), VecOp::DotPairs(*c, q))).collect();
         if self.sums.is_empty() {
-            return (Running { sums: products, room: room(source.bits()) - 1 }, None);
+            return (Running { sums: products, room: room(bits) - 1 }, None);
         }
         if self.room == 0 {
             let closed = self.close(out);
-            return (Running { sums: products, room: room(source.bits()) - 1 }, Some(closed));
+            return (Running { sums: products, room: room(bits) - 1 }, Some(closed));
         }
         let sums = self.sums.iter().zip(products).map(|(a, b)| out.v(out.ty(b), VecOp::Add(*a, b))).collect();
         (Running { sums, room: self.room - 1 }, None)

@@ -10,8 +10,10 @@
 //! is left of a loop is done in halves.
 
 use super::dot::Running;
+use super::survey::{deals_in_bytes, deals_in_panels, find_int, lane_operands, weight};
 use super::vector::Out;
-use super::{Acc, Axis, CodeSource, Elem, FloatOp, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var, VecOp};
+use super::{Acc, Axis, CodeSource, Elem, FloatOp, IntOp, Kernel, Node, Op, Ty, Val, Var, VecOp};
+use actc_types::packed::PANEL;
 use std::collections::{HashMap, HashSet};
 
 /// Lanes of a block, or of a half of one: float vectors of 16 lanes together with one vector of 16 bytes.
@@ -47,6 +49,8 @@ pub(super) enum Lowered {
     Pieces(Vec<Val>),
     /// Codes, not decoded yet: the dot that uses them chooses the form.
     Code { source: CodeSource, addr: Val, offset: i32, first: usize },
+    /// The codes of a quad, not decoded yet.
+    Quad { bits: u8, addr: Val, offset: i32, quad: u8 },
 }
 
 /// Where the lanes of the current block stand.
@@ -97,7 +101,7 @@ pub(super) struct Legaliser<'a> {
     /// Scalars in every lane, with the halves that they were made for.
     splats: Vec<(Val, u8, Val)>,
     pub(super) decoded: HashMap<(Val, bool, i64), Vec<Val>>,
-    running: Vec<(Var, CodeSource, Running)>,
+    pub(super) running: Vec<(Var, Running)>,
     /// Vectors that are zero here for certain: the first sum into one is an assignment.
     zeroed: HashSet<Var>,
     /// Source values that are the float zero.
@@ -151,7 +155,9 @@ impl Legaliser<'_> {
     pub(super) fn scalar(&self, v: Val) -> Val {
         match &self.values[&v] {
             Lowered::Scalar(v) => *v,
-            Lowered::Pieces(_) | Lowered::Code { .. } => panic!("{v} is a lane value where a scalar is wanted"),
+            Lowered::Pieces(_) | Lowered::Code { .. } | Lowered::Quad { .. } => {
+                panic!("{v} is a lane value where a scalar is wanted")
+            }
         }
     }
 
@@ -160,7 +166,7 @@ impl Legaliser<'_> {
         match &self.values[&v] {
             Lowered::Pieces(pieces) => pieces.clone(),
             Lowered::Scalar(scalar) => vec![self.splat(*scalar); n],
-            Lowered::Code { .. } => panic!("{v} is a code outside a dot"),
+            Lowered::Code { .. } | Lowered::Quad { .. } => panic!("{v} is a code outside a dot"),
         }
     }
 
@@ -181,11 +187,15 @@ impl Legaliser<'_> {
     /// Runs `write` with what it defines in scope only there.
     fn scope(&mut self, write: impl FnOnce(&mut Self)) -> Vec<Node> {
         let splats = self.splats.len();
+        self.close_sums();
         self.zeroed.clear();
+        let fetched = std::mem::take(&mut self.out.fetched);
         self.out.open();
         write(self);
+        self.close_sums();
         self.splats.truncate(splats);
         self.zeroed.clear();
+        self.out.fetched = fetched;
         self.out.close()
     }
 
@@ -257,9 +267,12 @@ impl Legaliser<'_> {
         self.hoist_splats(body);
         let kinds = self.kinds(body);
         match self.constant(to) {
+            Some(n) if deals_in_panels(body) => {
+                assert!((1..=PANEL as i64).contains(&n), "a panel has up to {PANEL} rows, not {n}");
+                let (lanes, halves) = (PANEL as i64, self.out.halves);
+                self.run(Block { index: None, base: 0, lanes, valid: n, halves, split: false }, body);
+            }
             Some(n) if body.iter().any(|node| matches!(node, Node::Let(_, Op::Code { .. }))) => {
-                self.out.planes.clear();
-                self.out.nibbles.clear();
                 assert!(n % BLOCK == 0, "codes come in runs of 16 lanes, not {n}");
                 let kind = *kinds.iter().find(|kind| n % kind.lanes == 0).expect("a kind has 16 lanes");
                 (0..n / kind.lanes).for_each(|i| self.run(Block { base: i * kind.lanes, ..kind }, body));
@@ -395,6 +408,9 @@ impl Legaliser<'_> {
             return self.accumulate_scalar(var, acc);
         }
         let vectors = self.vectors(var).to_vec();
+        if let Acc::Quad(codes, q) = acc {
+            return self.quad_dot(var, codes, q);
+        }
         if let Acc::Dot(a, b) = acc
             && let Lowered::Code { source, .. } = self.values[&a]
         {
@@ -410,12 +426,12 @@ impl Legaliser<'_> {
         }
         let n = match (self.block, acc) {
             (Some(block), _) => block.pieces(),
-            (None, Acc::Sum(a) | Acc::Max(a) | Acc::Dot(a, _)) => self.pieces(a, vectors.len()).len(),
+            (None, Acc::Sum(a) | Acc::Max(a) | Acc::Dot(a, _) | Acc::Quad(a, _)) => self.pieces(a, vectors.len()).len(),
         };
         let valid = self.block.map_or(4, |b| if b.lanes == 4 { b.valid } else { 4 });
         let (a, b) = match acc {
             Acc::Sum(a) | Acc::Max(a) => (self.pieces(a, n), None),
-            Acc::Dot(a, b) => (self.pieces(a, n), Some(self.pieces(b, n))),
+            Acc::Dot(a, b) | Acc::Quad(a, b) => (self.pieces(a, n), Some(self.pieces(b, n))),
         };
         for i in 0..n {
             let target = vectors[i % vectors.len()];
@@ -426,7 +442,7 @@ impl Legaliser<'_> {
                     let product = self.keep(product, valid, 0.0);
                     self.add(target, product);
                 }
-                (Acc::Sum(_) | Acc::Dot(..), _) => {
+                (Acc::Sum(_) | Acc::Dot(..) | Acc::Quad(..), _) => {
                     let addend = self.keep(a[i], valid, 0.0);
                     self.add(target, addend);
                 }
@@ -493,6 +509,7 @@ impl Legaliser<'_> {
                 let (a, b) = (self.scalar(a), self.scalar(b));
                 self.out.muladd(a, b, old)
             }
+            Acc::Quad(..) => panic!("quads are summed in lanes"),
         };
         self.out.set(target, new);
     }
@@ -514,27 +531,32 @@ impl Legaliser<'_> {
     fn integer_dot(&mut self, var: Var, source: CodeSource, codes: Val, q: Val) {
         let q = self.pieces(q, 1)[0];
         let codes = self.decoded(codes, false);
-        let at = self.running.iter().position(|(v, ..)| *v == var).unwrap_or_else(|| {
-            self.running.push((var, source, Running::empty()));
-            self.running.len() - 1
-        });
-        let running = std::mem::replace(&mut self.running[at].2, Running::empty());
-        let (running, closed) = running.add(&mut self.out, source, &codes, q);
-        self.running[at].2 = running;
-        if let Some(sum) = closed {
-            self.add_integers(var, sum);
-        }
-    }
-
-    fn close_sums(&mut self) {
-        for (var, _, running) in std::mem::take(&mut self.running) {
-            let sum = running.close(&mut self.out);
-            self.add_integers(var, sum);
-        }
-    }
-
-    fn add_integers(&mut self, var: Var, sum: Val) {
         let target = self.vectors(var)[0];
+        let at = self.running_of(target);
+        let running = std::mem::replace(&mut self.running[at].1, Running::empty());
+        let (running, closed) = running.add(&mut self.out, source.bits(), &codes, q);
+        self.running[at].1 = running;
+        if let Some(sum) = closed {
+            self.add_integers(target, sum);
+        }
+    }
+
+    /// Where the running sums of `target`, a variable of the legalised kernel, are kept.
+    pub(super) fn running_of(&mut self, target: Var) -> usize {
+        self.running.iter().position(|(v, _)| *v == target).unwrap_or_else(|| {
+            self.running.push((target, Running::empty()));
+            self.running.len() - 1
+        })
+    }
+
+    pub(super) fn close_sums(&mut self) {
+        for (target, running) in std::mem::take(&mut self.running) {
+            let sum = running.close(&mut self.out);
+            self.add_integers(target, sum);
+        }
+    }
+
+    pub(super) fn add_integers(&mut self, target: Var, sum: Val) {
         let sum = self.fill(target, sum);
         let new = if self.zeroed.remove(&target) {
             sum
@@ -544,54 +566,4 @@ impl Legaliser<'_> {
         };
         self.out.set(target, new);
     }
-}
-
-/// Whether values of bytes occur in a loop.
-fn deals_in_bytes(nodes: &[Node]) -> bool {
-    let bytes = |mem: &Mem| match mem {
-        Mem::I8 | Mem::U8 | Mem::U4 => true,
-        Mem::F32 | Mem::F16 | Mem::Bf16 | Mem::U16 | Mem::U32 => false,
-    };
-    nodes.iter().any(|node| match node {
-        Node::Let(_, Op::Code { .. }) => true,
-        Node::Let(_, Op::Load { mem, step, .. }) | Node::Store { mem, step, .. } => *step > 0 && bytes(mem),
-        Node::Loop { body, .. } | Node::IfLess { body, .. } => deals_in_bytes(body),
-        Node::Let(..) | Node::Set(..) | Node::Acc(..) => false,
-    })
-}
-
-fn weight(nodes: &[Node]) -> i64 {
-    let one = |node: &Node| match node {
-        Node::Let(_, Op::Fun(..)) => 16,
-        Node::Loop { body, .. } | Node::IfLess { body, .. } => 2 + weight(body),
-        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } => 1,
-    };
-    nodes.iter().map(one).sum()
-}
-
-/// The float scalars that nodes combine with lane values, in order.
-fn lane_operands(kernel: &Kernel, nodes: &[Node], used: &mut Vec<Val>) {
-    let lane = |v: &Val| matches!(kernel.vals[v.0 as usize], Ty::Lane(_));
-    let scalar = |v: &Val| kernel.vals[v.0 as usize] == Ty::F32;
-    for node in nodes {
-        let operands: Vec<Val> = match node {
-            Node::Let(v, Op::F(_, a, b)) if lane(v) => vec![*a, *b],
-            Node::Let(v, Op::MulAdd(a, b, c)) if lane(v) => vec![*a, *b, *c],
-            Node::Acc(var, Acc::Dot(a, b)) if matches!(kernel.vars[var.0 as usize].ty, Ty::Lane(_)) => vec![*a, *b],
-            Node::Loop { body, .. } | Node::IfLess { body, .. } => {
-                lane_operands(kernel, body, used);
-                continue;
-            }
-            Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } => continue,
-        };
-        used.extend(operands.iter().filter(|v| scalar(v)));
-    }
-}
-
-fn find_int(nodes: &[Node], v: Val) -> Option<i64> {
-    nodes.iter().find_map(|node| match node {
-        Node::Let(w, Op::Int(n)) if *w == v => Some(*n),
-        Node::Loop { body, .. } | Node::IfLess { body, .. } => find_int(body, v),
-        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } => None,
-    })
 }

@@ -3,12 +3,10 @@
 use super::legalise::{BLOCK, Block, Legaliser, Lowered};
 use super::vector::Out;
 use super::{Elem, Fetch, FloatOp, IntOp, Mem, Op, Ty, Val, VecOp, dot};
+use actc_types::packed::PANEL;
 
 /// Two to the 112th: what an f16's bits, moved into an f32, must be multiplied by.
 const HALF_SCALE: f32 = f32::from_bits((127 + 112) << 23);
-
-/// The largest finite half.
-const LARGEST_HALF: f32 = 65504.0;
 
 impl Legaliser<'_> {
     pub(super) fn lower(&mut self, v: Val, op: &Op) -> Lowered {
@@ -60,7 +58,17 @@ impl Legaliser<'_> {
             }
             Op::Load { mem, addr, offset, step: 0 } => self.load_scalar(ty, mem, addr, offset),
             Op::Load { mem, addr, offset, step } => self.load_lanes(mem, addr, offset, step),
+            Op::Quad { bits, addr, offset, quad } => {
+                let addr = self.scalar(addr);
+                Lowered::Quad { bits, addr, offset, quad }
+            }
+            Op::QuadFloat(codes, n) => Lowered::Pieces(self.quad_floats(codes, n)),
+            Op::Four(addr, offset) => {
+                let addr = self.scalar(addr);
+                Lowered::Pieces(vec![self.out.same4(Elem::I8, addr, offset)])
+            }
             Op::Get(var) if lane => {
+                self.close_sums();
                 let vectors = self.vectors(var).to_vec();
                 Lowered::Pieces(vectors.into_iter().map(|v| self.out.get(v)).collect())
             }
@@ -172,21 +180,20 @@ impl Legaliser<'_> {
                 assert_eq!(i64::from(count) * 4, BLOCK, "rounded activations come in runs of 16 lanes");
                 vec![out.fetch(Elem::I8, Fetch::Full, addr, offset, gap)]
             }
+            Mem::U8 if block.lanes == PANEL as i64 => each(&mut |at| {
+                let v = out.fetch(Elem::I8, Fetch::Low4, addr, at, gap);
+                let zero = out.bytes(0);
+                let v = out.interleave(v, zero, 1, false);
+                let v = out.interleave(v, zero, 2, false);
+                let v = out.bits(Elem::I32, v);
+                out.to_float(v)
+            }),
             Mem::U8 => {
                 let kind = if count == 4 { Fetch::Full } else { Fetch::Low4 };
                 let v = out.fetch(Elem::I8, kind, addr, offset, gap);
                 self.bytes_to_floats(v, count)
             }
-            Mem::U4 => {
-                let kind = if count == 4 { Fetch::Low8 } else { Fetch::Low2 };
-                let v = out.fetch(Elem::I8, kind, addr, offset, gap);
-                let mask = out.bytes(15);
-                let low = out.and(v, mask);
-                let high = out.shift(Elem::I16, v, -4);
-                let high = out.and(high, mask);
-                let v = out.interleave(low, high, 1, false);
-                self.bytes_to_floats(v, count)
-            }
+            Mem::U4 => each(&mut |at| out.nibbles_of_rows(addr, at)),
             Mem::U16 | Mem::U32 => panic!("integers are loaded one by one"),
         };
         Lowered::Pieces(pieces)
@@ -285,11 +292,7 @@ impl Out {
     /// Floats from the bits of halves, sign-extended: exponent and mantissa move below bit 28, the sign stays at bit 31.
     fn halves_to_floats(&mut self, v: Val) -> Val {
         if self.isa.half {
-            // What is read behind the end of an input may be no finite half, and is multiplied by zero.
-            let v = self.v(self.like(Elem::F32, v), VecOp::FromHalf(v));
-            let (least, most) = (self.floats(-LARGEST_HALF), self.floats(LARGEST_HALF));
-            let v = self.f(FloatOp::Min, v, most);
-            return self.f(FloatOp::Max, v, least);
+            return self.v(self.like(Elem::F32, v), VecOp::FromHalf(v));
         }
         let v = self.shift(Elem::I32, v, 13);
         let mask = self.ints(0x8fff_e000);

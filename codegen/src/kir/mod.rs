@@ -19,12 +19,15 @@ mod dot;
 mod legalise;
 mod lower;
 mod math;
+mod quad;
+mod survey;
 mod text;
 mod vector;
 
 pub use build::Builder;
 pub use codes::CodeSource;
 pub use legalise::{Dot, Isa, Lanes, legalise};
+pub use quad::{quad_bias, quad_gain};
 
 /// An SSA value of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,7 +89,7 @@ pub enum Mem {
     I8,
     /// Unsigned byte: an integer as a scalar, an f32 in lanes.
     U8,
-    /// Unsigned nibble, even element low: lanes only, loads as f32. Addresses are of the first byte.
+    /// Unsigned nibble, even element low: the rows of a panel only, loads as f32. Addresses are of the first byte.
     U4,
     /// Unsigned 16-bit integer, scalar only.
     U16,
@@ -233,14 +236,12 @@ pub enum VecOp {
 pub enum Fetch {
     /// Sixteen bytes.
     Full,
-    /// Eight bytes, twice.
-    Twice8,
-    /// Eight bytes in the lower half, zeros above.
-    Low8,
     /// Four bytes in the lowest lane, zeros above.
     Low4,
     /// Two bytes in the lowest lane, zeros above.
     Low2,
+    /// Four bytes in every lane of 32 bits.
+    Same4,
     /// Four 16-bit integers, zero-extended to 32 bits.
     Unsigned16,
     /// Four 16-bit integers, sign-extended to 32 bits.
@@ -303,6 +304,21 @@ pub enum Op {
         /// First column.
         first: u16,
     },
+    /// In lane r, the codes of four neighbouring columns of row r of a panel.
+    Quad {
+        /// Bits of a code.
+        bits: u8,
+        /// Address of the panel's chunks.
+        addr: Val,
+        /// Bytes to the chunk.
+        offset: i32,
+        /// Which four columns of the chunk.
+        quad: u8,
+    },
+    /// In lane r, the code of column number n of a quad as the float `(code + bias) / gain`, see [`quad`].
+    QuadFloat(Val, u8),
+    /// Four rounded activations, the same in every lane.
+    Four(Val, i32),
     /// Sum of a partial variable over its lanes.
     LaneSum(Var),
     /// Maximum of a partial variable over its lanes.
@@ -318,6 +334,8 @@ pub enum Acc {
     Sum(Val),
     /// `v = max(v, a)`.
     Max(Val),
+    /// The four products of a quad and four rounded activations, summed.
+    Quad(Val, Val),
     /// `v += a * b`; codes times floats sum `(code + bias) * x / gain`, see [`CodeSource::gain`].
     Dot(Val, Val),
 }

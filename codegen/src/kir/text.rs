@@ -73,6 +73,11 @@ impl fmt::Display for Op {
             Op::Code { source, addr, offset, first } => {
                 write!(f, "code {source} [{addr} + {offset}] column {first} + lane")
             }
+            Op::Quad { bits, addr, offset, quad } => {
+                write!(f, "quad{bits} [{addr} + {offset}] columns {} to {} of row lane", 4 * quad, 4 * quad + 3)
+            }
+            Op::QuadFloat(a, n) => write!(f, "quad_float {a}[{n}]"),
+            Op::Four(addr, offset) => write!(f, "four [{addr} + {offset}]"),
             Op::LaneSum(var) => write!(f, "lane_sum {var}"),
             Op::LaneMax(var) => write!(f, "lane_max {var}"),
             Op::V(op) => write!(f, "{op}"),
@@ -121,6 +126,7 @@ impl Kernel {
                 Node::Set(var, v) => writeln!(f, "{var} = {v}")?,
                 Node::Acc(var, Acc::Sum(a)) => writeln!(f, "{var} += {a}")?,
                 Node::Acc(var, Acc::Max(a)) => writeln!(f, "{var} max= {a}")?,
+                Node::Acc(var, Acc::Quad(a, b)) => writeln!(f, "{var} += quad {a} * {b}")?,
                 Node::Acc(var, Acc::Dot(a, b)) => writeln!(f, "{var} += {a} * {b}")?,
                 Node::Store { mem, value, addr, offset, step } => {
                     f.write_str("store ")?;

@@ -13,10 +13,8 @@ pub(super) struct Out {
     open: Vec<Vec<Node>>,
     entry: Vec<Node>,
     constants: HashMap<(Ty, [u8; 16]), Val>,
-    /// Bit planes read by the current lane loop, see [`super::codes`].
-    pub(super) planes: HashMap<(Val, i32), Val>,
-    /// Codes of three bits of two runs, read by the current lane loop, see [`super::codes`].
-    pub(super) nibbles: HashMap<(Val, i32), Val>,
+    /// Planes of a panel's chunk in the current scope, by address, and what was made of them, see [`super::quad`].
+    pub(super) fetched: HashMap<(Val, i32, usize), Val>,
     /// Halves of 16 bytes, one or two, of the vectors that are made from scalars, constants and memory.
     pub(super) halves: u8,
     /// What the machine has.
@@ -31,8 +29,7 @@ impl Out {
             open: vec![Vec::new()],
             entry: Vec::new(),
             constants: HashMap::new(),
-            planes: HashMap::new(),
-            nibbles: HashMap::new(),
+            fetched: HashMap::new(),
             halves,
             isa,
         }

@@ -10,17 +10,15 @@
 
 use super::prepare::{Prepared, WeakSet};
 use super::{Buffer, BufferRole};
-use crate::kir::{Builder, CodeSource, Fun, Mem, Val};
+use crate::kir::{Builder, Fun, Mem, Val};
 use actc_types::braced::write_fields;
+use actc_types::packed::PANEL;
 use actc_types::{BlockFormat, DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, Role, WeakPlace};
 use std::fmt;
 
 mod block;
 mod dense;
 mod grouped;
-
-/// Rows of a gated matrix whose gates are computed side by side.
-const PANEL: usize = 8;
 
 /// Precision of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,6 +141,11 @@ impl Mat {
         }
     }
 
+    /// Whether it is stored, and computed, in panels of eight rows.
+    fn in_panels(&self) -> bool {
+        matches!(self.encoding, Encoding::Packed(_) | Encoding::Mixed(_))
+    }
+
     fn check(&self, cols: u32, act: Act) -> Result<()> {
         let parts = self.encoding.parts(self.dtype, self.rows as usize, cols as usize)?;
         if self.rows == 0 || cols == 0 || cols > 1 << 24 {
@@ -215,13 +218,12 @@ impl Bound<'_> {
         (0..rows).map(|r| k.iadd_n(start, (r * bytes) as i64)).collect()
     }
 
-    /// The sums `[row][token]` of `rows` rows from `row` on, with their bias.
+    /// The sums `[row][token]` of `rows` rows from `row` on, with their bias, of a matrix that is not packed.
     fn dots(&self, k: &mut Builder, row: Val, rows: usize) -> Vec<Vec<Val>> {
         let mut sums = match &self.mat.encoding {
             Encoding::Dense => self.dense(k, row, rows),
             Encoding::Block(format) => self.blocks(k, *format, row, rows),
-            Encoding::Packed(p) => self.grouped(k, p, None, row, rows),
-            Encoding::Mixed(m) => self.grouped(k, &m.body, Some(m), row, rows),
+            Encoding::Packed(_) | Encoding::Mixed(_) => panic!("packed matrices are computed in panels"),
         };
         if let Some(bias) = self.bias {
             let bytes = k.imul_n(row, 4);
@@ -242,11 +244,6 @@ fn ways(sums: usize) -> u8 {
         3..=4 => 2,
         _ => 1,
     }
-}
-
-/// The layout of packed codes.
-fn source(packed: &Packed) -> CodeSource {
-    CodeSource::Planes(packed.bits)
 }
 
 impl Linear {
@@ -298,25 +295,25 @@ impl Linear {
         }
     }
 
-    /// Rows of matrix `i` computed side by side. Packed rows and 256-column blocks carry so much work for each input that
-    /// one row at a time, a single stream of memory, is fastest for one token; elsewhere inputs and the loop's overhead
+    /// Rows of matrix `i` computed side by side, where it is not computed in panels: 256-column blocks carry so much work for
+    /// each input that one row at a time, a single stream of memory, is fastest; elsewhere inputs and the loop's overhead
     /// are shared by as many rows as have registers for their sums.
     fn side_by_side(&self, i: usize) -> usize {
-        let gated = self.mats.len() > self.outputs();
-        let fit = (8 / (self.tokens as usize * if gated { 2 } else { 1 })).clamp(1, 4);
-        let of = |mat: &Mat| match &mat.encoding {
-            Encoding::Dense => fit,
+        match &self.mats[i].encoding {
             Encoding::Block(format) if format.block_len() == 256 => 1,
-            Encoding::Block(_) => fit,
-            Encoding::Packed(_) | Encoding::Mixed(_) => {
-                if self.tokens == 1 {
-                    1
-                } else {
-                    fit
-                }
+            Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) | Encoding::Mixed(_) => {
+                (PANEL / self.tokens as usize).clamp(1, 4)
             }
-        };
-        if gated { self.mats.iter().map(of).min().unwrap_or(1) } else { of(&self.mats[i]) }
+        }
+    }
+
+    /// Rows of a unit of output `i`.
+    fn unit_rows(&self, i: usize) -> usize {
+        if self.gated() || self.mats[i].in_panels() { PANEL } else { self.side_by_side(i) }
+    }
+
+    fn gated(&self) -> bool {
+        self.outputs() < self.mats.len()
     }
 
     pub(super) fn build(&self, k: &mut Builder) {
@@ -335,32 +332,24 @@ impl Linear {
         }
         let residual = (self.epilogue == Epilogue::AddResidual).then(|| take(k));
         let outs: Vec<Val> = (0..self.outputs()).map(|_| take(k)).collect();
-        let gated = outs.len() < bound.len();
-        let units = |i: usize| {
-            let rows = self.mats[i].rows as usize;
-            let side = if gated && tokens == 1 { PANEL } else { self.side_by_side(i) };
-            (rows / side, rows % side)
-        };
-        let total: usize = (0..outs.len()).map(|i| units(i).0 + units(i).1).sum();
+        let total: usize = (0..outs.len()).map(|i| self.units(i).iter().map(|u| u.count).sum::<usize>()).sum();
         let total = k.int(total as i64);
         let mut first = 0;
         for (i, out) in outs.iter().enumerate() {
-            let mats = if outs.len() < bound.len() { &bound[..] } else { &bound[i..=i] };
-            let rows = self.mats[i].rows as usize;
-            let side = if gated && tokens == 1 { PANEL } else { self.side_by_side(i) };
-            let (blocks, rest) = units(i);
-            for (count, side, start) in [(blocks, side, 0), (rest, 1, blocks * side)] {
-                if count == 0 {
-                    continue;
-                }
-                let count_val = k.int(count as i64);
-                k.grid(first as i64, count_val, total, |k, unit| {
-                    let row = k.imul_n(unit, side as i64);
+            for Units { count, rows, start } in self.units(i) {
+                let counted = k.int(count as i64);
+                k.grid(first as i64, counted, total, |k, unit| {
+                    let row = k.imul_n(unit, rows as i64);
                     let row = k.iadd_n(row, start as i64);
-                    if gated && tokens == 1 && side == PANEL {
-                        self.panel(k, mats, row, *out);
+                    let bytes = k.imul_n(row, 4);
+                    let out = k.iadd(*out, bytes);
+                    let residual = residual.map(|v| k.iadd(v, bytes));
+                    if self.gated() {
+                        self.gates(k, &bound, row, rows, out);
+                    } else if self.mats[i].in_panels() {
+                        self.panel(k, &bound[i], row, rows, residual, out);
                     } else {
-                        self.unit(k, mats, row, side, rows, residual, *out);
+                        self.rows(k, &bound[i], row, rows, residual, out);
                     }
                 });
                 first += count;
@@ -368,68 +357,102 @@ impl Linear {
         }
     }
 
-    /// A panel of gated rows for one token: the sums first, then the gates side by side, whose long chains of
-    /// dependent operations would otherwise be waited for in every row.
-    fn panel(&self, k: &mut Builder, mats: &[Bound<'_>], row: Val, out: Val) {
-        let bytes = 4 * PANEL as i64;
-        let sums = k.stack(2 * bytes as u32);
-        let (from, to) = (k.int(0), k.int(PANEL as i64));
-        k.seq(from, to, 1, |k, i| {
-            let row = k.iadd(row, i);
-            let at = k.imul_n(i, 4);
-            let at = k.iadd(sums, at);
-            for (m, mat) in mats.iter().enumerate() {
-                let dots = mat.dots(k, row, 1);
-                k.store(Mem::F32, dots[0][0], at, (m as i64 * bytes) as i32);
+    /// The units of output `i`: whole ones, then what is left of its rows. Those of a panel stay together.
+    fn units(&self, i: usize) -> Vec<Units> {
+        let (rows, side) = (self.mats[i].rows as usize, self.unit_rows(i));
+        let (blocks, rest) = (rows / side, rows % side);
+        let start = blocks * side;
+        let rest = if side == PANEL {
+            Units { count: rest.min(1), rows: rest, start }
+        } else {
+            Units { count: rest, rows: 1, start }
+        };
+        [Units { count: blocks, rows: side, start: 0 }, rest].into_iter().filter(|u| u.count > 0).collect()
+    }
+
+    /// Up to eight rows of a packed matrix, from row `row` on.
+    fn panel(&self, k: &mut Builder, mat: &Bound<'_>, row: Val, rows: usize, residual: Option<Val>, out: Val) {
+        let panel = k.idiv_n(row, PANEL as i64);
+        let pitch = 4 * mat.mat.rows as usize;
+        mat.panel(k, panel, rows, |k, sums| {
+            for (t, y) in sums.iter().enumerate() {
+                let at = (t * pitch) as i32;
+                let y = match residual {
+                    None => *y,
+                    Some(residual) => {
+                        let old = k.load_lane(Mem::F32, residual, at);
+                        k.fadd(*y, old)
+                    }
+                };
+                k.store_lane(Mem::F32, y, out, at);
             }
         });
-        let start = k.imul_n(row, 4);
-        let out = k.iadd(out, start);
-        k.lane_n(PANEL, |k| {
-            let (gate, y) = (k.load_lane(Mem::F32, sums, 0), k.load_lane(Mem::F32, sums, bytes as i32));
-            let gate = k.fun(self.gate(), gate);
-            let y = k.fmul(gate, y);
-            k.store_lane(Mem::F32, y, out, 0);
-        });
     }
 
-    /// The function of the first matrix in a gated epilogue.
-    fn gate(&self) -> Fun {
-        if self.epilogue == Epilogue::GatedSilu { Fun::Silu } else { Fun::GeluTanh }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call, all of it positions in buffers")]
-    fn unit(
-        &self,
-        k: &mut Builder,
-        mats: &[Bound<'_>],
-        row: Val,
-        side: usize,
-        rows: usize,
-        residual: Option<Val>,
-        out: Val,
-    ) {
-        let sums: Vec<Vec<Vec<Val>>> = mats.iter().map(|m| m.dots(k, row, side)).collect();
-        let bytes = k.imul_n(row, 4);
-        let out = k.iadd(out, bytes);
-        let residual = residual.map(|v| k.iadd(v, bytes));
-        for r in 0..side {
-            for t in 0..self.tokens as usize {
-                let at = (4 * (t * rows + r)) as i32;
-                let y = sums[0][r][t];
-                let y = match self.epilogue {
-                    Epilogue::None => y,
-                    Epilogue::AddResidual => {
-                        let old = k.load(Mem::F32, residual.expect("bound above"), at);
+    /// A few rows of a matrix that is not packed.
+    fn rows(&self, k: &mut Builder, mat: &Bound<'_>, row: Val, rows: usize, residual: Option<Val>, out: Val) {
+        for (r, sums) in mat.dots(k, row, rows).into_iter().enumerate() {
+            for (t, y) in sums.into_iter().enumerate() {
+                let at = (4 * (t * mat.mat.rows as usize + r)) as i32;
+                let y = match residual {
+                    None => y,
+                    Some(residual) => {
+                        let old = k.load(Mem::F32, residual, at);
                         k.fadd(y, old)
-                    }
-                    Epilogue::GatedSilu | Epilogue::GatedGeluTanh => {
-                        let gate = k.fun(self.gate(), y);
-                        k.fmul(gate, sums[1][r][t])
                     }
                 };
                 k.store(Mem::F32, y, out, at);
             }
         }
     }
+
+    /// Up to eight gated rows: the sums of both matrices first, then the gates side by side, whose long chains of dependent
+    /// operations would otherwise be waited for in every row.
+    fn gates(&self, k: &mut Builder, mats: &[Bound<'_>], row: Val, rows: usize, out: Val) {
+        let tokens = self.tokens as usize;
+        let sums = k.stack((mats.len() * tokens * PANEL * 4) as u32);
+        let at = |m: usize, t: usize| (4 * PANEL * (m * tokens + t)) as i32;
+        for (m, mat) in mats.iter().enumerate() {
+            if mat.mat.in_panels() {
+                let panel = k.idiv_n(row, PANEL as i64);
+                mat.panel(k, panel, rows, |k, ys| {
+                    ys.iter().enumerate().for_each(|(t, y)| k.store_lane(Mem::F32, *y, sums, at(m, t)));
+                });
+                continue;
+            }
+            let side = self.side_by_side(m);
+            let side = if rows.is_multiple_of(side) { side } else { 1 };
+            let (from, to) = (k.int(0), k.int(rows as i64));
+            k.seq(from, to, side as i64, |k, i| {
+                let row = k.iadd(row, i);
+                let four = k.imul_n(i, 4);
+                let slot = k.iadd(sums, four);
+                for (r, ys) in mat.dots(k, row, side).into_iter().enumerate() {
+                    ys.into_iter().enumerate().for_each(|(t, y)| k.store(Mem::F32, y, slot, at(m, t) + 4 * r as i32));
+                }
+            });
+        }
+        for t in 0..tokens {
+            k.lane_n(rows, |k| {
+                let (gate, y) = (k.load_lane(Mem::F32, sums, at(0, t)), k.load_lane(Mem::F32, sums, at(1, t)));
+                let gate = k.fun(self.gate(), gate);
+                let y = k.fmul(gate, y);
+                k.store_lane(Mem::F32, y, out, (4 * t * self.mats[0].rows as usize) as i32);
+            });
+        }
+    }
+
+    /// The function of the first matrix in a gated epilogue.
+    fn gate(&self) -> Fun {
+        if self.epilogue == Epilogue::GatedSilu { Fun::Silu } else { Fun::GeluTanh }
+    }
+}
+
+/// Units of work of the same shape.
+struct Units {
+    count: usize,
+    /// Rows of each.
+    rows: usize,
+    /// First row of the first.
+    start: usize,
 }

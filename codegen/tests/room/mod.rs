@@ -5,7 +5,7 @@
 
 use actc_codegen::emit::{Backend, Image};
 use actc_codegen::spec::{self, KernelSpec};
-use actc_types::{BlockFormat, DType, Encoding, Packed, Role, Target, WeakPlace, WeightView, Zero};
+use actc_types::{BlockFormat, DType, Encoding, Packed, Role, Target, WeakPlace, WeightView, Zero, packed};
 use half::{bf16, f16};
 
 type Entry = unsafe extern "C" fn(*const *mut u8, *const i64, u32, u32);
@@ -168,7 +168,8 @@ impl Matrix {
                     }
                 };
                 let mut parts = body(&m.body, rows, m.body_cols(cols), &weak, rng);
-                parts.push((Role::Weak, (0..rows * k).flat_map(|_| element(m.weak, 2.0 * rng.float())).collect()));
+                let weights = packed::panels(rows) * packed::PANEL * k;
+                parts.push((Role::Weak, (0..weights).flat_map(|_| element(m.weak, 2.0 * rng.float())).collect()));
                 if m.place == WeakPlace::Scattered {
                     parts.push((Role::WeakIndex, weak.iter().flat_map(|c| (*c as u32).to_le_bytes()).collect()));
                 }
@@ -206,9 +207,9 @@ fn body(p: &Packed, rows: usize, cols: usize, weak: &[usize], rng: &mut Rng) -> 
         }
     }
     let scales: Vec<f32> = (0..rows * groups).map(|_| (rng.float() + 1.5) / levels as f32).collect();
-    let mut parts = vec![(Role::Codes, p.pack_codes(&codes, rows, cols)), (Role::Scales, p.pack_scales(&scales))];
+    let mut parts = vec![(Role::Codes, p.pack_codes(&codes, rows, cols)), (Role::Scales, p.pack_scales(&scales, rows))];
     if p.zero == Zero::Packed {
-        parts.push((Role::Zeros, p.pack_zeros(&zeros, rows, cols)));
+        parts.push((Role::Zeros, p.pack_zeros(&zeros, rows)));
     }
     parts
 }

@@ -8,6 +8,7 @@ use crate::block::BlockFormat;
 use crate::braced::{Fields, write_fields};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::dtype::DType;
+use crate::packed::{PANEL, panels};
 use std::fmt;
 
 /// How a constant is stored.
@@ -59,8 +60,8 @@ pub enum Zero {
 /// Where the bits of a code lie. One order per device class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// CPUs: chunks of 64 columns as bit planes; drawn in [`crate::packed`].
-    Planes64,
+    /// CPUs: panels of eight rows, chunks of 64 columns as bit planes; drawn in [`crate::packed`].
+    Panels8,
 }
 
 /// A packed body with some columns kept apart in 16 bits.
@@ -92,11 +93,11 @@ pub enum Role {
     Data,
     /// Packed codes.
     Codes,
-    /// Scales `[rows, groups]`.
+    /// Scales `[panels, groups, 8]`, see [`crate::packed`].
     Scales,
-    /// Zero points `[rows, groups]`, each row starting on a byte.
+    /// Zero points `[panels, groups, 8]`, nibbles up to 4 bits.
     Zeros,
-    /// Weak columns `[rows, cols]`, row-major.
+    /// Weak columns `[panels, cols, 8]`.
     Weak,
     /// Ascending columns of the weak ones, `u32[cols]`.
     WeakIndex,
@@ -159,7 +160,7 @@ impl fmt::Display for Group {
 impl Packed {
     /// The layout that passes choose where nothing is said: f16 scales, stored zero points, CPU order.
     pub fn new(bits: u8, group: Group) -> Packed {
-        Packed { bits, group, zero: Zero::Packed, scale: DType::F16, order: Order::Planes64 }
+        Packed { bits, group, zero: Zero::Packed, scale: DType::F16, order: Order::Panels8 }
     }
 
     fn fields(&self) -> Vec<(&'static str, Option<String>)> {
@@ -168,7 +169,7 @@ impl Packed {
             Zero::Packed => "packed",
         };
         let order = match self.order {
-            Order::Planes64 => "planes64",
+            Order::Panels8 => "panels8",
         };
         vec![
             ("bits", Some(self.bits.to_string())),
@@ -189,13 +190,13 @@ impl Packed {
             "symmetric" => Some(Zero::Symmetric),
             _ => None,
         })?;
-        let order = fields.with("order", "`planes64`", |v| (v == "planes64").then_some(Order::Planes64))?;
+        let order = fields.with("order", "`panels8`", |v| (v == "panels8").then_some(Order::Panels8))?;
         Ok(Packed {
             bits: fields.need("bits", bits)?,
             group: fields.need("group", group)?,
             scale: scale.unwrap_or(DType::F16),
             zero: zero.unwrap_or(Zero::Packed),
-            order: order.unwrap_or(Order::Planes64),
+            order: order.unwrap_or(Order::Panels8),
         })
     }
 }
@@ -239,7 +240,7 @@ impl Encoding {
                     return Err(Diagnostic::new("encoding-shape", format!("{} weak columns of {cols}", mixed.cols)));
                 }
                 let mut parts = mixed.body.parts(rows, mixed.body_cols(cols))?;
-                parts.push((Role::Weak, product(&[rows, mixed.cols as usize, mixed.weak.size()])?));
+                parts.push((Role::Weak, product(&[panels(rows), mixed.cols as usize, PANEL, mixed.weak.size()])?));
                 if mixed.place == WeakPlace::Scattered {
                     parts.push((Role::WeakIndex, product(&[mixed.cols as usize, 4])?));
                 }

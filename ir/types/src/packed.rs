@@ -1,30 +1,33 @@
 //! The packed layout, in one place: packer, reference unpacker and kernel constants all derive from [`Packed::code_at`].
 //!
-//! A row is a sequence of chunks of 64 columns (the last one padded), rows follow each other without gaps. A chunk holds
-//! a code's bits in planes of 8, 4, 2 and 1 bits, widest first; the widest plane has the lowest bits of the code:
+//! A matrix is a sequence of panels of eight rows (the last one padded), a panel a sequence of chunks of 64 columns (the
+//! last one padded), without gaps. The 512 codes of a chunk are numbered so that eight rows by four columns stand side by
+//! side, a *quad*: code `i = 32 * (column / 4) + 4 * row + column % 4`. A chunk holds the codes' bits in planes of 8, 4, 2
+//! and 1 bits, widest first; the widest plane has the lowest bits of the code:
 //!
 //! ```text
 //! bits = planes      bytes of a chunk
-//!    1 = 1            8
-//!    2 = 2           16
-//!    3 = 2 + 1       16 +  8
-//!    4 = 4           32
-//!    5 = 4 + 1       32 +  8
-//!    6 = 4 + 2       32 + 16
-//!    7 = 4 + 2 + 1   32 + 16 + 8
-//!    8 = 8           64
+//!    1 = 1            64
+//!    2 = 2           128
+//!    3 = 2 + 1       128 +  64
+//!    4 = 4           256
+//!    5 = 4 + 1       256 +  64
+//!    6 = 4 + 2       256 + 128
+//!    7 = 4 + 2 + 1   256 + 128 + 64
+//!    8 = 8           512
 //!
-//! plane of w bits: 8w bytes; byte i holds the fields of columns i, i + 8w, i + 2*8w, … from its lowest bits up
-//!   w = 4:  byte i (0..32) = [ column i+32 | column i ]
-//!   w = 2:  byte i (0..16) = [ column i+48 | i+32 | i+16 | i ]
-//!   w = 1:  byte i (0..8)  = [ column i+56 | … | i+8 | i ]
+//! plane of w bits: 64w bytes; byte b holds the fields of codes b, b + 64w, b + 2*64w, … from its lowest bits up
+//!   w = 4:  byte b (0..256) = [ code b+256 | code b ]
+//!   w = 2:  byte b (0..128) = [ code b+384 | b+256 | b+128 | b ]
+//!   w = 1:  byte b (0..64)  = [ code b+448 | … | b+64 | b ]
 //! ```
 //!
-//! So one vector load followed by a shift and a mask yields the codes of consecutive columns at every vector width, and
-//! every row is a whole number of 8-byte words.
+//! So 32 bytes of a plane, shifted and masked, are four columns of eight rows, each row in 32 bits of its own: a dot of
+//! four products leaves a sum for each row, no sum crosses lanes, and a panel is read from its first byte to its last.
+//! Vectors of 16 bytes hold four of the rows.
 //!
-//! Scales are `[rows, groups]`, zero points too: nibbles (even group low) up to 4 bits, bytes above, each row starting on
-//! a byte.
+//! Scales are `[panels, groups, 8]`, zero points too: nibbles (even row low) up to 4 bits, bytes above. Weak columns are
+//! `[panels, columns, 8]`. What pads rows is zero.
 
 use crate::diagnostic::Result;
 use crate::dtype::DType;
@@ -33,6 +36,22 @@ use half::f16;
 
 /// Columns of a chunk.
 pub const CHUNK: usize = 64;
+
+/// Rows of a panel.
+pub const PANEL: usize = 8;
+
+/// Columns of a quad.
+pub const QUAD: usize = 4;
+
+/// Number of panels of `rows` rows.
+pub fn panels(rows: usize) -> usize {
+    rows.div_ceil(PANEL)
+}
+
+/// Index of element (`row`, `item`) in `[panels, items, 8]`.
+pub fn panel_index(row: usize, item: usize, items: usize) -> usize {
+    (row / PANEL * items + item) * PANEL + row % PANEL
+}
 
 /// One bit plane of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +65,9 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Bytes of the plane, also the distance in columns between neighbouring fields of a byte.
+    /// Bytes of the plane, also the distance in codes between neighbouring fields of a byte.
     pub fn stride(self) -> usize {
-        8 * self.width as usize
+        PANEL * CHUNK / 8 * self.width as usize
     }
 }
 
@@ -83,61 +102,66 @@ impl Packed {
         })
     }
 
-    /// Bytes of a chunk.
+    /// Bytes of a chunk of eight rows.
     pub fn chunk_bytes(&self) -> usize {
-        8 * self.bits as usize
+        PANEL * CHUNK / 8 * self.bits as usize
     }
 
-    /// Bytes of a row's codes.
-    pub fn row_bytes(&self, cols: usize) -> usize {
+    /// Bytes of a panel's codes.
+    pub fn panel_bytes(&self, cols: usize) -> usize {
         cols.div_ceil(CHUNK) * self.chunk_bytes()
     }
 
-    /// Bytes of a row's scales.
-    pub fn scale_row_bytes(&self, cols: usize) -> usize {
-        self.group.count(cols) * self.scale.size()
+    /// Bytes of a panel's scales.
+    pub fn scale_panel_bytes(&self, cols: usize) -> usize {
+        self.group.count(cols) * PANEL * self.scale.size()
     }
 
-    /// Bytes of a row's zero points.
-    pub fn zero_row_bytes(&self, cols: usize) -> usize {
+    /// Bytes of a panel's zero points.
+    pub fn zero_panel_bytes(&self, cols: usize) -> usize {
+        self.group.count(cols) * self.zero_group_bytes()
+    }
+
+    /// Bytes of the zero points of a group of eight rows.
+    pub fn zero_group_bytes(&self) -> usize {
         match self.zero {
             Zero::Symmetric => 0,
-            Zero::Packed if self.bits <= 4 => self.group.count(cols).div_ceil(2),
-            Zero::Packed => self.group.count(cols),
+            Zero::Packed if self.bits <= 4 => PANEL / 2,
+            Zero::Packed => PANEL,
         }
     }
 
     /// The fields of the code at (`row`, `col`) of a matrix with `cols` columns.
     pub fn code_at(&self, row: usize, col: usize, cols: usize) -> impl Iterator<Item = BitPos> + use<> {
-        let chunk = row * self.row_bytes(cols) + col / CHUNK * self.chunk_bytes();
-        let c = col % CHUNK;
+        let chunk = row / PANEL * self.panel_bytes(cols) + col / CHUNK * self.chunk_bytes();
+        let code = code_in_chunk(row % PANEL, col % CHUNK);
         self.planes().map(move |p| BitPos {
-            byte: chunk + p.offset + c % p.stride(),
-            bit: (c / p.stride()) as u8 * p.width,
+            byte: chunk + p.offset + code % p.stride(),
+            bit: (code / p.stride()) as u8 * p.width,
             width: p.width,
             shift: p.shift,
         })
     }
 
     pub(crate) fn parts(&self, rows: usize, cols: usize) -> Result<Vec<(Role, u64)>> {
-        let times = |bytes: usize| (rows as u64).checked_mul(bytes as u64).filter(|n| *n < 1 << 62);
+        let times = |bytes: usize| (panels(rows) as u64).checked_mul(bytes as u64).filter(|n| *n < 1 << 62);
         let overflow = || crate::Diagnostic::new("encoding-overflow", "the stored size exceeds 63 bits");
         if cols >= 1 << 40 {
             return Err(overflow());
         }
         let mut parts = vec![
-            (Role::Codes, times(self.row_bytes(cols)).ok_or_else(overflow)?),
-            (Role::Scales, times(self.scale_row_bytes(cols)).ok_or_else(overflow)?),
+            (Role::Codes, times(self.panel_bytes(cols)).ok_or_else(overflow)?),
+            (Role::Scales, times(self.scale_panel_bytes(cols)).ok_or_else(overflow)?),
         ];
         if self.zero == Zero::Packed {
-            parts.push((Role::Zeros, times(self.zero_row_bytes(cols)).ok_or_else(overflow)?));
+            parts.push((Role::Zeros, times(self.zero_panel_bytes(cols)).ok_or_else(overflow)?));
         }
         Ok(parts)
     }
 
     /// Packs `codes` `[rows, cols]` row-major. Bits above `self.bits` are an error of the caller and are dropped.
     pub fn pack_codes(&self, codes: &[u8], rows: usize, cols: usize) -> Vec<u8> {
-        let mut out = vec![0u8; rows * self.row_bytes(cols)];
+        let mut out = vec![0u8; panels(rows) * self.panel_bytes(cols)];
         for row in 0..rows {
             for col in 0..cols {
                 let code = codes[row * cols + col];
@@ -150,66 +174,75 @@ impl Packed {
         out
     }
 
-    /// Packs scales `[rows, groups]` into their element type; f16 scales are rounded to nearest even.
-    pub fn pack_scales(&self, scales: &[f32]) -> Vec<u8> {
+    /// Packs scales `[rows, groups]` of a matrix of `rows` into their element type; f16 scales are rounded to nearest even.
+    pub fn pack_scales(&self, scales: &[f32], rows: usize) -> Vec<u8> {
+        let scales = to_panels(scales, rows);
         match self.scale {
             DType::F16 => scales.iter().flat_map(|s| f16::from_f32(*s).to_le_bytes()).collect(),
             _ => scales.iter().flat_map(|s| s.to_le_bytes()).collect(),
         }
     }
 
-    /// Packs zero points `[rows, groups]`.
-    pub fn pack_zeros(&self, zeros: &[u8], rows: usize, cols: usize) -> Vec<u8> {
-        let groups = self.group.count(cols);
-        let stride = self.zero_row_bytes(cols);
-        let mut out = vec![0u8; rows * stride];
-        if stride > 0 {
-            for (i, z) in zeros.iter().enumerate() {
-                let (row, g) = (i / groups, i % groups);
-                if self.bits <= 4 {
-                    out[row * stride + g / 2] |= z << (4 * (g % 2));
-                } else {
-                    out[row * stride + g] = *z;
-                }
-            }
+    /// Packs zero points `[rows, groups]` of a matrix of `rows`.
+    pub fn pack_zeros(&self, zeros: &[u8], rows: usize) -> Vec<u8> {
+        let zeros = to_panels(zeros, rows);
+        match self.zero {
+            Zero::Symmetric => Vec::new(),
+            Zero::Packed if self.bits <= 4 => zeros.chunks_exact(2).map(|z| z[0] | z[1] << 4).collect(),
+            Zero::Packed => zeros,
         }
-        out
     }
 
     /// The zero point of (`row`, `group`) in packed `zeros`.
     pub fn zero_at(&self, zeros: &[u8], row: usize, group: usize, cols: usize) -> u8 {
-        let stride = self.zero_row_bytes(cols);
+        let i = panel_index(row, group, self.group.count(cols));
         match self.zero {
             Zero::Symmetric => 1 << (self.bits - 1),
-            Zero::Packed if self.bits <= 4 => zeros[row * stride + group / 2] >> (4 * (group % 2)) & 15,
-            Zero::Packed => zeros[row * stride + group],
+            Zero::Packed if self.bits <= 4 => zeros[i / 2] >> (4 * (i % 2)) & 15,
+            Zero::Packed => zeros[i],
         }
     }
 
     /// The scale of (`row`, `group`) in packed `scales`.
     pub fn scale_at(&self, scales: &[u8], row: usize, group: usize, cols: usize) -> f32 {
-        let i = row * self.group.count(cols) + group;
+        let i = panel_index(row, group, self.group.count(cols));
         match self.scale {
             DType::F16 => f16::from_le_bytes([scales[2 * i], scales[2 * i + 1]]).to_f32(),
             _ => f32::from_le_bytes([scales[4 * i], scales[4 * i + 1], scales[4 * i + 2], scales[4 * i + 3]]),
         }
     }
 
-    /// Unpacks the 64 codes of one chunk.
-    pub fn unpack_chunk(&self, chunk: &[u8], codes: &mut [u8; CHUNK]) {
+    /// Unpacks the 64 codes of row `row` of a panel from one chunk.
+    pub fn unpack_chunk(&self, chunk: &[u8], row: usize, codes: &mut [u8; CHUNK]) {
         codes.fill(0);
         for plane in self.planes() {
             let stride = plane.stride();
             let mask = ((1u16 << plane.width) - 1) as u8;
-            let bytes = &chunk[plane.offset..plane.offset + stride];
-            for (field, run) in codes.chunks_exact_mut(stride).enumerate() {
-                let down = field as u8 * plane.width;
-                for (code, byte) in run.iter_mut().zip(bytes) {
+            for (quad, codes) in codes.chunks_exact_mut(QUAD).enumerate() {
+                let first = code_in_chunk(row, quad * QUAD);
+                let down = (first / stride) as u8 * plane.width;
+                let bytes = &chunk[plane.offset + first % stride..][..QUAD];
+                for (code, byte) in codes.iter_mut().zip(bytes) {
                     *code |= ((byte >> down) & mask) << plane.shift;
                 }
             }
         }
     }
+}
+
+/// The number of a code in its chunk.
+fn code_in_chunk(row: usize, col: usize) -> usize {
+    (col / QUAD * PANEL + row) * QUAD + col % QUAD
+}
+
+/// Elements `[rows, items]` as `[panels, items, 8]`; rows that are not there get the default.
+pub fn to_panels<T: Copy + Default>(elements: &[T], rows: usize) -> Vec<T> {
+    let items = elements.len().checked_div(rows).unwrap_or(0);
+    let mut out = vec![T::default(); panels(rows) * items * PANEL];
+    for (i, x) in elements.iter().enumerate() {
+        out[panel_index(i / items, i % items, items)] = *x;
+    }
+    out
 }
 
 #[cfg(test)]
@@ -220,7 +253,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn unpack_undoes_pack(bits in 1u8..=8, rows in 1usize..4, cols in 1usize..200, seed: u64) {
+        fn unpack_undoes_pack(bits in 1u8..=8, rows in 1usize..20, cols in 1usize..200, seed: u64) {
             let packed = Packed::new(bits, Group::Columns(32));
             let mut state = seed | 1;
             let codes: Vec<u8> = (0..rows * cols).map(|_| {
@@ -232,8 +265,8 @@ mod tests {
             let mut chunk = [0u8; CHUNK];
             for row in 0..rows {
                 for (i, want) in codes[row * cols..(row + 1) * cols].chunks(CHUNK).enumerate() {
-                    let at = row * packed.row_bytes(cols) + i * packed.chunk_bytes();
-                    packed.unpack_chunk(&bytes[at..at + packed.chunk_bytes()], &mut chunk);
+                    let at = row / PANEL * packed.panel_bytes(cols) + i * packed.chunk_bytes();
+                    packed.unpack_chunk(&bytes[at..at + packed.chunk_bytes()], row % PANEL, &mut chunk);
                     prop_assert_eq!(&chunk[..want.len()], want);
                 }
             }
@@ -242,8 +275,8 @@ mod tests {
         #[test]
         fn no_two_codes_share_a_bit(bits in 1u8..=8, cols in 1usize..150) {
             let packed = Packed::new(bits, Group::Channel);
-            let mut used = vec![0u8; 2 * packed.row_bytes(cols)];
-            for row in 0..2 {
+            let mut used = vec![0u8; 2 * packed.panel_bytes(cols)];
+            for row in 0..2 * PANEL {
                 for col in 0..cols {
                     for p in packed.code_at(row, col, cols) {
                         let mask = ((((1u16 << p.width) - 1) as u8) as u16 ) << p.bit;
@@ -251,6 +284,21 @@ mod tests {
                         used[p.byte] |= mask as u8;
                     }
                 }
+            }
+        }
+
+        #[test]
+        fn grids_are_found_where_they_were_put(bits in 1u8..=8, rows in 1usize..20, groups in 1usize..7) {
+            let packed = Packed { scale: DType::F32, ..Packed::new(bits, Group::Columns(16)) };
+            let cols = 16 * groups;
+            let zeros: Vec<u8> = (0..rows * groups).map(|i| (i % packed.levels() as usize) as u8).collect();
+            let scales: Vec<f32> = (0..rows * groups).map(|i| i as f32).collect();
+            let (z, s) = (packed.pack_zeros(&zeros, rows), packed.pack_scales(&scales, rows));
+            let parts = packed.parts(rows, cols).unwrap();
+            prop_assert_eq!((s.len() as u64, z.len() as u64), (parts[1].1, parts[2].1));
+            for (i, zero) in zeros.iter().enumerate() {
+                prop_assert_eq!(packed.zero_at(&z, i / groups, i % groups, cols), *zero);
+                prop_assert_eq!(packed.scale_at(&s, i / groups, i % groups, cols), i as f32);
             }
         }
     }

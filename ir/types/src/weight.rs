@@ -6,7 +6,7 @@
 use crate::diagnostic::{Diagnostic, Result};
 use crate::dtype::DType;
 use crate::encoding::{Encoding, Packed, Role, WeakPlace};
-use crate::packed::CHUNK;
+use crate::packed::{CHUNK, PANEL, panel_index};
 use half::{bf16, f16};
 
 /// The stored parts of a matrix `[rows, cols]`, with lengths and indices checked.
@@ -128,9 +128,9 @@ impl<'a> WeightView<'a> {
                 self.body(&mixed.body, row, &mut out[..split]);
                 let size = mixed.weak.size();
                 let k = mixed.cols as usize;
-                let weak = &self.weak[row * k * size..][..k * size];
-                for (bytes, col) in weak.chunks_exact(size).zip(self.weak_columns()) {
-                    dense(mixed.weak, bytes, &mut out[col..=col]);
+                for (i, col) in self.weak_columns().enumerate() {
+                    let at = panel_index(row, i, k) * size;
+                    dense(mixed.weak, &self.weak[at..at + size], &mut out[col..=col]);
                 }
             }
         }
@@ -140,11 +140,12 @@ impl<'a> WeightView<'a> {
         let cols = out.len();
         let width = packed.group.width(cols);
         let chunk_bytes = packed.chunk_bytes();
-        let codes = &self.codes[row * packed.row_bytes(cols)..][..packed.row_bytes(cols)];
+        let bytes = packed.panel_bytes(cols);
+        let codes = &self.codes[row / PANEL * bytes..][..bytes];
         let mut unpacked = [0u8; CHUNK];
         // The grid is constant over runs of 16 columns: groups are whole rows or multiples of 16.
         for (i, (chunk, out)) in codes.chunks_exact(chunk_bytes).zip(out.chunks_mut(CHUNK)).enumerate() {
-            packed.unpack_chunk(chunk, &mut unpacked);
+            packed.unpack_chunk(chunk, row % PANEL, &mut unpacked);
             for (j, (codes, out)) in unpacked.chunks(16).zip(out.chunks_mut(16)).enumerate() {
                 let group = (i * CHUNK + j * 16) / width;
                 let scale = packed.scale_at(self.scales, row, group, cols);

@@ -4,7 +4,7 @@
 //! columns. [`Count::Stored`] counts every stored part: codes with their padding (the body keeps a slot for each weak
 //! column), scales, zero points, the weak columns and their index.
 
-use actc_types::{DType, Diagnostic, Encoding, Packed, Result};
+use actc_types::{DType, Diagnostic, Encoding, Packed, Result, packed};
 
 /// Bits of a weak weight.
 const WEAK_BITS: u64 = 16;
@@ -48,7 +48,7 @@ impl Layer {
     fn column(&self, count: Count) -> u64 {
         match count {
             Count::Target => self.rows as u64 * WEAK_BITS.saturating_sub(u64::from(self.body.bits)),
-            Count::Stored => self.rows as u64 * WEAK_BITS + INDEX_BITS,
+            Count::Stored => (packed::panels(self.rows) * packed::PANEL) as u64 * WEAK_BITS + INDEX_BITS,
         }
     }
 }

@@ -4,7 +4,7 @@ use super::plan::Rounded;
 use crate::report::{LayerReport, Status};
 use crate::spill;
 use actc_ir::Const;
-use actc_types::{DType, Diagnostic, Encoding, Mixed, Packed, Place, Result, Role, WeakPlace};
+use actc_types::{DType, Diagnostic, Encoding, Mixed, Packed, Place, Result, Role, WeakPlace, packed};
 use half::f16;
 use rayon::prelude::*;
 use std::path::Path;
@@ -23,12 +23,12 @@ pub(super) fn encode(constant: &Const, rounded: &Rounded, body: Packed, weak: &[
     let (rows, cols) = constant.matrix()?;
     let mut parts = vec![
         (Role::Codes, body.pack_codes(&rounded.codes, rows, cols)),
-        (Role::Scales, body.pack_scales(&rounded.scales)),
-        (Role::Zeros, body.pack_zeros(&rounded.zeros, rows, cols)),
+        (Role::Scales, body.pack_scales(&rounded.scales, rows)),
+        (Role::Zeros, body.pack_zeros(&rounded.zeros, rows)),
     ];
     let mut encoding = Encoding::Packed(body);
     if !weak.is_empty() {
-        let mut data = Vec::with_capacity(rows * weak.len() * 2);
+        let mut elements = Vec::with_capacity(rows * weak.len());
         for row in rounded.values.chunks_exact(cols) {
             for column in weak {
                 let value = f16::from_f32(row[*column as usize]);
@@ -36,9 +36,10 @@ pub(super) fn encode(constant: &Const, rounded: &Rounded, body: Packed, weak: &[
                     let headline = format!("weight {} of weak column {column} does not fit f16", row[*column as usize]);
                     return Err(Diagnostic::new("weak-overflow", headline).at(Place::Tensor(constant.name.clone())));
                 }
-                data.extend(value.to_le_bytes());
+                elements.push(value);
             }
         }
+        let data = packed::to_panels(&elements, rows).iter().flat_map(|w| w.to_le_bytes()).collect();
         parts.push((Role::Weak, data));
         parts.push((Role::WeakIndex, weak.iter().flat_map(|c| c.to_le_bytes()).collect()));
         encoding =

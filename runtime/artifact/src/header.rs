@@ -8,7 +8,7 @@ use actc_types::{Diagnostic, Place, Result};
 pub const MAGIC: [u8; 8] = *b"actc\x1a\r\n\0";
 
 /// Version of the data format that this crate writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Version of the kernel ABI that code sections of this build follow.
 pub const KERNEL_ABI_VERSION: u32 = 1;

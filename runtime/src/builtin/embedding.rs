@@ -2,10 +2,9 @@
 
 use super::call::Call;
 use crate::device::cpu::memory::Grid;
-use crate::device::cpu::team::Scratch;
 use actc_types::{Diagnostic, Result};
 
-pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
+pub(super) fn run(call: &Call<'_>) -> Result<()> {
     let count = call.dim(0)?;
     let table = call.weight(0)?;
     let ids: &[i64] = call.read(0, &[count])?;
@@ -20,7 +19,7 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
     for mut tile in call.tiles::<f32>(1, Grid::of_rows(count, table.cols(), 1))? {
         let row = ids[tile.row()] as usize;
         let out = tile.row_mut(0);
-        decoder.row(row, out, &mut scratch.grid);
+        decoder.row(row, out);
         if scale != 1.0 {
             out.iter_mut().for_each(|x| *x *= scale);
         }

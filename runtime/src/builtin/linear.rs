@@ -65,9 +65,7 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
                 let Scratch { floats, grid } = &mut *scratch;
                 floats.resize(floats.len().max(rows * k), 0.0);
                 let panel = &mut floats[..rows * k];
-                for (i, out) in panel.chunks_exact_mut(k.max(1)).enumerate() {
-                    decoder.row(first + i, out, grid);
-                }
+                decoder.rows(first, panel, grid);
                 panel
             }
         };

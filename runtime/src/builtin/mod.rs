@@ -29,7 +29,7 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
     match call.builtin() {
         Builtin::Linear => linear::run(call, scratch),
         Builtin::Attention => Ok(attention::run(call, scratch)?),
-        Builtin::Embedding => Ok(embedding::run(call, scratch)?),
+        Builtin::Embedding => Ok(embedding::run(call)?),
         Builtin::Gram => gram::run(call),
         Builtin::ChannelStats => Ok(channel_stats::run(call)?),
         Builtin::Softmax => Ok(softmax::run(call)?),

@@ -20,8 +20,8 @@ fn plan() -> Plan {
     let packed = Packed::new(3, Group::Columns(16));
     let parts = vec![
         (Role::Codes, packed.pack_codes(&[5; 32 * 16], 32, 16)),
-        (Role::Scales, packed.pack_scales(&[0.25; 32])),
-        (Role::Zeros, packed.pack_zeros(&[3; 32], 32, 16)),
+        (Role::Scales, packed.pack_scales(&[0.25; 32], 32)),
+        (Role::Zeros, packed.pack_zeros(&[3; 32], 32)),
     ];
     let table = plan.tensor(DType::F16, &[32, 16], Encoding::Packed(packed), parts);
     let weight: Vec<u8> = (0..256).flat_map(|i| (i as f32 / 256.0).to_le_bytes()).collect();

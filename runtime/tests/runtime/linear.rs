@@ -15,9 +15,10 @@ fn parts(encoding: &Encoding, dtype: DType, rows: usize, cols: usize, n: &mut Nu
         let codes: Vec<u8> = (0..rows * cols).map(|_| n.below(p.levels() as usize) as u8).collect();
         let scales: Vec<f32> = (0..rows * groups).map(|_| (1.5 + n.unit()) / p.levels() as f32).collect();
         let zeros: Vec<u8> = (0..rows * groups).map(|_| n.below(p.levels() as usize) as u8).collect();
-        let mut parts = vec![(Role::Codes, p.pack_codes(&codes, rows, cols)), (Role::Scales, p.pack_scales(&scales))];
+        let mut parts =
+            vec![(Role::Codes, p.pack_codes(&codes, rows, cols)), (Role::Scales, p.pack_scales(&scales, rows))];
         if p.zero == Zero::Packed {
-            parts.push((Role::Zeros, p.pack_zeros(&zeros, rows, cols)));
+            parts.push((Role::Zeros, p.pack_zeros(&zeros, rows)));
         }
         parts
     };
@@ -37,7 +38,7 @@ fn parts(encoding: &Encoding, dtype: DType, rows: usize, cols: usize, n: &mut Nu
         Encoding::Packed(p) => body(p, cols, n),
         Encoding::Mixed(m) => {
             let mut parts = body(&m.body, m.body_cols(cols), n);
-            parts.push((Role::Weak, floats(m.weak, rows * m.cols as usize, n)));
+            parts.push((Role::Weak, floats(m.weak, rows.next_multiple_of(8) * m.cols as usize, n)));
             if m.place == WeakPlace::Scattered {
                 let step = cols / m.cols as usize;
                 let index: Vec<u8> =

@@ -27,7 +27,7 @@ struct Grid {
 
 impl Bound<'_> {
     pub(super) fn blocks(&self, k: &mut Builder, format: BlockFormat, row: Val, rows: usize) -> Vec<Vec<Val>> {
-        let source = CodeSource::Block(format);
+        let source = CodeSource(format);
         let int8 = self.act == Act::Int8;
         let (bias, gain) = if int8 { (source.int_bias(), 1.0) } else { (source.bias(), source.gain()) };
         let prepared = match self.mat.input(self.cols as u32, self.act) {

@@ -1,368 +1,378 @@
-//! Rows of packed and mixed matrices: codes in bit planes, a scale and a zero point for each group of columns.
+//! Panels of packed and mixed matrices: eight rows side by side, a lane each.
 //!
-//! Groups are taken 16 at a time: their scales are made floats and kept on the stack, and the zero points' part of the
-//! row, `-s * zero * sum of x`, is summed for all 16 side by side. Then the chunks of codes follow, 64 columns each. A
-//! whole number of groups makes a whole number of chunks there, because groups are multiples of 16 columns.
+//! A panel is read from its first byte to its last. For each group of columns the products are summed chunk by chunk, 64
+//! columns of eight rows; then they meet the group's scales, and the zero points' part of the rows, `-s * zero * sum of x`,
+//! is added. Nothing is summed across lanes.
 
 use super::dense::memory;
-use super::{Act, Bound, Input, source, ways};
-use crate::kir::{Acc, Builder, Elem, FloatOp, IntOp, Mem, Ty, Val, Var};
+use super::{Act, Bound, Input};
+use crate::kir::{Acc, Builder, Elem, Mem, Ty, Val, Var, quad_bias, quad_gain};
 use crate::spec::Prepared;
-use actc_types::packed::CHUNK;
-use actc_types::{DType, Group, Mixed, Packed, Role, Zero};
+use actc_types::packed::{CHUNK, PANEL, QUAD};
+use actc_types::{Encoding, Group, Mixed, Packed, Role, Zero};
 
-/// Groups whose scales are made floats together.
-const BATCH: usize = 16;
+/// Chains of sums with f32 inputs, that hide the latency of an addition: as many as columns of a quad.
+const WAYS: usize = QUAD;
 
-/// The largest f32 scale. What stands behind a row's last one may be anything and is multiplied by zero, so it must be
-/// finite, also times gain and zero point.
-const LARGEST: f32 = 1e30;
+/// Weak columns whose products are written out in a round of their loop.
+const WEAK_ROUND: usize = 4;
 
-struct Row<'a> {
+/// A panel of a matrix whose sums are being made.
+struct Panel<'a> {
     bound: &'a Bound<'a>,
     packed: &'a Packed,
     prepared: Prepared,
-    codes: Vec<Val>,
-    scales: Vec<Val>,
-    zeros: Vec<Val>,
+    /// Addresses of the panel's codes, scales and zero points.
+    codes: Val,
+    scales: Val,
+    zeros: Option<Val>,
     /// Records of the tokens.
     records: Vec<Val>,
-    /// The row's sums `[row][token]`.
-    sums: Vec<Vec<Var>>,
+    /// The rows' sums, one variable a token.
+    sums: Vec<Var>,
+}
+
+/// How the groups of a matrix lie on its chunks.
+enum Grouping {
+    /// One group for a row.
+    Whole,
+    /// Groups of this many chunks.
+    Chunks(usize),
+    /// Groups of this many columns, cut at runs of the second number, of which a chunk has several.
+    Runs(usize, usize),
 }
 
 impl Bound<'_> {
-    pub(super) fn grouped(
-        &self,
-        k: &mut Builder,
-        packed: &Packed,
-        mixed: Option<&Mixed>,
-        row: Val,
-        rows: usize,
-    ) -> Vec<Vec<Val>> {
-        let Input::Prepared(prepared) = self.mat.input(self.cols as u32, self.act) else {
-            panic!("packed matrices read prepared inputs");
+    /// The packed body of the matrix, if it has one, and its weak columns.
+    fn body(&self) -> Option<(&Packed, Option<&Mixed>)> {
+        match &self.mat.encoding {
+            Encoding::Packed(p) => Some((p, None)),
+            Encoding::Mixed(m) => Some((&m.body, Some(m))),
+            Encoding::Dense | Encoding::Block(_) => None,
+        }
+    }
+
+    /// Computes the rows of panel `panel`, of which `rows` count, and gives `write` their sums with bias, a lane value a
+    /// token. The matrix is packed or mixed.
+    pub(super) fn panel(&self, k: &mut Builder, panel: Val, rows: usize, write: impl FnOnce(&mut Builder, &[Val])) {
+        let (Some((packed, mixed)), Input::Prepared(prepared)) =
+            (self.body(), self.mat.input(self.cols as u32, self.act))
+        else {
+            panic!("panels are of packed matrices, which read prepared inputs");
         };
         let cols = prepared.cols as usize;
-        let codes = self.rows(k, Role::Codes, row, rows, packed.row_bytes(cols));
-        let scales = self.rows(k, Role::Scales, row, rows, packed.scale_row_bytes(cols));
-        let zeros = match packed.zero {
-            Zero::Symmetric => Vec::new(),
-            Zero::Packed => self.rows(k, Role::Zeros, row, rows, packed.zero_row_bytes(cols)),
+        let start = |k: &mut Builder, role: Role, bytes: usize| {
+            let at = k.imul_n(panel, bytes as i64);
+            k.iadd(self.part(role), at)
         };
+        let codes = start(k, Role::Codes, packed.panel_bytes(cols));
+        let scales = start(k, Role::Scales, packed.scale_panel_bytes(cols));
+        let zeros = (packed.zero == Zero::Packed).then(|| start(k, Role::Zeros, packed.zero_panel_bytes(cols)));
+        let mixed = mixed.filter(|m| m.cols > 0);
+        let weak = mixed.map(|m| (m, start(k, Role::Weak, m.cols as usize * PANEL * m.weak.size())));
+        let bias = self.bias.map(|bias| {
+            let bytes = k.imul_n(panel, 4 * PANEL as i64);
+            k.iadd(bias, bytes)
+        });
         let records: Vec<Val> =
             (0..self.tokens).map(|t| k.iadd_n(self.input, (t * prepared.record_bytes()) as i64)).collect();
-        let zero = k.float(0.0);
-        let sums: Vec<Vec<Var>> =
-            (0..rows).map(|_| (0..self.tokens).map(|_| k.partial(Elem::F32, 1, zero)).collect()).collect();
-        let r = Row { bound: self, packed, prepared, codes, scales, zeros, records, sums };
-        let whole = match packed.group {
-            Group::Columns(n) if (n as usize) < cols => {
-                r.batches(k, n as usize);
-                None
+        k.lane_n(rows, |k| {
+            let zero = k.float(0.0);
+            let sums: Vec<Var> = records.iter().map(|_| k.partial(Elem::F32, 1, zero)).collect();
+            let p = Panel { bound: self, packed, prepared, codes, scales, zeros, records, sums };
+            p.groups(k);
+            if let Some((mixed, weak)) = weak {
+                p.weak(k, mixed, weak);
             }
-            Group::Channel | Group::Columns(_) => Some(r.channel(k)),
-        };
-        if let Some(mixed) = mixed.filter(|m| m.cols > 0) {
-            let bytes = mixed.cols as usize * mixed.weak.size();
-            let weak = self.rows(k, Role::Weak, row, rows, bytes);
-            k.lane_n(mixed.cols as usize, |k| {
-                for (start, sums) in weak.iter().zip(&r.sums) {
-                    let w = k.load_lane(memory(mixed.weak), *start, 0);
-                    for (sum, record) in sums.iter().zip(&r.records) {
-                        let x = k.load_lane(Mem::F32, *record, r.prepared.weak_at() as i32);
-                        k.acc(*sum, Acc::Dot(w, x));
-                    }
-                }
-            });
-        }
-        let finish = |k: &mut Builder, (row, t): (usize, usize)| {
-            let sum = k.lane_sum(r.sums[row][t]);
-            whole.as_ref().map_or(sum, |whole| k.fadd(whole[row][t], sum))
-        };
-        (0..rows).map(|row| (0..self.tokens).map(|t| finish(k, (row, t))).collect()).collect()
+            let bias = bias.map(|bias| k.load_lane(Mem::F32, bias, 0));
+            let sums: Vec<Val> = p
+                .sums
+                .iter()
+                .map(|sum| {
+                    let sum = k.get(*sum);
+                    bias.map_or(sum, |bias| k.fadd(sum, bias))
+                })
+                .collect();
+            write(k, &sums);
+        });
     }
 }
 
-impl Row<'_> {
+impl Panel<'_> {
     fn int8(&self) -> bool {
         self.bound.act == Act::Int8
     }
 
-    fn gain(&self) -> f32 {
-        if self.int8() { 1.0 } else { source(self.packed).gain() }
+    fn grouping(&self) -> Grouping {
+        let cols = self.prepared.cols as usize;
+        match self.packed.group {
+            Group::Columns(n) if (n as usize) < cols => {
+                let width = n as usize;
+                if width.is_multiple_of(CHUNK) {
+                    Grouping::Chunks(width / CHUNK)
+                } else {
+                    Grouping::Runs(width, 1 << width.trailing_zeros().min(CHUNK.trailing_zeros()))
+                }
+            }
+            Group::Channel | Group::Columns(_) => Grouping::Whole,
+        }
     }
 
-    fn bias(&self) -> f32 {
-        if self.int8() { source(self.packed).int_bias() } else { source(self.packed).bias() }
+    fn groups(&self, k: &mut Builder) {
+        let chunks = self.prepared.chunks();
+        let (from, last) = (k.int(0), k.int(chunks as i64));
+        match self.grouping() {
+            Grouping::Whole => {
+                let sums = self.chunks(k, from, last);
+                self.close(k, from, &sums);
+            }
+            Grouping::Chunks(1) => k.seq(from, last, 1, |k, chunk| {
+                let sums = self.fresh(k);
+                self.run(k, chunk, 0, CHUNK, &sums);
+                self.close_run(k, chunk, chunk, &sums);
+            }),
+            Grouping::Chunks(n) => {
+                let groups = k.int(chunks.div_ceil(n) as i64);
+                k.seq(from, groups, 1, |k, group| {
+                    let first = k.imul_n(group, n as i64);
+                    let end = k.iadd_n(first, n as i64);
+                    let end = if chunks.is_multiple_of(n) { end } else { k.i(crate::kir::IntOp::Min, end, last) };
+                    let sums = self.chunks(k, first, end);
+                    self.close(k, group, &sums);
+                });
+            }
+            Grouping::Runs(width, run) => {
+                let cols = self.prepared.cols as usize;
+                let (whole, rest) = (cols / CHUNK, cols % CHUNK);
+                let whole_end = k.int(whole as i64);
+                k.seq(from, whole_end, 1, |k, chunk| self.runs(k, chunk, width, run, CHUNK / run));
+                // Runs behind the last column have no group.
+                if rest > 0 {
+                    self.runs(k, whole_end, width, run, rest.div_ceil(run));
+                }
+            }
+        }
     }
 
-    fn scale_memory(&self) -> Mem {
-        memory(self.packed.scale)
+    /// The first `count` runs of `run` columns of a chunk, each in one group of `width` columns.
+    fn runs(&self, k: &mut Builder, chunk: Val, width: usize, run: usize, count: usize) {
+        let column = k.imul_n(chunk, CHUNK as i64);
+        for first in (0..count).map(|i| i * run) {
+            let sums = self.fresh(k);
+            self.run(k, chunk, first, run, &sums);
+            let column = k.iadd_n(column, first as i64);
+            let group = k.idiv_n(column, width as i64);
+            self.scale(k, chunk, group, &sums);
+            // The sums of inputs are whole groups': their part is added with a group's first run.
+            let inside = k.irem_n(column, width as i64);
+            let one = k.int(1);
+            k.if_less(inside, one, |k| {
+                let scale = self.scales(k, group);
+                self.zero_part(k, group, scale);
+            });
+        }
     }
 
-    /// Fresh running sums of codes times inputs, `[row][token]`.
+    /// Fresh sums of codes times inputs, for each token its chains.
     fn fresh(&self, k: &mut Builder) -> Vec<Vec<Var>> {
-        let n = self.codes.len() * self.records.len();
-        let (elem, ways, zero) =
-            if self.int8() { (Elem::I32, 1, k.int(0)) } else { (Elem::F32, ways(n), k.float(0.0)) };
-        (0..self.codes.len()).map(|_| (0..self.records.len()).map(|_| k.partial(elem, ways, zero)).collect()).collect()
+        let (elem, ways, zero) = if self.int8() {
+            (Elem::I32, 1, k.int(0))
+        } else {
+            (Elem::F32, (2 * WAYS / self.records.len()).clamp(1, WAYS), k.float(0.0))
+        };
+        self.records.iter().map(|_| (0..ways).map(|_| k.partial(elem, 1, zero)).collect()).collect()
     }
 
     /// Adds the codes of columns `first..first + n` of chunk `chunk` times their inputs.
-    fn chunk(&self, k: &mut Builder, chunk: Val, first: usize, n: usize, into: &[Vec<Var>]) {
+    fn run(&self, k: &mut Builder, chunk: Val, first: usize, n: usize, into: &[Vec<Var>]) {
         let bytes = k.imul_n(chunk, self.packed.chunk_bytes() as i64);
-        let (mem, size, at) = match self.bound.act {
-            Act::F32 => (Mem::F32, 4, 0),
-            Act::Int8 => (Mem::I8, 1, self.prepared.q_at()),
-        };
-        let inputs = k.imul_n(chunk, (size * CHUNK) as i64);
-        let codes: Vec<Val> = self.codes.iter().map(|c| k.iadd(*c, bytes)).collect();
-        let xs: Vec<Val> = self.records.iter().map(|x| k.iadd(*x, inputs)).collect();
-        let at = (at + first * size) as i32;
-        k.lane_n(n, |k| {
-            // One token's inputs are loaded once for all rows; several would not fit the registers.
-            let shared =
-                (xs.len() == 1 || self.int8()).then(|| xs.iter().map(|x| k.load_lane(mem, *x, at)).collect::<Vec<_>>());
-            for (code, into) in codes.iter().zip(into) {
-                let w = k.code(source(self.packed), *code, 0, first as u16);
-                for (t, into) in into.iter().enumerate() {
-                    let x = match &shared {
-                        Some(xs) => xs[t],
-                        None => k.load_lane(mem, xs[t], at),
-                    };
-                    k.acc(*into, Acc::Dot(w, x));
+        let codes = k.iadd(self.codes, bytes);
+        let (size, at) = if self.int8() { (1, self.prepared.q_at()) } else { (4, 0) };
+        let bytes = k.imul_n(chunk, (size * CHUNK) as i64);
+        let inputs: Vec<Val> = self.records.iter().map(|x| k.iadd(*x, bytes)).collect();
+        if self.int8() {
+            // Quads that share bytes of the planes follow each other.
+            let half = CHUNK / QUAD / 2;
+            let mut quads: Vec<usize> = (first / QUAD..(first + n) / QUAD).collect();
+            quads.sort_by_key(|quad| (quad % half, quad / half));
+            for quad in quads {
+                let code = k.quad(self.packed.bits, codes, 0, quad as u8);
+                for (input, into) in inputs.iter().zip(into) {
+                    let q = k.four(*input, (at + quad * QUAD) as i32);
+                    k.acc(into[0], Acc::Quad(code, q));
                 }
             }
-        });
+        } else if n < CHUNK {
+            (first / QUAD..(first + n) / QUAD).for_each(|quad| self.quad(k, codes, &inputs, quad, into));
+        } else {
+            // Quads lie alike at every place of the narrowest plane: a loop over its places keeps the code small.
+            let narrowest = self.packed.planes().last().expect("a code has a plane");
+            let places = narrowest.stride() / (PANEL * QUAD);
+            let (from, to) = (k.int(0), k.int(places as i64));
+            k.seq(from, to, 1, |k, place| {
+                let bytes = k.imul_n(place, (PANEL * QUAD) as i64);
+                let codes = k.iadd(codes, bytes);
+                let bytes = k.imul_n(place, 4 * QUAD as i64);
+                let inputs: Vec<Val> = inputs.iter().map(|x| k.iadd(*x, bytes)).collect();
+                (0..CHUNK / QUAD).step_by(places).for_each(|quad| self.quad(k, codes, &inputs, quad, into));
+            });
+        }
     }
 
-    /// The chunks' scales of the rounded inputs, one a token.
+    /// Adds the codes of a quad times their f32 inputs.
+    fn quad(&self, k: &mut Builder, codes: Val, inputs: &[Val], quad: usize, into: &[Vec<Var>]) {
+        let code = k.quad(self.packed.bits, codes, 0, quad as u8);
+        for n in 0..QUAD {
+            let w = k.quad_float(code, n as u8);
+            for (input, into) in inputs.iter().zip(into) {
+                let x = k.load(Mem::F32, *input, 4 * (quad * QUAD + n) as i32);
+                k.acc(into[n % into.len()], Acc::Dot(w, x));
+            }
+        }
+    }
+
+    /// The scales of the rounded inputs of `chunk`, one a token.
     fn input_scales(&self, k: &mut Builder, chunk: Val) -> Vec<Val> {
         let four = k.imul_n(chunk, 4);
-        self.records
-            .iter()
-            .map(|record| {
-                let at = k.iadd(*record, four);
-                k.load(Mem::F32, at, self.prepared.a_at() as i32)
-            })
-            .collect()
+        let load = |record: &Val| {
+            let at = k.iadd(*record, four);
+            k.load(Mem::F32, at, self.prepared.a_at() as i32)
+        };
+        self.records.iter().map(load).collect()
     }
 
-    /// One pass over chunks `from..to`: sums of codes times inputs in floats, `[row][token]`, as partial variables.
+    /// Sums of codes times inputs over chunks `from..to`, in floats.
     fn chunks(&self, k: &mut Builder, from: Val, to: Val) -> Vec<Vec<Var>> {
-        let zero = k.float(0.0);
         if !self.int8() {
             let sums = self.fresh(k);
-            k.seq(from, to, 1, |k, c| self.chunk(k, c, 0, CHUNK, &sums));
+            k.seq(from, to, 1, |k, chunk| self.run(k, chunk, 0, CHUNK, &sums));
             return sums;
         }
-        let sums: Vec<Vec<Var>> = (0..self.codes.len())
-            .map(|_| (0..self.records.len()).map(|_| k.partial(Elem::F32, 1, zero)).collect())
-            .collect();
-        k.seq(from, to, 1, |k, c| {
+        let zero = k.float(0.0);
+        let sums: Vec<Vec<Var>> = self.records.iter().map(|_| vec![k.partial(Elem::F32, 1, zero)]).collect();
+        k.seq(from, to, 1, |k, chunk| {
             let integers = self.fresh(k);
-            self.chunk(k, c, 0, CHUNK, &integers);
-            let scales = self.input_scales(k, c);
-            for (sums, integers) in sums.iter().zip(&integers) {
-                for ((sum, integer), scale) in sums.iter().zip(integers).zip(&scales) {
-                    let n = k.get(*integer);
-                    let x = k.convert(Ty::Lane(Elem::F32), n);
-                    k.acc(*sum, Acc::Dot(x, *scale));
-                }
+            self.run(k, chunk, 0, CHUNK, &integers);
+            let scales = self.input_scales(k, chunk);
+            for ((sum, integer), scale) in sums.iter().zip(&integers).zip(scales) {
+                let n = k.get(integer[0]);
+                let x = k.convert(Ty::Lane(Elem::F32), n);
+                k.acc(sum[0], Acc::Dot(x, scale));
             }
         });
         sums
     }
 
-    /// One group for the whole row.
-    fn channel(&self, k: &mut Builder) -> Vec<Vec<Val>> {
-        let mut whole = Vec::new();
-        let (from, to) = (k.int(0), k.int(self.prepared.chunks() as i64));
-        let inner = self.chunks(k, from, to);
-        for (r, inner) in inner.iter().enumerate() {
-            let scale = k.load(self.scale_memory(), self.scales[r], 0);
-            let gain = k.float(self.gain());
-            let gain = k.fmul(scale, gain);
-            let zero = match self.packed.zero {
-                Zero::Symmetric => k.float(f32::from(1u16 << (self.packed.bits - 1))),
-                Zero::Packed => {
-                    let z = k.load(Mem::U8, self.zeros[r], 0);
-                    let z = if self.packed.bits <= 4 {
-                        let mask = k.int(15);
-                        k.i(IntOp::And, z, mask)
-                    } else {
-                        z
-                    };
-                    k.convert(Ty::F32, z)
-                }
-            };
-            let bias = k.float(-self.bias());
-            let zero = k.fsub(bias, zero);
-            let zero = k.fmul(scale, zero);
-            let mut row = Vec::new();
-            for (t, inner) in inner.iter().enumerate() {
-                let sum = k.lane_sum(*inner);
-                let inputs = k.load(Mem::F32, self.records[t], self.prepared.sums_at() as i32);
-                let y = k.fmul(zero, inputs);
-                row.push(k.muladd(sum, gain, y));
-            }
-            whole.push(row);
+    fn total(k: &mut Builder, chains: &[Var]) -> Val {
+        let values: Vec<Val> = chains.iter().map(|v| k.get(*v)).collect();
+        values.into_iter().reduce(|a, b| k.fadd(a, b)).expect("a sum has a chain")
+    }
+
+    /// The scales of the rows in group `group`.
+    fn scales(&self, k: &mut Builder, group: Val) -> Val {
+        let bytes = k.imul_n(group, (PANEL * self.packed.scale.size()) as i64);
+        let at = k.iadd(self.scales, bytes);
+        k.load_lane(memory(self.packed.scale), at, 0)
+    }
+
+    /// Adds a group whose sums are floats, and its zero points' part.
+    fn close(&self, k: &mut Builder, group: Val, sums: &[Vec<Var>]) {
+        let scale = self.scales(k, group);
+        let gained = self.gained(k, scale);
+        for (sum, chains) in self.sums.iter().zip(sums) {
+            let x = Self::total(k, chains);
+            k.acc(*sum, Acc::Dot(x, gained));
         }
-        whole
+        self.zero_part(k, group, scale);
     }
 
-    fn batches(&self, k: &mut Builder, width: usize) {
-        let rows = self.codes.len();
-        let groups = self.prepared.groups();
-        // Where a group is a chunk, a scale has met the scale of its rounded inputs already.
-        let joined = self.int8() && width == CHUNK;
-        let floats = k.stack((4 * BATCH * rows * if joined { self.records.len() } else { 1 }) as u32);
-        let (from, to) = (k.int(0), k.int(groups as i64));
-        let chunks = k.int(self.prepared.chunks() as i64);
-        k.seq(from, to, BATCH as i64, |k, batch| {
-            self.scales_and_zeros(k, batch, floats, joined);
-            let end = k.iadd_n(batch, BATCH as i64);
-            if width.is_multiple_of(CHUNK) {
-                let end = k.i(IntOp::Min, end, to);
-                k.seq(batch, end, 1, |k, group| {
-                    let first = k.imul_n(group, (width / CHUNK) as i64);
-                    let last = k.iadd_n(first, (width / CHUNK) as i64);
-                    let local = k.i(IntOp::Sub, group, batch);
-                    if joined {
-                        self.joined_run(k, first, local, floats);
-                        return;
-                    }
-                    if width == CHUNK {
-                        self.runs(k, first, |_, _| local, floats, CHUNK);
-                        return;
-                    }
-                    let last = k.i(IntOp::Min, last, chunks);
-                    let inner = self.chunks(k, first, last);
-                    let scales = self.group_scales(k, floats, local);
-                    for (r, inner) in inner.iter().enumerate() {
-                        for (t, inner) in inner.iter().enumerate() {
-                            let x = k.get(*inner);
-                            self.add_ways(k, r, t, x, scales[r]);
-                        }
-                    }
-                });
-                return;
-            }
-            // BATCH * width / 64 chunks, from the batch's first column on.
-            let first = k.imul_n(batch, width as i64);
-            let start = k.idiv_n(first, CHUNK as i64);
-            let last = k.iadd_n(start, (BATCH * width / CHUNK) as i64);
-            let last = k.i(IntOp::Min, last, chunks);
-            k.seq(start, last, 1, |k, chunk| {
-                let column = k.imul_n(chunk, CHUNK as i64);
-                let column = k.i(IntOp::Sub, column, first);
-                let run = 1 << (width.trailing_zeros().min(CHUNK.trailing_zeros()));
-                let local = |k: &mut Builder, at: usize| {
-                    let column = k.iadd_n(column, at as i64);
-                    k.idiv_n(column, width as i64)
-                };
-                self.runs(k, chunk, local, floats, run);
-            });
-        });
+    /// Adds a group that is one chunk, and its zero points' part.
+    fn close_run(&self, k: &mut Builder, chunk: Val, group: Val, sums: &[Vec<Var>]) {
+        if !self.int8() {
+            return self.close(k, group, sums);
+        }
+        let scale = self.scales(k, group);
+        self.add_integers(k, chunk, scale, sums);
+        self.zero_part(k, group, scale);
     }
 
-    /// A chunk that is a group, by scales that have met those of the rounded inputs.
-    fn joined_run(&self, k: &mut Builder, chunk: Val, local: Val, floats: Val) {
-        let inner = self.fresh(k);
-        self.chunk(k, chunk, 0, CHUNK, &inner);
-        let four = k.imul_n(local, 4);
-        let at = k.iadd(floats, four);
-        for (r, inner) in inner.iter().enumerate() {
-            for (t, inner) in inner.iter().enumerate() {
-                let x = k.get(*inner);
-                let x = k.convert(Ty::Lane(Elem::F32), x);
-                let scale = k.load(Mem::F32, at, self.joined_at(r, t));
-                k.acc(self.sums[r][t], Acc::Dot(x, scale));
-            }
+    /// Adds a run of a group without its zero points' part.
+    fn scale(&self, k: &mut Builder, chunk: Val, group: Val, sums: &[Vec<Var>]) {
+        let scale = self.scales(k, group);
+        if self.int8() {
+            return self.add_integers(k, chunk, scale, sums);
+        }
+        let gained = self.gained(k, scale);
+        for (sum, chains) in self.sums.iter().zip(sums) {
+            let x = Self::total(k, chains);
+            k.acc(*sum, Acc::Dot(x, gained));
         }
     }
 
-    /// Where the scales of a batch times those of the rounded inputs start.
-    fn joined_at(&self, row: usize, token: usize) -> i32 {
-        (4 * BATCH * (row * self.records.len() + token)) as i32
-    }
-
-    /// The runs of one chunk, each in one group; `local` says which of the batch.
-    fn runs(&self, k: &mut Builder, chunk: Val, local: impl Fn(&mut Builder, usize) -> Val, floats: Val, run: usize) {
-        let inputs = if self.int8() { self.input_scales(k, chunk) } else { Vec::new() };
-        for first in (0..CHUNK).step_by(run) {
-            let inner = self.fresh(k);
-            self.chunk(k, chunk, first, run, &inner);
-            let local = local(k, first);
-            let scales = self.group_scales(k, floats, local);
-            for (r, inner) in inner.iter().enumerate() {
-                for (t, inner) in inner.iter().enumerate() {
-                    let x = k.get(*inner);
-                    if self.int8() {
-                        let x = k.convert(Ty::Lane(Elem::F32), x);
-                        let scale = k.fmul(scales[r], inputs[t]);
-                        k.acc(self.sums[r][t], Acc::Dot(x, scale));
-                    } else {
-                        self.add_ways(k, r, t, x, scales[r]);
-                    }
-                }
-            }
+    fn add_integers(&self, k: &mut Builder, chunk: Val, scale: Val, sums: &[Vec<Var>]) {
+        let inputs = self.input_scales(k, chunk);
+        for ((sum, integer), input) in self.sums.iter().zip(sums).zip(inputs) {
+            let n = k.get(integer[0]);
+            let x = k.convert(Ty::Lane(Elem::F32), n);
+            let scale = k.fmul(scale, input);
+            k.acc(*sum, Acc::Dot(x, scale));
         }
     }
 
-    fn add_ways(&self, k: &mut Builder, r: usize, t: usize, x: Val, scale: Val) {
-        k.acc(self.sums[r][t], Acc::Dot(x, scale));
+    /// Scales with the gain of the dot's form.
+    fn gained(&self, k: &mut Builder, scale: Val) -> Val {
+        if self.int8() {
+            return scale;
+        }
+        let gain = k.float(quad_gain(self.packed.bits));
+        k.fmul(scale, gain)
     }
 
-    /// The scales of group `local` of the batch, one a row.
-    fn group_scales(&self, k: &mut Builder, floats: Val, local: Val) -> Vec<Val> {
-        let four = k.imul_n(local, 4);
-        let at = k.iadd(floats, four);
-        (0..self.codes.len()).map(|r| k.load(Mem::F32, at, (4 * BATCH * r) as i32)).collect()
+    /// Adds `-s (zero + bias) * sum of x` of a group.
+    fn zero_part(&self, k: &mut Builder, group: Val, scale: Val) {
+        let bias = if self.int8() { 0.0 } else { quad_bias(self.packed.bits) };
+        let factor = match self.zeros {
+            None => {
+                let middle = k.float(-bias - f32::from(1u16 << (self.packed.bits - 1)));
+                k.fmul(scale, middle)
+            }
+            Some(zeros) => {
+                let bytes = k.imul_n(group, self.packed.zero_group_bytes() as i64);
+                let at = k.iadd(zeros, bytes);
+                let mem = if self.packed.bits <= 4 { Mem::U4 } else { Mem::U8 };
+                let zero = k.load_lane(mem, at, 0);
+                let bias = k.float(-bias);
+                let zero = k.fsub(bias, zero);
+                k.fmul(scale, zero)
+            }
+        };
+        let four = k.imul_n(group, 4);
+        for (sum, record) in self.sums.iter().zip(&self.records) {
+            let at = k.iadd(*record, four);
+            let x = k.load(Mem::F32, at, self.prepared.sums_at() as i32);
+            k.acc(*sum, Acc::Dot(factor, x));
+        }
     }
 
-    /// Scales of a batch to the stack, with the gain of the dot's form, and times those of the rounded inputs where they
-    /// are `joined`; the zero points' part to the sums.
-    fn scales_and_zeros(&self, k: &mut Builder, batch: Val, floats: Val, joined: bool) {
-        let gain = k.float(self.gain());
-        let bias = k.float(-self.bias());
-        let middle = k.float(-self.bias() - f32::from(1u16 << (self.packed.bits - 1)));
-        let largest = k.float(LARGEST);
-        let scale_at = k.imul_n(batch, self.packed.scale.size() as i64);
-        let four = k.imul_n(batch, 4);
-        let zero_at = if self.packed.bits <= 4 { k.idiv_n(batch, 2) } else { batch };
-        for r in 0..self.codes.len() {
-            let scales = k.iadd(self.scales[r], scale_at);
-            let zeros = self.zeros.get(r).map(|z| k.iadd(*z, zero_at));
+    /// Adds the weak columns.
+    fn weak(&self, k: &mut Builder, mixed: &Mixed, weak: Val) {
+        let (count, bytes) = (mixed.cols as usize, PANEL * mixed.weak.size());
+        let one = |k: &mut Builder, weak: Val, inputs: &[Val], i: usize| {
+            let w = k.load_lane(memory(mixed.weak), weak, (i * bytes) as i32);
+            for (sum, input) in self.sums.iter().zip(inputs) {
+                let x = k.load(Mem::F32, *input, (self.prepared.weak_at() + 4 * i) as i32);
+                k.acc(*sum, Acc::Dot(w, x));
+            }
+        };
+        let whole = count / WEAK_ROUND * WEAK_ROUND;
+        let (from, to) = (k.int(0), k.int(whole as i64));
+        k.seq(from, to, WEAK_ROUND as i64, |k, first| {
+            let at = k.imul_n(first, bytes as i64);
+            let weak = k.iadd(weak, at);
+            let four = k.imul_n(first, 4);
             let inputs: Vec<Val> = self.records.iter().map(|x| k.iadd(*x, four)).collect();
-            k.lane_n(BATCH, |k| {
-                let s = k.load_lane(self.scale_memory(), scales, 0);
-                let s = if self.packed.scale == DType::F32 { k.f(FloatOp::Min, s, largest) } else { s };
-                if joined {
-                    for (t, inputs) in inputs.iter().enumerate() {
-                        let a = k.load_lane(Mem::F32, *inputs, self.prepared.a_at() as i32);
-                        let a = k.fmul(s, a);
-                        k.store_lane(Mem::F32, a, floats, self.joined_at(r, t));
-                    }
-                } else {
-                    let gained = k.fmul(s, gain);
-                    k.store_lane(Mem::F32, gained, floats, (4 * BATCH * r) as i32);
-                }
-                let zero = match zeros {
-                    None => k.fmul(s, middle),
-                    Some(zeros) => {
-                        let mem = if self.packed.bits <= 4 { Mem::U4 } else { Mem::U8 };
-                        let z = k.load_lane(mem, zeros, 0);
-                        let z = k.fsub(bias, z);
-                        k.fmul(s, z)
-                    }
-                };
-                for (t, sums) in inputs.iter().enumerate() {
-                    let x = k.load_lane(Mem::F32, *sums, self.prepared.sums_at() as i32);
-                    k.acc(self.sums[r][t], Acc::Dot(zero, x));
-                }
-            });
-        }
+            (0..WEAK_ROUND).for_each(|i| one(k, weak, &inputs, i));
+        });
+        (whole..count).for_each(|i| one(k, weak, &self.records, i));
     }
 }

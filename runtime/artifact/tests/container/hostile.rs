@@ -287,7 +287,7 @@ fn crafted_headers() {
     let cases: &[(&str, &str, Change)] = &[
         ("magic", "artifact-magic", |f| f[0] = b'A'),
         ("text transfer", "artifact-magic", |f| f[5] = b'\n'),
-        ("version", "artifact-version", |f| f[8] = 2),
+        ("version", "artifact-version", |f| f[8] = 1),
         ("count", "artifact-header", |f| f[16..20].copy_from_slice(&u32::MAX.to_le_bytes())),
         ("reserved", "artifact-header", |f| f[20] = 1),
         ("fewer sections", "artifact-header", |f| f[16] -= 1),

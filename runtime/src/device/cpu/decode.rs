@@ -9,8 +9,8 @@
 )]
 
 use actc_artifact::{Artifact, TensorEntry};
-use actc_types::packed::CHUNK;
-use actc_types::{DType, Encoding, Group, Packed, Result, Role, WeightView, Zero};
+use actc_types::packed::{CHUNK, PANEL, QUAD, panel_index};
+use actc_types::{DType, Encoding, Group, Packed, Result, Role, WeightView};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
@@ -29,18 +29,18 @@ enum Fast<'a> {
     Packed { packed: Packed, cols: usize, codes: &'a [u8], scales: &'a [u8], zeros: &'a [u8], weak: Option<Weak<'a>> },
 }
 
-/// Weak columns: their elements row by row, and where they go.
+/// Weak columns: their elements and where they go.
 struct Weak<'a> {
     dtype: DType,
     bytes: &'a [u8],
     columns: Vec<usize>,
 }
 
-/// Scales and zero points of one row.
+/// Scales and zero points of one panel, for each group those of its rows.
 #[derive(Default)]
-pub(crate) struct RowGrid {
-    scales: Vec<f32>,
-    zeros: Vec<f32>,
+pub(crate) struct PanelGrid {
+    scales: Vec<[f32; PANEL]>,
+    zeros: Vec<[f32; PANEL]>,
 }
 
 impl<'a> Decoder<'a> {
@@ -77,29 +77,39 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Decodes row `row` into `out`, which has the matrix's columns. `grid` is memory to be used again.
-    pub(crate) fn row(&self, row: usize, out: &mut [f32], grid: &mut RowGrid) {
+    /// Decodes row `row` into `out`, which has the matrix's columns.
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         match &self.fast {
-            None => self.view.row(row, out),
+            None | Some(Fast::Packed { .. }) => self.view.row(row, out),
             Some(Fast::Half(all)) => all[row * out.len()..][..out.len()].convert_to_f32_slice(out),
             Some(Fast::Brain(all)) => {
                 // The upper half of an f32; the library's conversion looks for NaN at each element.
                 let row = &all[row * out.len()..][..out.len()];
                 out.iter_mut().zip(row).for_each(|(w, b)| *w = f32::from_bits(u32::from(b.to_bits()) << 16));
             }
-            Some(Fast::Packed { packed, cols, codes, scales, zeros, weak }) => {
-                grid.set(packed, *cols, row, scales, zeros);
-                let bytes = packed.row_bytes(*cols);
-                let codes = &codes[row * bytes..][..bytes];
-                Self::unpack(packed, codes, grid, &mut out[..*cols]);
-                if let Some(weak) = weak {
-                    weak.put(row, out);
-                }
+        }
+    }
+
+    /// Decodes the rows from `first` on, the first of a panel, into `out` `[rows, cols]`. `grid` is memory to be used again.
+    pub(crate) fn rows(&self, first: usize, out: &mut [f32], grid: &mut PanelGrid) {
+        let width = self.view.cols().max(1);
+        let Some(Fast::Packed { packed, cols, codes, scales, zeros, weak }) = &self.fast else {
+            out.chunks_exact_mut(width).enumerate().for_each(|(i, out)| self.row(first + i, out));
+            return;
+        };
+        assert!(first.is_multiple_of(PANEL), "row {first} starts no panel");
+        let bytes = packed.panel_bytes(*cols);
+        for (i, out) in out.chunks_mut(PANEL * width).enumerate() {
+            let panel = first / PANEL + i;
+            grid.set(packed, *cols, panel, scales, zeros);
+            Self::unpack(packed, *cols, &codes[panel * bytes..][..bytes], grid, out, width);
+            if let Some(weak) = weak {
+                out.chunks_exact_mut(width).enumerate().for_each(|(r, out)| weak.put(panel * PANEL + r, out));
             }
         }
     }
 
-    fn unpack(packed: &Packed, codes: &[u8], grid: &RowGrid, out: &mut [f32]) {
+    fn unpack(packed: &Packed, cols: usize, codes: &[u8], grid: &PanelGrid, out: &mut [f32], width: usize) {
         let runs = match packed.group {
             Group::Channel => usize::MAX,
             Group::Columns(n) => n as usize / RUN,
@@ -107,88 +117,87 @@ impl<'a> Decoder<'a> {
         #[cfg(target_arch = "x86_64")]
         if std::is_x86_feature_detected!("avx2") {
             // SAFETY: the features were detected.
-            return unsafe { unpack_avx2(packed.bits, codes, grid, runs, out) };
+            return unsafe { unpack_avx2(packed.bits, cols, codes, grid, runs, out, width) };
         }
-        unpack(packed.bits, codes, grid, runs, out);
+        unpack(packed.bits, cols, codes, grid, runs, out, width);
     }
 }
 
 impl Weak<'_> {
     fn put(&self, row: usize, out: &mut [f32]) {
         let size = self.dtype.size();
-        let bytes = &self.bytes[row * self.columns.len() * size..];
-        for (bytes, col) in bytes.chunks_exact(size).zip(&self.columns) {
-            out[*col] = match bytes {
-                [a, b] if self.dtype == DType::F16 => f16::from_le_bytes([*a, *b]).to_f32(),
-                [a, b] => bf16::from_le_bytes([*a, *b]).to_f32(),
-                [a, b, c, d] => f32::from_le_bytes([*a, *b, *c, *d]),
+        for (i, col) in self.columns.iter().enumerate() {
+            let at = panel_index(row, i, self.columns.len()) * size;
+            out[*col] = match self.bytes[at..at + size] {
+                [a, b] if self.dtype == DType::F16 => f16::from_le_bytes([a, b]).to_f32(),
+                [a, b] => bf16::from_le_bytes([a, b]).to_f32(),
+                [a, b, c, d] => f32::from_le_bytes([a, b, c, d]),
                 _ => unreachable!("weak columns have two or four bytes"),
             };
         }
     }
 }
 
-impl RowGrid {
-    fn set(&mut self, packed: &Packed, cols: usize, row: usize, scales: &[u8], zeros: &[u8]) {
+impl PanelGrid {
+    fn set(&mut self, packed: &Packed, cols: usize, panel: usize, scales: &[u8], zeros: &[u8]) {
         let groups = packed.group.count(cols);
-        self.scales.resize(groups, 0.0);
+        self.scales.clear();
         self.zeros.clear();
-        match bytemuck::try_cast_slice::<u8, f16>(scales) {
-            Ok(halves) if packed.scale == DType::F16 => {
-                halves[row * groups..][..groups].convert_to_f32_slice(&mut self.scales);
-            }
-            Ok(_) | Err(_) => {
-                for (group, scale) in self.scales.iter_mut().enumerate() {
-                    *scale = packed.scale_at(scales, row, group, cols);
-                }
-            }
-        }
-        match packed.zero {
-            Zero::Symmetric => self.zeros.resize(groups, f32::from(1u8 << (packed.bits - 1))),
-            Zero::Packed => {
-                self.zeros.extend((0..groups).map(|group| f32::from(packed.zero_at(zeros, row, group, cols))));
-            }
+        for group in 0..groups {
+            let row = |r| panel * PANEL + r;
+            self.scales.push(std::array::from_fn(|r| packed.scale_at(scales, row(r), group, cols)));
+            self.zeros.push(std::array::from_fn(|r| f32::from(packed.zero_at(zeros, row(r), group, cols))));
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn unpack_avx2(bits: u8, codes: &[u8], grid: &RowGrid, runs: usize, out: &mut [f32]) {
-    unpack(bits, codes, grid, runs, out);
+fn unpack_avx2(bits: u8, cols: usize, codes: &[u8], grid: &PanelGrid, runs: usize, out: &mut [f32], width: usize) {
+    unpack(bits, cols, codes, grid, runs, out, width);
 }
 
 #[inline(always)]
-fn unpack(bits: u8, codes: &[u8], grid: &RowGrid, runs: usize, out: &mut [f32]) {
+fn unpack(bits: u8, cols: usize, codes: &[u8], grid: &PanelGrid, runs: usize, out: &mut [f32], width: usize) {
     match bits {
-        1 => unpack_row::<1>(codes, grid, runs, out),
-        2 => unpack_row::<2>(codes, grid, runs, out),
-        3 => unpack_row::<3>(codes, grid, runs, out),
-        4 => unpack_row::<4>(codes, grid, runs, out),
-        5 => unpack_row::<5>(codes, grid, runs, out),
-        6 => unpack_row::<6>(codes, grid, runs, out),
-        7 => unpack_row::<7>(codes, grid, runs, out),
-        _ => unpack_row::<8>(codes, grid, runs, out),
+        1 => unpack_panel::<1>(cols, codes, grid, runs, out, width),
+        2 => unpack_panel::<2>(cols, codes, grid, runs, out, width),
+        3 => unpack_panel::<3>(cols, codes, grid, runs, out, width),
+        4 => unpack_panel::<4>(cols, codes, grid, runs, out, width),
+        5 => unpack_panel::<5>(cols, codes, grid, runs, out, width),
+        6 => unpack_panel::<6>(cols, codes, grid, runs, out, width),
+        7 => unpack_panel::<7>(cols, codes, grid, runs, out, width),
+        _ => unpack_panel::<8>(cols, codes, grid, runs, out, width),
     }
 }
 
-/// Decodes a row of `BITS`-bit codes whose scale and zero point change every `runs` runs of 16 columns.
+/// Decodes the first `cols` columns of the rows of `out`, up to eight of `width` columns, from a panel of `BITS`-bit codes
+/// whose scales and zero points change every `runs` runs of 16 columns.
 #[inline(always)]
-fn unpack_row<const BITS: usize>(codes: &[u8], grid: &RowGrid, runs: usize, out: &mut [f32]) {
-    let (mut group, mut left) = (0, runs);
-    for (chunk, out) in codes.chunks_exact(8 * BITS).zip(out.chunks_mut(CHUNK)) {
-        let mut unpacked = [0u8; CHUNK];
+fn unpack_panel<const BITS: usize>(
+    cols: usize,
+    codes: &[u8],
+    grid: &PanelGrid,
+    runs: usize,
+    out: &mut [f32],
+    width: usize,
+) {
+    for (c, chunk) in codes.chunks_exact(PANEL * CHUNK / 8 * BITS).enumerate() {
+        let mut unpacked = [0u8; PANEL * CHUNK];
         planes::<BITS>(chunk, &mut unpacked);
-        for (codes, out) in unpacked.as_chunks::<RUN>().0.iter().zip(out.chunks_mut(RUN)) {
-            if left == 0 {
-                (group, left) = (group + 1, runs);
-            }
-            left -= 1;
-            let (scale, zero) = (grid.scales[group], grid.zeros[group]);
-            match <&mut [f32; RUN]>::try_from(&mut *out) {
-                // Differences of codes are exact in f32, so this equals the integer form.
-                Ok(out) => out.iter_mut().zip(codes).for_each(|(w, c)| *w = (f32::from(*c) - zero) * scale),
-                Err(_) => out.iter_mut().zip(codes).for_each(|(w, c)| *w = (f32::from(*c) - zero) * scale),
+        let quads = unpacked.as_chunks::<QUAD>().0;
+        for (r, out) in out.chunks_exact_mut(width).enumerate() {
+            for (i, out) in out[c * CHUNK..cols.min((c + 1) * CHUNK)].chunks_mut(RUN).enumerate() {
+                let group = (c * (CHUNK / RUN) + i) / runs;
+                let (scale, zero) = (grid.scales[group][r], grid.zeros[group][r]);
+                for (q, out) in out.chunks_mut(QUAD).enumerate() {
+                    let codes = &quads[(i * (RUN / QUAD) + q) * PANEL + r];
+                    match <&mut [f32; QUAD]>::try_from(&mut *out) {
+                        // Differences of codes are exact in f32, so this equals the integer form.
+                        Ok(out) => out.iter_mut().zip(codes).for_each(|(w, c)| *w = (f32::from(*c) - zero) * scale),
+                        Err(_) => out.iter_mut().zip(codes).for_each(|(w, c)| *w = (f32::from(*c) - zero) * scale),
+                    }
+                }
             }
         }
     }
@@ -196,27 +205,27 @@ fn unpack_row<const BITS: usize>(codes: &[u8], grid: &RowGrid, runs: usize, out:
 
 /// The codes of one chunk, plane by plane as [`actc_types::packed`] draws them.
 #[inline(always)]
-fn planes<const BITS: usize>(chunk: &[u8], codes: &mut [u8; CHUNK]) {
+fn planes<const BITS: usize>(chunk: &[u8], codes: &mut [u8; PANEL * CHUNK]) {
     let (mut offset, mut shift) = (0, 0);
     if BITS & 8 != 0 {
-        plane::<8, 64>(&chunk[..64], 0, codes);
+        plane::<8, 512>(&chunk[..512], 0, codes);
     }
     if BITS & 4 != 0 {
-        plane::<4, 32>(&chunk[..32], 0, codes);
-        (offset, shift) = (32, 4);
+        plane::<4, 256>(&chunk[..256], 0, codes);
+        (offset, shift) = (256, 4);
     }
     if BITS & 2 != 0 {
-        plane::<2, 16>(&chunk[offset..offset + 16], shift, codes);
-        (offset, shift) = (offset + 16, shift + 2);
+        plane::<2, 128>(&chunk[offset..offset + 128], shift, codes);
+        (offset, shift) = (offset + 128, shift + 2);
     }
     if BITS & 1 != 0 {
-        plane::<1, 8>(&chunk[offset..offset + 8], shift, codes);
+        plane::<1, 64>(&chunk[offset..offset + 64], shift, codes);
     }
 }
 
 /// Adds a plane of `WIDTH`-bit fields in `STRIDE` bytes.
 #[inline(always)]
-fn plane<const WIDTH: usize, const STRIDE: usize>(bytes: &[u8], shift: usize, codes: &mut [u8; CHUNK]) {
+fn plane<const WIDTH: usize, const STRIDE: usize>(bytes: &[u8], shift: usize, codes: &mut [u8; PANEL * CHUNK]) {
     let mask = ((1u16 << WIDTH) - 1) as u8;
     for (field, codes) in codes.as_chunks_mut::<STRIDE>().0.iter_mut().enumerate() {
         for (code, byte) in codes.iter_mut().zip(bytes) {
@@ -230,38 +239,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_codes_as_the_layout_says() {
+    fn the_same_weights_as_the_layout_says() {
         let mut state = 12345u32;
         let mut byte = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 24) as u8
         };
         for bits in 1..=8u8 {
-            for (cols, group) in [(64, 16), (200, 64), (37, 32), (130, 16)] {
+            for (cols, group, rows) in [(64, 16, 8), (200, 64, 5), (37, 32, 1), (130, 16, 8)] {
                 let packed = Packed::new(bits, Group::Columns(group));
-                let codes: Vec<u8> = (0..packed.row_bytes(cols)).map(|_| byte()).collect();
+                let codes: Vec<u8> = (0..packed.panel_bytes(cols)).map(|_| byte()).collect();
                 let groups = packed.group.count(cols);
-                let grid = RowGrid {
-                    scales: (0..groups).map(|g| g as f32 + 0.3).collect(),
-                    zeros: (0..groups).map(|g| g as f32).collect(),
+                let grid = PanelGrid {
+                    scales: (0..groups).map(|g| std::array::from_fn(|r| (g + 7 * r) as f32 + 0.3)).collect(),
+                    zeros: (0..groups).map(|g| std::array::from_fn(|r| (g + r) as f32)).collect(),
                 };
-                let mut exact = Vec::new();
-                let mut chunk = [0u8; CHUNK];
-                for codes in codes.chunks(packed.chunk_bytes()) {
-                    packed.unpack_chunk(codes, &mut chunk);
-                    exact.extend_from_slice(&chunk);
+                let width = cols + 3;
+                let mut expected = vec![0.0; rows * width];
+                for (row, out) in expected.chunks_exact_mut(width).enumerate() {
+                    for (col, w) in out[..cols].iter_mut().enumerate() {
+                        let fields = packed.code_at(row, col, cols);
+                        let code = fields.fold(0, |code, f| {
+                            code | (codes[f.byte] >> f.bit & ((1u16 << f.width) - 1) as u8) << f.shift
+                        });
+                        let group = col / group as usize;
+                        *w = (f32::from(code) - grid.zeros[group][row]) * grid.scales[group][row];
+                    }
                 }
-                let expected: Vec<f32> = (0..cols)
-                    .map(|c| (f32::from(exact[c]) - grid.zeros[c / group as usize]) * grid.scales[c / group as usize])
-                    .collect();
-                let mut out = vec![0.0; cols];
-                unpack(bits, &codes, &grid, group as usize / RUN, &mut out);
+                let mut out = vec![0.0; rows * width];
+                unpack(bits, cols, &codes, &grid, group as usize / RUN, &mut out, width);
                 assert_eq!(out, expected, "{bits} bits");
                 #[cfg(target_arch = "x86_64")]
                 if std::is_x86_feature_detected!("avx2") {
                     out.fill(0.0);
                     // SAFETY: the feature was detected.
-                    unsafe { unpack_avx2(bits, &codes, &grid, group as usize / RUN, &mut out) };
+                    unsafe { unpack_avx2(bits, cols, &codes, &grid, group as usize / RUN, &mut out, width) };
                     assert_eq!(out, expected, "{bits} bits");
                 }
             }

@@ -7,7 +7,7 @@
 //! Threads are the team's own, or the caller's: who brings threads gets a [`Serve`] for each and runs it there.
 
 use super::barrier::{Backoff, Barrier};
-use super::decode::RowGrid;
+use super::decode::PanelGrid;
 use actc_types::{Diagnostic, Result};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,8 +23,8 @@ pub(crate) const MAX_THREADS: usize = 1024;
 pub(crate) struct Scratch {
     /// Decoded weights, scores and the like; grows as needed.
     pub floats: Vec<f32>,
-    /// Scales and zero points of a row that is being decoded.
-    pub grid: RowGrid,
+    /// Scales and zero points of a panel that is being decoded.
+    pub grid: PanelGrid,
 }
 
 /// One member of a team, as its job sees it.

@@ -8,7 +8,7 @@
 #[path = "../tests/room/mod.rs"]
 mod room;
 
-use actc_codegen::spec::{Act, Attention, BufferRole, Epilogue, Input, KernelSpec, Linear, Mat, Prepare};
+use actc_codegen::spec::{Act, Attention, BufferRole, Epilogue, Input, KernelSpec, Linear, Mat, Prepare, Tokens};
 use actc_types::{BlockFormat, DType, Encoding, Group, Packed};
 use room::{Buffer, Matrix, Rng, Room};
 use std::time::Instant;
@@ -56,7 +56,7 @@ fn run(s: &Setup, bandwidth: f64) {
     let linear = KernelSpec::Linear(Linear {
         mats: vec![mat],
         cols: s.cols as u32,
-        tokens: s.tokens as u8,
+        tokens: Tokens::Few(s.tokens as u8),
         act: s.act,
         epilogue: Epilogue::None,
     });

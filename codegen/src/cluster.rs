@@ -66,9 +66,12 @@ pub fn storage(graph: &Graph, mut value: Value) -> Value {
     value
 }
 
-/// Partitions a region of `graph`. With `fuse_linear`, linears over one input run together with their epilogues; without,
-/// each is a cluster of its own (library calls have no epilogue).
-pub fn cluster(graph: &Graph, region: Region, fuse_linear: bool) -> Vec<Cluster> {
+/// Most linears that run together.
+const MOST: usize = 4;
+
+/// Partitions a region of `graph`. The linears of `fused` that share an input run together with their epilogues; each of
+/// the others is a cluster of its own (library calls have no epilogue).
+pub fn cluster(graph: &Graph, region: Region, fused: BTreeSet<Node>) -> Vec<Cluster> {
     let mut users = vec![Vec::new(); graph.value_count()];
     for node in graph.region_nodes(region) {
         for arg in &graph.node(*node).args {
@@ -79,7 +82,7 @@ pub fn cluster(graph: &Graph, region: Region, fuse_linear: bool) -> Vec<Cluster>
         graph.region_results(region).iter().copied().chain(graph.donated().iter().map(|(_, new)| *new)).collect();
     let order = graph.region_nodes(region);
     let place = order.iter().enumerate().map(|(i, n)| (*n, i)).collect();
-    Clusterer { graph, order, users, pinned, taken: BTreeSet::new(), place }.run(fuse_linear)
+    Clusterer { graph, order, users, pinned, fused, taken: BTreeSet::new(), place }.run()
 }
 
 struct Clusterer<'a> {
@@ -87,12 +90,13 @@ struct Clusterer<'a> {
     order: &'a [Node],
     users: Vec<Vec<Node>>,
     pinned: BTreeSet<Value>,
+    fused: BTreeSet<Node>,
     taken: BTreeSet<Node>,
     place: BTreeMap<Node, usize>,
 }
 
 impl Clusterer<'_> {
-    fn run(&mut self, fuse_linear: bool) -> Vec<Cluster> {
+    fn run(&mut self) -> Vec<Cluster> {
         // A cluster stands where its last node stood: all arguments are ready there, and no user came before it, since
         // only values without users in between are merged.
         let mut placed: BTreeMap<usize, Cluster> = BTreeMap::new();
@@ -101,7 +105,7 @@ impl Clusterer<'_> {
                 continue;
             }
             let (at, cluster) = match self.graph.node(*node).op {
-                Op::Linear(_) => self.linear(*node, fuse_linear),
+                Op::Linear(_) => self.linear(*node),
                 Op::Unary(_) | Op::Binary(_) => self.chain(*node),
                 _ => (self.place[node], Cluster::Single(*node)),
             };
@@ -127,8 +131,9 @@ impl Clusterer<'_> {
         self.users[value.index()].iter().map(|n| self.place[n]).min().unwrap_or(usize::MAX).min(pinned)
     }
 
-    fn linear(&mut self, node: Node, fuse: bool) -> (usize, Cluster) {
+    fn linear(&mut self, node: Node) -> (usize, Cluster) {
         let graph = self.graph;
+        let fuse = self.fused.contains(&node);
         let x = graph.node(node).args[0];
         let mut nodes = vec![node];
         if fuse {
@@ -138,7 +143,8 @@ impl Clusterer<'_> {
                 // Merged linears run where the last of them stood, which no result's first use may precede.
                 let sooner = nodes.iter().map(|n| self.first_use(self.result(*n))).min().unwrap_or(limit);
                 let same = matches!(data.op, Op::Linear(_)) && data.args[0] == x && data.op == graph.node(node).op;
-                if same && !nodes.contains(other) && !self.taken.contains(other) && self.place[other] < sooner {
+                let free = self.fused.contains(other) && !nodes.contains(other) && !self.taken.contains(other);
+                if same && free && nodes.len() < MOST && self.place[other] < sooner {
                     nodes.push(*other);
                 }
             }

@@ -1,9 +1,9 @@
-//! Linears over a few tokens: prepared inputs, then one launch for all matrices of the cluster.
+//! Linears as generated kernels: prepared inputs, then one launch for all matrices of the cluster.
 
 use super::launch::Call;
-use super::steps::Steps;
+use super::steps::{Steps, few_tokens, overflow, rows_of};
 use crate::cluster::Epilogue;
-use crate::spec::linear::{self, Input, Mat};
+use crate::spec::linear::{self, Input, Mat, Tokens};
 use crate::spec::prepare::{Prepare, Prepared, WeakSet};
 use crate::spec::{BufferRole, KernelSpec};
 use actc_ir::ops::linear::Act;
@@ -24,21 +24,22 @@ impl Steps<'_, '_> {
         x: Value,
         epilogue: Epilogue,
         outputs: &[Value],
-        tokens: usize,
+        tokens: Tokens,
     ) -> Result<()> {
         let label = nodes.iter().map(|n| self.graph.node(*n).origin.as_str()).collect::<Vec<_>>().join(" + ");
         let spec = self.linear_spec(nodes, x, epilogue, tokens)?;
         let weights = nodes.iter().map(|n| self.weight(self.graph.node(*n), 1)).collect::<Result<Vec<_>>>()?;
         let input = self.buffers.dense(&mut self.shared.tensors, x)?;
+        let count = rows_of(self.graph.ty(x))?;
         let mut sets: Vec<Set> = Vec::new();
         let mut prepared_of = Vec::new();
         for (mat, weight) in spec.mats.iter().zip(&weights) {
             prepared_of.push(match mat.input(spec.cols, spec.act) {
                 Input::Raw => None,
-                Input::Prepared(prepared) => Some(self.set(&mut sets, prepared, *weight, tokens)?),
+                Input::Prepared(prepared) => Some(self.set(&mut sets, prepared, *weight, &count)?),
             });
         }
-        self.prepare(&label, input, spec.cols, &sets, tokens)?;
+        self.prepare(&label, input, spec.cols, &sets, &count)?;
         let kernel = KernelSpec::Linear(spec);
         let mut bufs = Vec::new();
         for buffer in kernel.buffers() {
@@ -72,15 +73,31 @@ impl Steps<'_, '_> {
             });
         }
         let reason = format!("generated for {tokens} token(s): {kernel}");
-        self.launch(&label, Call { spec: kernel, bufs, dims: Vec::new(), reason });
+        let dims = match tokens {
+            Tokens::Few(_) => Vec::new(),
+            Tokens::Many => vec![count],
+        };
+        self.launch(&label, Call { spec: kernel, bufs, dims, reason });
         Ok(())
     }
 
-    fn linear_spec(&self, nodes: &[Node], x: Value, epilogue: Epilogue, tokens: usize) -> Result<linear::Linear> {
+    /// For how many tokens a kernel is made for `node`, a linear; `None` where a library's product is faster.
+    pub(super) fn generated(&self, node: Node) -> Option<Tokens> {
+        let data = self.graph.node(node);
+        let Op::Linear(linear) = &data.op else { return None };
+        if let Some(few) = few_tokens(self.graph.ty(data.args[0])) {
+            return Some(Tokens::Few(few as u8));
+        }
+        let constant = self.graph.const_data(self.weight(data, 1).ok()?);
+        let mat = Mat { rows: 1, encoding: constant.encoding.clone(), dtype: constant.ty.dtype, bias: false };
+        mat.serves_many(act(linear.act)).then_some(Tokens::Many)
+    }
+
+    fn linear_spec(&self, nodes: &[Node], x: Value, epilogue: Epilogue, tokens: Tokens) -> Result<linear::Linear> {
         let graph = self.graph;
         let too_large = |what: &str, n: u64| Diagnostic::new("codegen-dim", format!("{n} {what} exceed 32 bits"));
         let mut mats = Vec::new();
-        let mut act = linear::Act::F32;
+        let mut precision = linear::Act::F32;
         for node in nodes {
             let data = graph.node(*node);
             let constant = graph.const_data(self.weight(data, 1)?);
@@ -89,18 +106,15 @@ impl Steps<'_, '_> {
             let bias = data.args.len() == 3;
             mats.push(Mat { rows, encoding: constant.encoding.clone(), dtype: constant.ty.dtype, bias });
             if let Op::Linear(l) = &data.op {
-                act = match l.act {
-                    Act::F32 => linear::Act::F32,
-                    Act::Int8 => linear::Act::Int8,
-                };
+                precision = act(l.act);
             }
         }
         let cols = super::steps::fixed(graph.ty(x).shape.last(), "the width of a linear's input")?;
         Ok(linear::Linear {
             mats,
             cols: u32::try_from(cols).map_err(|_| too_large("columns", cols))?,
-            tokens: tokens as u8,
-            act,
+            tokens,
+            act: precision,
             epilogue: match epilogue {
                 Epilogue::None => linear::Epilogue::None,
                 Epilogue::Residual(_) => linear::Epilogue::AddResidual,
@@ -111,7 +125,7 @@ impl Steps<'_, '_> {
     }
 
     /// The set that serves `weight`: one that is there already where the weak columns are the same.
-    fn set(&mut self, sets: &mut Vec<Set>, prepared: Prepared, weight: ConstId, tokens: usize) -> Result<usize> {
+    fn set(&mut self, sets: &mut Vec<Set>, prepared: Prepared, weight: ConstId, tokens: &Dim) -> Result<usize> {
         let index_of = matches!(prepared.weak, WeakSet::Scattered(_)).then_some(weight);
         let index = |id: ConstId| {
             self.graph
@@ -125,13 +139,13 @@ impl Steps<'_, '_> {
         if let Some(i) = sets.iter().position(same) {
             return Ok(i);
         }
-        let bytes = (prepared.record_bytes() * tokens) as u64;
-        let buffer = self.buffers.scratch(Dim::from(bytes));
+        let bytes = tokens.checked_mul(&Dim::from(prepared.record_bytes() as u64)).ok_or_else(overflow)?;
+        let buffer = self.buffers.scratch(bytes);
         sets.push(Set { prepared, index_of, buffer });
         Ok(sets.len() - 1)
     }
 
-    fn prepare(&mut self, label: &str, input: u32, cols: u32, sets: &[Set], tokens: usize) -> Result<()> {
+    fn prepare(&mut self, label: &str, input: u32, cols: u32, sets: &[Set], tokens: &Dim) -> Result<()> {
         if sets.is_empty() {
             return Ok(());
         }
@@ -157,10 +171,16 @@ impl Steps<'_, '_> {
                 | BufferRole::Output(_)) => return Err(unexpected(other)),
             });
         }
-        let call =
-            Call { reason: format!("inputs of {label}: {spec}"), spec, bufs, dims: vec![Dim::from(tokens as u64)] };
+        let call = Call { reason: format!("inputs of {label}: {spec}"), spec, bufs, dims: vec![tokens.clone()] };
         self.launch(&format!("{label} (prepare)"), call);
         Ok(())
+    }
+}
+
+fn act(act: Act) -> linear::Act {
+    match act {
+        Act::F32 => linear::Act::F32,
+        Act::Int8 => linear::Act::Int8,
     }
 }
 

@@ -1,8 +1,8 @@
 //! From clusters to steps: each cluster becomes launches of generated kernels or calls of the runtime's library functions.
 //!
-//! The rule: up to [`FEW_TOKENS`] tokens a linear runs as a generated kernel on its packed weights, and attention as a
-//! generated kernel too; with more tokens (or a number known only at run time) both are library matrix products. Everything
-//! else is generated. The choice and its reason are recorded per step.
+//! The rule: up to [`FEW_TOKENS`] tokens linears and attention run as generated kernels; with more tokens (or a number known
+//! only at run time) packed linears with rounded activations do, other linears and attention are library matrix products.
+//! Everything else is generated. The choice and its reason are recorded per step.
 
 use super::buffers::{Buffers, StateTable, TensorTable};
 use super::launch::Kernels;
@@ -63,7 +63,7 @@ pub fn entry(
 }
 
 /// Number of rows of `ty` as a matrix over its last axis, where known and small.
-fn few_tokens(ty: &TensorType) -> Option<u64> {
+pub(super) fn few_tokens(ty: &TensorType) -> Option<u64> {
     let (_, leading) = ty.shape.dims().split_last()?;
     let rows = leading.iter().try_fold(1u64, |n, d| n.checked_mul(d.fixed()?))?;
     (1..=FEW_TOKENS).contains(&rows).then_some(rows)
@@ -127,14 +127,12 @@ impl Steps<'_, '_> {
     /// Adds the steps of `region`; what cannot be done is collected.
     pub(super) fn region(&mut self, region: Region) {
         let graph = self.graph;
-        // Linears fuse where they become kernels: where the number of tokens is known and small.
-        let few = graph.region_nodes(region).iter().all(|n| match &graph.node(*n).op {
-            Op::Linear(_) => few_tokens(graph.ty(graph.node(*n).args[0])).is_some(),
-            _ => true,
-        });
+        // Linears fuse where they become kernels.
+        let generated: BTreeSet<Node> =
+            graph.region_nodes(region).iter().copied().filter(|n| self.generated(*n).is_some()).collect();
         // What a branch or a round makes is not there outside of it.
         let tables = self.rope_tables.clone();
-        for c in cluster(graph, region, few) {
+        for c in cluster(graph, region, generated) {
             if let Err(d) = self.cluster(&c) {
                 self.findings.push(d);
             }
@@ -183,8 +181,8 @@ impl Steps<'_, '_> {
     }
 
     fn linears(&mut self, nodes: &[Node], x: Value, epilogue: Epilogue, outputs: &[Value]) -> Result<()> {
-        if let Some(tokens) = few_tokens(self.graph.ty(x)) {
-            return self.linear_kernels(nodes, x, epilogue, outputs, tokens as usize);
+        if let Some(tokens) = self.generated(nodes[0]) {
+            return self.linear_kernels(nodes, x, epilogue, outputs, tokens);
         }
         debug_assert_eq!((nodes.len(), epilogue), (1, Epilogue::None), "library calls are not fused");
         let data = self.graph.node(nodes[0]);

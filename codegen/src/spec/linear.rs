@@ -1,4 +1,4 @@
-//! `linear`: `y[t, r] = sum over c of W[r, c] x[t, c]` for up to eight tokens and one to four matrices in a launch.
+//! `linear`: `y[t, r] = sum over c of W[r, c] x[t, c]` for tokens and one to four matrices in a launch.
 //!
 //! Dense matrices (and q8_0 with f32 activations) read the input `f32[tokens, cols]` itself; the others read what
 //! [`prepare`](super::prepare) made of it. A row is computed by one part, in the order of its columns:
@@ -10,7 +10,7 @@
 
 use super::prepare::{Prepared, WeakSet};
 use super::{Buffer, BufferRole};
-use crate::kir::{Builder, Fun, Mem, Val};
+use crate::kir::{Builder, Fun, IntOp, Mem, Val};
 use actc_types::braced::write_fields;
 use actc_types::packed::PANEL;
 use actc_types::{BlockFormat, DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, Role, WeakPlace};
@@ -19,6 +19,9 @@ use std::fmt;
 mod block;
 mod dense;
 mod grouped;
+
+/// Most tokens that share the codes that are decoded.
+const TILE: usize = 8;
 
 /// Precision of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +78,24 @@ pub struct Mat {
     pub bias: bool,
 }
 
+/// How many tokens a launch has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tokens {
+    /// This many, 1 to 8.
+    Few(u8),
+    /// Any number, given at run time: tiles of eight, then one by one. Packed matrices with rounded activations only.
+    Many,
+}
+
+impl fmt::Display for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Tokens::Few(n) => n.fmt(f),
+            Tokens::Many => f.write_str("many"),
+        }
+    }
+}
+
 /// Matrices times tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Linear {
@@ -82,8 +103,8 @@ pub struct Linear {
     pub mats: Vec<Mat>,
     /// Input channels of all of them.
     pub cols: u32,
-    /// Tokens, 1 to 8.
-    pub tokens: u8,
+    /// Tokens.
+    pub tokens: Tokens,
     /// Precision of activations.
     pub act: Act,
     /// What happens to the sums.
@@ -139,6 +160,12 @@ impl Mat {
                 Input::Prepared(Prepared { cols, act, sums, weak: WeakSet::None })
             }
         }
+    }
+
+    /// Whether kernels for any number of tokens are made for it: those that multiply integers outdo a library's product of
+    /// decoded weights.
+    pub fn serves_many(&self, act: Act) -> bool {
+        act == Act::Int8 && self.in_panels()
     }
 
     /// Whether it is stored, and computed, in panels of eight rows.
@@ -207,6 +234,16 @@ struct Bound<'a> {
 }
 
 impl Bound<'_> {
+    /// The same matrix with `tokens` tokens from `first` on as input.
+    fn from_token(&self, k: &mut Builder, first: Val, tokens: usize) -> Self {
+        let record = match self.mat.input(self.cols as u32, self.act) {
+            Input::Raw => 4 * self.cols,
+            Input::Prepared(p) => p.record_bytes(),
+        };
+        let bytes = k.imul_n(first, record as i64);
+        Bound { tokens, input: k.iadd(self.input, bytes), parts: self.parts.clone(), ..*self }
+    }
+
     fn part(&self, role: Role) -> Val {
         self.parts.iter().find(|(r, _)| *r == role).map(|(_, v)| *v).expect("parts were bound from the encoding")
     }
@@ -248,7 +285,11 @@ fn ways(sums: usize) -> u8 {
 
 impl Linear {
     pub(super) fn check(&self) -> Result<()> {
-        if !(1..=8).contains(&self.tokens) || !(1..=4).contains(&self.mats.len()) {
+        let tokens = match self.tokens {
+            Tokens::Few(n) => (1..=TILE as u8).contains(&n),
+            Tokens::Many => self.mats.iter().all(|m| m.serves_many(self.act)),
+        };
+        if !tokens || !(1..=4).contains(&self.mats.len()) {
             return Err(shape(format!("{} matrices for {} tokens", self.mats.len(), self.tokens)));
         }
         let rows: Vec<u32> = self.mats.iter().map(|m| m.rows).collect();
@@ -288,6 +329,14 @@ impl Linear {
         buffers
     }
 
+    /// The number of tokens, where it is not fixed.
+    pub(super) fn dims(&self) -> &'static [&'static str] {
+        match self.tokens {
+            Tokens::Few(_) => &[],
+            Tokens::Many => &["tokens"],
+        }
+    }
+
     fn outputs(&self) -> usize {
         match self.epilogue {
             Epilogue::None | Epilogue::AddResidual => self.mats.len(),
@@ -299,10 +348,14 @@ impl Linear {
     /// each input that one row at a time, a single stream of memory, is fastest; elsewhere inputs and the loop's overhead
     /// are shared by as many rows as have registers for their sums.
     fn side_by_side(&self, i: usize) -> usize {
+        let tokens = match self.tokens {
+            Tokens::Few(n) => usize::from(n),
+            Tokens::Many => TILE,
+        };
         match &self.mats[i].encoding {
             Encoding::Block(format) if format.block_len() == 256 => 1,
             Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) | Encoding::Mixed(_) => {
-                (PANEL / self.tokens as usize).clamp(1, 4)
+                (TILE / tokens).clamp(1, 4)
             }
         }
     }
@@ -317,7 +370,6 @@ impl Linear {
     }
 
     pub(super) fn build(&self, k: &mut Builder) {
-        let tokens = self.tokens as usize;
         let mut next = 0;
         let mut take = |k: &mut Builder| {
             next += 1;
@@ -328,7 +380,7 @@ impl Linear {
             let parts = mat.parts().into_iter().map(|(role, _)| (role, take(k))).collect();
             let bias = mat.bias.then(|| take(k));
             let input = take(k);
-            bound.push(Bound { mat, cols: self.cols as usize, tokens, act: self.act, parts, bias, input });
+            bound.push(Bound { mat, cols: self.cols as usize, tokens: 1, act: self.act, parts, bias, input });
         }
         let residual = (self.epilogue == Epilogue::AddResidual).then(|| take(k));
         let outs: Vec<Val> = (0..self.outputs()).map(|_| take(k)).collect();
@@ -344,15 +396,45 @@ impl Linear {
                     let bytes = k.imul_n(row, 4);
                     let out = k.iadd(*out, bytes);
                     let residual = residual.map(|v| k.iadd(v, bytes));
-                    if self.gated() {
-                        self.gates(k, &bound, row, rows, out);
-                    } else if self.mats[i].in_panels() {
-                        self.panel(k, &bound[i], row, rows, residual, out);
-                    } else {
-                        self.rows(k, &bound[i], row, rows, residual, out);
-                    }
+                    self.tiles(k, &bound, i, |k, bound, bytes| {
+                        let out = k.iadd(out, bytes);
+                        let residual = residual.map(|v| k.iadd(v, bytes));
+                        if self.gated() {
+                            self.gates(k, bound, row, rows, out);
+                        } else if self.mats[i].in_panels() {
+                            self.panel(k, &bound[i], row, rows, residual, out);
+                        } else {
+                            self.rows(k, &bound[i], row, rows, residual, out);
+                        }
+                    });
                 });
                 first += count;
+            }
+        }
+    }
+
+    /// Runs `tile` for all tokens: with the matrices bound to the tile's inputs, and the bytes to its rows of output `i`.
+    fn tiles(
+        &self,
+        k: &mut Builder,
+        bound: &[Bound<'_>],
+        i: usize,
+        mut tile: impl FnMut(&mut Builder, &[Bound<'_>], Val),
+    ) {
+        let mut some = |k: &mut Builder, first: Val, tokens: usize| {
+            let bound: Vec<Bound<'_>> = bound.iter().map(|b| b.from_token(k, first, tokens)).collect();
+            let bytes = k.imul_n(first, 4 * i64::from(self.mats[i].rows));
+            tile(k, &bound, bytes);
+        };
+        let zero = k.int(0);
+        match self.tokens {
+            Tokens::Few(n) => some(k, zero, n.into()),
+            Tokens::Many => {
+                let tokens = k.dim(0);
+                let mask = k.int(-(TILE as i64));
+                let whole = k.i(IntOp::And, tokens, mask);
+                k.seq(zero, whole, TILE as i64, |k, first| some(k, first, TILE));
+                k.seq(whole, tokens, 1, |k, first| some(k, first, 1));
             }
         }
     }
@@ -409,7 +491,7 @@ impl Linear {
     /// Up to eight gated rows: the sums of both matrices first, then the gates side by side, whose long chains of dependent
     /// operations would otherwise be waited for in every row.
     fn gates(&self, k: &mut Builder, mats: &[Bound<'_>], row: Val, rows: usize, out: Val) {
-        let tokens = self.tokens as usize;
+        let tokens = mats[0].tokens;
         let sums = k.stack((mats.len() * tokens * PANEL * 4) as u32);
         let at = |m: usize, t: usize| (4 * PANEL * (m * tokens + t)) as i32;
         for (m, mat) in mats.iter().enumerate() {

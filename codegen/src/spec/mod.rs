@@ -19,7 +19,7 @@ use std::fmt;
 
 pub use attention::Attention;
 pub use elementwise::{Broadcast, Elementwise, Step};
-pub use linear::{Act, Epilogue, Input, Linear, Mat};
+pub use linear::{Act, Epilogue, Input, Linear, Mat, Tokens};
 pub use norm::{LayerNorm, RmsNorm};
 pub use prepare::{Prepare, Prepared, WeakSet};
 pub use rope::{Rope, RopeStyle, RopeTable};
@@ -163,7 +163,7 @@ impl KernelSpec {
     /// The runtime dimensions in the order of the ABI.
     pub fn dims(&self) -> &'static [&'static str] {
         match self {
-            KernelSpec::Linear(_) => &[],
+            KernelSpec::Linear(s) => s.dims(),
             KernelSpec::Prepare(_) => &["tokens"],
             KernelSpec::RmsNorm(_) | KernelSpec::LayerNorm(_) | KernelSpec::Elementwise(_) => &["rows"],
             KernelSpec::Rope(_) => &["S"],

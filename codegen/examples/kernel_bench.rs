@@ -70,7 +70,7 @@ fn run(s: &Setup, bandwidth: f64) {
     let x = Buffer::floats(&rng.floats(s.cols * s.tokens));
     let record = match input {
         Input::Raw => 0,
-        Input::Prepared(set) => set.record_bytes(),
+        Input::Prepared(set) => set.record_bytes(0),
     };
     let prepared = Buffer::new(record * s.tokens);
     if specs.len() > 1 {

@@ -95,6 +95,22 @@ fn gelu_tanh(x: f64) -> f64 {
     0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
 }
 
+fn weak_count(encoding: &Encoding) -> usize {
+    match encoding {
+        Encoding::Mixed(m) => m.cols as usize,
+        Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => 0,
+    }
+}
+
+/// The dimensions that a kernel asks for by name.
+fn dims(spec: &KernelSpec, tokens: usize, weak: &[usize]) -> Vec<i64> {
+    let value = |name: &String| match name.strip_prefix("weak") {
+        Some(i) => weak[i.parse::<usize>().unwrap()] as i64,
+        None => tokens as i64,
+    };
+    spec.dims().iter().map(value).collect()
+}
+
 fn run(case: &Case) {
     let mut case = case.clone();
     if case.seed.is_multiple_of(2)
@@ -123,10 +139,12 @@ fn run(case: &Case) {
         act: case.act,
         epilogue: case.epilogue,
     };
-    let mut sets = Vec::new();
+    let mat_counts: Vec<usize> = mats.iter().map(|m| weak_count(&m.encoding)).collect();
+    let (mut sets, mut set_counts) = (Vec::new(), Vec::new());
     for mat in &mats {
         if let Input::Prepared(p) = mat.input(case.cols as u32, case.act) {
             sets.push(p);
+            set_counts.push(weak_count(&mat.encoding));
         }
     }
     let prepare = Prepare { cols: case.cols as u32, sets: sets.clone() };
@@ -138,7 +156,8 @@ fn run(case: &Case) {
     let plain = Target::parse("x86-64-v2").unwrap();
     let room = if case.seed % 4 == 3 && plain.runs_here() { Room::on(&specs, &plain) } else { Room::new(&specs) };
     let input = Buffer::floats(&x);
-    let prepared: Vec<Buffer> = sets.iter().map(|s| Buffer::new(s.record_bytes() * case.tokens)).collect();
+    let records = sets.iter().zip(&set_counts).map(|(s, n)| s.record_bytes(*n));
+    let prepared: Vec<Buffer> = records.map(|bytes| Buffer::new(bytes * case.tokens)).collect();
     let outputs = |mats: &[Matrix]| -> Vec<Buffer> {
         let n = match case.epilogue {
             Epilogue::None | Epilogue::AddResidual => mats.len(),
@@ -176,7 +195,8 @@ fn run(case: &Case) {
                 role => panic!("prepare takes no {role:?}"),
             })
             .collect();
-        room.run(&specs[1], &pointers, &[case.tokens as i64], 1 + (case.seed % 3) as u32);
+        let dims = dims(&specs[1], case.tokens, &set_counts);
+        room.run(&specs[1], &pointers, &dims, 1 + (case.seed % 3) as u32);
     }
     let mut first: Option<Vec<Vec<f32>>> = None;
     for parts in [1, 2, 3, 8] {
@@ -194,8 +214,7 @@ fn run(case: &Case) {
                 role => panic!("linear takes no {role:?}"),
             })
             .collect();
-        let dims = specs[0].dims().iter().map(|_| case.tokens as i64).collect::<Vec<_>>();
-        room.run(&specs[0], &pointers, &dims, parts);
+        room.run(&specs[0], &pointers, &dims(&specs[0], case.tokens, &mat_counts), parts);
         let got: Vec<Vec<f32>> = outs.iter().map(Buffer::read).collect();
         match &first {
             None => first = Some(got),

@@ -47,7 +47,7 @@ fn all() -> Vec<KernelSpec> {
             let mixed = Mixed { body, cols: 5, place: WeakPlace::Scattered, weak: DType::Bf16 };
             specs.push(linear(Encoding::Mixed(mixed), act, tokens));
         }
-        let set = Prepared { cols: 512, act, sums: Some(Group::Columns(128)), weak: WeakSet::Scattered(5) };
+        let set = Prepared { cols: 512, act, sums: Some(Group::Columns(128)), weak: WeakSet::Scattered };
         specs.push(KernelSpec::Prepare(Prepare { cols: 512, sets: vec![set] }));
     }
     specs.extend([

@@ -13,11 +13,11 @@ pub struct Builder {
 
 impl Builder {
     /// A kernel called `name` with these buffers and runtime dimensions.
-    pub fn new(name: &str, buffers: &[impl AsRef<str>], dims: &[&str]) -> Builder {
+    pub fn new(name: &str, buffers: &[impl AsRef<str>], dims: &[impl AsRef<str>]) -> Builder {
         let kernel = Kernel {
             name: name.to_owned(),
             buffers: buffers.iter().map(|b| b.as_ref().to_owned()).collect(),
-            dims: dims.iter().map(|d| (*d).to_owned()).collect(),
+            dims: dims.iter().map(|d| d.as_ref().to_owned()).collect(),
             vals: Vec::new(),
             vars: Vec::new(),
             stacks: Vec::new(),

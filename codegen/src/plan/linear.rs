@@ -8,7 +8,7 @@ use crate::spec::prepare::{Prepare, Prepared, WeakSet};
 use crate::spec::{BufferRole, KernelSpec};
 use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Node, Op, Value};
-use actc_types::{Diagnostic, Dim, Result, Role};
+use actc_types::{Diagnostic, Dim, Encoding, Mixed, Result, Role, WeakPlace};
 
 /// A prepared input and the constant whose weak index it needs.
 struct Set {
@@ -40,6 +40,8 @@ impl Steps<'_, '_> {
             });
         }
         self.prepare(&label, input, spec.cols, &sets, &count)?;
+        let scattered: Vec<ConstId> =
+            spec.mats.iter().zip(&weights).filter(|(m, _)| m.scattered()).map(|(_, id)| *id).collect();
         let kernel = KernelSpec::Linear(spec);
         let mut bufs = Vec::new();
         for buffer in kernel.buffers() {
@@ -73,10 +75,8 @@ impl Steps<'_, '_> {
             });
         }
         let reason = format!("generated for {tokens} token(s): {kernel}");
-        let dims = match tokens {
-            Tokens::Few(_) => Vec::new(),
-            Tokens::Many => vec![count],
-        };
+        let counts = scattered.iter().map(|id| Dim::from(self.weak_columns(*id)));
+        let dims = (tokens == Tokens::Many).then_some(count).into_iter().chain(counts).collect();
         self.launch(&label, Call { spec: kernel, bufs, dims, reason });
         Ok(())
     }
@@ -93,6 +93,13 @@ impl Steps<'_, '_> {
         mat.serves_many(act(linear.act)).then_some(Tokens::Many)
     }
 
+    fn weak_columns(&self, id: ConstId) -> u64 {
+        match &self.graph.const_data(id).encoding {
+            Encoding::Mixed(m) => u64::from(m.cols),
+            Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => 0,
+        }
+    }
+
     fn linear_spec(&self, nodes: &[Node], x: Value, epilogue: Epilogue, tokens: Tokens) -> Result<linear::Linear> {
         let graph = self.graph;
         let too_large = |what: &str, n: u64| Diagnostic::new("codegen-dim", format!("{n} {what} exceed 32 bits"));
@@ -104,7 +111,7 @@ impl Steps<'_, '_> {
             let (rows, _) = constant.matrix()?;
             let rows = u32::try_from(rows).map_err(|_| too_large("rows", rows as u64))?;
             let bias = data.args.len() == 3;
-            mats.push(Mat { rows, encoding: constant.encoding.clone(), dtype: constant.ty.dtype, bias });
+            mats.push(Mat { rows, encoding: counted(&constant.encoding), dtype: constant.ty.dtype, bias });
             if let Op::Linear(l) = &data.op {
                 precision = act(l.act);
             }
@@ -126,7 +133,7 @@ impl Steps<'_, '_> {
 
     /// The set that serves `weight`: one that is there already where the weak columns are the same.
     fn set(&mut self, sets: &mut Vec<Set>, prepared: Prepared, weight: ConstId, tokens: &Dim) -> Result<usize> {
-        let index_of = matches!(prepared.weak, WeakSet::Scattered(_)).then_some(weight);
+        let index_of = (prepared.weak == WeakSet::Scattered).then_some(weight);
         let index = |id: ConstId| {
             self.graph
                 .const_data(id)
@@ -139,7 +146,9 @@ impl Steps<'_, '_> {
         if let Some(i) = sets.iter().position(same) {
             return Ok(i);
         }
-        let bytes = tokens.checked_mul(&Dim::from(prepared.record_bytes() as u64)).ok_or_else(overflow)?;
+        let bytes = tokens
+            .checked_mul(&Dim::from(prepared.record_bytes(self.weak_columns(weight) as usize) as u64))
+            .ok_or_else(overflow)?;
         let buffer = self.buffers.scratch(bytes);
         sets.push(Set { prepared, index_of, buffer });
         Ok(sets.len() - 1)
@@ -171,9 +180,22 @@ impl Steps<'_, '_> {
                 | BufferRole::Output(_)) => return Err(unexpected(other)),
             });
         }
-        let call = Call { reason: format!("inputs of {label}: {spec}"), spec, bufs, dims: vec![tokens.clone()] };
+        let counts = sets.iter().filter_map(|s| s.index_of).map(|id| Dim::from(self.weak_columns(id)));
+        let dims = std::iter::once(tokens.clone()).chain(counts).collect();
+        let call = Call { reason: format!("inputs of {label}: {spec}"), spec, bufs, dims };
         self.launch(&format!("{label} (prepare)"), call);
         Ok(())
+    }
+}
+
+/// The encoding as kernels know it: they are told the number of scattered weak columns at run time, and are the same for
+/// every number.
+fn counted(encoding: &Encoding) -> Encoding {
+    match encoding {
+        Encoding::Mixed(m) if m.place == WeakPlace::Scattered => {
+            Encoding::Mixed(Mixed { cols: m.cols.min(1), ..m.clone() })
+        }
+        Encoding::Mixed(_) | Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => encoding.clone(),
     }
 }
 

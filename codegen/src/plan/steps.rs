@@ -141,6 +141,8 @@ impl Steps<'_, '_> {
     }
 
     pub(super) fn launch(&mut self, label: &str, launch: super::launch::Call) {
+        let asked = (launch.spec.buffers().len(), launch.spec.dims().len());
+        assert_eq!((launch.bufs.len(), launch.dims.len()), asked, "{label}: buffers and dimensions of {}", launch.spec);
         let kernel = self.shared.kernels.index(launch.spec);
         self.tick(&launch.bufs);
         self.list.push(Step::Launch(Launch { label: label.into(), kernel, bufs: launch.bufs, dims: launch.dims }));

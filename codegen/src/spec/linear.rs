@@ -151,7 +151,7 @@ impl Mat {
             Encoding::Packed(p) => packed(p, cols, WeakSet::None),
             Encoding::Mixed(Mixed { cols: 0, body, .. }) => packed(body, cols, WeakSet::None),
             Encoding::Mixed(m) => match m.place {
-                WeakPlace::Scattered => packed(&m.body, cols, WeakSet::Scattered(m.cols)),
+                WeakPlace::Scattered => packed(&m.body, cols, WeakSet::Scattered),
                 WeakPlace::Suffix => packed(&m.body, cols - m.cols, WeakSet::Suffix(m.cols)),
             },
             Encoding::Block(BlockFormat::Q8_0) if act == Act::F32 => Input::Raw,
@@ -166,6 +166,11 @@ impl Mat {
     /// decoded weights.
     pub fn serves_many(&self, act: Act) -> bool {
         act == Act::Int8 && self.in_panels()
+    }
+
+    /// Whether it has weak columns that an index names.
+    pub fn scattered(&self) -> bool {
+        matches!(&self.encoding, Encoding::Mixed(m) if m.cols > 0 && m.place == WeakPlace::Scattered)
     }
 
     /// Whether it is stored, and computed, in panels of eight rows.
@@ -231,17 +236,26 @@ struct Bound<'a> {
     parts: Vec<(Role, Val)>,
     bias: Option<Val>,
     input: Val,
+    /// Bytes of a token's input.
+    record: Val,
+    /// Number of weak columns, where they are scattered.
+    weak: Option<Val>,
 }
 
 impl Bound<'_> {
     /// The same matrix with `tokens` tokens from `first` on as input.
     fn from_token(&self, k: &mut Builder, first: Val, tokens: usize) -> Self {
-        let record = match self.mat.input(self.cols as u32, self.act) {
-            Input::Raw => 4 * self.cols,
-            Input::Prepared(p) => p.record_bytes(),
-        };
-        let bytes = k.imul_n(first, record as i64);
+        let bytes = k.i(IntOp::Mul, first, self.record);
         Bound { tokens, input: k.iadd(self.input, bytes), parts: self.parts.clone(), ..*self }
+    }
+
+    /// Where the inputs of the tokens start.
+    fn inputs(&self, k: &mut Builder) -> Vec<Val> {
+        let mut inputs = vec![self.input];
+        for t in 1..self.tokens {
+            inputs.push(k.iadd(inputs[t - 1], self.record));
+        }
+        inputs
     }
 
     fn part(&self, role: Role) -> Val {
@@ -329,12 +343,15 @@ impl Linear {
         buffers
     }
 
-    /// The number of tokens, where it is not fixed.
-    pub(super) fn dims(&self) -> &'static [&'static str] {
-        match self.tokens {
-            Tokens::Few(_) => &[],
-            Tokens::Many => &["tokens"],
-        }
+    /// The number of tokens, where it is not fixed; then for each matrix with scattered weak columns their number: layers
+    /// that differ in nothing else share a kernel.
+    pub(super) fn dims(&self) -> Vec<String> {
+        let tokens = match self.tokens {
+            Tokens::Few(_) => None,
+            Tokens::Many => Some("tokens".to_owned()),
+        };
+        let weak = self.mats.iter().enumerate().filter(|(_, m)| m.scattered()).map(|(i, _)| format!("weak{i}"));
+        tokens.into_iter().chain(weak).collect()
     }
 
     fn outputs(&self) -> usize {
@@ -376,11 +393,30 @@ impl Linear {
             k.buffer(next - 1)
         };
         let mut bound = Vec::new();
+        let mut dims = u8::from(self.tokens == Tokens::Many);
         for mat in &self.mats {
             let parts = mat.parts().into_iter().map(|(role, _)| (role, take(k))).collect();
             let bias = mat.bias.then(|| take(k));
             let input = take(k);
-            bound.push(Bound { mat, cols: self.cols as usize, tokens: 1, act: self.act, parts, bias, input });
+            let weak = mat.scattered().then(|| {
+                dims += 1;
+                k.dim(dims - 1)
+            });
+            let record = match mat.input(self.cols, self.act) {
+                Input::Raw => k.int(4 * i64::from(self.cols)),
+                Input::Prepared(p) => p.record(k, weak),
+            };
+            bound.push(Bound {
+                mat,
+                cols: self.cols as usize,
+                tokens: 1,
+                act: self.act,
+                parts,
+                bias,
+                input,
+                record,
+                weak,
+            });
         }
         let residual = (self.epilogue == Epilogue::AddResidual).then(|| take(k));
         let outs: Vec<Val> = (0..self.outputs()).map(|_| take(k)).collect();

@@ -161,14 +161,15 @@ impl KernelSpec {
     }
 
     /// The runtime dimensions in the order of the ABI.
-    pub fn dims(&self) -> &'static [&'static str] {
-        match self {
-            KernelSpec::Linear(s) => s.dims(),
-            KernelSpec::Prepare(_) => &["tokens"],
+    pub fn dims(&self) -> Vec<String> {
+        let fixed: &[&str] = match self {
+            KernelSpec::Linear(s) => return s.dims(),
+            KernelSpec::Prepare(s) => return s.dims(),
             KernelSpec::RmsNorm(_) | KernelSpec::LayerNorm(_) | KernelSpec::Elementwise(_) => &["rows"],
             KernelSpec::Rope(_) => &["S"],
             KernelSpec::RopeTable(_) | KernelSpec::Attention(_) => &["S", "P"],
-        }
+        };
+        fixed.iter().map(ToString::to_string).collect()
     }
 
     fn family(&self) -> &'static str {
@@ -192,7 +193,7 @@ impl KernelSpec {
     /// The kernel as it is built, before legalisation. The parameters must have passed [`Self::check`].
     pub fn kernel(&self) -> Kernel {
         let names: Vec<String> = self.buffers().iter().map(Buffer::name).collect();
-        let mut k = crate::kir::Builder::new(&self.symbol(), &names, self.dims());
+        let mut k = crate::kir::Builder::new(&self.symbol(), &names, &self.dims());
         match self {
             KernelSpec::Linear(s) => s.build(&mut k),
             KernelSpec::Prepare(s) => s.build(&mut k),

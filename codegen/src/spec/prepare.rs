@@ -7,7 +7,7 @@
 //! q       i8[the same]                      int8 only: rounded inputs
 //! a       f32[chunks of 64, up to 16]       int8 only: x = q * a
 //! sums    f32[groups, up to 16]             sums of x over each group of columns; padding zero
-//! weak    f32[weak columns, up to 16]       inputs of the weak columns; padding zero
+//! weak    f32[weak columns, up to 16]       inputs of the weak columns
 //! ```
 //!
 //! Rounding: weak inputs are left out first; then `a = absmax / 127` over 64 columns and `q = round(x * (127 / absmax))`,
@@ -47,20 +47,10 @@ pub struct Prepared {
 pub enum WeakSet {
     /// None.
     None,
-    /// This many, named by an index.
-    Scattered(u32),
+    /// Those that an index names; their number is given at run time.
+    Scattered,
     /// The last columns.
     Suffix(u32),
-}
-
-impl WeakSet {
-    /// Number of weak columns.
-    pub fn count(self) -> u32 {
-        match self {
-            WeakSet::None => 0,
-            WeakSet::Scattered(n) | WeakSet::Suffix(n) => n,
-        }
-    }
 }
 
 fn lines(bytes: usize) -> usize {
@@ -109,9 +99,24 @@ impl Prepared {
         self.sums_at() + lines(4 * self.groups())
     }
 
-    /// Bytes of the record of a token.
-    pub fn record_bytes(&self) -> usize {
-        self.weak_at() + lines(4 * self.weak.count() as usize)
+    /// Bytes of the record of a token; `scattered` is the number of weak columns that an index names.
+    pub fn record_bytes(&self, scattered: usize) -> usize {
+        let weak = match self.weak {
+            WeakSet::None => 0,
+            WeakSet::Scattered => scattered,
+            WeakSet::Suffix(n) => n as usize,
+        };
+        self.weak_at() + lines(4 * weak)
+    }
+
+    /// The same, in a kernel.
+    pub(super) fn record(&self, k: &mut Builder, scattered: Option<Val>) -> Val {
+        let Some(count) = scattered else { return k.int(self.record_bytes(0) as i64) };
+        let bytes = k.imul_n(count, 4);
+        let up = k.iadd_n(bytes, 63);
+        let mask = k.int(-64);
+        let padded = k.i(IntOp::And, up, mask);
+        k.iadd_n(padded, self.weak_at() as i64)
     }
 }
 
@@ -123,7 +128,7 @@ impl fmt::Display for Prepared {
         }
         match self.weak {
             WeakSet::None => {}
-            WeakSet::Scattered(n) => write!(f, ", scattered={n}")?,
+            WeakSet::Scattered => f.write_str(", scattered")?,
             WeakSet::Suffix(n) => write!(f, ", suffix={n}")?,
         }
         f.write_str("}")
@@ -141,10 +146,10 @@ impl Prepare {
     pub(super) fn check(&self) -> Result<()> {
         for set in &self.sets {
             let covered = match set.weak {
-                WeakSet::None | WeakSet::Scattered(_) => set.cols,
+                WeakSet::None | WeakSet::Scattered => set.cols,
                 WeakSet::Suffix(n) => set.cols.saturating_add(n),
             };
-            if covered != self.cols || set.weak.count() > self.cols || self.cols == 0 {
+            if covered != self.cols || self.cols == 0 {
                 return Err(Diagnostic::new("kernel-shape", format!("set {set} does not cover {} columns", self.cols)));
             }
         }
@@ -154,11 +159,17 @@ impl Prepare {
         }
     }
 
+    /// The number of tokens; for each set with scattered weak columns their number.
+    pub(super) fn dims(&self) -> Vec<String> {
+        let scattered = self.sets.iter().enumerate().filter(|(_, set)| set.weak == WeakSet::Scattered);
+        std::iter::once("tokens".to_owned()).chain(scattered.map(|(i, _)| format!("weak{i}"))).collect()
+    }
+
     /// `x f32[tokens, cols]`; for each set its weak index (scattered only) and its records.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
         let mut buffers = vec![Buffer::read(BufferRole::Input(0), DType::F32)];
         for (i, set) in self.sets.iter().enumerate() {
-            if let WeakSet::Scattered(_) = set.weak {
+            if set.weak == WeakSet::Scattered {
                 buffers.push(Buffer::read(BufferRole::WeakIndex(i as u8), DType::I32));
             }
             buffers.push(Buffer { access: super::Access::ReadWrite, ..Buffer::write(BufferRole::Prepared(i as u8)) });
@@ -169,20 +180,22 @@ impl Prepare {
     pub(super) fn build(&self, k: &mut Builder) {
         let tokens = k.dim(0);
         let x = k.buffer(0);
-        let mut next = 1;
+        let (mut next, mut dims) = (1, 1);
         for set in &self.sets {
-            let index = matches!(set.weak, WeakSet::Scattered(_)).then(|| {
+            let weak = (set.weak == WeakSet::Scattered).then(|| {
                 next += 1;
-                k.buffer(next - 1)
+                dims += 1;
+                (k.buffer(next - 1), k.dim(dims - 1))
             });
+            let bytes = set.record(k, weak.map(|(_, count)| count));
             let records = k.buffer(next);
             next += 1;
             k.grid(0, tokens, tokens, |k, t| {
                 let input = k.imul_n(t, 4 * i64::from(self.cols));
                 let input = k.iadd(x, input);
-                let record = k.imul_n(t, set.record_bytes() as i64);
+                let record = k.i(IntOp::Mul, t, bytes);
                 let record = k.iadd(records, record);
-                set.token(k, input, index, record);
+                set.token(k, input, weak, record);
             });
         }
     }
@@ -198,7 +211,7 @@ fn pad(k: &mut Builder, addr: Val, offset: usize) {
 }
 
 impl Prepared {
-    fn token(&self, k: &mut Builder, input: Val, index: Option<Val>, record: Val) {
+    fn token(&self, k: &mut Builder, input: Val, weak: Option<(Val, Val)>, record: Val) {
         let cols = self.cols as usize;
         k.lane_n(cols, |k| {
             let x = k.load_lane(Mem::F32, input, 0);
@@ -207,7 +220,7 @@ impl Prepared {
         // Columns are padded to 64, which is four times what `pad` rounds to.
         let zero = k.float(0.0);
         k.lane_n(self.padded() - cols, |k| k.store_lane(Mem::F32, zero, record, 4 * cols as i32));
-        self.take_weak_out(k, input, index, record);
+        self.take_weak_out(k, input, weak, record);
         if self.act == Act::Int8 {
             self.round(k, record);
         }
@@ -216,11 +229,11 @@ impl Prepared {
         }
     }
 
-    fn take_weak_out(&self, k: &mut Builder, input: Val, index: Option<Val>, record: Val) {
+    fn take_weak_out(&self, k: &mut Builder, input: Val, weak: Option<(Val, Val)>, record: Val) {
         let at = self.weak_at() as i32;
-        match (self.weak, index) {
-            (WeakSet::Scattered(n), Some(index)) => {
-                let (from, to) = (k.int(0), k.int(i64::from(n)));
+        match (self.weak, weak) {
+            (WeakSet::Scattered, Some((index, to))) => {
+                let from = k.int(0);
                 let zero = k.float(0.0);
                 k.seq(from, to, 1, |k, j| {
                     let four = k.imul_n(j, 4);
@@ -239,9 +252,8 @@ impl Prepared {
                 let x = k.load_lane(Mem::F32, input, 4 * self.cols as i32);
                 k.store_lane(Mem::F32, x, record, at);
             }),
-            (WeakSet::None | WeakSet::Scattered(_), _) => {}
+            (WeakSet::None | WeakSet::Scattered, _) => {}
         }
-        pad(k, record, self.weak_at() + 4 * self.weak.count() as usize);
     }
 
     fn round(&self, k: &mut Builder, record: Val) {

@@ -34,10 +34,9 @@ impl Bound<'_> {
             Input::Raw => None,
             Input::Prepared(p) => Some(p),
         };
-        let record = prepared.map_or(4 * self.cols, |p| p.record_bytes());
         let blocks = self.cols / format.block_len();
         let starts = self.rows(k, Role::Data, row, rows, blocks * format.block_bytes());
-        let records: Vec<Val> = (0..self.tokens).map(|t| k.iadd_n(self.input, (t * record) as i64)).collect();
+        let records = self.inputs(k);
         let zero = k.float(0.0);
         let sums: Vec<Vec<(Var, Var)>> = (0..rows)
             .map(|_| (0..self.tokens).map(|_| (k.partial(Elem::F32, 1, zero), k.var(zero))).collect())

@@ -20,7 +20,7 @@ impl Bound<'_> {
     pub(super) fn dense(&self, k: &mut Builder, row: Val, rows: usize) -> Vec<Vec<Val>> {
         let mem = memory(self.mat.dtype);
         let starts = self.rows(k, Role::Data, row, rows, self.cols * self.mat.dtype.size());
-        let inputs: Vec<Val> = (0..self.tokens).map(|t| k.iadd_n(self.input, (4 * t * self.cols) as i64)).collect();
+        let inputs = self.inputs(k);
         let zero = k.float(0.0);
         let ways = ways(rows * self.tokens);
         let sums: Vec<Vec<_>> =

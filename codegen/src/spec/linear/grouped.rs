@@ -6,7 +6,7 @@
 
 use super::dense::memory;
 use super::{Act, Bound, Input};
-use crate::kir::{Acc, Builder, Elem, Mem, Ty, Val, Var, quad_bias, quad_gain};
+use crate::kir::{Acc, Builder, Elem, IntOp, Mem, Ty, Val, Var, quad_bias, quad_gain};
 use crate::spec::Prepared;
 use actc_types::packed::{CHUNK, PANEL, QUAD};
 use actc_types::{Encoding, Group, Mixed, Packed, Role, Zero};
@@ -69,20 +69,24 @@ impl Bound<'_> {
         let scales = start(k, Role::Scales, packed.scale_panel_bytes(cols));
         let zeros = (packed.zero == Zero::Packed).then(|| start(k, Role::Zeros, packed.zero_panel_bytes(cols)));
         let mixed = mixed.filter(|m| m.cols > 0);
-        let weak = mixed.map(|m| (m, start(k, Role::Weak, m.cols as usize * PANEL * m.weak.size())));
+        let weak = mixed.map(|m| {
+            let count = self.weak.unwrap_or_else(|| k.int(i64::from(m.cols)));
+            let index = k.i(IntOp::Mul, panel, count);
+            let at = k.imul_n(index, (PANEL * m.weak.size()) as i64);
+            (m, k.iadd(self.part(Role::Weak), at), count)
+        });
         let bias = self.bias.map(|bias| {
             let bytes = k.imul_n(panel, 4 * PANEL as i64);
             k.iadd(bias, bytes)
         });
-        let records: Vec<Val> =
-            (0..self.tokens).map(|t| k.iadd_n(self.input, (t * prepared.record_bytes()) as i64)).collect();
+        let records = self.inputs(k);
         k.lane_n(rows, |k| {
             let zero = k.float(0.0);
             let sums: Vec<Var> = records.iter().map(|_| k.partial(Elem::F32, 1, zero)).collect();
             let p = Panel { bound: self, packed, prepared, codes, scales, zeros, records, sums };
             p.groups(k);
-            if let Some((mixed, weak)) = weak {
-                p.weak(k, mixed, weak);
+            if let Some((mixed, weak, count)) = weak {
+                p.weak(k, mixed, weak, count);
             }
             let bias = bias.map(|bias| k.load_lane(Mem::F32, bias, 0));
             let sums: Vec<Val> = p
@@ -136,7 +140,7 @@ impl Panel<'_> {
                 k.seq(from, groups, 1, |k, group| {
                     let first = k.imul_n(group, n as i64);
                     let end = k.iadd_n(first, n as i64);
-                    let end = if chunks.is_multiple_of(n) { end } else { k.i(crate::kir::IntOp::Min, end, last) };
+                    let end = if chunks.is_multiple_of(n) { end } else { k.i(IntOp::Min, end, last) };
                     let sums = self.chunks(k, first, end);
                     self.close(k, group, &sums);
                 });
@@ -354,25 +358,25 @@ impl Panel<'_> {
         }
     }
 
-    /// Adds the weak columns.
-    fn weak(&self, k: &mut Builder, mixed: &Mixed, weak: Val) {
-        let (count, bytes) = (mixed.cols as usize, PANEL * mixed.weak.size());
-        let one = |k: &mut Builder, weak: Val, inputs: &[Val], i: usize| {
-            let w = k.load_lane(memory(mixed.weak), weak, (i * bytes) as i32);
-            for (sum, input) in self.sums.iter().zip(inputs) {
-                let x = k.load(Mem::F32, *input, (self.prepared.weak_at() + 4 * i) as i32);
-                k.acc(*sum, Acc::Dot(w, x));
-            }
-        };
-        let whole = count / WEAK_ROUND * WEAK_ROUND;
-        let (from, to) = (k.int(0), k.int(whole as i64));
-        k.seq(from, to, WEAK_ROUND as i64, |k, first| {
+    /// Adds `count` weak columns.
+    fn weak(&self, k: &mut Builder, mixed: &Mixed, weak: Val, count: Val) {
+        let bytes = PANEL * mixed.weak.size();
+        let some = |k: &mut Builder, first: Val, n: usize| {
             let at = k.imul_n(first, bytes as i64);
             let weak = k.iadd(weak, at);
             let four = k.imul_n(first, 4);
             let inputs: Vec<Val> = self.records.iter().map(|x| k.iadd(*x, four)).collect();
-            (0..WEAK_ROUND).for_each(|i| one(k, weak, &inputs, i));
-        });
-        (whole..count).for_each(|i| one(k, weak, &self.records, i));
+            for i in 0..n {
+                let w = k.load_lane(memory(mixed.weak), weak, (i * bytes) as i32);
+                for (sum, input) in self.sums.iter().zip(&inputs) {
+                    let x = k.load(Mem::F32, *input, (self.prepared.weak_at() + 4 * i) as i32);
+                    k.acc(*sum, Acc::Dot(w, x));
+                }
+            }
+        };
+        let (zero, mask) = (k.int(0), k.int(-(WEAK_ROUND as i64)));
+        let whole = k.i(IntOp::And, count, mask);
+        k.seq(zero, whole, WEAK_ROUND as i64, |k, first| some(k, first, WEAK_ROUND));
+        k.seq(whole, count, 1, |k, first| some(k, first, 1));
     }
 }

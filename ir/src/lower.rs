@@ -1,11 +1,11 @@
 //! The contract between passes and code generation: [`lower`] is the only way to a [`Lowered`] graph.
 //!
-//! A lowered graph is valid, compact, of f32 activations, and every weight of a `linear` or `embedding` is a constant.
+//! A lowered graph is valid, compact, of f32 activations but for rows that are rounded for a cache, and every weight of a `linear` or `embedding` is a constant.
 
 use crate::graph::Graph;
 use crate::op::Op;
 use crate::verify::verify;
-use actc_types::{DType, Diagnostic, Place};
+use actc_types::{DType, Diagnostic, Place, RowForm};
 
 /// Proof that a graph passed the contract check.
 #[derive(Clone, Debug)]
@@ -39,7 +39,8 @@ pub fn lower(graph: &Graph) -> Result<Lowered, Vec<Diagnostic>> {
             for result in &data.results {
                 let dtype = graph.ty(*result).dtype;
                 let constant = matches!(data.op, Op::Const(_));
-                if !constant && !matches!(dtype, DType::F32 | DType::I64 | DType::Bool) {
+                let rounded = matches!(data.op, Op::RoundRows(_) | Op::CacheAppend(_)) && RowForm::of(dtype).is_some();
+                if !constant && !rounded && !matches!(dtype, DType::F32 | DType::I64 | DType::Bool) {
                     findings.push(at(Diagnostic::new("lower-dtype", format!("activations are {dtype}, expected f32"))));
                 }
             }

@@ -12,6 +12,7 @@ use crate::ops::norm::{LayerNorm, RmsNorm};
 use crate::ops::pointwise::{Binary, Cast, Unary};
 use crate::ops::reduce::Softmax;
 use crate::ops::rope::Rope;
+use crate::ops::rows::RoundRows;
 use crate::ops::shaping::{Concat, Range, Reshape, Slice, Transpose};
 use crate::ops::statistics::{ChannelStats, Gram};
 use crate::types::TensorType;
@@ -129,6 +130,8 @@ ops! {
     Attention(Attention) "attention",
     /// New rows behind the rows of a cache.
     CacheAppend(CacheAppend) "cache_append",
+    /// Rows in fewer bits.
+    RoundRows(RoundRows) "round_rows",
     /// A function of one tensor, element by element.
     Unary(Unary) "unary",
     /// A function of two tensors, element by element, with broadcast.

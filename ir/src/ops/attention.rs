@@ -2,12 +2,14 @@
 //!
 //! `attention`: `q [S, H, D]`, `k [T, KV, D]`, `v [T, KV, E]`, `KV` divides `H`, result `[S, H, E]`. Query `i` stands at
 //! position `T - S + i`; with `causal` it sees keys up to its own position, with `window = w` only the last `w` of them.
+//! Keys and values may both be rows that [`round_rows`](super::rows) made; their numbers are what such rows mean.
 //! `cache_append`: `cache [P, ..]` and `new [S, ..]` give `[P + S, ..]`; where the graph donates the cache, in place.
 
+use super::rows::{numbers, restore};
 use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
-use actc_types::{Diagnostic, Result, Shape, Tensor, TensorData};
+use actc_types::{Diagnostic, Result, RowForm, Shape, Tensor, TensorData};
 
 /// Payload of `attention`. Arguments: `q`, `k`, `v`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,27 +29,40 @@ pub struct CacheAppend;
 impl Payload for Attention {
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
         arity("attention", args.len(), 3..=3)?;
-        let ([s, h, d], [t, kv, dk], [tv, kvv, e]) = (args[0].shape.dims(), args[1].shape.dims(), args[2].shape.dims())
+        let ([s, h, d], [t, kv, dk], [tv, kvv, ev]) = (args[0].shape.dims(), args[1].shape.dims(), args[2].shape.dims())
         else {
             return Err(mismatch("attention", "rank of an argument", "not 3", 3));
         };
-        if d != dk || t != tv || kv != kvv {
-            return Err(mismatch(
-                "attention",
-                "k and v",
-                format!("{} and {}", args[1], args[2]),
-                format!("[T, KV, {d}] twice"),
-            ));
+        let both = || format!("{} and {}", args[1], args[2]);
+        let form = RowForm::of(args[1].dtype).filter(|_| args[1].dtype == args[2].dtype);
+        let form = form.ok_or_else(|| mismatch("attention", "k and v", both(), "f32, f16 or u8 rows twice"))?;
+        let (Some(dk), Some(e)) = (numbers(form, dk), numbers(form, ev)) else {
+            return Err(mismatch("attention", "k and v", both(), format!("rows of {} bytes and more", form.extra())));
+        };
+        if *d != dk || t != tv || kv != kvv {
+            let wanted = match form {
+                RowForm::F32 | RowForm::F16 => format!("[T, KV, {d}] twice"),
+                RowForm::Int8 => format!("[T, KV, {d} + {}] twice", form.extra()),
+            };
+            return Err(mismatch("attention", "k and v", both(), wanted));
         }
         match (h.fixed(), kv.fixed()) {
             (Some(h), Some(kv)) if kv > 0 && h % kv == 0 => {}
             _ => return Err(mismatch("attention", "number of query heads", h, format!("a multiple of {kv}"))),
         }
-        Ok(vec![TensorType::new(args[0].dtype, Shape(vec![s.clone(), h.clone(), e.clone()]))])
+        Ok(vec![TensorType::new(args[0].dtype, Shape(vec![s.clone(), h.clone(), e]))])
     }
 
     fn eval(&self, args: &[Arg<'_>], _results: &[TensorType]) -> Result<Vec<Tensor>> {
-        let ((qd, q), (kd, k), (vd, v)) = (args[0].to_f64()?, args[1].to_f64()?, args[2].to_f64()?);
+        let form = |arg: &Arg<'_>| {
+            let dtype = match arg {
+                Arg::Tensor(t) => t.dtype(),
+                Arg::Const(c) => c.ty.dtype,
+            };
+            RowForm::of(dtype).ok_or_else(|| mismatch("attention", "type of rows", dtype, "f32, f16 or u8"))
+        };
+        let ((qd, q), (kd, k)) = (args[0].to_f64()?, restore(args[1], form(&args[1])?)?);
+        let (vd, v) = restore(args[2], form(&args[2])?)?;
         let (&[s, h, d], &[t, kv, _], &[_, _, e]) = (&qd[..], &kd[..], &vd[..]) else {
             return Err(Diagnostic::new("ir-type", "attention: arguments have not three dimensions"));
         };

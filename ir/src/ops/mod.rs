@@ -8,5 +8,6 @@ pub mod norm;
 pub mod pointwise;
 pub mod reduce;
 pub mod rope;
+pub mod rows;
 pub mod shaping;
 pub mod statistics;

@@ -19,7 +19,7 @@
 use actc_passes::{PASSES, PassInfo, Pipeline};
 use actc_types::braced::{Braced, write_fields};
 use actc_types::diagnostic::nearest;
-use actc_types::{Diagnostic, Place, Result};
+use actc_types::{Diagnostic, Place, Result, RowForm};
 use std::fmt;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -41,6 +41,8 @@ pub enum Passes {
 pub struct Recipe {
     /// What to do to the model.
     pub passes: Option<Passes>,
+    /// The form of the cache of keys and values, where the passes do not say it.
+    pub kv: Option<RowForm>,
     /// Calibration texts.
     pub calib: Vec<PathBuf>,
     /// Statistics of activations, instead of collecting them.
@@ -62,10 +64,11 @@ pub struct Recipe {
 }
 
 /// The keys of a recipe.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "passes",
     "preset",
     "pass",
+    "kv",
     "calib",
     "stats",
     "calib-windows",
@@ -122,6 +125,7 @@ impl Reader<'_> {
                 "passes" => recipe.passes = Some(Passes::Pipeline(self.pipeline(self.string(name, value)?, value)?)),
                 "preset" => recipe.passes = Some(Passes::Preset(self.string(name, value)?.to_owned())),
                 "pass" => recipe.passes = Some(Passes::Pipeline(self.steps(value)?)),
+                "kv" => recipe.kv = Some(self.form(name, value)?),
                 "calib" => recipe.calib = self.strings(name, value)?.into_iter().map(PathBuf::from).collect(),
                 "stats" => recipe.stats = Some(self.string(name, value)?.into()),
                 "calib-windows" => recipe.calib_windows = Some(self.whole(name, value)? as usize),
@@ -157,6 +161,12 @@ impl Reader<'_> {
             | DeValue::Datetime(_)
             | DeValue::Table(_) => Err(self.expected(name, "a list of strings", value)),
         }
+    }
+
+    fn form(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Result<RowForm> {
+        RowForm::parse(self.string(name, value)?).ok_or_else(|| {
+            self.wrong("recipe-value", format!("`{name}` is none of f32, f16 and int8"), value.span())
+        })
     }
 
     fn whole(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Result<u64> {
@@ -302,6 +312,9 @@ fn list(items: impl Iterator<Item = String>) -> String {
 /// The text that reads as this recipe. A pipeline that does not parse is left out.
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(form) = self.kv {
+            writeln!(f, "kv = {}", quoted(form.name()))?;
+        }
         if !self.calib.is_empty() {
             writeln!(f, "calib = {}", list(self.calib.iter().map(|p| p.display().to_string())))?;
         }
@@ -354,7 +367,7 @@ mod tests {
     fn step() -> impl Strategy<Value = String> {
         let group = prop_oneof![Just("channel".to_owned()), (1u32..20).prop_map(|n| (16 * n).to_string())];
         let grid = prop::sample::select(vec!["loss", "norm", "range"]);
-        (0usize..7, 1u32..=8, group, grid, 0.0f64..5.0, any::<bool>()).prop_map(
+        (0usize..8, 1u32..=8, group, grid, 0.0f64..5.0, any::<bool>()).prop_map(
             |(which, bits, group, grid, extra, stored)| {
                 let budget = format!("{}={}", if stored { "stored" } else { "target" }, f64::from(bits) + extra);
                 match which {
@@ -364,6 +377,7 @@ mod tests {
                     3 => format!("gptq:bits={bits}:group={group}:grid={grid}"),
                     4 => format!("owq{{bits={bits}, group={group}, {budget}}}"),
                     5 => format!("head{{group={group}}}"),
+                    6 => format!("kv{{bits={}}}", if stored { 8 } else { 16 }),
                     _ => "act{bits=8}".into(),
                 }
             },
@@ -383,6 +397,7 @@ mod tests {
             let pipeline = Pipeline::parse(&steps.join(","), PASSES).unwrap().to_string();
             let recipe = Recipe {
                 passes: Some(Passes::Pipeline(pipeline.clone())),
+                kv: windows.map(|n| RowForm::ALL[n as usize % 3]),
                 calib: calib.into_iter().map(PathBuf::from).collect(),
                 stats: require.clone().map(PathBuf::from),
                 calib_windows: windows.map(|n| n as usize),
@@ -420,6 +435,7 @@ mod tests {
             ("[[pass]]\nbits = 3\n", "recipe-value", "[[pass]]", None),
             ("seed = -1", "recipe-value", "-1", None),
             ("seed = \"a\"", "recipe-value", "\"a\"", None),
+            ("kv = \"int4\"", "recipe-value", "\"int4\"", None),
             ("calib = [1]", "recipe-value", "1", None),
             ("pass = 3", "recipe-value", "3", None),
             ("preset = \"w3\"\npasses = \"rtn\"\n", "recipe-conflict", "preset", None),

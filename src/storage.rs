@@ -26,6 +26,8 @@ pub struct Storage {
     pub rest: Share,
     /// Bytes that a step of one token reads: everything but tables that are only looked up.
     pub read_bytes: u64,
+    /// Bytes that a position takes in the caches of keys and values.
+    pub cache_bytes: u64,
 }
 
 impl Storage {
@@ -67,6 +69,7 @@ impl Storage {
                 storage.read_bytes += bytes;
             }
         }
+        storage.cache_bytes = cache_bytes(graph);
         storage
     }
 
@@ -74,6 +77,19 @@ impl Storage {
     pub fn bits_per_weight(&self) -> f64 {
         8.0 * self.layers.bytes as f64 / (self.layers.weights as f64).max(1.0)
     }
+}
+
+/// Bytes that each position adds to the states of `graph`.
+fn cache_bytes(graph: &Graph) -> u64 {
+    let caches = graph.donated().iter().filter(|(_, new)| {
+        graph.def_node(*new).is_some_and(|node| matches!(graph.node(node).op, Op::CacheAppend(_)))
+    });
+    let rows = caches.map(|(old, _)| {
+        let ty = graph.ty(*old);
+        let numbers = ty.shape.dims()[1..].iter().map(|d| d.fixed().unwrap_or(0)).fold(1, u64::saturating_mul);
+        numbers.saturating_mul(ty.dtype.size() as u64)
+    });
+    rows.fold(0, u64::saturating_add)
 }
 
 /// Bytes of the artifact that `program` would be written to, within a percent: weights, graph, code and tokenizer are

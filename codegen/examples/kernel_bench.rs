@@ -9,7 +9,7 @@
 mod room;
 
 use actc_codegen::spec::{Act, Attention, BufferRole, Epilogue, Input, KernelSpec, Linear, Mat, Prepare, Tokens};
-use actc_types::{BlockFormat, DType, Encoding, Group, Packed};
+use actc_types::{BlockFormat, DType, Encoding, Group, Packed, RowForm};
 use room::{Buffer, Matrix, Rng, Room};
 use std::time::Instant;
 
@@ -125,22 +125,27 @@ fn run(s: &Setup, bandwidth: f64) {
 }
 
 /// One token of attention against `past` positions.
-fn attention(heads: u32, kv_heads: u32, head_dim: u32, past: usize) {
-    let a = Attention { heads, kv_heads, head_dim, scale: 0.125, causal: true, window: None, cap: None };
+fn attention(heads: u32, kv_heads: u32, head_dim: u32, past: usize, cache: RowForm) {
+    let a = Attention { heads, kv_heads, head_dim, scale: 0.125, causal: true, window: None, cap: None, cache };
     let spec = KernelSpec::Attention(a.clone());
+    if let Some(folder) = std::env::var_os("KERNEL_TEXT") {
+        let made = actc_codegen::spec::compile(&spec, actc_codegen::Backend::best(), &actc_types::Target::host());
+        std::fs::write(std::path::Path::new(&folder).join(format!("{spec}.ll")), made.expect("compiles").text).expect("writes");
+        return;
+    }
     let room = Room::new(std::slice::from_ref(&spec));
     let mut rng = Rng(2);
     let width = (kv_heads * head_dim) as usize;
     let q = Buffer::floats(&rng.floats((heads * head_dim) as usize));
-    let (keys, values) = (rng.floats((past + 1) * width), rng.floats((past + 1) * width));
-    let (keys, values) = (Buffer::floats(&keys), Buffer::floats(&values));
+    let mut rows = || room::rows(&rng.floats((past + 1) * width), head_dim as usize, cache);
+    let (keys, values) = (Buffer::of(&rows()), Buffer::of(&rows()));
     let scratch = Buffer::new(a.scratch_bytes(1, past as u64).expect("small") as usize);
     let out = Buffer::new((4 * heads * head_dim) as usize);
     let pointers = [q.ptr(), keys.ptr(), values.ptr(), scratch.ptr(), out.ptr()];
     let seconds = best(40, || room.part(&spec, &pointers, &[1, past as i64], 0, 1));
-    let bytes = 8.0 * width as f64 * (past + 1) as f64;
+    let bytes = 2.0 * (kv_heads as usize * cache.row_bytes(head_dim as usize) * (past + 1)) as f64;
     println!(
-        "attention {heads}/{kv_heads} heads of {head_dim}, {past} positions: {:7.1} us {:6.2} GB/s of cache",
+        "attention {heads}/{kv_heads} heads of {head_dim}, {past} positions, {cache:4}: {:7.1} us {:6.2} GB/s of cache",
         seconds * 1e6,
         bytes / seconds / 1e9
     );
@@ -185,9 +190,11 @@ fn main() {
         }
     }
     for past in [128, 1024, 8191].into_iter().filter(|_| "attention".contains(&filter)) {
-        attention(9, 3, 64, past);
-        attention(32, 8, 128, past);
-        attention(12, 12, 64, past);
+        for cache in RowForm::ALL {
+            attention(9, 3, 64, past, cache);
+            attention(32, 8, 128, past, cache);
+            attention(12, 12, 64, past, cache);
+        }
     }
     for s in setups.iter().filter(|s| s.name.contains(&filter)) {
         run(s, read_bandwidth(&memory));

@@ -6,11 +6,24 @@ use actc_codegen::spec::{
     Act, Attention, Broadcast, Elementwise, Epilogue, KernelSpec, LayerNorm, Linear, Mat, Prepare, Prepared, RmsNorm,
     Rope, RopeStyle, RopeTable, Step, Tokens, WeakSet, compile_all,
 };
-use actc_types::{BlockFormat, DType, Encoding, Group, Mixed, Packed, Target, WeakPlace};
+use actc_types::{BlockFormat, DType, Encoding, Group, Mixed, Packed, RowForm, Target, WeakPlace};
 
 fn linear(encoding: Encoding, act: Act, tokens: Tokens) -> KernelSpec {
     let mats = vec![Mat { rows: 6, encoding, dtype: DType::F16, bias: true }];
     KernelSpec::Linear(Linear { mats, cols: 512, tokens, act, epilogue: Epilogue::AddResidual })
+}
+
+fn attention(cache: RowForm) -> KernelSpec {
+    KernelSpec::Attention(Attention {
+        heads: 9,
+        kv_heads: 3,
+        head_dim: 80,
+        scale: 0.125,
+        causal: true,
+        window: None,
+        cap: None,
+        cache,
+    })
 }
 
 fn rms_norm() -> KernelSpec {
@@ -65,7 +78,10 @@ fn all() -> Vec<KernelSpec> {
             causal: true,
             window: Some(512),
             cap: Some(30.0),
+            cache: RowForm::F32,
         }),
+        attention(RowForm::F16),
+        attention(RowForm::Int8),
     ]);
     specs
 }

@@ -15,6 +15,7 @@ pub mod clean;
 pub mod context;
 pub mod facts;
 pub mod forecast;
+pub mod kv;
 pub mod manager;
 pub mod pass;
 pub mod pipeline;

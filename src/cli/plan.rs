@@ -135,6 +135,11 @@ impl Plan {
             format!("memory       {} at most: {}", size(self.forecast.peak_bytes()), self.memory()),
             format!("time         about {} on {} threads", duration(self.seconds), job.threads),
         ];
+        if self.storage.cache_bytes > 0 {
+            let (each, context) = (self.storage.cache_bytes, job.source.description().model.context_length);
+            let all = size(each.saturating_mul(context));
+            lines.push(format!("cache        {each} bytes a token, {all} for {context} tokens"));
+        }
         if let Some(pass) = &self.forecast.ends_before {
             lines.push(format!("the plan ends before `{pass}`, which cannot be foreseen"));
         }
@@ -178,6 +183,7 @@ impl Plan {
             "refused": self.refused.iter().map(|d| d.headline.as_str()).collect::<Vec<_>>(),
             "bits_per_weight": self.storage.bits_per_weight(),
             "artifact_bytes": self.artifact_bytes,
+            "cache_bytes_per_token": self.storage.cache_bytes,
             "peak_bytes": f.peak_bytes(),
             "seconds": self.seconds,
             "threads": job.threads,

@@ -7,7 +7,7 @@ use super::require::{self, Condition};
 use actc::recipe::{Passes, Recipe};
 use actc_passes::{PASSES, PRESETS, Pipeline};
 use actc_types::diagnostic::nearest;
-use actc_types::{Diagnostic, Place, Target};
+use actc_types::{Diagnostic, Place, RowForm, Target};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,9 @@ pub(super) struct Args {
     /// Passes to run, such as 'owq{bits=3,target=3.25,group=64}'; put in order, missing ones added
     #[arg(long, value_name = "PIPELINE", conflicts_with_all = ["preset", "recipe"])]
     passes: Option<String>,
+    /// Cache of keys and values: f32, f16 or int8, by the pass `kv` [default: f32]
+    #[arg(long, value_name = "FORM", value_parser = form)]
+    kv: Option<RowForm>,
     /// A named pipeline: w8, w4 or w3
     #[arg(long, value_name = "NAME", conflicts_with = "recipe")]
     preset: Option<String>,
@@ -131,6 +134,7 @@ impl Args {
         };
         let passes = self.passes.clone().map(Passes::Pipeline).or(self.preset.clone().map(Passes::Preset));
         asked.passes = passes.or(asked.passes);
+        asked.kv = self.kv.or(asked.kv);
         if !self.calib.is_empty() {
             asked.calib.clone_from(&self.calib);
         }
@@ -155,7 +159,7 @@ impl Args {
     /// Checks everything that can be checked without the model.
     pub(super) fn request(&self) -> Result<Request, Diagnostic> {
         let mut asked = self.asked()?;
-        let pipeline = Pipeline::parse(pipeline(asked.passes.as_ref())?, PASSES)?.normalise(PASSES)?;
+        let pipeline = with_cache(pipeline(asked.passes.as_ref())?, asked.kv.take())?.normalise(PASSES)?;
         self.watch.config(&pipeline)?;
         let targets = targets(&asked.target)?;
         let conditions = asked.require.as_deref().map(require::parse).transpose()?.unwrap_or_default();
@@ -233,6 +237,25 @@ fn pipeline(asked: Option<&Passes>) -> Result<&str, Diagnostic> {
             })
         }
     }
+}
+
+/// The pipeline `text`, with the pass that gives the cache the form that is asked for.
+fn with_cache(text: &str, form: Option<RowForm>) -> Result<Pipeline, Diagnostic> {
+    let typed = Pipeline::parse(text, PASSES)?;
+    let Some(form) = form else { return Ok(typed) };
+    if let Some(step) = typed.steps().iter().find(|s| s.info.name == "kv") {
+        let headline = format!("the pipeline has `{step}`, and `--kv {form}` asks for the cache too");
+        return Err(Diagnostic::request("kv-twice", headline).help("keep one of them"));
+    }
+    match form {
+        RowForm::F32 => Ok(typed),
+        RowForm::F16 | RowForm::Int8 => Pipeline::parse(&format!("{text},kv{{bits={}}}", form.bits()), PASSES),
+    }
+}
+
+/// A form of the cache.
+fn form(text: &str) -> Result<RowForm, String> {
+    RowForm::parse(text).ok_or_else(|| "expected f32, f16 or int8".into())
 }
 
 /// The machines called `names`, each once.

@@ -4,6 +4,7 @@ mod artifacts;
 mod chat;
 mod compare;
 mod doctor;
+mod kv;
 mod malformed;
 mod plan;
 mod recipes;

@@ -267,7 +267,7 @@ impl Emitter<'_> {
                     Mem::U8 => self.b.ins().uload8(types::I64, flags(), addr, offset),
                     Mem::U16 => self.b.ins().uload16(types::I64, flags(), addr, offset),
                     Mem::U32 => self.b.ins().uload32(flags(), addr, offset),
-                    Mem::F16 | Mem::Bf16 | Mem::U4 => panic!("{mem:?} is converted by legalisation"),
+                    Mem::F16 | Mem::Half | Mem::Bf16 | Mem::Q8 | Mem::U4 => panic!("{mem:?} is converted by legalisation"),
                 }
             }
             Op::Fetch(kind, addr, offset, 0) => self.fetch(ty, kind, addr, offset),
@@ -280,7 +280,9 @@ impl Emitter<'_> {
             | Op::QuadFloat(..)
             | Op::Four(..)
             | Op::LaneSum(_)
-            | Op::LaneMax(_) => {
+            | Op::LaneMax(_)
+            | Op::Sums(_)
+            | Op::Each(_) => {
                 panic!("the kernel is not legalised")
             }
         }
@@ -349,6 +351,10 @@ impl Emitter<'_> {
             }
             Fetch::Unsigned16 => self.b.ins().uload16x4(flags(), addr, offset),
             Fetch::Signed16 => self.b.ins().sload16x4(flags(), addr, offset),
+            Fetch::Signed8 => {
+                let v = self.b.ins().sload8x8(flags(), addr, offset);
+                self.b.ins().swiden_low(v)
+            }
         };
         self.bits(machine(ty), v)
     }

@@ -356,7 +356,9 @@ impl<'c> Emitter<'_, 'c> {
             | Op::QuadFloat(..)
             | Op::Four(..)
             | Op::LaneSum(_)
-            | Op::LaneMax(_) => {
+            | Op::LaneMax(_)
+            | Op::Sums(_)
+            | Op::Each(_) => {
                 panic!("the kernel is not legalised")
             }
         })
@@ -369,7 +371,7 @@ impl<'c> Emitter<'_, 'c> {
             Mem::I8 | Mem::U8 => self.context.i8_type(),
             Mem::U16 => self.context.i16_type(),
             Mem::U32 => self.context.i32_type(),
-            Mem::F16 | Mem::Bf16 | Mem::U4 => panic!("{mem:?} is converted by legalisation"),
+            Mem::F16 | Mem::Half | Mem::Bf16 | Mem::Q8 | Mem::U4 => panic!("{mem:?} is converted by legalisation"),
         };
         let v = self.load(narrow, addr, offset)?.into_int_value();
         Ok(if mem == Mem::I8 {
@@ -484,14 +486,15 @@ impl<'c> Emitter<'_, 'c> {
                 low(self.b.build_int_z_extend(v, c.i32_type(), "")?, 4)
             }
             Fetch::Unsigned16 | Fetch::Signed16 => {
-                self.widen16(kind, self.load(c.i16_type().vec_type(4), addr, offset)?, 4)
+                self.widen(kind, self.load(c.i16_type().vec_type(4), addr, offset)?, 4)
             }
+            Fetch::Signed8 => self.widen(kind, self.load(c.i8_type().vec_type(4), addr, offset)?, 4),
         }
     }
 
-    fn widen16(&self, kind: Fetch, v: BasicValueEnum<'c>, n: u32) -> Made<'c> {
+    fn widen(&self, kind: Fetch, v: BasicValueEnum<'c>, n: u32) -> Made<'c> {
         let wide = self.context.i32_type().vec_type(n);
-        Ok(if kind == Fetch::Signed16 {
+        Ok(if matches!(kind, Fetch::Signed16 | Fetch::Signed8) {
             self.b.build_int_s_extend(v.into_vector_value(), wide, "")?.into()
         } else {
             self.b.build_int_z_extend(v.into_vector_value(), wide, "")?.into()
@@ -505,7 +508,10 @@ impl<'c> Emitter<'_, 'c> {
             // Neighbouring halves are one load.
             (_, Fetch::Full, 16) => self.load(self.context.i8_type().vec_type(32), addr, offset)?,
             (_, Fetch::Unsigned16 | Fetch::Signed16, 8) => {
-                self.widen16(kind, self.load(self.context.i16_type().vec_type(8), addr, offset)?, 8)?
+                self.widen(kind, self.load(self.context.i16_type().vec_type(8), addr, offset)?, 8)?
+            }
+            (_, Fetch::Signed8, 4) => {
+                self.widen(kind, self.load(self.context.i8_type().vec_type(8), addr, offset)?, 8)?
             }
             (_, _, 0) => {
                 let half = self.half(kind, addr, offset)?;

@@ -195,6 +195,7 @@ impl Builder {
         let ty = match mem {
             Mem::F32 | Mem::F16 | Mem::Bf16 => Ty::F32,
             Mem::I8 | Mem::U8 | Mem::U16 | Mem::U32 => Ty::I64,
+            Mem::Half | Mem::Q8 => panic!("such rows are loaded in lanes"),
             Mem::U4 => panic!("a nibble has no address"),
         };
         self.op(ty, Op::Load { mem, addr, offset, step: 0 })
@@ -203,7 +204,7 @@ impl Builder {
     /// Consecutive elements, one a lane.
     pub fn load_lane(&mut self, mem: Mem, addr: Val, offset: i32) -> Val {
         let elem = match mem {
-            Mem::F32 | Mem::F16 | Mem::Bf16 | Mem::U8 | Mem::U4 => Elem::F32,
+            Mem::F32 | Mem::F16 | Mem::Half | Mem::Bf16 | Mem::Q8 | Mem::U8 | Mem::U4 => Elem::F32,
             Mem::I8 => Elem::I8,
             Mem::U16 | Mem::U32 => panic!("integers are loaded one by one"),
         };
@@ -294,6 +295,16 @@ impl Builder {
         self.op(Ty::F32, Op::LaneMax(var))
     }
 
+    /// In a loop of four lanes: in lane l, the sum of partial float variable l over its lanes.
+    pub fn sums(&mut self, vars: [Var; 4]) -> Val {
+        self.op(Ty::Lane(Elem::F32), Op::Sums(vars))
+    }
+
+    /// In a loop of four lanes: in lane l, float l.
+    pub fn each(&mut self, floats: [Val; 4]) -> Val {
+        self.op(Ty::Lane(Elem::F32), Op::Each(floats))
+    }
+
     fn run(&mut self, axis: Axis, from: Val, to: Val, step: i64, body: impl FnOnce(&mut Builder, Val)) {
         let index = self.fresh(Ty::I64);
         self.open.push(Vec::new());
@@ -317,6 +328,12 @@ impl Builder {
     pub fn lane(&mut self, to: Val, body: impl FnOnce(&mut Builder)) {
         let zero = self.int(0);
         self.run(Axis::Lane, zero, to, 1, |k, _| body(k));
+    }
+
+    /// Lanes `0..n` in blocks of at most `vectors` vectors.
+    pub fn narrow_n(&mut self, n: usize, vectors: u8, body: impl FnOnce(&mut Builder)) {
+        let (zero, n) = (self.int(0), self.int(n as i64));
+        self.run(Axis::Narrow(vectors), zero, n, 1, |k, _| body(k));
     }
 
     /// Lanes `0..n`.

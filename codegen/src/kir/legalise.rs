@@ -232,7 +232,8 @@ impl Legaliser<'_> {
                         l.nodes(body);
                     });
                 }
-                Axis::Lane => self.lane_loop(*to, body),
+                Axis::Lane => self.lane_loop(*to, body, None),
+                Axis::Narrow(vectors) => self.lane_loop(*to, body, Some(*vectors)),
             },
         }
     }
@@ -262,10 +263,11 @@ impl Legaliser<'_> {
         (bound(part), bound(next))
     }
 
-    fn lane_loop(&mut self, to: Val, body: &[Node]) {
+    /// A loop over lanes, a narrow one in blocks of at most so many vectors.
+    fn lane_loop(&mut self, to: Val, body: &[Node], narrow: Option<u8>) {
         assert!(self.block.is_none(), "lane loops do not nest");
         self.hoist_splats(body);
-        let kinds = self.kinds(body);
+        let kinds = self.kinds(body, narrow);
         match self.constant(to) {
             Some(n) if deals_in_panels(body) => {
                 assert!((1..=PANEL as i64).contains(&n), "a panel has up to {PANEL} rows, not {n}");
@@ -310,16 +312,20 @@ impl Legaliser<'_> {
     }
 
     /// The blocks that a loop is cut into, widest first; the last holds a single lane.
-    fn kinds(&self, body: &[Node]) -> Vec<Block> {
+    fn kinds(&self, body: &[Node], narrow: Option<u8>) -> Vec<Block> {
         let split = deals_in_bytes(body);
+        assert!(narrow.is_none() || !split, "blocks of bytes have 16 lanes");
+        let most = narrow.map_or(i64::MAX, |vectors| 4 * i64::from(self.out.halves) * i64::from(vectors));
         let lanes: &[(i64, i64, u8)] = match (self.out.halves, split) {
+            (1, _) if most < BLOCK => &[(8, 8, 1), (4, 4, 1), (4, 1, 1)],
+            (_, false) if most < 2 * BLOCK => &[(BLOCK, BLOCK, 2), (8, 8, 2), (4, 4, 1), (4, 1, 1)],
             (1, _) => &[(BLOCK, BLOCK, 1), (4, 4, 1), (4, 1, 1)],
             (_, true) => &[(2 * BLOCK, 2 * BLOCK, 2), (BLOCK, BLOCK, 1), (4, 4, 1), (4, 1, 1)],
             (_, false) => &[(2 * BLOCK, 2 * BLOCK, 2), (8, 8, 2), (4, 4, 1), (4, 1, 1)],
         };
         let kind =
             |&(lanes, valid, halves): &(i64, i64, u8)| Block { index: None, base: 0, lanes, valid, halves, split };
-        lanes.iter().map(kind).collect()
+        lanes.iter().filter(|(lanes, ..)| *lanes <= most).map(kind).collect()
     }
 
     fn run(&mut self, block: Block, body: &[Node]) {

@@ -83,12 +83,16 @@ pub enum Mem {
     F32,
     /// IEEE half precision, finite values; loads as f32.
     F16,
+    /// IEEE half precision of which nothing is used that stands behind its end: lanes only, loads as f32.
+    Half,
     /// Upper half of an f32; loads as f32.
     Bf16,
     /// Signed byte: an integer as a scalar, a rounded activation in lanes.
     I8,
     /// Unsigned byte: an integer as a scalar, an f32 in lanes.
     U8,
+    /// Signed byte: lanes only, loads as f32.
+    Q8,
     /// Unsigned nibble, even element low: the rows of a panel only, loads as f32. Addresses are of the first byte.
     U4,
     /// Unsigned 16-bit integer, scalar only.
@@ -102,8 +106,8 @@ impl Mem {
     pub fn span(self, n: i64) -> i64 {
         match self {
             Mem::F32 | Mem::U32 => 4 * n,
-            Mem::F16 | Mem::Bf16 | Mem::U16 => 2 * n,
-            Mem::I8 | Mem::U8 => n,
+            Mem::F16 | Mem::Half | Mem::Bf16 | Mem::U16 => 2 * n,
+            Mem::I8 | Mem::Q8 | Mem::U8 => n,
             Mem::U4 => n / 2,
         }
     }
@@ -246,6 +250,8 @@ pub enum Fetch {
     Unsigned16,
     /// Four 16-bit integers, sign-extended to 32 bits.
     Signed16,
+    /// Four bytes, sign-extended to 32 bits. Four more may be read.
+    Signed8,
 }
 
 /// What a value is.
@@ -323,6 +329,10 @@ pub enum Op {
     LaneSum(Var),
     /// Maximum of a partial variable over its lanes.
     LaneMax(Var),
+    /// In a loop of four lanes: in lane l, the sum of partial variable l over its lanes.
+    Sums([Var; 4]),
+    /// In a loop of four lanes: in lane l, scalar l.
+    Each([Val; 4]),
     /// Vector operations.
     V(VecOp),
 }
@@ -354,6 +364,8 @@ pub enum Axis {
     Seq,
     /// Side by side.
     Lane,
+    /// Side by side, in blocks of at most so many vectors: for bodies that hold many running values.
+    Narrow(u8),
 }
 
 /// One step of a kernel.

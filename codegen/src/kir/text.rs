@@ -80,6 +80,8 @@ impl fmt::Display for Op {
             Op::Four(addr, offset) => write!(f, "four [{addr} + {offset}]"),
             Op::LaneSum(var) => write!(f, "lane_sum {var}"),
             Op::LaneMax(var) => write!(f, "lane_max {var}"),
+            Op::Sums([a, b, c, d]) => write!(f, "sums {a}, {b}, {c}, {d}"),
+            Op::Each([a, b, c, d]) => write!(f, "each {a}, {b}, {c}, {d}"),
             Op::V(op) => write!(f, "{op}"),
         }
     }
@@ -140,6 +142,7 @@ impl Kernel {
                         }
                         Axis::Seq => writeln!(f, "seq {index} in {from}..{to} step {step} {{")?,
                         Axis::Lane => writeln!(f, "lane {from}..{to} {{")?,
+                        Axis::Narrow(n) => writeln!(f, "narrow {n} {from}..{to} {{")?,
                     }
                     self.nodes(f, body, depth + 1)?;
                     writeln!(f, "{pad}}}")?;

@@ -248,6 +248,30 @@ impl Out {
         self.fold(a, |out, a, b| out.add(a, b))
     }
 
+    /// The sums of four vectors in the lanes of one of 16 bytes: their lanes change places while they are added.
+    pub(super) fn lane_sums(&mut self, vectors: [Val; 4]) -> Val {
+        let [a, b, c, d] = vectors;
+        let mut join = |a: Val, b: Val, size: usize| {
+            let [low, high] = [false, true].map(|upper| self.interleave(a, b, size, upper));
+            self.add(low, high)
+        };
+        let (ab, cd) = (join(a, b, 4), join(c, d, 4));
+        let all = join(ab, cd, 8);
+        if self.halves_of(all) == 1 {
+            return all;
+        }
+        let [low, high] = self.both(all);
+        self.add(low, high)
+    }
+
+    /// The lowest lanes of four vectors in one.
+    pub(super) fn lowest(&mut self, vectors: [Val; 4]) -> Val {
+        let [a, b, c, d] = vectors;
+        let ab = self.interleave(a, b, 4, false);
+        let cd = self.interleave(c, d, 4, false);
+        self.interleave(ab, cd, 8, false)
+    }
+
     /// Maximum of the lanes.
     pub(super) fn lane_max(&mut self, a: Val) -> Val {
         self.fold(a, |out, a, b| out.f(FloatOp::Max, a, b))

@@ -11,7 +11,7 @@ use actc_ir::ops::attention::Attention;
 use actc_ir::ops::pointwise::{BinaryFunction, UnaryFunction};
 use actc_ir::ops::rope::{Rope, RopeStyle};
 use actc_ir::{Node, NodeData, Op, TensorType, Value};
-use actc_types::{Diagnostic, Dim, Result};
+use actc_types::{Diagnostic, Dim, Result, RowForm};
 use std::collections::BTreeMap;
 
 fn small(n: u64, what: &str) -> Result<u32> {
@@ -96,12 +96,19 @@ impl Steps<'_, '_> {
         Ok(())
     }
 
+    /// How the rows of keys and values lie that `data`, an attention, reads; refuses values of another width than queries.
+    pub(super) fn cache_form(&self, data: &NodeData) -> Result<RowForm> {
+        let (q, y, keys) = (self.graph.ty(data.args[0]), self.graph.ty(data.results[0]), self.graph.ty(data.args[1]));
+        if y.shape.last() != q.shape.last() {
+            return Err(Diagnostic::new("codegen-attention", "value heads are not as wide as query heads"));
+        }
+        RowForm::of(keys.dtype)
+            .ok_or_else(|| Diagnostic::new("codegen-attention", format!("no kernel reads keys of {}", keys.dtype)))
+    }
+
     pub(super) fn attention_kernel(&mut self, label: &str, data: &NodeData, a: &Attention) -> Result<()> {
         let (q, k) = (self.graph.ty(data.args[0]).shape.clone(), self.graph.ty(data.args[1]).shape.clone());
         let ([tokens, heads, head_dim], [all, kv_heads, _]) = (q.dims(), k.dims()) else { return Err(overflow()) };
-        if self.graph.ty(data.args[2]).shape.last() != Some(head_dim) {
-            return Err(Diagnostic::new("codegen-attention", "value heads are not as wide as query heads"));
-        }
         let past = all.checked_sub(tokens).ok_or_else(overflow)?;
         let heads = small(fixed(Some(heads), "the number of heads")?, "the number of heads")?;
         let spec = KernelSpec::Attention(attention::Attention {
@@ -112,6 +119,7 @@ impl Steps<'_, '_> {
             causal: a.causal,
             window: a.window,
             cap: None,
+            cache: self.cache_form(data)?,
         });
         // Rows of scores are rounded up to 16.
         let row = all.checked_add(&Dim::from(15)).and_then(|d| d.checked_mul(&Dim::from(4 * u64::from(heads))));

@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, Epilogue, cluster, storage};
 use actc_artifact::{Builtin, BuiltinCall, Entry, Launch, Step};
 use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Graph, Node, NodeData, Op, Region, TensorType, Value};
-use actc_types::{Diagnostic, Dim, Encoding, Place, Result, Symbol};
+use actc_types::{Diagnostic, Dim, Encoding, Place, Result, RowForm, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most tokens that linears are generated for; above, weights are decoded once for all tokens.
@@ -42,6 +42,7 @@ pub fn entry(
         graph,
         buffers,
         shared,
+        users: graph.users(),
         list: Vec::new(),
         clock: 0,
         rope_tables: BTreeMap::new(),
@@ -88,6 +89,8 @@ fn symbols_of(graph: &Graph, states: &StateTable) -> Vec<Symbol> {
 pub(super) struct Steps<'g, 's> {
     pub(super) graph: &'g Graph,
     pub(super) buffers: Buffers<'g>,
+    /// For each value, the nodes that use it.
+    users: Vec<Vec<Node>>,
     pub(super) shared: &'s mut Shared,
     /// Steps of the region that is being built.
     pub(super) list: Vec<Step>,
@@ -250,22 +253,29 @@ impl Steps<'_, '_> {
                 }
                 bufs.push(self.buffers.value(result)?);
                 let [s, h, d] = dims.dims() else { return Err(overflow()) };
-                if ty.shape.dims()[2] != *d {
-                    let headline = format!("value heads are {} wide, query heads {d}", ty.shape.dims()[2]);
-                    return Err(Diagnostic::new("codegen-attention", headline));
+                let mut ints = vec![i64::from(a.causal), i64::from(a.window.unwrap_or(0))];
+                match self.cache_form(&data)? {
+                    RowForm::F32 => {}
+                    form @ (RowForm::F16 | RowForm::Int8) => ints.push(form.bits().into()),
                 }
                 let call = BuiltinCall {
                     bufs,
                     dims: vec![s.clone(), past, h.clone(), keys.dims()[1].clone(), d.clone()],
-                    ints: vec![i64::from(a.causal), i64::from(a.window.unwrap_or(0))],
+                    ints,
                     floats: vec![a.scale],
                     ..BuiltinCall::new(&label, Builtin::Attention)
                 };
                 self.builtin(call, "many queries make matrix products");
                 Ok(())
             }
+            Op::RoundRows(r) => {
+                if self.rounds_into_state(result) {
+                    return Ok(());
+                }
+                let to = self.buffers.value(result)?;
+                self.round_rows(&label, data.args[0], r.to, to, Dim::from(0))
+            }
             Op::CacheAppend(_) => {
-                let from = self.buffers.dense(&mut self.shared.tensors, data.args[1])?;
                 let to = self.buffers.value(result)?;
                 let new = self.graph.ty(data.args[1]).clone();
                 let old = self.graph.ty(data.args[0]).clone();
@@ -282,6 +292,10 @@ impl Steps<'_, '_> {
                         [&old.shape.dims()[0], &row, &Dim::from(0), &row, &Dim::from(0), &row],
                     );
                 }
+                if let Some((x, form)) = self.rounded(data.args[1]).filter(|_| self.rounds_into_state(data.args[1])) {
+                    return self.round_rows(&label, x, form, to, offset);
+                }
+                let from = self.buffers.dense(&mut self.shared.tensors, data.args[1])?;
                 self.copy(&label, [from, to], [&new.shape.dims()[0], &row, &Dim::from(0), &row, &offset, &row]);
                 Ok(())
             }
@@ -343,6 +357,37 @@ impl Steps<'_, '_> {
                     .help("the reference evaluator runs it: `actc opt`"))
             }
         }
+    }
+
+    /// What `value` is the rounding of, and to what, if it is one.
+    fn rounded(&self, value: Value) -> Option<(Value, RowForm)> {
+        let data = self.graph.node(self.graph.def_node(value)?);
+        match &data.op {
+            Op::RoundRows(r) => Some((data.args[0], r.to)),
+            _ => None,
+        }
+    }
+
+    /// Whether the rounding `value` is only ever appended to a state, where it is made in its place.
+    fn rounds_into_state(&self, value: Value) -> bool {
+        let appended = |node: &Node| {
+            let data = self.graph.node(*node);
+            let in_place = matches!(data.op, Op::CacheAppend(_)) && self.buffers.is_state(data.results[0]);
+            in_place && data.args[0] != value
+        };
+        let sole = self.users.get(value.index()).is_some_and(|users| matches!(&users[..], [one] if appended(one)));
+        sole && !self.graph.outputs().any(|(_, v)| storage(self.graph, v) == value)
+    }
+
+    /// Rounds the rows of `x` to `form` into buffer `to` from byte `offset` on.
+    fn round_rows(&mut self, label: &str, x: Value, form: RowForm, to: u32, offset: Dim) -> Result<()> {
+        let ty = self.graph.ty(x).clone();
+        let bufs = vec![self.buffers.dense(&mut self.shared.tensors, x)?, to];
+        let dims = vec![rows_of(&ty)?, ty.shape.last().cloned().unwrap_or(Dim::from(1)), offset];
+        let ints = vec![form.bits().into()];
+        let call = BuiltinCall { bufs, dims, ints, ..BuiltinCall::new(label, Builtin::RoundRows) };
+        self.builtin(call, "a few rows");
+        Ok(())
     }
 
     fn accumulate(&mut self, label: &str, data: &NodeData, builtin: Builtin, k: Dim, ints: Vec<i64>) -> Result<()> {

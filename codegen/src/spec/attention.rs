@@ -1,25 +1,26 @@
 //! `attention`: softmax of scaled scores against a cache, for decode and short prefill.
 //!
-//! A unit is a token and a key/value head; it computes all query heads of that group, so that keys and values are read
-//! once for several of them. Three passes: scores, weights, weighted values. The first and the last walk tiles of a few
+//! A unit is a token and a key/value head; it computes all query heads of that group, so that keys and values are read,
+//! and where they are rounded converted, once for several of them. Rows of 8 bits are summed as they are: the scale of a
+//! key is multiplied into its score, that of a value into its weight. Three passes: scores, weights, weighted values. The first and the last walk tiles of a few
 //! positions and run all units on a tile before the next, because the rows of a position's heads lie side by side: memory
 //! is read in order, whatever the width of a row. Scores stand in a scratch area of their unit, so that its size does not
 //! depend on the number of parts.
 
 use super::{Buffer, BufferRole};
 use crate::kir::{Acc, Builder, Elem, FloatOp, Fun, IntOp, Mem, Val};
-use actc_types::{DType, Diagnostic, Result};
+use actc_types::{DType, Diagnostic, Result, RowForm};
 use std::fmt;
 use std::ops::Range;
 
-/// Query heads whose scores are computed side by side.
-const SCORES: usize = 4;
+/// Positions whose scores are computed side by side.
+const FOUR: usize = 4;
 
-/// Query heads whose outputs are computed side by side: 8 vectors of sums, 4 of values.
-const OUTPUTS: usize = 2;
+/// Query heads that are computed side by side: each has a query, or a weight, in a register.
+const HEADS: usize = 4;
 
-/// Positions of a tile: rows of a wide cache may share the sets of a first-level cache, which holds eight of them.
-const TILE: i64 = 8;
+/// Vectors of sums that loops hold at once: the other registers are for queries, weights and what is read.
+const SUMS: usize = 8;
 
 /// `out[t, h] = sum over j of softmax_j(scale q[t, h] . k[j, h / group]) v[j, h / group]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +39,8 @@ pub struct Attention {
     pub window: Option<u32>,
     /// Scores become `cap * tanh(score / cap)`.
     pub cap: Option<f32>,
+    /// How the rows of keys and values lie in memory.
+    pub cache: RowForm,
 }
 
 impl fmt::Display for Attention {
@@ -52,6 +55,10 @@ impl fmt::Display for Attention {
         }
         if let Some(cap) = self.cap {
             write!(f, ", cap={cap:e}")?;
+        }
+        match self.cache {
+            RowForm::F32 => {}
+            RowForm::F16 | RowForm::Int8 => write!(f, ", cache={}", self.cache)?,
         }
         f.write_str("}")
     }
@@ -83,8 +90,8 @@ impl Attention {
     pub(super) fn buffers(&self) -> Vec<Buffer> {
         vec![
             Buffer::read(BufferRole::Input(0), DType::F32),
-            Buffer::read(BufferRole::Keys, DType::F32),
-            Buffer::read(BufferRole::Values, DType::F32),
+            Buffer::read(BufferRole::Keys, self.cache.dtype()),
+            Buffer::read(BufferRole::Values, self.cache.dtype()),
             Buffer { access: super::Access::ReadWrite, ..Buffer::write(BufferRole::Scratch) },
             Buffer::write(BufferRole::Output(0)),
         ]
@@ -107,9 +114,7 @@ impl Attention {
         let own = k.iadd_n(past, 1);
         let first = self.start(k, own);
         self.tiles(k, &launch, first, |k, unit, from, to| {
-            for heads in split(self.group() as usize, SCORES) {
-                self.scores(k, &launch, unit, from, to, heads);
-            }
+            self.scores(k, &launch, unit, from, to);
         });
         k.grid(0, launch.units, launch.units, |k, index| {
             let unit = self.unit(k, &launch, index);
@@ -118,7 +123,8 @@ impl Attention {
             k.lane_n((self.group() * self.head_dim) as usize, |k| k.store_lane(Mem::F32, zero, unit.out, 0));
         });
         self.tiles(k, &launch, first, |k, unit, from, to| {
-            for heads in split(self.group() as usize, OUTPUTS) {
+            self.fold_scales(k, &launch, unit, from, to);
+            for heads in split(self.group() as usize, HEADS) {
                 self.outputs(k, &launch, unit, from, to, heads);
             }
         });
@@ -138,11 +144,11 @@ impl Attention {
 
     /// For each tile of positions from `first` on, each unit with the positions `from..to` of the tile that it sees.
     fn tiles(&self, k: &mut Builder, launch: &Launch, first: Val, run: impl FnOnce(&mut Builder, &Unit, Val, Val)) {
-        k.seq(first, launch.all, TILE, |k, tile| {
+        k.seq(first, launch.all, self.tile(), |k, tile| {
             k.grid(0, launch.units, launch.units, |k, index| {
                 let unit = self.unit(k, launch, index);
                 let from = k.i(IntOp::Max, tile, unit.start);
-                let to = k.iadd_n(tile, TILE);
+                let to = k.iadd_n(tile, self.tile());
                 let to = k.i(IntOp::Min, to, unit.end);
                 run(k, &unit, from, to);
             });
@@ -162,7 +168,7 @@ impl Attention {
         let head_bytes = 4 * i64::from(self.head_dim);
         // Units count through token and group just as the query heads lie.
         let at = k.imul_n(index, head_bytes * group);
-        let head = k.imul_n(kv, head_bytes);
+        let head = k.imul_n(kv, self.cache.row_bytes(self.head_dim as usize) as i64);
         let area = k.imul_n(launch.pitch, group);
         let area = k.i(IntOp::Mul, area, index);
         let [q, keys, values, scratch, out] = launch.buffers;
@@ -179,7 +185,7 @@ impl Attention {
 
     /// Bytes between the same head's rows of two positions.
     fn row(&self) -> i64 {
-        4 * i64::from(self.kv_heads) * i64::from(self.head_dim)
+        i64::from(self.kv_heads) * self.cache.row_bytes(self.head_dim as usize) as i64
     }
 
     fn score_rows(&self, k: &mut Builder, launch: &Launch, unit: &Unit, heads: Range<usize>) -> Vec<Val> {
@@ -191,30 +197,101 @@ impl Attention {
             .collect()
     }
 
-    fn scores(&self, k: &mut Builder, launch: &Launch, unit: &Unit, from: Val, to: Val, heads: Range<usize>) {
+    /// Scores of positions `from..to`, four side by side: the sums over their lanes share a tree.
+    fn scores(&self, k: &mut Builder, launch: &Launch, unit: &Unit, from: Val, to: Val) {
         let dim = self.head_dim as usize;
-        let rows = self.score_rows(k, launch, unit, heads.clone());
         let (zero, scale) = (k.float(0.0), k.float(self.scale));
-        k.seq(from, to, 1, |k, j| {
-            let bytes = k.imul_n(j, self.row());
-            let key = k.iadd(unit.keys, bytes);
-            let ways = if heads.len() > 2 { 2 } else { 4 };
-            let dots: Vec<_> = heads.clone().map(|_| k.partial(Elem::F32, ways, zero)).collect();
-            k.lane_n(dim, |k| {
-                let key = k.load_lane(Mem::F32, key, 0);
-                for (h, dot) in heads.clone().zip(&dots) {
-                    let q = k.load_lane(Mem::F32, unit.q, (4 * h * dim) as i32);
-                    k.acc(*dot, Acc::Dot(key, q));
+        let group = self.group() as usize;
+        let rows = self.score_rows(k, launch, unit, 0..group);
+        self.fours(k, from, to, |k, j, count| {
+            let keys = self.head_rows(k, unit.keys, j, count);
+            let scales = self.scales(k, &keys);
+            let at = k.imul_n(j, 4);
+            for heads in split(group, HEADS) {
+                let dots: Vec<Vec<_>> =
+                    heads.clone().map(|_| keys.iter().map(|_| k.partial(Elem::F32, 1, zero)).collect()).collect();
+                for some in split(count, if heads.len() > 2 { 2 } else { FOUR }) {
+                    k.narrow_n(dim, 1, |k| {
+                        let q: Vec<Val> =
+                            heads.clone().map(|h| k.load_lane(Mem::F32, unit.q, (4 * h * dim) as i32)).collect();
+                        for i in some {
+                            let key = k.load_lane(self.mem(), keys[i], 0);
+                            for (dots, q) in dots.iter().zip(&q) {
+                                k.acc(dots[i], Acc::Dot(key, *q));
+                            }
+                        }
+                    });
                 }
-            });
-            let four = k.imul_n(j, 4);
-            for (dot, row) in dots.iter().zip(&rows) {
-                let s = k.lane_sum(*dot);
-                let s = k.fmul(s, scale);
-                let at = k.iadd(*row, four);
-                k.store(Mem::F32, s, at, 0);
+                let places: Vec<Val> = heads.clone().map(|h| k.iadd(rows[h], at)).collect();
+                if count == FOUR {
+                    k.lane_n(FOUR, |k| {
+                        let factor = match scales[..] {
+                            [a, b, c, d] => {
+                                let own = k.each([a, b, c, d]);
+                                k.fmul(own, scale)
+                            }
+                            _ => scale,
+                        };
+                        for (dots, place) in dots.iter().zip(&places) {
+                            let s = k.sums([dots[0], dots[1], dots[2], dots[3]]);
+                            let s = k.fmul(s, factor);
+                            k.store_lane(Mem::F32, s, *place, 0);
+                        }
+                    });
+                } else {
+                    for (dots, place) in dots.iter().zip(&places) {
+                        let s = k.lane_sum(dots[0]);
+                        let s = k.fmul(s, scale);
+                        let s = scales.first().map_or(s, |own| k.fmul(s, *own));
+                        k.store(Mem::F32, s, *place, 0);
+                    }
+                }
             }
         });
+    }
+
+    /// Runs `body` with each position of `from..to`: first with the first of four, then with those that are left alone.
+    fn fours(&self, k: &mut Builder, from: Val, to: Val, body: impl Fn(&mut Builder, Val, usize)) {
+        let (zero, mask) = (k.int(0), k.int(!(FOUR as i64 - 1)));
+        let n = k.i(IntOp::Sub, to, from);
+        let n = k.i(IntOp::Max, n, zero);
+        let n = k.i(IntOp::And, n, mask);
+        let rest = k.iadd(from, n);
+        k.seq(from, rest, FOUR as i64, |k, j| body(k, j, FOUR));
+        k.seq(rest, to, 1, |k, j| body(k, j, 1));
+    }
+
+    /// Addresses of a head's rows of `count` positions from `j` on.
+    fn head_rows(&self, k: &mut Builder, head: Val, j: Val, count: usize) -> Vec<Val> {
+        let bytes = k.imul_n(j, self.row());
+        let first = k.iadd(head, bytes);
+        (0..count).map(|i| k.iadd_n(first, i as i64 * self.row())).collect()
+    }
+
+    /// The scales behind `rows`, where rows have them.
+    fn scales(&self, k: &mut Builder, rows: &[Val]) -> Vec<Val> {
+        match self.cache {
+            RowForm::F32 | RowForm::F16 => Vec::new(),
+            RowForm::Int8 => rows.iter().map(|row| k.load(Mem::F32, *row, self.head_dim as i32)).collect(),
+        }
+    }
+
+    fn mem(&self) -> Mem {
+        match self.cache {
+            RowForm::F32 => Mem::F32,
+            RowForm::F16 => Mem::Half,
+            RowForm::Int8 => Mem::Q8,
+        }
+    }
+
+    /// Positions of a tile: many enough that a tile's sums are worth fetching, few enough that its rows stay in a
+    /// first-level cache, of whose sets rows of a power of two share eight places.
+    fn tile(&self) -> i64 {
+        match self.cache {
+            RowForm::F32 => 8,
+            RowForm::F16 => 16,
+            RowForm::Int8 => 32,
+        }
     }
 
     /// Scores to weights: capped, less their maximum, exponential, divided by their sum.
@@ -258,11 +335,44 @@ impl Attention {
         });
     }
 
+    /// Multiplies the weights of positions `from..to` by the scales of their values, where rows have them.
+    fn fold_scales(&self, k: &mut Builder, launch: &Launch, unit: &Unit, from: Val, to: Val) {
+        if self.cache != RowForm::Int8 {
+            return;
+        }
+        let rows = self.score_rows(k, launch, unit, 0..self.group() as usize);
+        self.fours(k, from, to, |k, j, count| {
+            let values = self.head_rows(k, unit.values, j, count);
+            let scales = self.scales(k, &values);
+            let at = k.imul_n(j, 4);
+            let places: Vec<Val> = rows.iter().map(|row| k.iadd(*row, at)).collect();
+            match scales[..] {
+                [a, b, c, d] => k.lane_n(FOUR, |k| {
+                    let scales = k.each([a, b, c, d]);
+                    for place in &places {
+                        let p = k.load_lane(Mem::F32, *place, 0);
+                        let p = k.fmul(p, scales);
+                        k.store_lane(Mem::F32, p, *place, 0);
+                    }
+                }),
+                _ => {
+                    for place in &places {
+                        let p = k.load(Mem::F32, *place, 0);
+                        let p = k.fmul(p, scales[0]);
+                        k.store(Mem::F32, p, *place, 0);
+                    }
+                }
+            }
+        });
+    }
+
     fn outputs(&self, k: &mut Builder, launch: &Launch, unit: &Unit, from: Val, to: Val, heads: Range<usize>) {
         let dim = self.head_dim as usize;
         let rows = self.score_rows(k, launch, unit, heads.clone());
+        // Vectors of a block.
+        let vectors = (SUMS / heads.len()).min(4);
         k.if_less(from, to, |k| {
-            k.lane_n(dim, |k| {
+            k.narrow_n(dim, vectors as u8, |k| {
                 let sums: Vec<_> = heads
                     .clone()
                     .map(|h| {
@@ -270,15 +380,16 @@ impl Attention {
                         k.partial(Elem::F32, 1, sum)
                     })
                     .collect();
-                k.seq(from, to, 1, |k, j| {
-                    let bytes = k.imul_n(j, self.row());
-                    let value = k.iadd(unit.values, bytes);
-                    let v = k.load_lane(Mem::F32, value, 0);
+                self.fours(k, from, to, |k, j, count| {
+                    let values = self.head_rows(k, unit.values, j, count);
                     let four = k.imul_n(j, 4);
-                    for (sum, row) in sums.iter().zip(&rows) {
-                        let at = k.iadd(*row, four);
-                        let p = k.load(Mem::F32, at, 0);
-                        k.acc(*sum, Acc::Dot(v, p));
+                    let places: Vec<Val> = rows.iter().map(|row| k.iadd(*row, four)).collect();
+                    for (i, value) in values.iter().enumerate() {
+                        let v = k.load_lane(self.mem(), *value, 0);
+                        for (sum, place) in sums.iter().zip(&places) {
+                            let p = k.load(Mem::F32, *place, 4 * i as i32);
+                            k.acc(*sum, Acc::Dot(v, p));
+                        }
                     }
                 });
                 for (h, sum) in heads.clone().zip(&sums) {
@@ -313,7 +424,8 @@ struct Unit {
     out: Val,
 }
 
-/// `0..n` in ranges of at most `most`.
+/// `0..n` in as few ranges of at most `most` as there are, about equal.
 fn split(n: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..n).step_by(most).map(move |i| i..(i + most).min(n))
+    let count = n.div_ceil(most);
+    (0..count).map(move |i| i * n / count..(i + 1) * n / count)
 }

@@ -1,16 +1,87 @@
-//! Scaled dot-product attention of new tokens over a cache: per head and block of queries, two products of the library
-//! and a softmax between them.
+//! Scaled dot-product attention of new tokens over a cache: per head and block of queries, products of the library and a
+//! softmax between them.
+//!
+//! Memory of a member: a block's scores over the keys that it sees, and where keys and values are rounded one run of their
+//! rows as floats. Both grow with the number of keys, not with its square.
 
 use super::call::Call;
+use super::round_rows::form;
 use super::softmax::softmax_row;
-use crate::device::cpu::gemm::{Matrix, gemm, gemm_into};
+use crate::device::cpu::gemm::{Matrix, gemm, gemm_rows};
 use crate::device::cpu::memory::Grid;
 use crate::device::cpu::team::Scratch;
-use actc_types::{Diagnostic, Result};
+use actc_types::rounded::restore_int8;
+use actc_types::{Diagnostic, Result, RowForm};
+use half::f16;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 use std::ops::Range;
 
 /// Queries of a cell.
 const QUERIES: usize = 64;
+
+/// Rounded rows that are decoded at once.
+const ROWS: usize = 256;
+
+/// The rows `[positions, heads]` of keys or of values, as they lie in memory.
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+    Int8(&'a [u8]),
+}
+
+impl<'a> Rows<'a> {
+    /// Buffer `i` of the call: `t` positions of `kv` heads of `d` numbers.
+    fn of(call: &Call<'a>, i: usize, form: RowForm, [t, kv, d]: [usize; 3]) -> Result<Rows<'a>> {
+        Ok(match form {
+            RowForm::F32 => Rows::F32(call.read(i, &[t, kv, d])?),
+            RowForm::F16 => {
+                let bits: &[u16] = call.read(i, &[t, kv, d])?;
+                Rows::F16(bits.reinterpret_cast())
+            }
+            RowForm::Int8 => {
+                let width = call.sum(&[d, RowForm::Int8.extra() as usize])?;
+                Rows::Int8(call.read(i, &[t, kv, width])?)
+            }
+        })
+    }
+
+    /// Most rows that [`Rows::matrix`] takes at once.
+    fn run(self) -> usize {
+        match self {
+            Rows::F32(_) => usize::MAX,
+            Rows::F16(_) | Rows::Int8(_) => ROWS,
+        }
+    }
+
+    /// Head `head` of positions `range` as a matrix of floats, decoded into `room` where it is rounded.
+    fn matrix<'r>(self, range: Range<usize>, head: usize, [kv, d]: [usize; 2], room: &'r mut Vec<f32>) -> Matrix<'r>
+    where
+        'a: 'r,
+    {
+        let n = range.len();
+        match self {
+            Rows::F32(x) => {
+                let all = Matrix::dense(x, x.len() / (kv * d).max(1), kv * d);
+                return all.rows(range.start, n).cols(head * d, d);
+            }
+            Rows::F16(x) => {
+                room.resize(room.len().max(n * d), 0.0);
+                for (row, j) in room.chunks_exact_mut(d.max(1)).zip(range) {
+                    x[(j * kv + head) * d..][..d].convert_to_f32_slice(row);
+                }
+            }
+            Rows::Int8(x) => {
+                room.resize(room.len().max(n * d), 0.0);
+                let width = RowForm::Int8.row_bytes(d);
+                for (row, j) in room.chunks_exact_mut(d.max(1)).zip(range) {
+                    restore_int8(&x[(j * kv + head) * width..][..width], row);
+                }
+            }
+        }
+        Matrix::dense(&room[..n * d], n, d)
+    }
+}
 
 pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
     let (s, p, h, kv, d) = (call.dim(0)?, call.dim(1)?, call.dim(2)?, call.dim(3)?, call.dim(4)?);
@@ -21,11 +92,12 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
     if kv == 0 || h % kv != 0 {
         return Err(Diagnostic::new("builtin-argument", format!("`attention`: {h} heads share {kv} key heads")));
     }
-    let (width, kv_width) = (call.count(&[h, d])?, call.count(&[kv, d])?);
+    let width = call.count(&[h, d])?;
+    let form = form(call, 2)?;
     let q = Matrix::dense(call.read(0, &[s, width])?, s, width);
-    let k = Matrix::dense(call.read(1, &[t, kv_width])?, t, kv_width);
-    let v = Matrix::dense(call.read(2, &[t, kv_width])?, t, kv_width);
+    let (k, v) = (Rows::of(call, 1, form, [t, kv, d])?, Rows::of(call, 2, form, [t, kv, d])?);
     let grid = Grid { offset: 0, rows: s, cols: width, stride: width, cell_rows: QUERIES, cell_cols: d.max(1) };
+    let Scratch { floats, rows: room, .. } = scratch;
     for mut tile in call.tiles::<f32>(3, grid)? {
         let (row, rows, head) = (tile.row(), tile.rows(), tile.col() / d.max(1));
         let seen = |i: usize| -> Range<usize> {
@@ -36,11 +108,15 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
         // Keys that any query of the cell sees.
         let (start, end) = (seen(row).start, seen(row + rows - 1).end);
         let keys = end - start;
-        let at = head / (h / kv) * d;
-        scratch.floats.resize(scratch.floats.len().max(rows * keys), 0.0);
-        let scores = &mut scratch.floats[..rows * keys];
+        let kv_head = head / (h / kv);
+        floats.resize(floats.len().max(rows * keys), 0.0);
+        let scores = &mut floats[..rows * keys];
         let queries = q.rows(row, rows).cols(head * d, d);
-        gemm_into(queries, k.rows(start, keys).cols(at, d).transposed(), scores);
+        for run in runs(start..end, k.run()) {
+            let at = run.start - start;
+            let keys_of_run = k.matrix(run, kv_head, [kv, d], room).transposed();
+            gemm_rows(queries, keys_of_run, &mut scores[at..], keys);
+        }
         for (i, scores) in scores.chunks_exact_mut(keys.max(1)).enumerate() {
             let seen = seen(row + i);
             let (from, to) = (seen.start - start, seen.end - start);
@@ -50,7 +126,19 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
             scores.iter_mut().for_each(|x| *x *= scale);
             softmax_row(scores);
         }
-        gemm(Matrix::dense(scores, rows, keys), v.rows(start, keys).cols(at, d), &mut tile, false);
+        let weights = Matrix::dense(scores, rows, keys);
+        for run in runs(start..end, v.run()) {
+            let at = run.start - start;
+            let weights = weights.cols(at, run.len());
+            gemm(weights, v.matrix(run, kv_head, [kv, d], room), &mut tile, at > 0);
+        }
     }
     Ok(())
+}
+
+/// `range` in runs of at most `most`; one where it is empty.
+fn runs(range: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let Range { start, end } = range;
+    let count = (end - start).div_ceil(most).max(1);
+    (0..count).map(move |i| start + i * most.min(end - start)..(start + (i + 1) * most.min(end - start)).min(end))
 }

@@ -88,6 +88,11 @@ impl<'a> Call<'a> {
         self.call.ints[i]
     }
 
+    /// Integer `i` where it is given.
+    pub(crate) fn optional_int(&self, i: usize) -> Option<i64> {
+        self.call.ints.get(i).copied()
+    }
+
     /// Integer `i`, which is 0 or 1.
     pub(crate) fn flag(&self, i: usize) -> Result<bool> {
         match self.call.ints[i] {
@@ -100,6 +105,11 @@ impl<'a> Call<'a> {
     /// An error where integer `i` is none of `known`.
     pub(crate) fn refuse_int(&self, i: usize, known: &str) -> Diagnostic {
         self.wrong(format!("integer {i} is {}, expected {known}", self.call.ints[i]))
+    }
+
+    /// An error about the arguments.
+    pub(crate) fn refuse(&self, headline: String) -> Diagnostic {
+        self.wrong(headline)
     }
 
     /// Float `i`.

@@ -62,7 +62,7 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         let decoded = match dense {
             Some(weights) => &weights[first * k..][..rows * k],
             None => {
-                let Scratch { floats, grid } = &mut *scratch;
+                let Scratch { floats, grid, .. } = &mut *scratch;
                 floats.resize(floats.len().max(rows * k), 0.0);
                 let panel = &mut floats[..rows * k];
                 decoder.rows(first, panel, grid);

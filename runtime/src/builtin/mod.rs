@@ -15,6 +15,7 @@ mod linear;
 mod matmul;
 mod range;
 mod round_int8;
+mod round_rows;
 mod softmax;
 
 use crate::device::cpu::team::Scratch;
@@ -32,6 +33,7 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Embedding => Ok(embedding::run(call)?),
         Builtin::Gram => gram::run(call),
         Builtin::ChannelStats => Ok(channel_stats::run(call)?),
+        Builtin::RoundRows => Ok(round_rows::run(call)?),
         Builtin::Softmax => Ok(softmax::run(call)?),
         Builtin::Copy => Ok(copy::run(call)?),
         Builtin::Range => Ok(range::run(call)?),
@@ -47,6 +49,7 @@ pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Re
         | Builtin::Embedding
         | Builtin::Gram
         | Builtin::ChannelStats
+        | Builtin::RoundRows
         | Builtin::Softmax
         | Builtin::Copy
         | Builtin::Range

@@ -2,7 +2,8 @@
 
 use crate::plans::{Numbers, Plan, compare};
 use actc_artifact::Builtin;
-use actc_types::{DType, Tensor};
+use actc_types::rounded::{restore_int8, round_f16, round_int8};
+use actc_types::{DType, RowForm, Tensor, TensorData};
 
 struct Case {
     s: usize,
@@ -14,12 +15,35 @@ struct Case {
     window: usize,
 }
 
-fn check(case: &Case, seed: u64) {
+/// The numbers that rows of `n` in `form` mean after `x` was rounded to them, and the rows as a tensor.
+fn stored(x: &[f32], n: usize, form: RowForm, dims: [u64; 3]) -> (Vec<f32>, Tensor) {
+    let dims = [dims[0], dims[1], n as u64 + form.extra()];
+    match form {
+        RowForm::F32 => (x.to_vec(), Tensor::f32(&dims, x.to_vec()).unwrap()),
+        RowForm::F16 => {
+            let halves: Vec<_> = x.iter().map(|v| round_f16(*v)).collect();
+            (halves.iter().map(|h| h.to_f32()).collect(), Tensor::new(&dims, TensorData::F16(halves)).unwrap())
+        }
+        RowForm::Int8 => {
+            let (mut bytes, mut numbers) = (vec![0; x.len() / n * form.row_bytes(n)], vec![0.0; x.len()]);
+            let rows = bytes.chunks_exact_mut(form.row_bytes(n)).zip(numbers.chunks_exact_mut(n)).zip(x.chunks_exact(n));
+            for ((row, numbers), x) in rows {
+                round_int8(x, row);
+                restore_int8(row, numbers);
+            }
+            (numbers, Tensor::new(&dims, TensorData::U8(bytes)).unwrap())
+        }
+    }
+}
+
+fn check(case: &Case, form: RowForm, seed: u64) {
     let Case { s, p, heads, kv, d, causal, window } = *case;
     let mut n = Numbers::new(seed);
     let t = s + p;
     let scale = f64::from(1.0 / (d as f32).sqrt());
     let (q, k, v) = (n.floats(s * heads * d), n.floats(t * kv * d), n.floats(t * kv * d));
+    let dims = [t as u64, kv as u64, d as u64];
+    let ((k, k_tensor), (v, v_tensor)) = (stored(&k, d, form, dims), stored(&v, d, form, dims));
     let at = |x: &[f32], i: usize| f64::from(x[i]);
     let (mut exact, mut tolerance) = (Vec::new(), Vec::new());
     for i in 0..s {
@@ -37,7 +61,8 @@ fn check(case: &Case, seed: u64) {
                 let y: f64 = keys.iter().zip(&weights).map(|(j, w)| w / sum * at(&v, (j * kv + g) * d + c)).sum();
                 exact.push(y);
                 // Elements are up to 1. A score is off by (d + 1) roundings of at most d * scale, twice in the
-                // exponent (score and maximum); exp, sum, quotient and the last product add 2, keys, 2 and keys.
+                // exponent (score and maximum); exp, sum, quotient and the last product add 2, keys, 2 and keys. Sums over
+                // runs of rounded rows are added up: one more each 256 keys, which `keys` twice has room for.
                 let score = (d as f64 + 2.0) * d as f64 * scale;
                 tolerance.push((2.0 * score + 2.0 * keys.len() as f64 + 6.0) * f64::from(f32::EPSILON) / 2.0);
             }
@@ -46,18 +71,19 @@ fn check(case: &Case, seed: u64) {
     let mut plan = Plan::new(&["S", "P"]);
     let (h_text, kv_text, d_text) = (heads.to_string(), kv.to_string(), d.to_string());
     let qb = plan.input(DType::F32, &["S", &h_text, &d_text]);
-    let kb = plan.input(DType::F32, &["P + S", &kv_text, &d_text]);
-    let vb = plan.input(DType::F32, &["P + S", &kv_text, &d_text]);
+    let width = (d as u64 + form.extra()).to_string();
+    let kb = plan.input(form.dtype(), &["P + S", &kv_text, &width]);
+    let vb = plan.input(form.dtype(), &["P + S", &kv_text, &width]);
     let yb = plan.output(DType::F32, &["S", &h_text, &d_text]);
     let sizes = ["S", "P", h_text.as_str(), &kv_text, &d_text];
-    let call = plan.call(Builtin::Attention, &[qb, kb, vb, yb], &sizes, &[i64::from(causal), window as i64]);
+    let mut ints = vec![i64::from(causal), window as i64];
+    if form != RowForm::F32 {
+        ints.push(form.bits().into());
+    }
+    let call = plan.call(Builtin::Attention, &[qb, kb, vb, yb], &sizes, &ints);
     call.floats = vec![scale];
     let shape = |rows: usize, heads: usize| [rows as u64, heads as u64, d as u64];
-    let inputs = [
-        Tensor::f32(&shape(s, heads), q).unwrap(),
-        Tensor::f32(&shape(t, kv), k).unwrap(),
-        Tensor::f32(&shape(t, kv), v).unwrap(),
-    ];
+    let inputs = [Tensor::f32(&shape(s, heads), q).unwrap(), k_tensor, v_tensor];
     let out = plan.run(&inputs, &[("P", p as u64)]).unwrap();
     compare(out[0].as_f32().unwrap(), &exact, &tolerance);
 }
@@ -74,10 +100,62 @@ fn heads_windows_and_tails() {
         Case { s: 67, p: 300, heads: 2, kv: 1, d: 32, causal: true, window: 1 },
         Case { s: 65, p: 2, heads: 2, kv: 1, d: 12, causal: false, window: 0 },
         Case { s: 66, p: 40, heads: 2, kv: 1, d: 12, causal: false, window: 30 },
+        Case { s: 90, p: 600, heads: 3, kv: 1, d: 17, causal: true, window: 0 },
         Case { s: 0, p: 4, heads: 2, kv: 1, d: 8, causal: true, window: 0 },
     ];
     for (i, case) in cases.iter().enumerate() {
-        check(case, i as u64 + 1);
+        for form in RowForm::ALL {
+            check(case, form, i as u64 + 1);
+        }
+    }
+}
+
+#[test]
+fn rows_rounded_into_a_larger_buffer() {
+    let mut n = Numbers::new(9);
+    for (rows, width) in [(1usize, 1usize), (3, 64), (130, 33), (0, 5)] {
+        let x = n.floats(rows * width);
+        for form in [RowForm::F16, RowForm::Int8] {
+            let mut plan = Plan::new(&["M"]);
+            let (n, stored_width) = (width.to_string(), (width as u64 + form.extra()).to_string());
+            let from = plan.input(DType::F32, &["M", &n]);
+            let to = plan.output(form.dtype(), &["M + 2", &stored_width]);
+            let offset = (2 * form.row_bytes(width)).to_string();
+            plan.call(Builtin::RoundRows, &[from, to], &["M", &n, &offset], &[form.bits().into()]);
+            let out = plan.run(&[Tensor::f32(&[rows as u64, width as u64], x.clone()).unwrap()], &[]).unwrap();
+            let (_, wanted) = stored(&x, width, form, [rows as u64, 1, width as u64]);
+            let bytes = out[0].data().to_le_bytes();
+            assert_eq!(bytes[2 * form.row_bytes(width)..], wanted.data().to_le_bytes(), "{rows} {width} {form}");
+        }
+    }
+}
+
+#[test]
+fn forms_that_no_row_has() {
+    let run = |builtin, ints: &[i64], offset: &str| {
+        let mut plan = Plan::new(&["S"]);
+        let x = plan.input(DType::F32, &["S", "2", "4"]);
+        let y = plan.output(DType::F32, &["S", "2", "8"]);
+        match builtin {
+            Builtin::RoundRows => plan.call(builtin, &[x, y], &["S", "8", offset], ints),
+            _ => {
+                let call = plan.call(builtin, &[x, x, x, y], &["S", "0", "2", "2", "4"], ints);
+                call.floats = vec![1.0];
+                call
+            }
+        };
+        plan.run(&[Tensor::f32(&[1, 2, 4], vec![0.5; 8]).unwrap()], &[]).map_err(|d| d.code)
+    };
+    assert!(run(Builtin::RoundRows, &[16], "2").is_ok());
+    for (builtin, ints, offset) in [
+        (Builtin::RoundRows, &[4][..], "0"),
+        (Builtin::RoundRows, &[32], "0"),
+        (Builtin::RoundRows, &[16], "1"),
+        (Builtin::RoundRows, &[16], "60"),
+        (Builtin::RoundRows, &[8], "60"),
+        (Builtin::Attention, &[1, 0, 4], "0"),
+    ] {
+        assert_eq!(run(builtin, ints, offset).unwrap_err(), "builtin-argument", "{builtin:?} {ints:?} {offset}");
     }
 }
 

@@ -64,11 +64,17 @@ pub(crate) fn gemm(a: Matrix<'_>, b: Matrix<'_>, c: &mut Tile<'_, f32>, add: boo
     unsafe { product(a, b, address, stride, add) };
 }
 
-/// `c = a b` into a dense slice.
-pub(crate) fn gemm_into(a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
-    assert!(a.cols == b.rows && a.rows.checked_mul(b.cols) == Some(c.len()), "matrices of a product agree");
-    // SAFETY: the extents agree, and `a` and `b` were checked against their slices.
-    unsafe { product(a, b, c.as_mut_ptr(), b.cols, false) };
+/// `c = a b` into rows of a slice, `stride` elements from row to row.
+pub(crate) fn gemm_rows(a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32], stride: usize) {
+    if a.rows > 0 && b.cols > 0 {
+        let reach = (a.rows - 1).checked_mul(stride).and_then(|n| n.checked_add(b.cols));
+        let fits = stride >= b.cols && reach.is_some_and(|n| n <= c.len());
+        assert!(fits, "[{}, {}] does not fit {} elements", a.rows, b.cols, c.len());
+    }
+    assert!(a.cols == b.rows, "matrices of a product agree");
+    // SAFETY: the extents agree, the rows of `c` do not overlap and end inside it, and `a` and `b` were checked against
+    // their slices.
+    unsafe { product(a, b, c.as_mut_ptr(), stride, false) };
 }
 
 /// # Safety

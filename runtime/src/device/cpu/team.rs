@@ -23,6 +23,8 @@ pub(crate) const MAX_THREADS: usize = 1024;
 pub(crate) struct Scratch {
     /// Decoded weights, scores and the like; grows as needed.
     pub floats: Vec<f32>,
+    /// Rows of a cache as floats; grows as needed.
+    pub rows: Vec<f32>,
     /// Scales and zero points of a panel that is being decoded.
     pub grid: PanelGrid,
 }

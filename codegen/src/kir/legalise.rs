@@ -318,7 +318,7 @@ impl Legaliser<'_> {
         let most = narrow.map_or(i64::MAX, |vectors| 4 * i64::from(self.out.halves) * i64::from(vectors));
         let lanes: &[(i64, i64, u8)] = match (self.out.halves, split) {
             (1, _) if most < BLOCK => &[(8, 8, 1), (4, 4, 1), (4, 1, 1)],
-            (_, false) if most < 2 * BLOCK => &[(BLOCK, BLOCK, 2), (8, 8, 2), (4, 4, 1), (4, 1, 1)],
+            (2, false) if most < 2 * BLOCK => &[(BLOCK, BLOCK, 2), (8, 8, 2), (4, 4, 1), (4, 1, 1)],
             (1, _) => &[(BLOCK, BLOCK, 1), (4, 4, 1), (4, 1, 1)],
             (_, true) => &[(2 * BLOCK, 2 * BLOCK, 2), (BLOCK, BLOCK, 1), (4, 4, 1), (4, 1, 1)],
             (_, false) => &[(2 * BLOCK, 2 * BLOCK, 2), (8, 8, 2), (4, 4, 1), (4, 1, 1)],

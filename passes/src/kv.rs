@@ -213,3 +213,59 @@ fn rounded(ty: &TensorType, form: RowForm) -> Result<TensorType> {
     }
     Ok(TensorType::new(form.dtype(), Shape(dims)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actc_ir::{Evaluator, Interpreter, text, verify};
+    use actc_types::{Tensor, TensorData};
+
+    const SOURCE: &str = "air 1
+graph @a(%q: f32[S, 1, 2], %k: f32[S, 1, 2], %v: f32[S, 1, 2], %k0: f32[P, 1, 2], %v0: f32[P, 1, 2]) {
+  %k1 = cache_append %k0, %k : f32[P + S, 1, 2]
+  %v1 = cache_append %v0, %v : f32[P + S, 1, 2]
+  %0 = attention{scale=1, causal} %q, %k1, %v1 : f32[S, 1, 2]
+  return y=%0, donate %k0 -> %k1, donate %v0 -> %v1
+}
+";
+
+    /// Output and new states of one token after an empty past.
+    fn one_token(to: RowForm) -> Vec<Tensor> {
+        let mut graph = text::parse(SOURCE, &text::unbound).unwrap();
+        let mut quiet = |_: crate::Progress<'_>| {};
+        Kv { to }.run(&mut graph, &mut PassCx::new(&Interpreter, &mut quiet)).unwrap();
+        assert_eq!(verify(&graph), []);
+        let rows = |x: [f32; 2]| Tensor::f32(&[1, 1, 2], x.to_vec()).unwrap();
+        let empty = || Tensor::new(&[0, 1, 2 + to.extra()], TensorData::zeros(to.dtype(), 0)).unwrap();
+        let inputs = vec![rows([3.0, 1.0]), rows([1.0, 0.0]), rows([-127.0, 63.4]), empty(), empty()];
+        Interpreter.prepare(&graph).unwrap().run(inputs).unwrap()
+    }
+
+    #[test]
+    fn bytes_by_hand() {
+        let out = one_token(RowForm::Int8);
+        // A single position has the weight 1: what comes out is the value as it is stored.
+        assert_eq!(out[0].as_f32().unwrap(), [-127.0, 63.0]);
+        let scale = (1.0f32 / 127.0).to_le_bytes();
+        assert_eq!(out[1].data().to_le_bytes(), [&[127, 0][..], &scale].concat());
+        assert_eq!(out[2].data().to_le_bytes(), [&[129, 63][..], &1.0f32.to_le_bytes()].concat());
+    }
+
+    #[test]
+    fn halves_by_hand() {
+        let out = one_token(RowForm::F16);
+        assert_eq!(out[0].as_f32().unwrap(), [-127.0, 63.40625]);
+        assert_eq!(out[1].data().to_le_bytes(), [0x00, 0x3c, 0, 0]);
+    }
+
+    #[test]
+    fn a_second_time_nothing_is_left() {
+        let mut graph = text::parse(SOURCE, &text::unbound).unwrap();
+        let mut quiet = |_: crate::Progress<'_>| {};
+        let mut cx = PassCx::new(&Interpreter, &mut quiet);
+        let report = Kv { to: RowForm::Int8 }.run(&mut graph, &mut cx).unwrap();
+        assert_eq!(report.summary, "2 caches in int8: 12 bytes a position instead of 16");
+        let again = Kv { to: RowForm::F16 }.run(&mut graph, &mut cx).unwrap_err();
+        assert_eq!(again.code, "nothing-to-quantise");
+    }
+}

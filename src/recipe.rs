@@ -164,9 +164,8 @@ impl Reader<'_> {
     }
 
     fn form(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Result<RowForm> {
-        RowForm::parse(self.string(name, value)?).ok_or_else(|| {
-            self.wrong("recipe-value", format!("`{name}` is none of f32, f16 and int8"), value.span())
-        })
+        RowForm::parse(self.string(name, value)?)
+            .ok_or_else(|| self.wrong("recipe-value", format!("`{name}` is none of f32, f16 and int8"), value.span()))
     }
 
     fn whole(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Result<u64> {

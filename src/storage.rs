@@ -81,9 +81,10 @@ impl Storage {
 
 /// Bytes that each position adds to the states of `graph`.
 fn cache_bytes(graph: &Graph) -> u64 {
-    let caches = graph.donated().iter().filter(|(_, new)| {
-        graph.def_node(*new).is_some_and(|node| matches!(graph.node(node).op, Op::CacheAppend(_)))
-    });
+    let caches = graph
+        .donated()
+        .iter()
+        .filter(|(_, new)| graph.def_node(*new).is_some_and(|node| matches!(graph.node(node).op, Op::CacheAppend(_))));
     let rows = caches.map(|(old, _)| {
         let ty = graph.ty(*old);
         let numbers = ty.shape.dims()[1..].iter().map(|d| d.fixed().unwrap_or(0)).fold(1, u64::saturating_mul);

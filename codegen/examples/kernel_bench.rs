@@ -130,7 +130,8 @@ fn attention(heads: u32, kv_heads: u32, head_dim: u32, past: usize, cache: RowFo
     let spec = KernelSpec::Attention(a.clone());
     if let Some(folder) = std::env::var_os("KERNEL_TEXT") {
         let made = actc_codegen::spec::compile(&spec, actc_codegen::Backend::best(), &actc_types::Target::host());
-        std::fs::write(std::path::Path::new(&folder).join(format!("{spec}.ll")), made.expect("compiles").text).expect("writes");
+        std::fs::write(std::path::Path::new(&folder).join(format!("{spec}.ll")), made.expect("compiles").text)
+            .expect("writes");
         return;
     }
     let room = Room::new(std::slice::from_ref(&spec));

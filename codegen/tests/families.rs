@@ -197,7 +197,14 @@ impl Case {
         let scale = 1.0 / (dim as f32).sqrt();
         let cap = capped.then_some(20.0f32);
         let a = Attention {
-            heads: heads as u32, kv_heads: kv as u32, head_dim: dim as u32, scale, causal, window, cap, cache,
+            heads: heads as u32,
+            kv_heads: kv as u32,
+            head_dim: dim as u32,
+            scale,
+            causal,
+            window,
+            cap,
+            cache,
         };
         let spec = KernelSpec::Attention(a.clone());
         let room = Room::of(compile_all(std::slice::from_ref(&spec), backend, &Target::host()).unwrap());
@@ -222,13 +229,15 @@ impl Case {
                 let q = doubles(&q[(t * heads + h) * dim..][..dim]);
                 let head = |x: &[f64], j: usize| x[(j * kv + h / group) * dim..][..dim].to_vec();
                 let mut worst = 0f64;
-                let scores: Vec<f64> = (start..end).map(|j| {
-                    let key = head(&keys, j);
-                    let dot = |f: &dyn Fn(f64) -> f64| q.iter().zip(&key).map(|(a, b)| f(a * b)).sum::<f64>();
-                    worst = worst.max(dot(&f64::abs) * f64::from(scale));
-                    let s = dot(&|x| x) * f64::from(scale);
-                    cap.map_or(s, |c| f64::from(c) * (s / f64::from(c)).tanh())
-                }).collect();
+                let scores: Vec<f64> = (start..end)
+                    .map(|j| {
+                        let key = head(&keys, j);
+                        let dot = |f: &dyn Fn(f64) -> f64| q.iter().zip(&key).map(|(a, b)| f(a * b)).sum::<f64>();
+                        worst = worst.max(dot(&f64::abs) * f64::from(scale));
+                        let s = dot(&|x| x) * f64::from(scale);
+                        cap.map_or(s, |c| f64::from(c) * (s / f64::from(c)).tanh())
+                    })
+                    .collect();
                 let peak = scores.iter().fold(f64::MIN, |m, s| m.max(*s));
                 let e: Vec<f64> = scores.iter().map(|s| (s - peak).exp()).collect();
                 let sum: f64 = e.iter().sum();
@@ -243,7 +252,8 @@ impl Case {
                         want += e / sum * v;
                         size += e / sum * v.abs();
                     }
-                    let tolerance = (2.5 * score_error + (2.0 * n + 25.0) * EPS) * size + 4.0 * score_error * size + 1e-30;
+                    let tolerance =
+                        (2.5 * score_error + (2.0 * n + 25.0) * EPS) * size + 4.0 * score_error * size + 1e-30;
                     close(got[(t * heads + h) * dim + c], want, tolerance, &format!("{backend}, {self:?}"));
                 }
             }

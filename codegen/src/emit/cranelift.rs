@@ -267,7 +267,7 @@ impl Emitter<'_> {
                     Mem::U8 => self.b.ins().uload8(types::I64, flags(), addr, offset),
                     Mem::U16 => self.b.ins().uload16(types::I64, flags(), addr, offset),
                     Mem::U32 => self.b.ins().uload32(flags(), addr, offset),
-                    Mem::F16 | Mem::Half | Mem::Bf16 | Mem::Q8 | Mem::U4 => panic!("{mem:?} is converted by legalisation"),
+                    Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::U4 => panic!("{mem:?} is converted by legalisation"),
                 }
             }
             Op::Fetch(kind, addr, offset, 0) => self.fetch(ty, kind, addr, offset),

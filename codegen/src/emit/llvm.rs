@@ -371,7 +371,7 @@ impl<'c> Emitter<'_, 'c> {
             Mem::I8 | Mem::U8 => self.context.i8_type(),
             Mem::U16 => self.context.i16_type(),
             Mem::U32 => self.context.i32_type(),
-            Mem::F16 | Mem::Half | Mem::Bf16 | Mem::Q8 | Mem::U4 => panic!("{mem:?} is converted by legalisation"),
+            Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::U4 => panic!("{mem:?} is converted by legalisation"),
         };
         let v = self.load(narrow, addr, offset)?.into_int_value();
         Ok(if mem == Mem::I8 {

@@ -195,7 +195,7 @@ impl Builder {
         let ty = match mem {
             Mem::F32 | Mem::F16 | Mem::Bf16 => Ty::F32,
             Mem::I8 | Mem::U8 | Mem::U16 | Mem::U32 => Ty::I64,
-            Mem::Half | Mem::Q8 => panic!("such rows are loaded in lanes"),
+            Mem::Q8 => panic!("such bytes are loaded in lanes"),
             Mem::U4 => panic!("a nibble has no address"),
         };
         self.op(ty, Op::Load { mem, addr, offset, step: 0 })
@@ -204,7 +204,7 @@ impl Builder {
     /// Consecutive elements, one a lane.
     pub fn load_lane(&mut self, mem: Mem, addr: Val, offset: i32) -> Val {
         let elem = match mem {
-            Mem::F32 | Mem::F16 | Mem::Half | Mem::Bf16 | Mem::Q8 | Mem::U8 | Mem::U4 => Elem::F32,
+            Mem::F32 | Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::U8 | Mem::U4 => Elem::F32,
             Mem::I8 => Elem::I8,
             Mem::U16 | Mem::U32 => panic!("integers are loaded one by one"),
         };

@@ -145,14 +145,14 @@ impl Legaliser<'_> {
         let float = self.out.with_halves(1, |out| match mem {
             Mem::F16 => {
                 let v = out.fetch(Elem::I32, Fetch::Signed16, addr, offset, 0);
-                out.finite_halves(v)
+                out.halves_to_floats(v)
             }
             Mem::Bf16 => {
                 let v = out.fetch(Elem::I32, Fetch::Low2, addr, offset, 0);
                 let v = out.shift(Elem::I32, v, 16);
                 out.bits(Elem::F32, v)
             }
-            Mem::F32 | Mem::Half | Mem::I8 | Mem::Q8 | Mem::U8 | Mem::U16 | Mem::U32 | Mem::U4 => {
+            Mem::F32 | Mem::I8 | Mem::Q8 | Mem::U8 | Mem::U16 | Mem::U32 | Mem::U4 => {
                 out.op(ty, Op::Load { mem, addr, offset, step: 0 })
             }
         });
@@ -178,10 +178,6 @@ impl Legaliser<'_> {
             }),
             Mem::F32 => each(&mut |at| out.fetch(Elem::F32, Fetch::Full, addr, at, gap)),
             Mem::F16 => each(&mut |at| {
-                let v = out.fetch(Elem::I32, Fetch::Signed16, addr, at, gap);
-                out.finite_halves(v)
-            }),
-            Mem::Half => each(&mut |at| {
                 let v = out.fetch(Elem::I32, Fetch::Signed16, addr, at, gap);
                 out.halves_to_floats(v)
             }),
@@ -283,7 +279,7 @@ impl Legaliser<'_> {
                 let bytes = out.v(out.of(Elem::I8), VecOp::Narrow(low, high));
                 out.store(Mem::I8, bytes, addr, offset);
             }
-            Mem::F16 | Mem::Half | Mem::Bf16 | Mem::Q8 | Mem::U8 | Mem::U4 | Mem::U16 | Mem::U32 => {
+            Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::U8 | Mem::U4 | Mem::U16 | Mem::U32 => {
                 panic!("lanes are stored as f32 or i8")
             }
         }
@@ -320,18 +316,6 @@ impl Out {
         let v = self.bits(Elem::F32, v);
         let scale = self.floats(HALF_SCALE);
         self.mul(v, scale)
-    }
-
-    /// The same, finite whatever the bits: what is read behind the end of an input may be no finite half, and is
-    /// multiplied by zero.
-    fn finite_halves(&mut self, v: Val) -> Val {
-        let v = self.halves_to_floats(v);
-        if !self.isa.half {
-            return v;
-        }
-        let (least, most) = (self.floats(-LARGEST_HALF), self.floats(LARGEST_HALF));
-        let v = self.f(FloatOp::Min, v, most);
-        self.f(FloatOp::Max, v, least)
     }
 }
 

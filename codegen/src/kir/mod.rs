@@ -83,8 +83,6 @@ pub enum Mem {
     F32,
     /// IEEE half precision, finite values; loads as f32.
     F16,
-    /// IEEE half precision of which nothing is used that stands behind its end: lanes only, loads as f32.
-    Half,
     /// Upper half of an f32; loads as f32.
     Bf16,
     /// Signed byte: an integer as a scalar, a rounded activation in lanes.
@@ -106,7 +104,7 @@ impl Mem {
     pub fn span(self, n: i64) -> i64 {
         match self {
             Mem::F32 | Mem::U32 => 4 * n,
-            Mem::F16 | Mem::Half | Mem::Bf16 | Mem::U16 => 2 * n,
+            Mem::F16 | Mem::Bf16 | Mem::U16 => 2 * n,
             Mem::I8 | Mem::Q8 | Mem::U8 => n,
             Mem::U4 => n / 2,
         }

@@ -15,7 +15,7 @@ pub(super) fn deals_in_panels(nodes: &[Node]) -> bool {
 pub(super) fn deals_in_bytes(nodes: &[Node]) -> bool {
     let bytes = |mem: &Mem| match mem {
         Mem::I8 | Mem::U8 | Mem::U4 => true,
-        Mem::F32 | Mem::F16 | Mem::Half | Mem::Bf16 | Mem::Q8 | Mem::U16 | Mem::U32 => false,
+        Mem::F32 | Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::U16 | Mem::U32 => false,
     };
     nodes.iter().any(|node| match node {
         Node::Let(_, Op::Code { .. }) => true,

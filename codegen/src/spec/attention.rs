@@ -279,7 +279,7 @@ impl Attention {
     fn mem(&self) -> Mem {
         match self.cache {
             RowForm::F32 => Mem::F32,
-            RowForm::F16 => Mem::Half,
+            RowForm::F16 => Mem::F16,
             RowForm::Int8 => Mem::Q8,
         }
     }

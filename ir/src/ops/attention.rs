@@ -29,7 +29,8 @@ pub struct CacheAppend;
 impl Payload for Attention {
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
         arity("attention", args.len(), 3..=3)?;
-        let ([s, h, d], [t, kv, dk], [tv, kvv, ev]) = (args[0].shape.dims(), args[1].shape.dims(), args[2].shape.dims())
+        let ([s, h, d], [t, kv, dk], [tv, kvv, ev]) =
+            (args[0].shape.dims(), args[1].shape.dims(), args[2].shape.dims())
         else {
             return Err(mismatch("attention", "rank of an argument", "not 3", 3));
         };

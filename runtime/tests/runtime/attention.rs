@@ -26,7 +26,8 @@ fn stored(x: &[f32], n: usize, form: RowForm, dims: [u64; 3]) -> (Vec<f32>, Tens
         }
         RowForm::Int8 => {
             let (mut bytes, mut numbers) = (vec![0; x.len() / n * form.row_bytes(n)], vec![0.0; x.len()]);
-            let rows = bytes.chunks_exact_mut(form.row_bytes(n)).zip(numbers.chunks_exact_mut(n)).zip(x.chunks_exact(n));
+            let rows =
+                bytes.chunks_exact_mut(form.row_bytes(n)).zip(numbers.chunks_exact_mut(n)).zip(x.chunks_exact(n));
             for ((row, numbers), x) in rows {
                 round_int8(x, row);
                 restore_int8(row, numbers);

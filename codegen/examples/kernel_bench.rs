@@ -128,12 +128,6 @@ fn run(s: &Setup, bandwidth: f64) {
 fn attention(heads: u32, kv_heads: u32, head_dim: u32, past: usize, cache: RowForm) {
     let a = Attention { heads, kv_heads, head_dim, scale: 0.125, causal: true, window: None, cap: None, cache };
     let spec = KernelSpec::Attention(a.clone());
-    if let Some(folder) = std::env::var_os("KERNEL_TEXT") {
-        let made = actc_codegen::spec::compile(&spec, actc_codegen::Backend::best(), &actc_types::Target::host());
-        std::fs::write(std::path::Path::new(&folder).join(format!("{spec}.ll")), made.expect("compiles").text)
-            .expect("writes");
-        return;
-    }
     let room = Room::new(std::slice::from_ref(&spec));
     let mut rng = Rng(2);
     let width = (kv_heads * head_dim) as usize;

@@ -11,21 +11,21 @@ use actc_passes::{PASSES, PassCx, Pipeline};
 use actc_types::{Diagnostic, Place, Result, Target};
 use std::collections::BTreeMap;
 
-/// Compiles `graph` for `targets` with the entries that suit it; all findings are given at once.
-pub fn program(graph: &Graph, targets: Vec<Target>) -> Result<Program, Vec<Diagnostic>> {
+/// Compiles `graph` for `targets` by `backend` with the entries that suit it; all findings are given at once.
+pub fn program(graph: &Graph, targets: Vec<Target>, backend: Backend) -> Result<Program, Vec<Diagnostic>> {
     let lowered = lower(graph)?;
-    compile(&lowered, &Options { targets, backend: Backend::best(), entries: Entries::of(graph) })
+    compile(&lowered, &Options { targets, backend, entries: Entries::of(graph) })
 }
 
 /// An artifact of the model as it was shipped, for this machine: cleaned, nothing else. It lies in an unnamed place that
 /// is gone when the artifact is dropped.
-pub fn as_shipped(source: &Source, threads: usize) -> Result<Artifact> {
+pub fn as_shipped(source: &Source, threads: usize, backend: Backend) -> Result<Artifact> {
     let mut graph = source.import.graph.clone();
     let pipeline = Pipeline::parse("clean", PASSES)?.normalise(PASSES)?;
-    let evaluator = Compiled::new(threads);
+    let evaluator = Compiled::new(threads).by(backend);
     let mut quiet = |_: actc_passes::Progress<'_>| ();
     manager::run(&pipeline, &mut graph, &mut PassCx::new(&evaluator, &mut quiet), &Config::default(), &mut |_| ())?;
-    let program = program(&graph, vec![Target::host()]).map_err(first)?;
+    let program = program(&graph, vec![Target::host()], backend).map_err(first)?;
     let mut description = source.description();
     description.pipeline = pipeline.to_string();
     temporary(&program, description)

@@ -16,12 +16,19 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub struct Compiled {
     threads: usize,
+    backend: Backend,
 }
 
 impl Compiled {
-    /// An evaluator with `threads` threads; results do not depend on their number.
+    /// An evaluator with `threads` threads; results do not depend on their number. Code is made by the best back end of
+    /// this build.
     pub fn new(threads: usize) -> Compiled {
-        Compiled { threads: threads.max(1) }
+        Compiled { threads: threads.max(1), backend: Backend::best() }
+    }
+
+    /// The same with code made by `backend`.
+    pub fn by(self, backend: Backend) -> Compiled {
+        Compiled { backend, ..self }
     }
 }
 
@@ -43,7 +50,7 @@ impl Evaluator for Compiled {
     fn prepare(&self, graph: &Graph) -> Result<Box<dyn Prepared>> {
         let lowered = lower(graph).map_err(first)?;
         let target = Target::host();
-        let options = Options { targets: vec![target.clone()], backend: Backend::best(), entries: Entries::Forward };
+        let options = Options { targets: vec![target.clone()], backend: self.backend, entries: Entries::Forward };
         let program = compile(&lowered, &options).map_err(first)?;
         let artifact = open(&program)?;
         let (_, image) = &program.images[0];

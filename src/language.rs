@@ -1,11 +1,11 @@
 //! Language models as one thing: an artifact, its tokenizer and its chat template; and sessions that read and continue text.
 
-use crate::link;
+use crate::link::{self, Native};
 use crate::source::EOS_KEY;
 use crate::text::{ChatTemplate, Tokenizer};
 use actc_artifact::{Artifact, TextInfo};
 use actc_ir::eval::{new_tokens, past_tokens};
-use actc_runtime::{Model, Session, SessionOptions, Trust};
+use actc_runtime::{Model, Session, SessionOptions};
 use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Result, Tensor};
 use std::sync::Arc;
@@ -32,11 +32,11 @@ fn missing(what: &str) -> Diagnostic {
 
 impl LanguageModel {
     /// Links the code of `artifact`; an artifact that is no language model is an error.
-    pub fn new(artifact: Artifact, trust: Trust) -> Result<LanguageModel> {
+    pub fn new(artifact: Artifact, native: Native) -> Result<LanguageModel> {
         if artifact.manifest().text.is_none() {
             return Err(missing("text section"));
         }
-        LanguageModel::of(link::open(artifact, trust)?)
+        LanguageModel::of(link::open(artifact, native)?)
     }
 
     /// The language model that `model`, linked already, is; an error where it is none.
@@ -52,6 +52,11 @@ impl LanguageModel {
         let vocabulary = score.outputs.first().and_then(|port| port.dims.last()?.fixed());
         let vocabulary = vocabulary.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| missing("logits"))?;
         Ok(LanguageModel { model, tokenizer, text, vocabulary })
+    }
+
+    /// The model that runs.
+    pub fn model(&self) -> &Model {
+        &self.model
     }
 
     /// The artifact.

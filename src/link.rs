@@ -1,13 +1,13 @@
 //! Code for this machine: made from an artifact's own graph and kept in a local cache, or the artifact's if it is trusted.
 //!
 //! An artifact's code section is native code from somewhere. It is not run unless the caller vouches for it; instead the
-//! graph in the artifact is compiled again, and the result is kept under the artifact's digest, this program's digest and
-//! the target. Cached code carries its own digest, so that a damaged entry is made again.
+//! graph in the artifact is compiled again, and the result is kept under the artifact's digest, this program's digest,
+//! the back end with its version, and the target. Cached code carries its own digest, so that a damaged entry is made again.
 
 use crate::compile::temporary;
 use crate::evaluator::first;
 use actc_artifact::{Artifact, CodeImage, Digest};
-use actc_codegen::{Backend, Description, Entries, Image, Options, Program, compile, graph_of};
+use actc_codegen::{BACKEND_KEY, Backend, Description, Entries, Image, Options, Program, compile, graph_of};
 use actc_ir::lower;
 use actc_runtime::{Code, Model, Trust};
 use actc_types::{Result, Target};
@@ -15,11 +15,20 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// Compiles the portable graph of `artifact` again for `targets`.
-pub fn recompile(artifact: &Artifact, targets: Vec<Target>) -> Result<Program> {
+/// Whose machine code of an artifact is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Native {
+    /// The artifact's own, the best that this machine can run; the caller vouches for it.
+    Embedded,
+    /// Code for this very machine, made from the artifact's graph by a back end of this build.
+    Made(Backend),
+}
+
+/// Compiles the portable graph of `artifact` again for `targets` with `backend`.
+pub fn recompile(artifact: &Artifact, targets: Vec<Target>, backend: Backend) -> Result<Program> {
     let graph = graph_of(artifact)?;
     let lowered = lower(&graph).map_err(first)?;
-    compile(&lowered, &Options { targets, backend: Backend::best(), entries: Entries::of(&graph) }).map_err(first)
+    compile(&lowered, &Options { targets, backend, entries: Entries::of(&graph) }).map_err(first)
 }
 
 /// The bytes of a code section that holds `image`.
@@ -27,23 +36,28 @@ pub fn code_section(image: &Image) -> Vec<u8> {
     CodeImage::encode(image.symbols.iter().map(|(name, at)| (name.as_str(), *at as u64)), &image.code)
 }
 
-/// A model that is ready to run on this machine; with [`Trust::Vouch`], through the artifact's own code.
+/// A model that is ready to run on this machine.
 ///
 /// Where this build plans a graph otherwise than the build that made the artifact, a temporary artifact is made of it.
-pub fn open(artifact: Artifact, trust: Trust) -> Result<Arc<Model>> {
+pub fn open(artifact: Artifact, native: Native) -> Result<Arc<Model>> {
+    let backend = match native {
+        Native::Made(backend) => backend,
+        Native::Embedded => {
+            let model = Model::from_artifact(artifact)?;
+            if model.needs_code() {
+                model.link(Code::Embedded { target: model.embedded_target()?, trust: Trust::Vouch })?;
+            }
+            return Ok(model);
+        }
+    };
     let target = Target::host();
-    if trust == Trust::Vouch {
-        let model = Model::from_artifact(artifact)?;
-        model.link(Code::Embedded { target: model.embedded_target().unwrap_or(&target), trust })?;
-        return Ok(model);
-    }
-    let entry = cache_entry(&artifact, &target);
+    let entry = cache_entry(&artifact, &target, &backend.full_name());
     if let Some(section) = entry.as_deref().and_then(read) {
         let model = Model::from_artifact(artifact)?;
         model.link(Code::Image { target: &target, section: &section })?;
         return Ok(model);
     }
-    let program = recompile(&artifact, vec![target.clone()])?;
+    let program = recompile(&artifact, vec![target.clone()], backend)?;
     let section = program.images.first().map(|(_, image)| code_section(image)).unwrap_or_default();
     let manifest = artifact.manifest();
     let same = program.entries == manifest.entries
@@ -78,16 +92,19 @@ pub fn redescribe(artifact: &Artifact) -> Result<Description> {
 pub fn remember(artifact: &Artifact) -> Result<()> {
     let target = Target::host();
     let code = artifact.section(&actc_artifact::Section::Code(target.clone()));
-    if let (Some(section), Some(entry)) = (code, cache_entry(artifact, &target)) {
+    let maker = artifact.manifest().metadata.get(BACKEND_KEY);
+    if let (Some(section), Some(entry)) = (code, maker.and_then(|maker| cache_entry(artifact, &target, maker))) {
         let _ = store(&entry, section);
     }
     Ok(())
 }
 
-/// Where the code of `artifact` for `target` is kept, if there is a place for caches.
-fn cache_entry(artifact: &Artifact, target: &Target) -> Option<PathBuf> {
+/// Where the code of `artifact` for `target` by `maker`, a back end with its version, is kept, if there is a place for
+/// caches. A back end in a shared library changes without the program.
+fn cache_entry(artifact: &Artifact, target: &Target, maker: &str) -> Option<PathBuf> {
     let program = program_digest()?;
-    Some(folder()?.join(format!("{}-{program}-{target}.code", artifact.digest())))
+    let maker = maker.replace(' ', "-");
+    Some(folder()?.join(format!("{}-{program}-{maker}-{target}.code", artifact.digest())))
 }
 
 /// Where caches are kept: `$ACTC_CACHE_DIR`, else `actc` in the user's folder for caches.

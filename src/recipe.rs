@@ -57,6 +57,8 @@ pub struct Recipe {
     pub context: Option<u64>,
     /// Machines to make code for.
     pub target: Vec<String>,
+    /// What makes the code.
+    pub backend: Option<String>,
     /// Conditions on the quality of the result.
     pub require: Option<String>,
     /// Whether weaker methods may step in.
@@ -76,6 +78,7 @@ const KEYS: [&str; 13] = [
     "seed",
     "context",
     "target",
+    "backend",
     "require",
     "allow-fallback",
 ];
@@ -133,6 +136,7 @@ impl Reader<'_> {
                 "seed" => recipe.seed = Some(self.whole(name, value)?),
                 "context" => recipe.context = Some(self.whole(name, value)?),
                 "target" => recipe.target = self.strings(name, value)?,
+                "backend" => recipe.backend = Some(self.string(name, value)?.to_owned()),
                 "require" => recipe.require = Some(self.string(name, value)?.to_owned()),
                 "allow-fallback" => recipe.allow_fallback = Some(self.flag(name, value)?),
                 _ => return Err(self.unknown(format!("a recipe has no key `{name}`"), name, &KEYS, key.span())),
@@ -336,6 +340,9 @@ impl fmt::Display for Recipe {
         if !self.target.is_empty() {
             writeln!(f, "target = {}", list(self.target.iter().cloned()))?;
         }
+        if let Some(backend) = &self.backend {
+            writeln!(f, "backend = {}", quoted(backend))?;
+        }
         if let Some(conditions) = &self.require {
             writeln!(f, "require = {}", quoted(conditions))?;
         }
@@ -404,6 +411,7 @@ mod tests {
                 seed,
                 context: windows.map(u64::from),
                 target: vec!["host".into()],
+                backend: require.clone(),
                 require,
                 allow_fallback: allow,
             };

@@ -1,7 +1,7 @@
 //! What an artifact's weights take, and which of them a step reads.
 
 use actc_artifact::{ALIGN, Artifact, CodeImage, HEADER_BYTES, Manifest, PartEntry, TensorEntry, bundle};
-use actc_codegen::{Description, Program, graph_of};
+use actc_codegen::{BACKEND_KEY, Description, Program, graph_of};
 use actc_ir::{Const, ConstId, Graph, Op, text};
 use actc_types::Result;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,6 +106,7 @@ pub fn artifact_bytes(program: &Program, description: &Description) -> Result<u6
         text: description.text.clone(),
         ..Manifest::default()
     };
+    manifest.metadata.insert(BACKEND_KEY.into(), program.backend.full_name());
     let by_name: BTreeMap<&str, &Const> = program.graph.constants().map(|(_, c)| (c.name.as_str(), c)).collect();
     let mut total = HEADER_BYTES as u64 + ALIGN;
     for constant in program.tensors.iter().filter_map(|name| by_name.get(name.as_str())) {

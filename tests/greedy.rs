@@ -3,13 +3,15 @@
 //!
 //! Runs on the embedded model; with `ACTC_MODELS=DIR` also on SmolLM2 for 64 tokens.
 
+use actc::codegen::Backend;
 use actc::compile::as_shipped;
 use actc::ir::eval::{new_tokens, past_tokens};
 use actc::ir::{Evaluator, Interpreter};
 use actc::language::LanguageModel;
+use actc::link::Native;
 use actc::passes::manager::{self, Config};
 use actc::passes::{PASSES, PassCx, Pipeline, Progress};
-use actc::runtime::{Session, SessionOptions, Trust};
+use actc::runtime::{Session, SessionOptions};
 use actc::source::Source;
 use actc::types::dim::Bindings;
 use actc::types::{Tensor, TensorData};
@@ -46,7 +48,7 @@ fn reference(source: &Source, prompt: &[u32], count: usize) -> Vec<u32> {
 }
 
 fn compiled(source: &Source, prompt: &[u32], count: usize, threads: usize) -> Vec<u32> {
-    let model = LanguageModel::new(as_shipped(source, threads).unwrap(), Trust::Vouch).unwrap();
+    let model = LanguageModel::new(as_shipped(source, threads, Backend::best()).unwrap(), Native::Embedded).unwrap();
     let mut session = model.session(prompt.len() + count, threads).unwrap();
     let mut made = vec![best(session.prefill(prompt).unwrap())];
     while made.len() < count {
@@ -89,7 +91,9 @@ fn whale() -> PathBuf {
 fn a_saved_session_with_rounded_caches_goes_on() {
     let bindings = |past: u64, new: u64| Bindings::from([(past_tokens(), past), (new_tokens(), new)]);
     let open = |pipeline: &str| {
-        let model = actc::link::open(as_shipped(&load(&whale(), pipeline), 1).unwrap(), Trust::Vouch).unwrap();
+        let model =
+            actc::link::open(as_shipped(&load(&whale(), pipeline), 1, Backend::best()).unwrap(), Native::Embedded)
+                .unwrap();
         let options = SessionOptions { threads: 1, state_capacity: bindings(32, 0), ..SessionOptions::default() };
         Session::new(model, options).unwrap()
     };

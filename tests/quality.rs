@@ -3,6 +3,7 @@
 
 use actc::artifact::{Artifact, ReadOptions, Writer};
 use actc::calibration::{CalibrationText, WindowPlan, Windows};
+use actc::codegen::Backend;
 use actc::compile::program;
 use actc::evaluator::{Compiled, first};
 use actc::ir::{Const, Graph};
@@ -39,11 +40,11 @@ fn quantised(source: &Source, calibration: &[Vec<u32>]) -> Graph {
 
 fn kl(source: &Source, graph: &Graph, held_out: &[Vec<u32>]) -> f64 {
     let artifact = || -> Result<Artifact> {
-        let program = program(graph, vec![Target::host()]).map_err(first)?;
+        let program = program(graph, vec![Target::host()], Backend::best()).map_err(first)?;
         let written = program.write(Writer::to_memory(), source.description())?;
         Artifact::from_bytes(written.bytes.expect("it is in memory"), &ReadOptions::default())
     };
-    let summary = judge(artifact().unwrap(), source, held_out, 2, &mut |_| ()).unwrap();
+    let summary = judge(artifact().unwrap(), source, held_out, 2, Backend::best(), &mut |_| ()).unwrap();
     summary.distance.expect("there is a reference").kl.value
 }
 

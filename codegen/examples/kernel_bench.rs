@@ -9,7 +9,7 @@
 mod room;
 
 use actc_codegen::spec::{Act, Attention, BufferRole, Epilogue, Input, KernelSpec, Linear, Mat, Prepare, Tokens};
-use actc_types::{BlockFormat, DType, Encoding, Group, Packed, RowForm};
+use actc_types::{BlockFormat, DType, Encoding, Group, Packed, RowForm, Target};
 use room::{Buffer, Matrix, Rng, Room};
 use std::time::Instant;
 
@@ -65,7 +65,7 @@ fn run(s: &Setup, bandwidth: f64) {
         specs.push(KernelSpec::Prepare(Prepare { cols: s.cols as u32, sets: vec![set] }));
     }
     let start = Instant::now();
-    let room = Room::new(&specs);
+    let room = Room::on(&specs, &Target::host());
     let compiled = start.elapsed().as_secs_f64() * 1e3;
     let x = Buffer::floats(&rng.floats(s.cols * s.tokens));
     let record = match input {
@@ -128,7 +128,7 @@ fn run(s: &Setup, bandwidth: f64) {
 fn attention(heads: u32, kv_heads: u32, head_dim: u32, past: usize, cache: RowForm) {
     let a = Attention { heads, kv_heads, head_dim, scale: 0.125, causal: true, window: None, cap: None, cache };
     let spec = KernelSpec::Attention(a.clone());
-    let room = Room::new(std::slice::from_ref(&spec));
+    let room = Room::on(std::slice::from_ref(&spec), &Target::host());
     let mut rng = Rng(2);
     let width = (kv_heads * head_dim) as usize;
     let q = Buffer::floats(&rng.floats((heads * head_dim) as usize));

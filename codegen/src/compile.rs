@@ -1,14 +1,16 @@
 //! The one way from a lowered graph to a program.
 
-use crate::emit::Backend;
+use crate::emit::{Backend, Image};
 use crate::plan::buffers::StateTable;
+use crate::plan::launch::Kernels;
 use crate::plan::steps::{self, Shared};
 use crate::program::Program;
 use crate::specialise::{Rows, specialise};
 use actc_artifact::StateEntry;
 use actc_ir::eval::new_tokens;
 use actc_ir::{Graph, Lowered};
-use actc_types::{Diagnostic, Symbol, Target};
+use actc_types::{Diagnostic, Result, Symbol, Target};
+use std::panic::resume_unwind;
 
 /// Which entries a program has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,29 @@ pub struct Options {
     pub entries: Entries,
 }
 
+/// Code for every target, made on a thread each.
+fn images(kernels: &Kernels, options: &Options) -> Result<Vec<(Target, Image)>> {
+    std::thread::scope(|scope| {
+        let made = |target| scope.spawn(move || kernels.compile(options.backend, target));
+        let running: Vec<_> = options.targets.iter().map(made).collect();
+        let ended = running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        options.targets.iter().cloned().zip(ended).map(|(target, image)| Ok((target, image?))).collect()
+    })
+}
+
+/// The images without those that equal the image of a target whose code runs wherever theirs does, and for each of
+/// these the target whose image serves it.
+fn distinct(mut images: Vec<(Target, Image)>) -> (Vec<(Target, Image)>, Vec<(Target, Target)>) {
+    let serves = |(target, image): &(Target, Image)| {
+        let same = images.iter().filter(|(other, i)| other != target && target.includes(other) && i == image);
+        same.min_by_key(|(other, _)| (other.arch, other.features.len()))
+            .map(|(other, _)| (target.clone(), other.clone()))
+    };
+    let covered: Vec<(Target, Target)> = images.iter().filter_map(serves).collect();
+    images.retain(|(target, _)| covered.iter().all(|(t, _)| t != target));
+    (images, covered)
+}
+
 /// Compiles `lowered`. All nodes without code are reported at once.
 pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diagnostic>> {
     let graph = lowered.graph();
@@ -69,10 +94,7 @@ pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diag
     if !findings.is_empty() {
         return Err(findings);
     }
-    let mut images = Vec::new();
-    for target in &options.targets {
-        images.push((target.clone(), shared.kernels.compile(options.backend, target).map_err(|d| vec![d])?));
-    }
+    let (images, covered) = distinct(images(&shared.kernels, options).map_err(|d| vec![d])?);
     let states =
         states.states.into_iter().map(|(name, dtype, shape)| StateEntry { name, dtype, dims: shape.0 }).collect();
     Ok(Program {
@@ -82,8 +104,26 @@ pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diag
         kernels: shared.kernels.symbols(),
         entries,
         images,
+        covered,
         backend: options.backend,
         reasons: shared.reasons,
         specs: shared.kernels.specs().to_vec(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_code_is_kept_once_where_one_target_serves_the_other() {
+        let image = |byte| Image { code: vec![byte], symbols: vec![("f".into(), 0)] };
+        let all = [("x86-64-v4", 1), ("x86-64-v2", 2), ("x86-64-v3", 1), ("x86-64-v3+avxvnni", 1), ("aarch64", 1)];
+        let (images, covered) = distinct(all.map(|(name, byte)| (Target::parse(name).unwrap(), image(byte))).to_vec());
+        let kept: Vec<String> = images.iter().map(|(t, _)| t.to_string()).collect();
+        // Code of another machine is never instead, equal or not.
+        assert_eq!(kept, ["x86-64-v2", "x86-64-v3", "aarch64"]);
+        let covered: Vec<String> = covered.iter().map(|(t, by)| format!("{t} by {by}")).collect();
+        assert_eq!(covered, ["x86-64-v4 by x86-64-v3", "x86-64-v3+avxvnni by x86-64-v3"]);
+    }
 }

@@ -20,5 +20,5 @@ pub mod specialise;
 
 pub use compile::{Entries, Options, compile};
 pub use emit::{Backend, Image};
-pub use program::{Description, Program, graph_of};
+pub use program::{BACKEND_KEY, Description, Program, graph_of};
 pub use spec::KernelSpec;

@@ -11,6 +11,11 @@ use actc_ir::{Const, Graph, text};
 use actc_types::{Diagnostic, Place, Result, Target};
 use std::collections::BTreeMap;
 
+/// The key of an artifact's metadata under which the maker of its code stands, by [`full name`].
+///
+/// [`full name`]: crate::emit::Backend::full_name
+pub const BACKEND_KEY: &str = "backend";
+
 /// What an artifact says about its model beyond the plan.
 #[derive(Clone, Debug, Default)]
 pub struct Description {
@@ -45,6 +50,8 @@ pub struct Program {
     pub entries: Vec<Entry>,
     /// Code for each target.
     pub images: Vec<(Target, Image)>,
+    /// Targets whose code equals that of another one, which runs wherever theirs does and is in `images`; with it.
+    pub covered: Vec<(Target, Target)>,
     /// What made the code.
     pub backend: crate::emit::Backend,
     /// Why each kernel or library call was chosen, by step label.
@@ -75,6 +82,7 @@ impl Program {
             metadata: description.metadata,
             ..Manifest::default()
         };
+        manifest.metadata.insert(BACKEND_KEY.into(), self.backend.full_name());
         for name in &self.tensors {
             let constant = by_name.get(name.as_str()).ok_or_else(|| {
                 Diagnostic::new("program-tensor", "the plan reads a constant that the graph has not")

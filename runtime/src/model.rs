@@ -2,7 +2,7 @@
 
 use crate::device::cpu::code::Kernels;
 use crate::program::Program;
-use actc_artifact::{Artifact, CodeImage, KERNEL_ABI_VERSION, ReadOptions};
+use actc_artifact::{Artifact, CodeImage, KERNEL_ABI_VERSION, ReadOptions, Section};
 use actc_types::{Diagnostic, Result, Target};
 use bytes::Bytes;
 use std::path::Path;
@@ -37,12 +37,32 @@ pub enum Code<'a> {
     },
 }
 
+#[derive(Debug)]
+struct Linked {
+    target: Target,
+    kernels: Kernels,
+}
+
 /// A model, immutable and shared by any number of sessions.
 #[derive(Debug)]
 pub struct Model {
     artifact: Artifact,
     programs: Vec<Program>,
-    kernels: OnceLock<Kernels>,
+    linked: OnceLock<Linked>,
+}
+
+const RELINK: &str = "`actc relink FILE --target host` makes code for this machine";
+
+fn missing(target: &Target) -> Diagnostic {
+    Diagnostic::new("code-missing", format!("the artifact has no code for {target}"))
+}
+
+/// The error of code for other machines: what each of `targets` needs that this one has not.
+fn foreign<'t>(targets: impl IntoIterator<Item = &'t Target>) -> Diagnostic {
+    let need = |t: &Target| format!("{t}, which needs {}", t.lacks().unwrap_or("nothing more"));
+    let needs: Vec<String> = targets.into_iter().map(need).collect();
+    let headline = format!("this machine is {}, the code is for {}", Target::host(), needs.join("; "));
+    Diagnostic::new("code-target", headline).help(RELINK)
 }
 
 impl Model {
@@ -59,7 +79,7 @@ impl Model {
     /// Prepares an artifact that is open already.
     pub fn from_artifact(artifact: Artifact) -> Result<Arc<Model>> {
         let programs = artifact.manifest().entries.iter().map(Program::new).collect::<Result<_>>()?;
-        Ok(Arc::new(Model { artifact, programs, kernels: OnceLock::new() }))
+        Ok(Arc::new(Model { artifact, programs, linked: OnceLock::new() }))
     }
 
     /// The artifact.
@@ -82,11 +102,11 @@ impl Model {
             Code::Image { target, section } => (target, CodeImage::parse(section)?),
         };
         if !target.runs_here() {
-            let headline = format!("the code is for {target}, this machine is {}", Target::host());
-            return Err(Diagnostic::new("code-target", headline).help("make code for this machine"));
+            return Err(foreign([target]));
         }
         let kernels = Kernels::load(&section, &self.artifact.manifest().kernels)?;
-        self.kernels.set(kernels).map_err(|_| Diagnostic::new("code-linked", "the model has its code already"))
+        let linked = Linked { target: target.clone(), kernels };
+        self.linked.set(linked).map_err(|_| Diagnostic::new("code-linked", "the model has its code already"))
     }
 
     fn embedded(&self, target: &Target) -> Result<CodeImage<'_>> {
@@ -96,17 +116,27 @@ impl Model {
             return Err(Diagnostic::new("code-abi", headline).help("make the code again with this build"));
         }
         self.artifact.code(target)?.ok_or_else(|| {
-            let targets: Vec<String> = self.artifact.manifest().targets.iter().map(ToString::to_string).collect();
-            Diagnostic::new("code-missing", format!("the artifact has no code for {target}"))
-                .help(format!("it was made for: {}", targets.join(", ")))
+            let targets: Vec<String> = self.embedded_targets().map(ToString::to_string).collect();
+            missing(target).help(format!("it has code for: {}", targets.join(", ")))
         })
     }
 
-    /// The target whose embedded code suits this machine best: its own, else the last that runs here too. `None` where
-    /// the artifact was made for none that does.
-    pub fn embedded_target(&self) -> Option<&Target> {
-        let (host, targets) = (Target::host(), &self.artifact.manifest().targets);
-        targets.iter().find(|t| **t == host).or_else(|| targets.iter().rfind(|t| t.runs_here()))
+    /// The targets that the artifact has code for, in the order of its sections.
+    pub fn embedded_targets(&self) -> impl Iterator<Item = &Target> {
+        self.artifact.sections().iter().filter_map(|row| match &row.section {
+            Section::Code(target) => Some(target),
+            Section::Manifest | Section::Weights | Section::Ir | Section::Tokenizer | Section::Report => None,
+        })
+    }
+
+    /// The target whose embedded code is best on this machine.
+    ///
+    /// Errors: `code-missing` where the artifact has no code, `code-target` where all that it has needs another machine.
+    pub fn embedded_target(&self) -> Result<&Target> {
+        Target::best(self.embedded_targets()).ok_or_else(|| match self.embedded_targets().next() {
+            None => missing(&Target::host()).help(RELINK),
+            Some(_) => foreign(self.embedded_targets()),
+        })
     }
 
     /// Whether any entry launches a generated kernel, so that nothing of it runs before [`Model::link`].
@@ -116,7 +146,12 @@ impl Model {
 
     /// Whether the code is linked.
     pub fn is_linked(&self) -> bool {
-        self.kernels.get().is_some()
+        self.linked.get().is_some()
+    }
+
+    /// What the linked code was made for, once it is linked.
+    pub fn linked_target(&self) -> Option<&Target> {
+        self.linked.get().map(|linked| &linked.target)
     }
 
     pub(crate) fn program(&self, entry: &str) -> Result<&Program> {
@@ -136,6 +171,6 @@ impl Model {
     }
 
     pub(crate) fn kernels(&self) -> Option<&Kernels> {
-        self.kernels.get()
+        self.linked.get().map(|linked| &linked.kernels)
     }
 }

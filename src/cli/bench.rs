@@ -1,6 +1,6 @@
 //! `actc bench`: how fast an artifact runs on this machine.
 
-use super::eval::backend;
+use super::backend::running;
 use super::open::ArtifactArgs;
 use super::render::{Progress, Stop, json};
 use super::{Format, threads};
@@ -63,12 +63,13 @@ fn bandwidth(threads: usize) -> f64 {
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let threads = threads(args.threads);
-    let opening = args.artifact.opening;
+    let opening = &args.artifact.opening;
     let artifact = opening.artifact(&args.artifact.artifact)?;
     let storage = Storage::of(&artifact)?;
     let name = artifact.manifest().model.name.clone();
     let digest = artifact.digest().to_string();
-    let model = LanguageModel::new(artifact, opening.trust())?;
+    let native = opening.native()?;
+    let model = LanguageModel::new(artifact, native)?;
 
     let generate = args.generate.max(1);
     let prompt = args.prompt.min(model.context().saturating_sub(generate)).max(1);
@@ -101,6 +102,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let seconds = 1.0 / decode;
     let rate = storage.read_bytes as f64 / seconds;
     let share = rate / bandwidth(threads);
+    let backend = running(model.model(), native, threads);
     match args.format {
         Format::Json => json(&serde_json::json!({
             "name": name,
@@ -114,7 +116,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             "generate": generate,
             "repeat": args.repeat.max(1),
             "threads": threads,
-            "backend": backend(threads),
+            "backend": backend,
             "digest": digest,
         })),
         Format::Text => {
@@ -123,7 +125,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
                 format!("prefill    {prefill:.1} tokens/s ({prompt} tokens)"),
                 format!("decode     {decode:.1} tokens/s ({generate} tokens behind them)"),
                 format!("weights    {:.2} GB/s, {:.0} % of what this machine reads", rate / 1e9, 100.0 * share),
-                format!("backend    {}", backend(threads)),
+                format!("backend    {backend}"),
                 format!("digest     {digest}"),
             ];
             writeln!(std::io::stdout().lock(), "{}", lines.join("\n"))?;

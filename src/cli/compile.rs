@@ -6,7 +6,7 @@ use super::request::{self, Emit, exists, folder_of};
 use super::require::{Condition, Measure};
 use super::{interrupt, threads};
 use actc::artifact::{Artifact, LayerRow, ReadOptions, Writer};
-use actc::codegen::{Description, Program};
+use actc::codegen::{Description, Image, Program};
 use actc::compile::{layer_rows, program};
 use actc::link;
 use actc::quality::{Summary, judge};
@@ -14,7 +14,7 @@ use actc_ir::{Graph, text};
 use actc_passes::checkpoint::Checkpoint;
 use actc_passes::manager::Timed;
 use actc_passes::report::Status;
-use actc_types::{Diagnostic, Place};
+use actc_types::{Diagnostic, Place, Target};
 use std::io::Write;
 use std::path::Path;
 
@@ -44,10 +44,11 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let layers = account(&timed)?;
 
     let Job { request, source, .. } = &job;
-    let program = program(&graph, request.targets.clone())?;
+    let program = program(&graph, request.targets.clone(), request.backend)?;
     emit(&request.emit, &source.import.graph, &graph, &program)?;
     let mut description = job.description()?;
     description.layers = layers;
+    let code = code(&program);
     let scrap = scrap(&request.output)?;
     let path = scrap.path().join("artifact.actc");
     let artifact = write(&program, description, &path)?;
@@ -57,13 +58,14 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         let layers = artifact.manifest().layers.clone();
         let windows = &data.windows.held_out;
         let mut progress = Progress::new();
-        let summary = judge(artifact.clone(), source, windows, job.threads, &mut |done| {
+        let summary = judge(artifact.clone(), source, windows, job.threads, request.backend, &mut |done| {
             progress.at("quality", "", done, windows.len());
         })?;
         progress.finish();
         writeln!(out, "quality      {}", quality(&summary, &layers, windows.len()))?;
         check(&request.conditions, &summary, &layers)?;
     }
+    writeln!(out, "code         {code}")?;
     place(&path, &request.output, request.force)?;
     link::remember(&artifact)?;
     checkpoint.map_or(Ok(()), Checkpoint::remove)?;
@@ -148,6 +150,18 @@ fn emit(emit: &Emit, before: &Graph, after: &Graph, program: &Program) -> Result
         }
     }
     Ok(())
+}
+
+/// The machines that there is code for, in words.
+fn code(program: &Program) -> String {
+    let shown = |(target, _): &(Target, Image)| {
+        let also = program.covered.iter().filter(|(_, by)| by == target).map(|(t, _)| t.to_string());
+        let also: Vec<String> = also.collect();
+        if also.is_empty() { target.to_string() } else { format!("{target} (also for {})", also.join(", ")) }
+    };
+    let targets: Vec<String> = program.images.iter().map(shown).collect();
+    let bytes: usize = program.images.iter().map(|(_, image)| image.code.len()).sum();
+    format!("{}: {}, by {}", targets.join(", "), size(bytes as u64), program.backend.full_name())
 }
 
 fn worst(layers: &[LayerRow]) -> Option<&LayerRow> {

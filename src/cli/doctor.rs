@@ -101,8 +101,10 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
 
 fn backend(backend: Backend) -> Check {
     match backend.is_built() {
-        true if backend == Backend::best() => Check::good(backend.name(), "in this build, and used"),
-        true => Check::good(backend.name(), "in this build"),
+        true if backend == Backend::best() => {
+            Check::good(backend.name(), format!("{}, in this build, and used", backend.full_name()))
+        }
+        true => Check::good(backend.name(), format!("{}, in this build", backend.full_name())),
         false => Check::absent(
             backend.name(),
             "not in this build",
@@ -118,41 +120,17 @@ fn gpu() -> Check {
 }
 
 fn processor() -> Check {
+    const NAME: &str = "processor";
     let host = Target::host();
-    let features = features();
-    let found = format!("{host} ({})", features.join(" "));
-    if host.arch == Arch::X86V2 {
-        return Check::absent("processor", found, "AVX2, FMA and F16C are missing: expect a quarter of the speed");
+    if let Some(feature) = host.lacks() {
+        return Check::bad(NAME, format!("no {feature}"), format!("code needs at least {}", host.arch.name()));
     }
-    Check::good("processor", found)
-}
-
-/// Features of this processor that matter to kernels.
-#[cfg(target_arch = "x86_64")]
-fn features() -> Vec<&'static str> {
-    let all = [
-        ("sse4.2", std::is_x86_feature_detected!("sse4.2")),
-        ("avx2", std::is_x86_feature_detected!("avx2")),
-        ("fma", std::is_x86_feature_detected!("fma")),
-        ("f16c", std::is_x86_feature_detected!("f16c")),
-        ("bmi2", std::is_x86_feature_detected!("bmi2")),
-        ("avxvnni", std::is_x86_feature_detected!("avxvnni")),
-        ("avx512f", std::is_x86_feature_detected!("avx512f")),
-        ("avx512bw", std::is_x86_feature_detected!("avx512bw")),
-        ("avx512vnni", std::is_x86_feature_detected!("avx512vnni")),
-    ];
-    all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
-}
-
-/// Features of this processor that matter to kernels.
-#[cfg(target_arch = "aarch64")]
-fn features() -> Vec<&'static str> {
-    let all = [
-        ("neon", std::arch::is_aarch64_feature_detected!("neon")),
-        ("dotprod", std::arch::is_aarch64_feature_detected!("dotprod")),
-        ("i8mm", std::arch::is_aarch64_feature_detected!("i8mm")),
-    ];
-    all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+    let higher = Target::portable().into_iter().find_map(|t| Some((t.lacks()?, t)));
+    let found = higher.map_or(host.to_string(), |(feature, t)| format!("{host} (no {feature}, so not {t})"));
+    if host.arch == Arch::X86V2 {
+        return Check::absent(NAME, found, "expect a quarter of the speed of one with AVX2, FMA and F16C");
+    }
+    Check::good(NAME, found)
 }
 
 /// Bytes after `key` in the text of `/proc/meminfo`.

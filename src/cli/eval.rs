@@ -1,14 +1,14 @@
 //! `actc eval`: perplexity on a text, and the distance from a reference, through the artifact's own kernels.
 
+use super::backend::running;
 use super::open::Opening;
 use super::render::{Progress, Stop, json, note, size, unreadable};
 use super::request::exists;
 use super::{Format, threads};
-use actc::codegen::Backend;
 use actc::language::LanguageModel;
 use actc::quality::{Evaluation, Figure, Reference, Summary, WindowScore, evaluate, summarise};
 use actc::storage::Storage;
-use actc_types::{Diagnostic, Place, Target};
+use actc_types::{Diagnostic, Place};
 use serde_json::{Value, json as value};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -81,6 +81,7 @@ pub(super) fn read(path: &Path) -> Result<String, Diagnostic> {
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let threads = threads(args.threads);
+    let native = args.opening.native()?;
     let text = read(&args.text)?;
     if let Some(path) = args.save_ref.as_deref().filter(|p| p.symlink_metadata().is_ok()) {
         return Err(exists(path).into());
@@ -124,7 +125,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         evaluation,
         storage: Storage::of(model.artifact())?,
         file_bytes,
-        backend: backend(threads),
+        backend: running(model.model(), native, threads),
         digest: model.artifact().digest().to_string(),
         kept: saved.as_ref().filter(|s| s.kept < s.vocabulary).map(|s| s.kept),
     };
@@ -135,11 +136,6 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             Ok(())
         }
     }
-}
-
-/// What ran, in words.
-pub(super) fn backend(threads: usize) -> String {
-    format!("{} {} x{threads}", Backend::best(), Target::host())
 }
 
 struct Report {

@@ -3,12 +3,13 @@
 use super::Format;
 use super::open::{Opening, is_artifact};
 use super::render::{Stop, json, size, table};
-use actc::artifact::Artifact;
+use actc::artifact::{Artifact, Section};
+use actc::codegen::{BACKEND_KEY, Backend};
 use actc::frontend::{Import, load};
 use actc::link::recompile;
 use actc::storage::{Share, Storage};
 use actc_types::diagnostic::nearest;
-use actc_types::{Diagnostic, Shape};
+use actc_types::{Diagnostic, Shape, Target};
 use serde_json::{Value, json as value};
 use std::io::Write;
 use std::path::PathBuf;
@@ -132,6 +133,10 @@ fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
                     "window_len": c.window_len,
                     "tokens": c.tokens,
                 })),
+                "backend": manifest.metadata.get(BACKEND_KEY),
+                "sections": artifact.sections().iter().map(|row| value!({
+                    "name": row.section.to_string(), "bytes": row.length,
+                })).collect::<Vec<_>>(),
                 "targets": manifest.targets.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "entries": manifest.entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(),
                 "bits_per_weight": storage.bits_per_weight(),
@@ -162,8 +167,7 @@ fn text(artifact: &Artifact, storage: &Storage) -> Result<(), Stop> {
             c.windows, c.window_len, c.description, c.digest
         )?;
     }
-    let targets: Vec<String> = manifest.targets.iter().map(ToString::to_string).collect();
-    writeln!(out, "targets    {}", targets.join(", "))?;
+    writeln!(out, "code       {}", code(artifact))?;
     for entry in &manifest.entries {
         let ports = |ports: &[actc::artifact::Port]| {
             let shown = ports.iter().map(|p| format!("{}: {}{}", p.name, p.dtype, Shape(p.dims.clone())));
@@ -195,9 +199,30 @@ fn text(artifact: &Artifact, storage: &Storage) -> Result<(), Stop> {
     Ok(())
 }
 
+/// The machines that there is code for, which of it would run here, and what made it.
+fn code(artifact: &Artifact) -> String {
+    let rows = artifact.sections().iter();
+    let targets: Vec<(&Target, u64)> = rows
+        .filter_map(|row| match &row.section {
+            Section::Code(target) => Some((target, row.length)),
+            Section::Manifest | Section::Weights | Section::Ir | Section::Tokenizer | Section::Report => None,
+        })
+        .collect();
+    if targets.is_empty() {
+        return "none; it is made from the graph".into();
+    }
+    let best = Target::best(targets.iter().map(|(target, _)| *target));
+    let shown = targets.iter().map(|(target, bytes)| {
+        let here = if Some(*target) == best { ", best here" } else { "" };
+        format!("{target} ({}{here})", size(*bytes))
+    });
+    let by = artifact.manifest().metadata.get(BACKEND_KEY).map_or(String::new(), |by| format!(" by {by}"));
+    shown.collect::<Vec<_>>().join(", ") + &by
+}
+
 /// Why steps run as they do: the artifact's graph is compiled again, and the reasons are those of this build.
 fn why(artifact: &Artifact, node: &str, format: Format) -> Result<(), Stop> {
-    let program = recompile(artifact, Vec::new())?;
+    let program = recompile(artifact, Vec::new(), Backend::best())?;
     let found: Vec<(&String, &String)> = program.reasons.iter().filter(|(label, _)| label.contains(node)).collect();
     if found.is_empty() {
         let d = Diagnostic::request("unknown-node", format!("no step is called `{node}`"));

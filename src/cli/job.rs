@@ -111,6 +111,7 @@ impl Job {
             key.update(text.as_bytes());
         };
         add(link::program_digest().unwrap_or(env!("CARGO_PKG_VERSION")));
+        add(&request.backend.full_name());
         add(&self.source.import.source.digest.to_string());
         add(&request.pipeline.to_string());
         let config = args.watch.config(&request.pipeline)?;
@@ -145,7 +146,7 @@ impl Job {
     pub(super) fn run(&self, args: &Args, checkpoint: Option<&Checkpoint>) -> Result<(Graph, Vec<Timed>), Stop> {
         let mut graph = self.source.import.graph.clone();
         let samples = self.samples(&graph)?;
-        let evaluator = Compiled::new(self.threads);
+        let evaluator = Compiled::new(self.threads).by(self.request.backend);
         let progress = RefCell::new(Progress::new());
         let mut told = |p: actc_passes::Progress<'_>| progress.borrow_mut().at(p.stage, p.item, p.done, p.total);
         let mut cx = PassCx::new(&evaluator, &mut told);
@@ -162,7 +163,7 @@ impl Job {
     pub(super) fn foresee(&self, args: &Args) -> Result<(Graph, Vec<Timed>, Forecast), Stop> {
         let mut graph = self.source.import.graph.clone();
         let samples = self.samples(&graph)?;
-        let evaluator = Compiled::new(self.threads);
+        let evaluator = Compiled::new(self.threads).by(self.request.backend);
         let mut quiet = |_: actc_passes::Progress<'_>| ();
         let mut cx = PassCx::new(&evaluator, &mut quiet);
         cx.samples = &samples;

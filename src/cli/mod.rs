@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done as asked; 1 could not be done as asked; 2 the request itself is wrong.
 
+mod backend;
 mod bench;
 mod calibrate;
 mod compare;

@@ -1,11 +1,13 @@
 //! Opening what a verb is given: an artifact, or a model file that is compiled as it was shipped first.
 
+use super::backend::BackendArgs;
 use super::render::{Stop, note};
 use actc::artifact::{Artifact, ReadOptions};
+use actc::codegen::Backend;
 use actc::compile;
 use actc::language::LanguageModel;
-use actc::link;
-use actc::runtime::{Model, Trust};
+use actc::link::{self, Native};
+use actc::runtime::Model;
 use actc::source::Source;
 use actc_types::{Diagnostic, Place};
 use std::io::Read;
@@ -22,23 +24,31 @@ pub(super) struct ArtifactArgs {
 }
 
 /// How artifacts are opened.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Opening {
     /// Run the machine code inside the artifact instead of making code from its graph: only for files that you trust
-    #[arg(long)]
+    #[arg(long, conflicts_with = "name")]
     trust_code: bool,
     /// Do not check the digests of the artifact's sections
     #[arg(long)]
     no_verify: bool,
+    #[command(flatten)]
+    backend: BackendArgs,
 }
 
 impl Opening {
-    pub(super) fn trust(self) -> Trust {
-        if self.trust_code { Trust::Vouch } else { Trust::Refuse }
+    /// What makes code where some is made.
+    pub(super) fn backend(&self) -> Result<Backend, Diagnostic> {
+        self.backend.backend()
+    }
+
+    /// Whose code of an artifact runs.
+    pub(super) fn native(&self) -> Result<Native, Diagnostic> {
+        if self.trust_code { Ok(Native::Embedded) } else { self.backend().map(Native::Made) }
     }
 
     /// Opens the artifact at `path`.
-    pub(super) fn artifact(self, path: &Path) -> Result<Artifact, Diagnostic> {
+    pub(super) fn artifact(&self, path: &Path) -> Result<Artifact, Diagnostic> {
         if !is_artifact(path)? {
             return Err(Diagnostic::request("not-an-artifact", "the file is no artifact of actc")
                 .at(Place::File(path.display().to_string()))
@@ -48,27 +58,27 @@ impl Opening {
     }
 
     /// Opens the artifact at `path`, or compiles the model there as it was shipped; gives the bytes of the file or folder.
-    pub(super) fn language(self, path: &Path, threads: usize) -> Result<(LanguageModel, u64), Stop> {
+    pub(super) fn language(&self, path: &Path, threads: usize) -> Result<(LanguageModel, u64), Stop> {
         if is_artifact(path)? {
             let artifact = self.artifact(path)?;
             let bytes = artifact.length();
-            return Ok((LanguageModel::new(artifact, self.trust())?, bytes));
+            return Ok((LanguageModel::new(artifact, self.native()?)?, bytes));
         }
         let source = Source::load(path)?;
         note(format!("compiling {} as it was shipped", path.display()));
         let bytes = source.import.source.bytes;
         // The code was made here a moment ago.
-        Ok((LanguageModel::new(compile::as_shipped(&source, threads)?, Trust::Vouch)?, bytes))
+        Ok((LanguageModel::new(compile::as_shipped(&source, threads, self.backend()?)?, Native::Embedded)?, bytes))
     }
 
     /// The artifact at `path`, linked; or the model there, compiled as it was shipped.
-    pub(super) fn model(self, path: &Path, threads: usize) -> Result<Arc<Model>, Stop> {
+    pub(super) fn model(&self, path: &Path, threads: usize) -> Result<Arc<Model>, Stop> {
         if is_artifact(path)? {
-            return Ok(link::open(self.artifact(path)?, self.trust())?);
+            return Ok(link::open(self.artifact(path)?, self.native()?)?);
         }
         let source = Source::load(path)?;
         note(format!("compiling {} as it was shipped", path.display()));
-        Ok(link::open(compile::as_shipped(&source, threads)?, Trust::Vouch)?)
+        Ok(link::open(compile::as_shipped(&source, threads, self.backend()?)?, Native::Embedded)?)
     }
 }
 

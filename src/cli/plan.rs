@@ -74,7 +74,7 @@ fn foresee(job: &Job, args: &request::Args) -> Result<Plan, Stop> {
     let storage = Storage::of_graph(&graph);
     let mut description = job.description()?;
     description.layers = layers.clone();
-    let program = program(&graph, job.request.targets.clone())?;
+    let program = program(&graph, job.request.targets.clone(), job.request.backend)?;
     let artifact_bytes = artifact_bytes(&program, &description)?;
     let seconds = seconds(job, &forecast, &storage);
     Ok(Plan { layers, refused: refused(&timed), storage, artifact_bytes, forecast, seconds })

@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let output = args.output.clone().unwrap_or_else(|| path.with_extension(format!("{}.actc", targets[0])));
     let artifact = args.artifact.opening.artifact(path)?;
     let writer = Writer::to_file(&output, args.force)?;
-    let program = recompile(&artifact, targets)?;
+    let program = recompile(&artifact, targets, args.artifact.opening.backend()?)?;
     let written = program.write(writer, redescribe(&artifact)?)?;
     writeln!(
         std::io::stdout().lock(),

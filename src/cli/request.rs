@@ -1,9 +1,11 @@
 //! What a compile is asked for: options, checked and put in order before any model is read. `compile` and `plan` share
 //! it, so that they agree on what is possible.
 
+use super::backend::{self, BackendArgs};
 use super::pipeline::Watch;
 use super::render::{Stop, note, unreadable};
 use super::require::{self, Condition};
+use actc::codegen::Backend;
 use actc::recipe::{Passes, Recipe};
 use actc_passes::{PASSES, PRESETS, Pipeline};
 use actc_types::diagnostic::nearest;
@@ -50,9 +52,11 @@ pub(super) struct Args {
     /// positions were stretched where they depend on the length of the text
     #[arg(long, value_name = "N")]
     context: Option<u64>,
-    /// Machine to make code for: host, or a name from `actc targets`; may be repeated [default: host]
+    /// Machine to make code for: host, or a name from `actc targets`; may be repeated [default: all levels of this processor's family]
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
+    #[command(flatten)]
+    backend: BackendArgs,
     /// The artifact; default: the model's name with .actc, in the current folder
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -94,6 +98,7 @@ pub(super) struct Emit {
 pub(super) struct Request {
     pub(super) pipeline: Pipeline,
     pub(super) targets: Vec<Target>,
+    pub(super) backend: Backend,
     pub(super) conditions: Vec<Condition>,
     pub(super) emit: Emit,
     pub(super) calib: Vec<PathBuf>,
@@ -147,8 +152,9 @@ impl Args {
             asked.target.clone_from(&self.target);
         }
         if asked.target.is_empty() {
-            asked.target.push("host".into());
+            asked.target = Target::portable().iter().map(ToString::to_string).collect();
         }
+        asked.backend = self.backend.name.clone().or(asked.backend);
         asked.require = self.require.clone().or(asked.require);
         if self.allow_fallback {
             asked.allow_fallback = Some(true);
@@ -162,6 +168,7 @@ impl Args {
         let pipeline = with_cache(pipeline(asked.passes.as_ref())?, asked.kv.take())?.normalise(PASSES)?;
         self.watch.config(&pipeline)?;
         let targets = targets(&asked.target)?;
+        let backend = backend::named(asked.backend.as_deref())?;
         let conditions = asked.require.as_deref().map(require::parse).transpose()?.unwrap_or_default();
         let emit = emit(&self.emit)?;
         let output = self.output.clone().unwrap_or_else(|| default_output(&self.model));
@@ -177,6 +184,7 @@ impl Args {
         Ok(Request {
             pipeline,
             targets,
+            backend,
             conditions,
             emit,
             calib: asked.calib.clone(),

@@ -39,8 +39,8 @@ fn file_name(name: &str) -> String {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let opening = args.artifact.opening;
-    let model = link::open(opening.artifact(&args.artifact.artifact)?, opening.trust())?;
+    let opening = &args.artifact.opening;
+    let model = link::open(opening.artifact(&args.artifact.artifact)?, opening.native()?)?;
     let manifest = model.artifact().manifest();
     let entry = entry::choose(manifest, args.entry.as_deref())?;
     let inputs = entry::tensors(&args.input, entry)?;

@@ -19,10 +19,10 @@ fn state(arch: Arch) -> &'static str {
 }
 
 /// The back ends of this build, the one that is used first.
-fn backends() -> Vec<&'static str> {
+fn backends() -> Vec<String> {
     let mut all: Vec<Backend> = Backend::ALL.into_iter().filter(|b| b.is_built()).collect();
     all.sort_by_key(|b| *b != Backend::best());
-    all.into_iter().map(Backend::name).collect()
+    all.into_iter().map(Backend::full_name).collect()
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
@@ -40,6 +40,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             };
             json(&serde_json::json!({
                 "host": host.to_string(),
+                "default": Target::portable().iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "backends": backends(),
                 "targets": Arch::ALL.iter().map(row).collect::<Vec<_>>(),
             }))
@@ -52,6 +53,8 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
                 vec![a.name().into(), state(*a).into(), a.summary().into(), features.join(" ")]
             }));
             write!(std::io::stdout().lock(), "{}", table("<<<<", &rows))?;
+            let portable: Vec<String> = Target::portable().iter().map(ToString::to_string).collect();
+            writeln!(std::io::stdout().lock(), "default: {}", portable.join(", "))?;
             writeln!(std::io::stdout().lock(), "code by {}", backends().join(", "))?;
             Ok(())
         }

@@ -2,7 +2,7 @@
 
 use super::CompiledKernel;
 use crate::kir::{Axis, Elem, Fetch, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var, VecOp};
-use actc_types::target::Arch;
+use actc_types::target::{Arch, Family};
 use actc_types::{Diagnostic, Result, Target};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::V128Imm;
@@ -20,16 +20,16 @@ fn internal(what: &str, error: impl std::fmt::Display) -> Diagnostic {
     Diagnostic::new("cranelift", format!("{what}: {error}"))
 }
 
-/// The code generator for a CPU target; refuses GPUs and features that it cannot use.
+/// The code generator for a CPU target; refuses GPUs. Features change nothing: it has no instructions for them.
 pub fn isa(target: &Target) -> Result<Arc<dyn TargetIsa>> {
     let v2 = ["has_sse3", "has_ssse3", "has_cmpxchg16b", "has_sse41", "has_sse42", "has_popcnt"];
     let v3 = ["has_avx", "has_avx2", "has_fma", "has_bmi1", "has_bmi2", "has_lzcnt"];
-    let (arch, features): (&str, Vec<&str>) = match target.arch {
-        Arch::X86V2 => ("x86_64", v2.to_vec()),
+    let (arch, features): (&str, Vec<&str>) = match target.arch.family() {
+        Family::X86 if target.arch == Arch::X86V2 => ("x86_64", v2.to_vec()),
         // 512-bit levels change nothing here: vectors have 128 bits.
-        Arch::X86V3 | Arch::X86V4 => ("x86_64", [&v2[..], &v3[..]].concat()),
-        Arch::Aarch64 => ("aarch64", Vec::new()),
-        Arch::Sm80 | Arch::Sm86 | Arch::Sm89 | Arch::Sm90 | Arch::Sm90a | Arch::Sm100 | Arch::Sm120 => {
+        Family::X86 => ("x86_64", [&v2[..], &v3[..]].concat()),
+        Family::Aarch64 => ("aarch64", Vec::new()),
+        Family::Nvidia => {
             return Err(Diagnostic::request("kernel-target", format!("cranelift makes no code for {target}")));
         }
     };
@@ -98,7 +98,7 @@ fn function(kernel: &Kernel, isa: &dyn TargetIsa, target: &Target) -> Function {
         part,
         parts,
         fused: target.arch != Arch::X86V2,
-        x86: target.arch != Arch::Aarch64,
+        x86: target.arch.family() == Family::X86,
         stacks,
         b: builder,
     };

@@ -8,7 +8,7 @@ mod vector;
 
 use super::CompiledKernel;
 use crate::kir::{Axis, Elem, Fetch, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var};
-use actc_types::target::Arch;
+use actc_types::target::{Arch, Family};
 use actc_types::{Diagnostic, Result, Target};
 use inkwell::attributes::{Attribute, AttributeLoc};
 use inkwell::basic_block::BasicBlock;
@@ -19,7 +19,9 @@ use inkwell::module::Module;
 use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{CodeModel, FileType, InitializationConfig, RelocMode, TargetMachine, TargetTriple};
 use inkwell::types::{BasicType, BasicTypeEnum, VectorType};
-use inkwell::values::{BasicMetadataValueEnum, BasicValue, BasicValueEnum, FunctionValue, IntValue, PointerValue};
+use inkwell::values::{
+    BasicMetadataValueEnum, BasicValue, BasicValueEnum, FloatMathValue, FunctionValue, IntValue, PointerValue,
+};
 use inkwell::{AddressSpace, FloatPredicate, IntPredicate, OptimizationLevel};
 
 fn internal(what: &str, error: impl std::fmt::Display) -> Diagnostic {
@@ -30,6 +32,12 @@ impl From<BuilderError> for Wrong {
     fn from(error: BuilderError) -> Wrong {
         Wrong(error.to_string())
     }
+}
+
+/// The version of the library that this process runs with.
+pub fn version() -> String {
+    let (major, minor, patch) = inkwell::support::get_llvm_version();
+    format!("{major}.{minor}.{patch}")
 }
 
 /// Why a kernel could not be printed; a mistake in a kernel or in this table.
@@ -50,28 +58,19 @@ impl Machine {
     pub fn new(target: &Target) -> Result<Machine> {
         let config = InitializationConfig::default();
         // LLVM takes an unknown processor with no more than a line on stderr, so names come from this table alone.
-        let (triple, cpu) = match target.arch {
-            Arch::X86V2 => ("x86_64-unknown-linux-gnu", "x86-64-v2"),
-            Arch::X86V3 => ("x86_64-unknown-linux-gnu", "x86-64-v3"),
-            Arch::X86V4 => ("x86_64-unknown-linux-gnu", "x86-64-v4"),
-            Arch::Aarch64 => ("aarch64-unknown-linux-gnu", "generic"),
-            Arch::Sm80 | Arch::Sm86 | Arch::Sm89 | Arch::Sm90 | Arch::Sm90a | Arch::Sm100 | Arch::Sm120 => {
+        let (triple, cpu) = match target.arch.family() {
+            Family::X86 => {
+                inkwell::targets::Target::initialize_x86(&config);
+                ("x86_64-unknown-linux-gnu", target.arch.name())
+            }
+            Family::Aarch64 => {
+                inkwell::targets::Target::initialize_aarch64(&config);
+                ("aarch64-unknown-linux-gnu", "generic")
+            }
+            Family::Nvidia => {
                 return Err(Diagnostic::request("kernel-target", format!("no CPU code is made for {target}")));
             }
         };
-        match target.arch {
-            Arch::Aarch64 => inkwell::targets::Target::initialize_aarch64(&config),
-            Arch::X86V2
-            | Arch::X86V3
-            | Arch::X86V4
-            | Arch::Sm80
-            | Arch::Sm86
-            | Arch::Sm89
-            | Arch::Sm90
-            | Arch::Sm90a
-            | Arch::Sm100
-            | Arch::Sm120 => inkwell::targets::Target::initialize_x86(&config),
-        }
         let triple = TargetTriple::create(triple);
         let known = inkwell::targets::Target::from_triple(&triple).map_err(|e| internal("target", e))?;
         let features: Vec<String> = target.features.iter().map(|f| format!("+{f}")).collect();
@@ -135,7 +134,7 @@ fn emit<'c>(context: &'c Context, module: &Module<'c>, kernel: &Kernel, target: 
         context,
         module,
         kernel,
-        x86: target.arch != Arch::Aarch64,
+        x86: target.arch.family() == Family::X86,
         fused: target.arch != Arch::X86V2,
         i8mm: target.features.contains(&"i8mm"),
         function,
@@ -328,7 +327,7 @@ impl<'c> Emitter<'_, 'c> {
             Op::Part => self.part.into(),
             Op::Parts => self.parts.into(),
             Op::I(op, a, b) => self.integer(op, self.int(a), self.int(b))?.into(),
-            Op::F(op, a, b) => self.float(op, a, b)?,
+            Op::F(op, a, b) => self.float(op, self.val(a), self.val(b))?,
             Op::MulAdd(a, b, c) => self.muladd(ty, a, b, c)?,
             Op::Fun(fun, a) => self.function(ty, fun, self.val(a))?,
             Op::Convert(a) => match (self.ty(a), ty) {
@@ -400,32 +399,24 @@ impl<'c> Emitter<'_, 'c> {
         })
     }
 
-    fn float(&self, op: FloatOp, a: Val, b: Val) -> Made<'c> {
-        if let Ty::Vec(..) = self.ty(a) {
-            let (a, b) = (self.val(a).into_vector_value(), self.val(b).into_vector_value());
-            let select = |less: FloatPredicate| -> Made<'c> {
-                let test = self.b.build_float_compare(less, a, b, "")?;
-                Ok(self.b.build_select(test, a, b, "")?)
-            };
-            return Ok(match op {
-                FloatOp::Add => self.b.build_float_add(a, b, "")?.into(),
-                FloatOp::Sub => self.b.build_float_sub(a, b, "")?.into(),
-                FloatOp::Mul => self.b.build_float_mul(a, b, "")?.into(),
-                FloatOp::Div => self.b.build_float_div(a, b, "")?.into(),
-                FloatOp::Min => select(FloatPredicate::OLT)?,
-                FloatOp::Max => select(FloatPredicate::OGT)?,
-            });
+    fn float(&self, op: FloatOp, a: BasicValueEnum<'c>, b: BasicValueEnum<'c>) -> Made<'c> {
+        match (a, b) {
+            (BasicValueEnum::VectorValue(a), BasicValueEnum::VectorValue(b)) => self.float_of(op, a, b),
+            (a, b) => self.float_of(op, a.into_float_value(), b.into_float_value()),
         }
-        let (a, b) = (self.val(a).into_float_value(), self.val(b).into_float_value());
+    }
+
+    /// An operation on floats or on vectors of them.
+    fn float_of<T: FloatMathValue<'c> + Copy>(&self, op: FloatOp, a: T, b: T) -> Made<'c> {
         let select = |less: FloatPredicate| -> Made<'c> {
             let test = self.b.build_float_compare(less, a, b, "")?;
             Ok(self.b.build_select(test, a, b, "")?)
         };
         Ok(match op {
-            FloatOp::Add => self.b.build_float_add(a, b, "")?.into(),
-            FloatOp::Sub => self.b.build_float_sub(a, b, "")?.into(),
-            FloatOp::Mul => self.b.build_float_mul(a, b, "")?.into(),
-            FloatOp::Div => self.b.build_float_div(a, b, "")?.into(),
+            FloatOp::Add => self.b.build_float_add(a, b, "")?.as_basic_value_enum(),
+            FloatOp::Sub => self.b.build_float_sub(a, b, "")?.as_basic_value_enum(),
+            FloatOp::Mul => self.b.build_float_mul(a, b, "")?.as_basic_value_enum(),
+            FloatOp::Div => self.b.build_float_div(a, b, "")?.as_basic_value_enum(),
             FloatOp::Min => select(FloatPredicate::OLT)?,
             FloatOp::Max => select(FloatPredicate::OGT)?,
         })
@@ -436,16 +427,8 @@ impl<'c> Emitter<'_, 'c> {
         if self.fused {
             return self.call("llvm.fma", &[self.machine(ty)], &[a.into(), b.into(), c.into()]);
         }
-        Ok(match (a, b, c) {
-            (BasicValueEnum::VectorValue(a), BasicValueEnum::VectorValue(b), BasicValueEnum::VectorValue(c)) => {
-                let product = self.b.build_float_mul(a, b, "")?;
-                self.b.build_float_add(product, c, "")?.into()
-            }
-            (a, b, c) => {
-                let product = self.b.build_float_mul(a.into_float_value(), b.into_float_value(), "")?;
-                self.b.build_float_add(product, c.into_float_value(), "")?.into()
-            }
-        })
+        let product = self.float(FloatOp::Mul, a, b)?;
+        self.float(FloatOp::Add, product, c)
     }
 
     fn function(&self, ty: Ty, fun: Fun, a: BasicValueEnum<'c>) -> Made<'c> {

@@ -9,7 +9,7 @@ pub mod llvm;
 
 use crate::kir::{Dot, Isa, Kernel, Lanes, legalise};
 use actc_types::diagnostic::nearest;
-use actc_types::target::Arch;
+use actc_types::target::{Arch, Family};
 use actc_types::{Diagnostic, Result, Target};
 use std::fmt;
 
@@ -34,6 +34,17 @@ impl Backend {
         match self {
             Backend::Cranelift => "cranelift",
             Backend::Llvm => "llvm",
+        }
+    }
+
+    /// The name with the version of the library: equal ones of one build make equal code.
+    pub fn full_name(self) -> String {
+        match self {
+            Backend::Cranelift => format!("cranelift {}", cranelift_codegen::VERSION),
+            #[cfg(feature = "llvm")]
+            Backend::Llvm => format!("llvm {}", llvm::version()),
+            #[cfg(not(feature = "llvm"))]
+            Backend::Llvm => "llvm".into(),
         }
     }
 
@@ -76,24 +87,14 @@ impl Backend {
 
     /// What kernels for `target` may use.
     fn isa(self, target: &Target) -> Isa {
-        let has = |feature: &str| target.features.contains(&feature);
-        let lanes = match target.arch {
-            Arch::X86V3 | Arch::X86V4 => Lanes::Simd256,
-            Arch::X86V2
-            | Arch::Aarch64
-            | Arch::Sm80
-            | Arch::Sm86
-            | Arch::Sm89
-            | Arch::Sm90
-            | Arch::Sm90a
-            | Arch::Sm100
-            | Arch::Sm120 => Lanes::Simd128,
-        };
+        // Forms of one instruction: four products of bytes, summed to 32 bits.
+        let quads = ["avxvnni", "avx512vnni", "dotprod", "i8mm"];
+        let avx2 = target.arch.family() == Family::X86 && target.arch >= Arch::X86V3;
         match self {
             Backend::Cranelift => Isa::LEAST,
             Backend::Llvm => Isa {
-                lanes,
-                dot: if has("avxvnni") || has("dotprod") || has("i8mm") { Dot::Quads } else { Dot::Pairs },
+                lanes: if avx2 { Lanes::Simd256 } else { Lanes::Simd128 },
+                dot: if target.features.iter().any(|f| quads.contains(f)) { Dot::Quads } else { Dot::Pairs },
                 half: target.arch != Arch::X86V2,
             },
         }

@@ -1,39 +1,73 @@
-//! A room in which tests run generated code: an executable mapping, aligned buffers with hostile padding, and random
-//! matrices in any encoding.
+//! A room in which tests run generated code: an executable mapping or an emulator, aligned buffers with hostile padding,
+//! and random matrices in any encoding.
+//!
+//! Kernels run by turns for every level of this machine's family that it has; `ACTC_TEST_TARGETS` names other targets,
+//! `qemu:` before a name runs it under an emulator (`qemu:x86-64-v2,qemu:aarch64+dotprod`).
 #![expect(unsafe_code, reason = "runs machine code")]
 #![allow(dead_code, reason = "each test uses a part of it")]
+
+mod emulated;
 
 use actc_codegen::emit::{Backend, Image};
 use actc_codegen::spec::{self, KernelSpec};
 use actc_types::rounded::{int8_scale, round_f16, round_int8};
 use actc_types::{BlockFormat, DType, Encoding, Packed, Role, RowForm, Target, WeakPlace, WeightView, Zero, packed};
+use emulated::Emulated;
 use half::{bf16, f16};
+use std::cell::RefCell;
+use std::sync::OnceLock;
 
 type Entry = unsafe extern "C" fn(*const *mut u8, *const i64, u32, u32);
 
-/// Compiled kernels, mapped executable.
+/// Compiled kernels, ready to run.
 pub(crate) struct Room {
-    map: memmap2::Mmap,
+    place: Place,
     image: Image,
 }
 
+enum Place {
+    Here(memmap2::Mmap),
+    Elsewhere(RefCell<Emulated>),
+}
+
+/// The targets that are tested, and whether each is emulated.
+fn targets() -> &'static [(Target, bool)] {
+    static TARGETS: OnceLock<Vec<(Target, bool)>> = OnceLock::new();
+    TARGETS.get_or_init(|| {
+        if let Ok(names) = std::env::var("ACTC_TEST_TARGETS") {
+            let target = |name: &str| {
+                let bare = name.strip_prefix("qemu:");
+                (Target::parse(bare.unwrap_or(name)).unwrap(), bare.is_some())
+            };
+            return names.split(',').map(target).collect();
+        }
+        let mut all = Target::portable();
+        all.extend((!all.contains(&Target::host())).then(Target::host));
+        all.retain(Target::runs_here);
+        all.into_iter().map(|target| (target, false)).collect()
+    })
+}
+
 impl Room {
-    /// Compiles `specs` for this machine.
+    /// Compiles `specs` for one of the tested targets: which one depends on the specs, so that of many all get some.
     pub(crate) fn new(specs: &[KernelSpec]) -> Room {
-        Room::of(spec::compile_all(specs, Backend::best(), &Target::host()).unwrap())
+        let text: String = specs.iter().map(KernelSpec::symbol).collect();
+        let turn = blake3::hash(text.as_bytes()).as_bytes()[0];
+        let (target, emulated) = &targets()[usize::from(turn) % targets().len()];
+        if *emulated {
+            let image = spec::compile_all(specs, Backend::best(), target).unwrap();
+            return Room { place: Place::Elsewhere(RefCell::new(Emulated::new(target, &image.code))), image };
+        }
+        Room::on(specs, target)
     }
 
     /// Compiles `specs` for a target that runs here.
     pub(crate) fn on(specs: &[KernelSpec], target: &Target) -> Room {
-        assert!(target.runs_here());
-        Room::of(spec::compile_all(specs, Backend::best(), target).unwrap())
-    }
-
-    /// Maps an image.
-    pub(crate) fn of(image: Image) -> Room {
+        assert_eq!(target.lacks(), None, "{target} does not run here");
+        let image = spec::compile_all(specs, Backend::best(), target).unwrap();
         let mut map = memmap2::MmapMut::map_anon(image.code.len().max(1)).unwrap();
         map[..image.code.len()].copy_from_slice(&image.code);
-        Room { map: map.make_exec().unwrap(), image }
+        Room { place: Place::Here(map.make_exec().unwrap()), image }
     }
 
     /// Bytes of code.
@@ -45,21 +79,30 @@ impl Room {
     pub(crate) fn part(&self, spec: &KernelSpec, buffers: &[*mut u8], dims: &[i64], part: u32, parts: u32) {
         assert_eq!(buffers.len(), spec.buffers().len());
         assert_eq!(dims.len(), spec.dims().len());
-        let at = self.image.offset(&spec.symbol()).expect("compiled above");
+        let Place::Here(map) = &self.place else { panic!("an emulator runs all parts") };
+        let at = self.offset(spec);
         // SAFETY: the image was compiled for this machine, and tests give buffers of the lengths the family states.
         unsafe {
-            let entry: Entry = std::mem::transmute(self.map.as_ptr().add(at));
+            let entry: Entry = std::mem::transmute(map.as_ptr().add(at));
             entry(buffers.as_ptr(), dims.as_ptr(), part, parts);
         }
     }
 
     /// Runs all parts, last first: no part may rely on another.
     pub(crate) fn run(&self, spec: &KernelSpec, buffers: &[*mut u8], dims: &[i64], parts: u32) {
-        (0..parts).rev().for_each(|part| self.part(spec, buffers, dims, part, parts));
+        match &self.place {
+            Place::Here(_) => (0..parts).rev().for_each(|part| self.part(spec, buffers, dims, part, parts)),
+            Place::Elsewhere(process) => process.borrow_mut().run(self.offset(spec), buffers, dims, parts),
+        }
+    }
+
+    fn offset(&self, spec: &KernelSpec) -> usize {
+        self.image.offset(&spec.symbol()).expect("compiled with the room")
     }
 }
 
-/// A buffer aligned to 64 bytes with 64 bytes of ones behind it: not-a-number where floats are read, and a canary.
+/// A buffer aligned to 64 bytes with 64 bytes of ones behind it: not-a-number where floats are read, and a canary. Its
+/// length stands in the eight bytes before it, where a room finds it.
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
@@ -69,8 +112,9 @@ pub(crate) struct Buffer {
 impl Buffer {
     /// `len` bytes, all ones.
     pub(crate) fn new(len: usize) -> Buffer {
-        let bytes = vec![0xff; len + 192];
-        let start = bytes.as_ptr().align_offset(64);
+        let mut bytes = vec![0xff; len + 256];
+        let start = bytes.as_ptr().align_offset(64) + 64;
+        bytes[start - 8..start].copy_from_slice(&(len as u64).to_le_bytes());
         Buffer { bytes, start, len }
     }
 
@@ -89,6 +133,16 @@ impl Buffer {
     /// Where it starts.
     pub(crate) fn ptr(&self) -> *mut u8 {
         self.bytes[self.start..].as_ptr().cast_mut()
+    }
+
+    /// The bytes of the buffer at `ptr`, with the 64 behind it.
+    fn padded<'b>(ptr: *mut u8) -> &'b mut [u8] {
+        // SAFETY: pointers that a room is given come from `Buffer::ptr` of buffers that live; nothing else looks at their
+        // bytes meanwhile.
+        unsafe {
+            let len = ptr.sub(8).cast::<u64>().read();
+            std::slice::from_raw_parts_mut(ptr, len as usize + 64)
+        }
     }
 
     /// Its bytes; panics where something wrote behind them.

@@ -2,6 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Result, nearest};
 use std::fmt;
+use std::sync::OnceLock;
 
 /// A machine that code is made for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,74 +13,136 @@ pub struct Target {
     pub features: Vec<&'static str>,
 }
 
+/// What runs the code of an architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// 64-bit processors of the PC.
+    X86,
+    /// 64-bit Arm processors.
+    Aarch64,
+    /// NVIDIA GPUs.
+    Nvidia,
+}
+
+impl Family {
+    /// What runs its code, in words.
+    fn device(self) -> &'static str {
+        match self {
+            Family::X86 => "an x86-64 processor",
+            Family::Aarch64 => "an aarch64 processor",
+            Family::Nvidia => "an NVIDIA GPU that this build can use",
+        }
+    }
+}
+
 macro_rules! arches {
-    ($($variant:ident $name:literal $summary:literal [$($feature:literal),*]),* $(,)?) => {
-        /// Architecture families and levels.
+    ($($family:ident $variant:ident $name:literal $summary:literal [$($feature:literal),*] adds [$($base:literal),*]),* $(,)?) => {
+        /// Architecture families and levels; within a family, a higher one has all that the lower ones have.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Arch { $(#[doc = $summary] $variant),* }
 
         impl Arch {
-            /// All architectures.
+            /// All architectures, the levels of a CPU family from the lowest up.
             pub const ALL: &[Arch] = &[$(Arch::$variant),*];
             /// The name on the command line.
             pub fn name(self) -> &'static str { match self { $(Arch::$variant => $name),* } }
             /// One line on what it is.
             pub fn summary(self) -> &'static str { match self { $(Arch::$variant => $summary),* } }
+            /// What runs its code.
+            pub fn family(self) -> Family { match self { $(Arch::$variant => Family::$family),* } }
             /// Features that may follow with `+`.
             pub fn features(self) -> &'static [&'static str] { match self { $(Arch::$variant => &[$($feature),*]),* } }
+            /// CPU features that its code may use beyond those of the level below.
+            fn added(self) -> &'static [&'static str] { match self { $(Arch::$variant => &[$($base),*]),* } }
         }
     };
 }
 
+// The levels of x86-64 are those of its ABI. Every processor with AVX-512 that has AVX-VNNI has the form of AVX-512 too.
 arches! {
-    X86V2 "x86-64-v2" "x86-64 with SSE4.2" [],
-    X86V3 "x86-64-v3" "x86-64 with AVX2, FMA and F16C" ["avxvnni"],
-    X86V4 "x86-64-v4" "x86-64 with AVX-512" ["avxvnni"],
-    Aarch64 "aarch64" "64-bit Arm with NEON" ["dotprod", "i8mm"],
-    Sm80 "sm_80" "NVIDIA Ampere (A100)" [],
-    Sm86 "sm_86" "NVIDIA Ampere (RTX 30)" [],
-    Sm89 "sm_89" "NVIDIA Ada (RTX 40, L4, L40)" [],
-    Sm90 "sm_90" "NVIDIA Hopper, portable" [],
-    Sm90a "sm_90a" "NVIDIA Hopper (H100, H200)" [],
-    Sm100 "sm_100" "NVIDIA Blackwell (B200)" [],
-    Sm120 "sm_120" "NVIDIA Blackwell (RTX 50)" [],
+    X86 X86V2 "x86-64-v2" "x86-64 with SSE4.2" [] adds ["cmpxchg16b", "popcnt", "sse3", "ssse3", "sse4.1", "sse4.2"],
+    X86 X86V3 "x86-64-v3" "x86-64 with AVX2, FMA and F16C" ["avxvnni"]
+        adds ["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "lzcnt", "movbe"],
+    X86 X86V4 "x86-64-v4" "x86-64 with AVX-512" ["avx512vnni"]
+        adds ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"],
+    Aarch64 Aarch64 "aarch64" "64-bit Arm with NEON" ["dotprod", "i8mm"] adds ["neon"],
+    Nvidia Sm80 "sm_80" "NVIDIA Ampere (A100)" [] adds [],
+    Nvidia Sm86 "sm_86" "NVIDIA Ampere (RTX 30)" [] adds [],
+    Nvidia Sm89 "sm_89" "NVIDIA Ada (RTX 40, L4, L40)" [] adds [],
+    Nvidia Sm90 "sm_90" "NVIDIA Hopper, portable" [] adds [],
+    Nvidia Sm90a "sm_90a" "NVIDIA Hopper (H100, H200)" [] adds [],
+    Nvidia Sm100 "sm_100" "NVIDIA Blackwell (B200)" [] adds [],
+    Nvidia Sm120 "sm_120" "NVIDIA Blackwell (RTX 50)" [] adds [],
 }
+
+/// A function that asks the processor for a feature by its name.
+macro_rules! detected {
+    ($detect:ident $($name:tt)*) => {
+        /// Whether this processor has `feature`.
+        pub(super) fn has(feature: &str) -> bool {
+            match feature {
+                $($name => std::arch::$detect!($name),)*
+                _ => false,
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod processor {
+    detected! { is_x86_feature_detected
+        "cmpxchg16b" "popcnt" "sse3" "ssse3" "sse4.1" "sse4.2" "avx" "avx2" "bmi1" "bmi2" "f16c" "fma" "lzcnt" "movbe"
+        "avxvnni" "avx512f" "avx512bw" "avx512cd" "avx512dq" "avx512vl" "avx512vnni"
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod processor {
+    detected! { is_aarch64_feature_detected "neon" "dotprod" "i8mm" }
+}
+
+/// The family of the processor that this program was built for.
+const HOST: Family = if cfg!(target_arch = "aarch64") { Family::Aarch64 } else { Family::X86 };
 
 impl Arch {
     /// Whether it is an NVIDIA GPU.
     pub fn is_gpu(self) -> bool {
-        match self {
-            Arch::X86V2 | Arch::X86V3 | Arch::X86V4 | Arch::Aarch64 => false,
-            Arch::Sm80 | Arch::Sm86 | Arch::Sm89 | Arch::Sm90 | Arch::Sm90a | Arch::Sm100 | Arch::Sm120 => true,
-        }
+        self.family() == Family::Nvidia
+    }
+
+    /// CPU features that its code may use, by the names of Rust's feature detection. None of a GPU.
+    pub fn needs(self) -> impl Iterator<Item = &'static str> {
+        let levels = Arch::ALL.iter().filter(move |a| a.family() == self.family() && **a <= self);
+        levels.flat_map(|level| level.added()).copied()
     }
 }
 
 impl Target {
-    /// The machine this process runs on.
+    /// The machine this process runs on: the highest level that its processor has, with all features that code can use.
     pub fn host() -> Target {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let v3 = ["avx2", "fma", "f16c", "bmi2", "movbe"];
-            let has = |f: &str| match f {
-                "avx2" => std::is_x86_feature_detected!("avx2"),
-                "fma" => std::is_x86_feature_detected!("fma"),
-                "f16c" => std::is_x86_feature_detected!("f16c"),
-                "bmi2" => std::is_x86_feature_detected!("bmi2"),
-                _ => std::is_x86_feature_detected!("movbe"),
-            };
-            let v4 = std::is_x86_feature_detected!("avx512f")
-                && std::is_x86_feature_detected!("avx512bw")
-                && std::is_x86_feature_detected!("avx512vl");
-            let arch = match v3.iter().all(|f| has(f)) {
-                true if v4 => Arch::X86V4,
-                true => Arch::X86V3,
-                false => Arch::X86V2,
-            };
-            Target { arch, features: Vec::new() }
+        static FOUND: OnceLock<Target> = OnceLock::new();
+        let found = FOUND.get_or_init(|| {
+            let mut levels = Arch::ALL.iter().copied().filter(|a| a.family() == HOST);
+            // A processor below the lowest level is told so when code is to be run.
+            let least = levels.next().unwrap_or(Arch::X86V2);
+            let arch = levels.take_while(|a| a.needs().all(processor::has)).last().unwrap_or(least);
+            let mut features = arch.features().to_vec();
+            features.retain(|f| processor::has(f));
+            features.sort_unstable();
+            Target { arch, features }
+        });
+        found.clone()
+    }
+
+    /// What code is made for where nobody says: all levels of this processor's family, so that the artifact is the same
+    /// whichever machine of the family made it, and runs well on each.
+    pub fn portable() -> Vec<Target> {
+        let plain = |arch: &Arch| Target { arch: *arch, features: Vec::new() };
+        let mut all: Vec<Target> = Arch::ALL.iter().filter(|a| a.family() == HOST).map(plain).collect();
+        if HOST == Family::Aarch64 {
+            all.push(Target { arch: Arch::Aarch64, features: vec!["dotprod"] });
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        Target { arch: Arch::Aarch64, features: Vec::new() }
+        all
     }
 
     /// Reads a name such as `host`, `x86-64-v3+avxvnni` or `sm_89`.
@@ -112,27 +175,30 @@ impl Target {
         Ok(target)
     }
 
+    /// Whether every machine of this target runs code for `other` too.
+    pub fn includes(&self, other: &Target) -> bool {
+        let same = self == other;
+        let level = self.arch.family() == other.arch.family() && other.arch <= self.arch && !self.arch.is_gpu();
+        same || level && other.features.iter().all(|f| self.features.contains(f))
+    }
+
+    /// What this machine lacks to run code for this target: the first CPU feature, or the device itself.
+    pub fn lacks(&self) -> Option<&'static str> {
+        if self.arch.family() != HOST {
+            return Some(self.arch.family().device());
+        }
+        self.arch.needs().chain(self.features.iter().copied()).find(|f| !processor::has(f))
+    }
+
     /// Whether code for this target can run in this process.
     pub fn runs_here(&self) -> bool {
-        let host = Target::host();
-        let level = |a: Arch| match a {
-            Arch::X86V2 => Some(2),
-            Arch::X86V3 => Some(3),
-            Arch::X86V4 => Some(4),
-            Arch::Aarch64
-            | Arch::Sm80
-            | Arch::Sm86
-            | Arch::Sm89
-            | Arch::Sm90
-            | Arch::Sm90a
-            | Arch::Sm100
-            | Arch::Sm120 => None,
-        };
-        let fits = match (level(self.arch), level(host.arch)) {
-            (Some(a), Some(b)) => a <= b,
-            _ => self.arch == host.arch,
-        };
-        fits && self.features.is_empty()
+        self.lacks().is_none()
+    }
+
+    /// The one of `targets` whose code is best on this machine: of those that run here the highest level, and of those
+    /// the one with most features. `None` where none runs.
+    pub fn best<'t>(targets: impl IntoIterator<Item = &'t Target>) -> Option<&'t Target> {
+        targets.into_iter().filter(|t| t.runs_here()).max_by_key(|t| (t.arch, t.features.len(), &t.features))
     }
 }
 
@@ -140,5 +206,97 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.arch.name())?;
         self.features.iter().try_for_each(|feature| write!(f, "+{feature}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(name: &str) -> Target {
+        Target::parse(name).unwrap()
+    }
+
+    #[test]
+    fn the_host_runs_what_it_is_and_all_below() {
+        let host = Target::host();
+        assert_eq!(host.lacks(), None, "{host}");
+        assert_eq!(target(&host.to_string()), host, "its name reads as itself");
+        for arch in Arch::ALL.iter().filter(|a| a.family() == HOST) {
+            let plain = Target { arch: *arch, features: Vec::new() };
+            assert_eq!(plain.runs_here(), *arch <= host.arch, "{plain} on {host}");
+            assert_eq!(plain.runs_here(), host.includes(&plain));
+            for feature in arch.features() {
+                let more = Target { arch: *arch, features: vec![feature] };
+                assert_eq!(more.runs_here(), plain.runs_here() && processor::has(feature), "{more} on {host}");
+            }
+        }
+    }
+
+    /// Every name in the table is one that detection knows: a word that it does not know would never be found.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_system_sees_the_same_processor() {
+        let text = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+        let line = text.lines().find(|l| l.starts_with("flags") || l.starts_with("Features")).unwrap();
+        let flags: Vec<&str> = line.split_whitespace().collect();
+        let kernel = |name: &str| match name {
+            "cmpxchg16b" => "cx16",
+            "sse3" => "pni",
+            "sse4.1" => "sse4_1",
+            "sse4.2" => "sse4_2",
+            "lzcnt" => "abm",
+            "avxvnni" => "avx_vnni",
+            "avx512vnni" => "avx512_vnni",
+            "neon" => "asimd",
+            "dotprod" => "asimddp",
+            _ => "",
+        };
+        for arch in Arch::ALL.iter().filter(|a| a.family() == HOST) {
+            for name in arch.needs().chain(arch.features().iter().copied()) {
+                let flag = Some(kernel(name)).filter(|f| !f.is_empty()).unwrap_or(name);
+                assert_eq!(processor::has(name), flags.contains(&flag), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_lacking_is_named() {
+        let foreign = target(if HOST == Family::X86 { "aarch64+dotprod" } else { "x86-64-v2" });
+        assert!(foreign.lacks().unwrap().ends_with("processor"), "{:?}", foreign.lacks());
+        assert!(target("sm_90").lacks().unwrap().contains("GPU"));
+        if Target::host().arch == Arch::X86V3 {
+            assert_eq!(target("x86-64-v4").lacks(), Some("avx512f"));
+            assert_eq!(target("x86-64-v4+avx512vnni").lacks(), Some("avx512f"));
+        }
+    }
+
+    #[test]
+    fn levels_include_lower_levels() {
+        for (high, low, yes) in [
+            ("x86-64-v4", "x86-64-v2", true),
+            ("x86-64-v3+avxvnni", "x86-64-v3", true),
+            ("x86-64-v3", "x86-64-v3+avxvnni", false),
+            ("x86-64-v4+avx512vnni", "x86-64-v3+avxvnni", false),
+            ("x86-64-v2", "x86-64-v3", false),
+            ("aarch64+dotprod+i8mm", "aarch64+i8mm", true),
+            ("aarch64", "x86-64-v2", false),
+            ("sm_90a", "sm_90", false),
+            ("sm_90", "sm_90", true),
+        ] {
+            assert_eq!(target(high).includes(&target(low)), yes, "{high} {low}");
+        }
+    }
+
+    #[test]
+    fn the_best_code_that_runs_is_chosen() {
+        let names = |names: &[&str]| names.iter().map(|n| target(n)).collect::<Vec<_>>();
+        let host = Target::host();
+        let all = [names(&["sm_90", "x86-64-v4", "x86-64-v2", "x86-64-v3", "aarch64"]), vec![host.clone()]].concat();
+        assert_eq!(Target::best(&all), Some(&host));
+        let (last, rest) = all.split_last().unwrap();
+        assert_eq!(Target::best(rest).map(|t| t.arch), Some(last.arch));
+        assert_eq!(Target::best(&names(&["sm_90"])), None);
+        assert_eq!(Target::best(&Target::portable()).map(|t| t.arch), Some(host.arch));
     }
 }

@@ -124,7 +124,7 @@ fn open(file: &Path, options: &actc_model_options) -> Result<actc_model> {
     let info = actc_log_level::ACTC_LOG_INFO;
     log.say(info, || format!("opened {}: {} bytes, digest {digest}", file.display(), artifact.length()));
     if model.needs_code() && trust {
-        let target = model.embedded_target().cloned().unwrap_or_else(actc_types::Target::host);
+        let target = model.embedded_target()?.clone();
         model.link(Code::Embedded { target: &target, trust: Trust::Vouch })?;
         log.say(info, || format!("linked the artifact's own code for {target}"));
     } else if model.needs_code() {

@@ -103,7 +103,7 @@ fn every_family_compiles_for_every_cpu() {
 }
 
 /// LLVM takes a thousand times the time of Cranelift: a kernel of each family and form here, all of them where they run.
-#[cfg(feature = "llvm")]
+#[cfg(feature = "emit-llvm")]
 #[test]
 fn llvm_compiles_for_every_cpu() {
     let mut specs: Vec<KernelSpec> =

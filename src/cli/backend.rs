@@ -9,8 +9,8 @@ use actc_types::Diagnostic;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct BackendArgs {
     /// What makes machine code: cranelift, or llvm in builds that have it; default: the one whose code is faster
-    #[arg(long = "backend", value_name = "NAME")]
-    pub(super) name: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub(super) backend: Option<String>,
 }
 
 /// The back end called `name`; the best of this build where nobody says. Refuses one that this build does not have.
@@ -21,7 +21,7 @@ pub(super) fn named(name: Option<&str>) -> Result<Backend, Diagnostic> {
 impl BackendArgs {
     /// What is asked for.
     pub(super) fn backend(&self) -> Result<Backend, Diagnostic> {
-        named(self.name.as_deref())
+        named(self.backend.as_deref())
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) struct ArtifactArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Opening {
     /// Run the machine code inside the artifact instead of making code from its graph: only for files that you trust
-    #[arg(long, conflicts_with = "name")]
+    #[arg(long, conflicts_with = "backend")]
     trust_code: bool,
     /// Do not check the digests of the artifact's sections
     #[arg(long)]

@@ -154,7 +154,7 @@ impl Args {
         if asked.target.is_empty() {
             asked.target = Target::portable().iter().map(ToString::to_string).collect();
         }
-        asked.backend = self.backend.name.clone().or(asked.backend);
+        asked.backend = self.backend.backend.clone().or(asked.backend);
         asked.require = self.require.clone().or(asked.require);
         if self.allow_fallback {
             asked.allow_fallback = Some(true);

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod chat;
+mod code;
 mod compare;
 mod doctor;
 mod kv;

@@ -4,7 +4,7 @@
 //! address and called.
 
 pub mod cranelift;
-#[cfg(feature = "llvm")]
+#[cfg(feature = "emit-llvm")]
 pub mod llvm;
 
 use crate::kir::{Dot, Isa, Kernel, Lanes, legalise};
@@ -41,9 +41,9 @@ impl Backend {
     pub fn full_name(self) -> String {
         match self {
             Backend::Cranelift => format!("cranelift {}", cranelift_codegen::VERSION),
-            #[cfg(feature = "llvm")]
+            #[cfg(feature = "emit-llvm")]
             Backend::Llvm => format!("llvm {}", llvm::version()),
-            #[cfg(not(feature = "llvm"))]
+            #[cfg(not(feature = "emit-llvm"))]
             Backend::Llvm => "llvm".into(),
         }
     }
@@ -60,7 +60,7 @@ impl Backend {
     pub fn is_built(self) -> bool {
         match self {
             Backend::Cranelift => true,
-            Backend::Llvm => cfg!(feature = "llvm"),
+            Backend::Llvm => cfg!(feature = "emit-llvm"),
         }
     }
 
@@ -109,7 +109,7 @@ impl fmt::Display for Backend {
 
 enum Machine {
     Cranelift(std::sync::Arc<dyn cranelift_codegen::isa::TargetIsa>),
-    #[cfg(feature = "llvm")]
+    #[cfg(feature = "emit-llvm")]
     Llvm(llvm::Machine),
 }
 
@@ -125,9 +125,9 @@ impl Emitter {
     pub fn new(backend: Backend, target: &Target) -> Result<Emitter> {
         let machine = match backend {
             Backend::Cranelift => Machine::Cranelift(cranelift::isa(target)?),
-            #[cfg(feature = "llvm")]
+            #[cfg(feature = "emit-llvm")]
             Backend::Llvm => Machine::Llvm(llvm::Machine::new(target)?),
-            #[cfg(not(feature = "llvm"))]
+            #[cfg(not(feature = "emit-llvm"))]
             Backend::Llvm => return Err(Diagnostic::request("backend-not-built", "this build has no back end `llvm`")),
         };
         Ok(Emitter { target: target.clone(), isa: backend.isa(target), machine })
@@ -138,7 +138,7 @@ impl Emitter {
         let legal = legalise(kernel, self.isa);
         match &self.machine {
             Machine::Cranelift(isa) => cranelift::compile(&legal, &self.target, &**isa),
-            #[cfg(feature = "llvm")]
+            #[cfg(feature = "emit-llvm")]
             Machine::Llvm(machine) => machine.compile(&legal),
         }
     }

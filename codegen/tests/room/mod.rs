@@ -48,6 +48,11 @@ fn targets() -> &'static [(Target, bool)] {
     })
 }
 
+/// Whether an emulator runs the kernels, which takes its time.
+pub(crate) fn emulates() -> bool {
+    targets().iter().any(|(_, emulated)| *emulated)
+}
+
 impl Room {
     /// Compiles `specs` for one of the tested targets: which one depends on the specs, so that of many all get some.
     pub(crate) fn new(specs: &[KernelSpec]) -> Room {

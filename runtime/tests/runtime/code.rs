@@ -35,11 +35,51 @@ fn only_trusted_code_for_this_machine_is_linked() {
     assert_eq!(embedded(&own, Trust::Refuse), "code-untrusted");
     assert_eq!(embedded(&own, Trust::Vouch), "code-missing");
     assert_eq!(embedded(&gpu, Trust::Vouch), "code-target");
+    // What the only code needs is told, with the way out.
+    let error = model.embedded_target().unwrap_err();
+    assert_eq!(error.code, "code-target");
+    assert!(error.headline.contains("sm_90") && error.headline.contains("GPU"), "{error}");
+    assert!(error.help.unwrap().contains("actc relink"));
     let image = |section: &[u8]| model.link(Code::Image { target: &own, section }).unwrap_err().code;
     assert_eq!(image(&section), "code-symbol");
     assert_eq!(image(&[1, 2, 3]), "artifact-code");
     let mut session = Session::new(model.clone(), SessionOptions::default()).unwrap();
     assert_eq!(session.run("main", &[], &bindings(&[("P", 1)])).unwrap_err().code, "code-not-linked");
+}
+
+#[test]
+fn of_several_codes_the_best_that_runs_is_chosen() {
+    let plan = plan();
+    let of = |names: &[&str]| {
+        let targets: Vec<Target> = names.iter().map(|n| Target::parse(n).unwrap()).collect();
+        // An instruction that ends the process, if it ever ran.
+        let section = CodeImage::encode([("stamp", 0)], &[0xcc; 64]);
+        let mut writer = Writer::to_memory();
+        for target in &targets {
+            writer.section(Section::Code(target.clone()), &section).unwrap();
+        }
+        let (kernels, entries) = (plan.kernels.clone(), vec![plan.entry.clone()]);
+        let bytes = writer.finish(&Manifest { kernels, entries, targets, ..Manifest::default() }).unwrap().bytes;
+        Model::from_bytes(bytes.unwrap(), &ReadOptions::default()).unwrap()
+    };
+    let host = Target::host();
+    let all = of(&["sm_90", "aarch64", "x86-64-v2", "x86-64-v3", "x86-64-v4"]);
+    assert_eq!(all.embedded_target().unwrap().arch, host.arch);
+    assert_eq!(of(&[]).embedded_target().unwrap_err().code, "code-missing");
+    for name in ["x86-64-v4", "aarch64+dotprod", "x86-64-v2"] {
+        let target = Target::parse(name).unwrap();
+        let Some(lacks) = target.lacks() else { continue };
+        let model = of(&[name]);
+        let chosen = model.embedded_target().unwrap_err();
+        let named = model.link(Code::Embedded { target: &target, trust: Trust::Vouch }).unwrap_err();
+        for error in [chosen, named] {
+            assert_eq!(error.code, "code-target");
+            for word in [name, lacks, &host.to_string()] {
+                assert!(error.headline.contains(word), "no `{word}` in {error}");
+            }
+        }
+        assert_eq!(model.linked_target(), None);
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -21,7 +21,10 @@ fn machine(target: &Target) -> (&'static str, &'static str) {
         Family::Aarch64 if target.features == ["dotprod"] => ("qemu-aarch64", "cortex-a76"),
         Family::Aarch64 => ("qemu-aarch64", "max"),
         Family::X86 if target.arch == Arch::X86V2 => ("qemu-x86_64", "Nehalem"),
-        Family::X86 if target.arch == Arch::X86V3 && target.features.is_empty() => ("qemu-x86_64", "Haswell"),
+        // Without what QEMU has not and says so each time.
+        Family::X86 if target.arch == Arch::X86V3 && target.features.is_empty() => {
+            ("qemu-x86_64", "Haswell-noTSX,-tsc-deadline,-invpcid,-x2apic,-pcid")
+        }
         Family::X86 | Family::Nvidia => panic!("no emulator runs {target}"),
     }
 }

@@ -66,7 +66,7 @@ pub struct Recipe {
 }
 
 /// The keys of a recipe.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "passes",
     "preset",
     "pass",

@@ -69,7 +69,11 @@ impl Room {
     /// Compiles `specs` for a target that runs here.
     pub(crate) fn on(specs: &[KernelSpec], target: &Target) -> Room {
         assert_eq!(target.lacks(), None, "{target} does not run here");
-        let image = spec::compile_all(specs, Backend::best(), target).unwrap();
+        Room::of(spec::compile_all(specs, Backend::best(), target).unwrap())
+    }
+
+    /// Maps an image for this machine.
+    pub(crate) fn of(image: Image) -> Room {
         let mut map = memmap2::MmapMut::map_anon(image.code.len().max(1)).unwrap();
         map[..image.code.len()].copy_from_slice(&image.code);
         Room { place: Place::Here(map.make_exec().unwrap()), image }

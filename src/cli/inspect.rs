@@ -1,26 +1,36 @@
 //! `actc inspect`: what is inside an artifact or a model file, and why a step runs as it does.
 
 use super::Format;
+use super::compile::{pending, report_error};
 use super::open::{Opening, is_artifact};
 use super::render::{Stop, json, size, table};
+use super::request::free;
 use actc::artifact::Artifact;
 use actc::frontend::{Import, load};
 use actc::link::recompile;
+use actc::report::Report;
 use actc::storage::{Share, Storage};
 use actc_types::diagnostic::nearest;
-use actc_types::{Diagnostic, Shape};
+use actc_types::{Diagnostic, Place, Shape};
 use serde_json::{Value, json as value};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Options of `actc inspect`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// An artifact, or a model file
-    file: PathBuf,
+    /// An artifact, or a model file; with --report more artifacts of the same model may follow, for comparison
+    #[arg(required = true)]
+    file: Vec<PathBuf>,
     /// Why the steps whose name contains NODE run as they do; an empty NODE: all steps
     #[arg(long, value_name = "NODE")]
     why: Option<String>,
+    /// Write what the compile measured as a page of HTML
+    #[arg(long, value_name = "OUT.html", conflicts_with = "why")]
+    report: Option<PathBuf>,
+    /// Overwrite the report
+    #[arg(short, long, requires = "report")]
+    force: bool,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
     #[command(flatten)]
@@ -28,18 +38,42 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    if !is_artifact(&args.file)? {
+    let [file, others @ ..] = &args.file[..] else { return Ok(()) };
+    if let Some(output) = &args.report {
+        return report(args, file, others, output);
+    }
+    if let Some(other) = others.first() {
+        return Err(Diagnostic::request("inspect-many", "several artifacts are shown in a report only")
+            .at(Place::File(other.display().to_string()))
+            .help("ask for one with --report OUT.html")
+            .into());
+    }
+    if !is_artifact(file)? {
         if args.why.is_some() {
             return Err(Diagnostic::request("why-model", "only an artifact has steps to explain")
                 .help("`actc compile` makes one")
                 .into());
         }
-        return model(&load(&args.file)?, args.format);
+        return model(&load(file)?, args.format);
     }
-    let artifact = args.opening.artifact(&args.file)?;
+    let artifact = args.opening.artifact(file)?;
     match &args.why {
         Some(node) => why(&artifact, node, args.format),
         None => whole(&artifact, args.format),
+    }
+}
+
+/// Writes the page of the artifact `file`, compared with `others`.
+fn report(args: &Args, file: &Path, others: &[PathBuf], output: &Path) -> Result<(), Stop> {
+    free(output, args.force)?;
+    let artifact = args.opening.artifact(file)?;
+    let others = others.iter().map(|path| args.opening.artifact(path)).collect::<Result<Vec<_>, _>>()?;
+    pending(&artifact, &others, output, args.force)?.name().map_err(|e| report_error(output, &e))?;
+    match args.format {
+        Format::Json => {
+            json(&value!({ "report": output.display().to_string(), "digest": artifact.digest().to_string() }))
+        }
+        Format::Text => Ok(writeln!(std::io::stdout().lock(), "report  {}", output.display())?),
     }
 }
 
@@ -91,12 +125,14 @@ fn shares(out: &mut impl Write, storage: &Storage) -> std::io::Result<()> {
 fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
     let manifest = artifact.manifest();
     let storage = Storage::of(artifact)?;
+    let report = Report::of(artifact)?;
     match format {
         Format::Json => {
             let layers: Vec<Value> = manifest
                 .layers
                 .iter()
                 .map(|l| {
+                    let measured = report.layer(&l.name);
                     value!({
                         "name": l.name,
                         "encoding": l.encoding,
@@ -105,6 +141,10 @@ fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
                         "weak_columns": l.weak_columns,
                         "bytes": l.bytes,
                         "error": l.error,
+                        "weight_error": measured.and_then(|m| m.weight),
+                        "output_error": measured.and_then(|m| m.output),
+                        "cumulative_error": measured.and_then(|m| m.cumulative),
+                        "block_error": measured.and_then(|m| m.block),
                         "reason": l.reason,
                     })
                 })
@@ -137,15 +177,19 @@ fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
                 "bits_per_weight": storage.bits_per_weight(),
                 "file_bytes": artifact.length(),
                 "digest": artifact.digest().to_string(),
+                "quality": report.quality.as_ref().map(|q| value!({
+                    "kl": q.kl, "kl_se": q.kl_se, "top1": q.top1, "ppl": q.ppl, "reference_ppl": q.reference_ppl,
+                    "windows": q.windows, "window_len": q.window_len,
+                })),
                 "layers": layers,
                 "tensors": tensors,
             }))
         }
-        Format::Text => text(artifact, &storage),
+        Format::Text => text(artifact, &storage, &report),
     }
 }
 
-fn text(artifact: &Artifact, storage: &Storage) -> Result<(), Stop> {
+fn text(artifact: &Artifact, storage: &Storage, report: &Report) -> Result<(), Stop> {
     let manifest = artifact.manifest();
     let model = &manifest.model;
     let mut out = std::io::stdout().lock();
@@ -161,6 +205,10 @@ fn text(artifact: &Artifact, storage: &Storage) -> Result<(), Stop> {
             "calibrated on {} windows of {} tokens: {} ({})",
             c.windows, c.window_len, c.description, c.digest
         )?;
+    }
+    if let Some(q) = &report.quality {
+        let (windows, top1) = (q.windows, 100.0 * q.top1);
+        writeln!(out, "quality    KL {:.4} nats, top-1 {top1:.1} %, on {windows} held-out windows", q.kl)?;
     }
     let targets: Vec<String> = manifest.targets.iter().map(ToString::to_string).collect();
     writeln!(out, "targets    {}", targets.join(", "))?;

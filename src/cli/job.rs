@@ -38,6 +38,16 @@ pub(super) struct Job {
     pub(super) threads: usize,
 }
 
+/// What the passes leave.
+pub(super) struct Done {
+    pub(super) graph: Graph,
+    pub(super) timed: Vec<Timed>,
+    /// Statistics of activations, where there are any.
+    pub(super) statistics: Option<Statistics>,
+    /// Calibration windows.
+    pub(super) samples: usize,
+}
+
 impl Job {
     /// Reads the model and the data of `request`, and checks that they fit it.
     pub(super) fn open(args: &Args, request: Request, threads: usize) -> Result<Job, Stop> {
@@ -142,7 +152,7 @@ impl Job {
     }
 
     /// Runs the passes over the source's graph; finished blocks are those of `checkpoint`.
-    pub(super) fn run(&self, args: &Args, checkpoint: Option<&Checkpoint>) -> Result<(Graph, Vec<Timed>), Stop> {
+    pub(super) fn run(&self, args: &Args, checkpoint: Option<&Checkpoint>) -> Result<Done, Stop> {
         let mut graph = self.source.import.graph.clone();
         let samples = self.samples(&graph)?;
         let evaluator = Compiled::new(self.threads);
@@ -155,7 +165,7 @@ impl Job {
         cx.checkpoint = checkpoint.cloned();
         cx.allow_fallback = self.request.allow_fallback;
         let timed = args.watch.run(&self.request.pipeline, &mut graph, &progress, &mut cx)?;
-        Ok((graph, timed))
+        Ok(Done { graph, timed, statistics: cx.statistics, samples: samples.len() })
     }
 
     /// Runs the passes without their numbers: what they decide, and the work that it takes.

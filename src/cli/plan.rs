@@ -75,7 +75,7 @@ fn foresee(job: &Job, args: &request::Args) -> Result<Plan, Stop> {
     let mut description = job.description()?;
     description.layers = layers.clone();
     let program = program(&graph, job.request.targets.clone())?;
-    let artifact_bytes = artifact_bytes(&program, &description)?;
+    let artifact_bytes = artifact_bytes(&program, &description, job.calibration().is_some())?;
     let seconds = seconds(job, &forecast, &storage);
     Ok(Plan { layers, refused: refused(&timed), storage, artifact_bytes, forecast, seconds })
 }

@@ -1,10 +1,10 @@
 //! `actc compile`: a model file becomes an artifact.
 
+use super::interrupt;
 use super::job::{Done, Job, refused};
 use super::render::{Progress, Stop, size, warn};
 use super::request::{self, Emit, exists, folder_of, free};
 use super::require::{Condition, Measure};
-use super::{interrupt, threads};
 use actc::artifact::{Artifact, LayerRow, ReadOptions, Section, Writer, append};
 use actc::codegen::{Description, Program};
 use actc::compile::{final_reports, layer_rows, program};
@@ -32,27 +32,20 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let request = args.request.request()?;
     let mut out = std::io::stdout();
-    if args.request.print_only(&request, &mut out)? {
-        return Ok(());
-    }
     if let Some(path) = &args.report {
-        free(path, request.force)?;
+        free(path, args.request.force)?;
         if !folder_of(path).is_dir() {
             return Err(Diagnostic::request("report-file", "the folder for the report does not exist")
                 .at(Place::File(path.display().to_string()))
                 .into());
         }
     }
-    let job = Job::open(&args.request, request, threads(args.request.threads))?;
+    let Some(job) = Job::asked(&args.request, &mut out)? else { return Ok(()) };
     job.announce(&mut out)?;
     // What can be told to fail fails before anything is computed.
     let (_, foreseen, forecast) = job.foresee(&args.request)?;
-    let hopeless: Vec<Diagnostic> = refused(&foreseen).into_iter().chain(job.fits(&forecast).err()).collect();
-    if !hopeless.is_empty() {
-        return Err(hopeless.into());
-    }
+    job.possible(refused(&foreseen), &forecast)?;
     let checkpoint = job.checkpoint(&args.request)?;
     let Done { graph, timed, statistics, samples } = job.run(&args.request, checkpoint.as_ref())?;
     let layers = account(&timed)?;

@@ -2,6 +2,7 @@
 
 use super::Format;
 use super::compile::{pending, report_error};
+use super::layers::{calibration_json, layer_table, measured_json};
 use super::open::{Opening, is_artifact};
 use super::render::{Stop, json, size, table};
 use super::request::free;
@@ -128,27 +129,7 @@ fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
     let report = Report::of(artifact)?;
     match format {
         Format::Json => {
-            let layers: Vec<Value> = manifest
-                .layers
-                .iter()
-                .map(|l| {
-                    let measured = report.layer(&l.name);
-                    value!({
-                        "name": l.name,
-                        "encoding": l.encoding,
-                        "bits": l.bits,
-                        "stored_bits": l.stored_bits,
-                        "weak_columns": l.weak_columns,
-                        "bytes": l.bytes,
-                        "error": l.error,
-                        "weight_error": measured.and_then(|m| m.weight),
-                        "output_error": measured.and_then(|m| m.output),
-                        "cumulative_error": measured.and_then(|m| m.cumulative),
-                        "block_error": measured.and_then(|m| m.block),
-                        "reason": l.reason,
-                    })
-                })
-                .collect();
+            let layers: Vec<Value> = manifest.layers.iter().map(|l| measured_json(l, &report)).collect();
             let tensors: Vec<Value> = manifest
                 .tensors
                 .iter()
@@ -165,13 +146,7 @@ fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
                 "licence": manifest.model.licence,
                 "context": manifest.model.context_length,
                 "pipeline": manifest.pipeline,
-                "calibration": manifest.calibration.as_ref().map(|c| value!({
-                    "digest": c.digest,
-                    "description": c.description,
-                    "windows": c.windows,
-                    "window_len": c.window_len,
-                    "tokens": c.tokens,
-                })),
+                "calibration": calibration_json(manifest.calibration.as_ref()),
                 "targets": manifest.targets.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "entries": manifest.entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(),
                 "bits_per_weight": storage.bits_per_weight(),
@@ -222,24 +197,7 @@ fn text(artifact: &Artifact, storage: &Storage, report: &Report) -> Result<(), S
     shares(&mut out, storage)?;
     writeln!(out, "file       {}", size(artifact.length()))?;
     writeln!(out, "digest     {}", artifact.digest())?;
-    if !manifest.layers.is_empty() {
-        let head = ["layer", "encoding", "bits", "stored", "weak", "bytes", "error %", "note"];
-        let mut rows = vec![head.map(String::from).to_vec()];
-        rows.extend(manifest.layers.iter().map(|l| {
-            let error = if l.error > 0.0 { format!("{:.3}", 100.0 * l.error) } else { "-".into() };
-            vec![
-                l.name.clone(),
-                l.encoding.clone(),
-                format!("{:.3}", l.bits),
-                format!("{:.3}", l.stored_bits),
-                l.weak_columns.to_string(),
-                l.bytes.to_string(),
-                error,
-                l.reason.clone(),
-            ]
-        }));
-        write!(out, "\n{}", table("<<>>>>><", &rows))?;
-    }
+    write!(out, "{}", layer_table(&manifest.layers, true))?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use super::data::Data;
 use super::open;
 use super::render::{Progress, Stop, note, size};
 use super::request::{Args, Request};
+use super::threads;
 use actc::artifact::Calibration;
 use actc::codegen::Description;
 use actc::evaluator::Compiled;
@@ -49,8 +50,17 @@ pub(super) struct Done {
 }
 
 impl Job {
+    /// The job that `args` ask for; nothing where they ask for something to be printed instead, which is done.
+    pub(super) fn asked(args: &Args, out: &mut impl Write) -> Result<Option<Job>, Stop> {
+        let request = args.request()?;
+        if args.print_only(&request, out)? {
+            return Ok(None);
+        }
+        Job::open(args, request, threads(args.threads)).map(Some)
+    }
+
     /// Reads the model and the data of `request`, and checks that they fit it.
-    pub(super) fn open(args: &Args, request: Request, threads: usize) -> Result<Job, Stop> {
+    fn open(args: &Args, request: Request, threads: usize) -> Result<Job, Stop> {
         if open::is_artifact(&args.model).unwrap_or(false) {
             return Err(Diagnostic::request("model-is-artifact", "the file is an artifact already")
                 .at(Place::File(args.model.display().to_string()))
@@ -141,14 +151,15 @@ impl Job {
         Ok(Some(checkpoint))
     }
 
-    /// Whether what is foreseen fits the memory that the request allows.
-    pub(super) fn fits(&self, forecast: &Forecast) -> Result<(), Diagnostic> {
+    /// Whether what is foreseen can be done: no layer is `refused`, and the memory that the request allows is enough.
+    pub(super) fn possible(&self, refused: Vec<Diagnostic>, forecast: &Forecast) -> Result<(), Stop> {
+        let mut hopeless = refused;
         let (peak, allowed) = (forecast.peak_bytes(), self.request.max_ram.unwrap_or(u64::MAX));
         if peak > allowed {
             let headline = format!("the compile takes up to {}, --max-ram allows {}", size(peak), size(allowed));
-            return Err(Diagnostic::new("max-ram", headline).help("`actc plan` says what takes it"));
+            hopeless.push(Diagnostic::new("max-ram", headline).help("`actc plan` says what takes it"));
         }
-        Ok(())
+        if hopeless.is_empty() { Ok(()) } else { Err(hopeless.into()) }
     }
 
     /// Runs the passes over the source's graph; finished blocks are those of `checkpoint`.

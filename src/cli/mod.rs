@@ -15,6 +15,7 @@ mod generate;
 mod inspect;
 mod interrupt;
 mod job;
+mod layers;
 mod open;
 mod opt;
 mod passes;

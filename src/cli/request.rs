@@ -55,7 +55,7 @@ pub(super) struct Args {
     output: Option<PathBuf>,
     /// Overwrite the output
     #[arg(short, long)]
-    force: bool,
+    pub(super) force: bool,
     /// Also write ir=DIR (the graph before and after the passes) or kernels=DIR (every kernel's text)
     #[arg(long, value_name = "WHAT=DIR")]
     emit: Vec<String>,

@@ -44,9 +44,9 @@ pub(crate) fn temporary(program: &Program, description: Description) -> Result<A
     Artifact::open(&path, &ReadOptions { verify: false, ..ReadOptions::default() })
 }
 
-/// One row per layer from the reports of all passes, in the order of their first mention: what a pass did to a layer
-/// counts more than why another left it.
-pub fn layer_rows<'a>(reports: impl IntoIterator<Item = &'a LayerReport>) -> Vec<LayerRow> {
+/// One report per layer from those of all passes, in the order of their first mention: what a pass did to a layer counts
+/// more than why another left it.
+pub fn final_reports<'a>(reports: impl IntoIterator<Item = &'a LayerReport>) -> Vec<&'a LayerReport> {
     let mut order: Vec<&LayerReport> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     let rank = |status| match status {
@@ -63,7 +63,12 @@ pub fn layer_rows<'a>(reports: impl IntoIterator<Item = &'a LayerReport>) -> Vec
             order[at] = report;
         }
     }
-    order.into_iter().map(row).collect()
+    order
+}
+
+/// The rows of the manifest that say what the [`final_reports`] do.
+pub fn layer_rows<'a>(reports: impl IntoIterator<Item = &'a LayerReport>) -> Vec<LayerRow> {
+    final_reports(reports).into_iter().map(row).collect()
 }
 
 fn row(report: &LayerReport) -> LayerRow {
@@ -82,6 +87,7 @@ fn row(report: &LayerReport) -> LayerRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actc_passes::Measured;
     use actc_types::Encoding;
 
     #[test]
@@ -96,6 +102,7 @@ mod tests {
             error: None,
             reason: None,
             status,
+            measured: Measured::default(),
         };
         let all = [
             report("a", Status::Quantised, 3.0),

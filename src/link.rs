@@ -84,6 +84,7 @@ pub fn redescribe(artifact: &Artifact) -> Result<Description> {
         layers: manifest.layers.clone(),
         text: manifest.text.clone(),
         tokenizer: artifact.tokenizer()?,
+        report: artifact.report()?,
         metadata: manifest.metadata.clone(),
     })
 }

@@ -14,12 +14,12 @@
 
 use crate::frontend::safetensors::read_file;
 use crate::frontend::stored::TensorSet;
+use crate::output;
 use actc_passes::calibrate::{InputStatistics, Moments, Statistics};
 use actc_types::{DType, Diagnostic, Place, Result};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -187,11 +187,7 @@ impl StatisticsFile {
             Diagnostic::request(code, headline).at(place()).help("choose another name, or overwrite it with -f")
         };
         let bytes = self.encode()?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".actc-").tempfile_in(folder).map_err(failed)?;
-        file.write_all(&bytes).map_err(failed)?;
-        let named = if overwrite { file.persist(path) } else { file.persist_noclobber(path) };
-        named.map_err(|e| failed(e.error))?;
+        output::write(path, &bytes, overwrite).map_err(failed)?;
         Ok(bytes.len() as u64)
     }
 }

@@ -2,8 +2,8 @@
 
 use actc_artifact::{ALIGN, Artifact, CodeImage, HEADER_BYTES, Manifest, PartEntry, TensorEntry, bundle};
 use actc_codegen::{BACKEND_KEY, Description, Program, graph_of};
-use actc_ir::{Const, ConstId, Graph, Op, text};
-use actc_types::Result;
+use actc_ir::{Const, ConstId, Graph, Op, Value, text};
+use actc_types::{Dim, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes and elements of weights.
@@ -93,9 +93,20 @@ fn cache_bytes(graph: &Graph) -> u64 {
     rows.fold(0, u64::saturating_add)
 }
 
+/// Bytes of a report on `layers` layers of `graph`, roughly: three digits for each channel that `calibrated` statistics saw,
+/// and the errors of each layer, compressed.
+fn report_bytes(graph: &Graph, layers: usize, calibrated: bool) -> u64 {
+    let inputs = graph.order().iter().map(|n| graph.node(*n)).filter(|n| matches!(n.op, Op::Linear(_)));
+    let inputs: BTreeSet<Value> = inputs.filter_map(|n| n.args.first().copied()).collect();
+    let width = |v: &Value| graph.ty(*v).shape.last().and_then(Dim::fixed).unwrap_or(0);
+    let channels: u64 = if calibrated { inputs.iter().map(width).sum() } else { 0 };
+    channels * 4 / 3 + layers as u64 * 90
+}
+
 /// Bytes of the artifact that `program` would be written to, within a percent: weights, graph, code and tokenizer are
-/// counted as they are, the manifest without what only a compile knows.
-pub fn artifact_bytes(program: &Program, description: &Description) -> Result<u64> {
+/// counted as they are, manifest and report without what only a compile knows. `calibrated` says whether activations are
+/// observed.
+pub fn artifact_bytes(program: &Program, description: &Description, calibrated: bool) -> Result<u64> {
     let aligned = |bytes: u64| bytes.next_multiple_of(ALIGN);
     let mut manifest = Manifest {
         pipeline: description.pipeline.clone(),
@@ -133,6 +144,7 @@ pub fn artifact_bytes(program: &Program, description: &Description) -> Result<u6
     if let Some(json) = &description.tokenizer {
         total += aligned(bundle::compress(json)?.len() as u64);
     }
+    total += report_bytes(&program.graph, description.layers.len(), calibrated);
     Ok(total + manifest.encode().len() as u64)
 }
 

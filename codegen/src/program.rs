@@ -31,6 +31,8 @@ pub struct Description {
     pub text: Option<TextInfo>,
     /// The tokenizer as Hugging Face JSON.
     pub tokenizer: Option<Vec<u8>>,
+    /// The report of the compile as JSON, where it is known already.
+    pub report: Option<Vec<u8>>,
     /// Anything else, by key.
     pub metadata: BTreeMap<String, String>,
 }
@@ -100,6 +102,9 @@ impl Program {
         }
         if let Some(tokenizer) = &description.tokenizer {
             writer.section(Section::Tokenizer, tokenizer)?;
+        }
+        if let Some(report) = &description.report {
+            writer.section(Section::Report, report)?;
         }
         writer.finish(&manifest)
     }

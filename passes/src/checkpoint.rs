@@ -5,7 +5,7 @@
 //! ```text
 //! u32   layers, then for each:
 //!       name, encoding as text, note (each u32 length and UTF-8; no note is empty)
-//!       f64   output error (NaN for none)
+//!       f64   output error, weight error (NaN for none)
 //!       the parts of the encoding in their order (each u64 length and bytes)
 //! ```
 //!
@@ -13,7 +13,7 @@
 
 use crate::quantize::encode::describe;
 use crate::quantize::layers::Layer;
-use crate::report::{LayerReport, Status};
+use crate::report::{LayerReport, Measured, Status};
 use crate::spill;
 use actc_ir::{Const, Graph};
 use actc_types::braced::Fields;
@@ -21,7 +21,7 @@ use actc_types::{Braced, Diagnostic, Encoding, Place, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-const MAGIC: &[u8; 16] = b"actc block 1\r\n\x1a\0";
+const MAGIC: &[u8; 16] = b"actc block 2\r\n\x1a\0";
 
 /// Where finished blocks of one request are kept.
 #[derive(Clone, Debug)]
@@ -77,7 +77,9 @@ impl Checkpoint {
                 body.extend((text.len() as u32).to_le_bytes());
                 body.extend(text.as_bytes());
             }
-            body.extend(report.error.unwrap_or(f64::NAN).to_le_bytes());
+            for error in [report.error, report.measured.weight] {
+                body.extend(error.unwrap_or(f64::NAN).to_le_bytes());
+            }
             for (_, bytes) in &constant.parts {
                 body.extend((bytes.len() as u64).to_le_bytes());
                 body.extend(&bytes[..]);
@@ -114,7 +116,7 @@ impl Checkpoint {
         let mut out = Vec::with_capacity(layers.len());
         for layer in layers {
             let constant = graph.const_data(layer.weight);
-            let Some((encoding, note, error, parts)) = reader.layer(constant) else { return Ok(None) };
+            let Some((encoding, note, [error, weight], parts)) = reader.layer(constant) else { return Ok(None) };
             let mut stored = Vec::with_capacity(parts.len());
             for (role, bytes) in parts {
                 stored.push((role, spill::store(work, bytes.to_vec())?));
@@ -122,7 +124,8 @@ impl Checkpoint {
             let Ok(made) = Const::new(constant.name.clone(), constant.ty.clone(), encoding, stored) else {
                 return Ok(None);
             };
-            let report = describe(&made, Status::Quantised, error, note);
+            let mut report = describe(&made, Status::Quantised, error, note);
+            report.measured = Measured { weight, output: error, ..Measured::default() };
             out.push((made, report));
         }
         Ok(Some(out).filter(|_| reader.rest.is_empty()))
@@ -141,7 +144,7 @@ struct Reader<'b> {
     rest: &'b [u8],
 }
 
-type Stored<'b> = (Encoding, Option<String>, Option<f64>, Vec<(actc_types::Role, &'b [u8])>);
+type Stored<'b> = (Encoding, Option<String>, [Option<f64>; 2], Vec<(actc_types::Role, &'b [u8])>);
 
 impl<'b> Reader<'b> {
     fn take(&mut self, length: usize) -> Option<&'b [u8]> {
@@ -173,7 +176,8 @@ impl<'b> Reader<'b> {
         let mut fields = Fields::new(text, item.name.clone(), item.fields);
         let encoding = Encoding::read(&item.name, &mut fields).ok()?;
         let note = Some(self.text()?.to_owned()).filter(|n| !n.is_empty());
-        let error = Some(f64::from_le_bytes(self.array()?)).filter(|e| e.is_finite());
+        let errors = [f64::from_le_bytes(self.array()?), f64::from_le_bytes(self.array()?)];
+        let errors = errors.map(|e| Some(e).filter(|e| e.is_finite()));
         let (rows, cols) = constant.matrix().ok()?;
         let mut parts = Vec::new();
         for (role, bytes) in encoding.parts(constant.ty.dtype, rows, cols).ok()? {
@@ -183,7 +187,7 @@ impl<'b> Reader<'b> {
             }
             parts.push((role, self.take(usize::try_from(length).ok()?)?));
         }
-        Some((encoding, note, error, parts))
+        Some((encoding, note, errors, parts))
     }
 }
 
@@ -277,7 +281,8 @@ graph @g(%x: f32[S, 32]) {
             kept.restore("owq", 0, &graph, &[&layers[0]], folder.path()).unwrap()
         };
         let text = |s: &str| [&(s.len() as u32).to_le_bytes()[..], s.as_bytes()].concat();
-        let head = |encoding: &str| [&1u32.to_le_bytes()[..], &text("a"), &text(encoding), &text(""), &[0; 8]].concat();
+        let head =
+            |encoding: &str| [&1u32.to_le_bytes()[..], &text("a"), &text(encoding), &text(""), &[0; 16]].concat();
         for body in [
             vec![],
             1u32.to_le_bytes().to_vec(),

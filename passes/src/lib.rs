@@ -29,5 +29,5 @@ pub use context::{PassCx, Sample};
 pub use facts::{Contract, Facts, Phase};
 pub use pass::{OptionDoc, Pass, PassInfo};
 pub use pipeline::Pipeline;
-pub use report::{LayerReport, PassReport, Progress, Status};
+pub use report::{LayerReport, Measured, PassReport, Progress, Status};
 pub use table::{PASSES, PRESETS};

@@ -23,6 +23,37 @@ pub struct LayerReport {
     pub reason: Option<String>,
     /// What became of it.
     pub status: Status,
+    /// Where its error comes from, and what would lessen it.
+    pub measured: Measured,
+}
+
+/// What was measured of a layer, as far as its pass measures it. Errors are relative: energy of the difference over energy.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// Of the weight: `|W - Q|^2 / |W|^2`.
+    pub weight: Option<f64>,
+    /// Of the layer's output where this layer alone is rounded, on its inputs in the quantised model.
+    pub output: Option<f64>,
+    /// Of the layer's output against the original model's, everything before it rounded too.
+    pub cumulative: Option<f64>,
+    /// The same of the output of its block, the next tensor that everything passes through.
+    pub block: Option<f64>,
+    /// What more bytes would buy.
+    pub offer: Option<Offer>,
+}
+
+/// What more bytes would buy of a layer: shares of the layer's output energy by the channel statistics, before errors are
+/// compensated. They compare layers; they do not predict errors.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Offer {
+    /// What one more weak column saves.
+    pub column: f64,
+    /// What one more bit for all other columns saves: three quarters of their loss.
+    pub bit: f64,
+    /// Columns that the layer gets of a megabyte more for the whole model, shared out by what they save a bit.
+    pub columns: u32,
+    /// What these columns save.
+    pub columns_gain: f64,
 }
 
 /// Whether a pass did to a layer what it was asked to.

@@ -209,6 +209,77 @@ fn budgets_can_follow_the_published_rule_or_the_gain() {
     assert!(gain < 1.5 * equal, "{gain} against {equal}");
 }
 
+/// Outputs of all linear layers by their weights, and of what the last of each block is added to, on `sample`.
+fn values(graph: &Graph, sample: &Sample) -> std::collections::BTreeMap<String, Vec<f64>> {
+    let mut graph = graph.clone();
+    let mut names = Vec::new();
+    for node in graph.order().to_vec() {
+        let data = graph.node(node).clone();
+        let weight = data.args.get(1).and_then(|w| graph.as_const(*w));
+        if let (Op::Linear(_), Some(id)) = (&data.op, weight) {
+            let name = graph.const_data(id).name.clone();
+            graph.output(format!("y.{name}"), data.results[0]);
+            names.push(name.clone());
+            let user = |n: &&actc_ir::Node| graph.node(**n).args.last() == Some(&data.results[0]);
+            let sum = graph.order().iter().find(user).map(|n| graph.node(*n).results[0]);
+            if let Some(sum) = sum.filter(|_| name.ends_with(".o") || name.ends_with(".down")) {
+                graph.output(format!("x.{name}"), sum);
+                names.push(format!("block of {name}"));
+            }
+        }
+    }
+    let inputs = graph.inputs().map(|(n, v)| sample.input(&graph, n, v).unwrap()).collect();
+    let given = Interpreter.prepare(&graph).unwrap().run(inputs).unwrap();
+    names.into_iter().zip(given[1..].iter().map(|t| t.data().to_f64())).collect()
+}
+
+#[test]
+fn measured_errors_are_those_of_the_two_models() {
+    let relative = |old: &[f64], new: &[f64]| {
+        let square = |v: f64| v * v;
+        let lost: f64 = old.iter().zip(new).map(|(x, y)| square(y - x)).sum();
+        lost / old.iter().map(|x| square(*x)).sum::<f64>()
+    };
+    let close = |got: Option<f64>, want: f64| (got.unwrap() / want - 1.0).abs() < 1e-4;
+    for (pass, at) in [("owq{bits=3,target=3.3,group=16}", 2), ("gptq{bits=2,group=16}", 2)] {
+        let (graph, reports) = compile(pass);
+        // Twelve windows calibrate, the first is compared.
+        let sample = &windows(12, 3)[0];
+        let (old, new) = (values(&decoder(), sample), values(&graph, sample));
+        let quantised = reports[at].layers.iter().filter(|l| l.status == Status::Quantised);
+        assert_eq!(quantised.clone().count(), 14);
+        for layer in quantised {
+            let (name, m) = (&layer.name, layer.measured);
+            assert!(close(m.cumulative, relative(&old[name], &new[name])), "{layer:?}");
+            let last = if name[3..].starts_with(['q', 'k', 'v', 'o']) { "o" } else { "down" };
+            let block = format!("block of {}.{last}", &name[..2]);
+            assert!(close(m.block, relative(&old[&block], &new[&block])), "{layer:?}");
+            assert_eq!(m.output, layer.error);
+            let weight = |graph: &Graph| -> Vec<f64> {
+                let (_, constant) = graph.constants().find(|(_, c)| c.name == *name).unwrap();
+                let view = constant.view().unwrap();
+                let mut row = vec![0.0f32; view.cols()];
+                let mut all = Vec::new();
+                for r in 0..view.rows() {
+                    view.row(r, &mut row);
+                    all.extend(row.iter().map(|v| f64::from(*v)));
+                }
+                all
+            };
+            // Weak columns are stored in 16 bits.
+            let stored = relative(&weight(&decoder()), &weight(&graph));
+            assert!((m.weight.unwrap() / stored - 1.0).abs() < 1e-2, "{layer:?}: {stored}");
+            let Some(offer) = m.offer else { continue };
+            assert!(offer.column > 0.0 && offer.bit >= 0.75 * offer.column, "{layer:?}");
+            assert!(offer.columns as usize + layer.weak_columns as usize <= INNER, "{layer:?}");
+        }
+        assert_eq!(reports[at].layers.iter().any(|l| l.measured.offer.is_some()), pass.starts_with("owq"));
+    }
+    let rtn = compile("rtn{bits=3,group=16}").1.pop().unwrap();
+    let first = rtn.layers.iter().find(|l| l.name == "b0.q").unwrap();
+    assert_eq!((first.measured.weight, first.measured.output, first.measured.cumulative), (first.error, None, None));
+}
+
 #[test]
 fn the_result_does_not_depend_on_the_number_of_threads() {
     let digests = |threads: usize| -> Vec<String> {

@@ -1,7 +1,7 @@
 //! `actc compare`: two artifacts or models on the same inputs.
 
 use super::entry;
-use super::eval::{Bos, read};
+use super::eval::{Bos, read, summary_json};
 use super::open::Opening;
 use super::render::{Progress, Stop, json, table};
 use super::{Format, threads};
@@ -190,18 +190,18 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
 }
 
 fn shown(digests: &[String; 2], found: &[Difference], on_text: Option<&(Summary, Evaluation)>) -> Value {
-    let distance = on_text.and_then(|(s, e)| s.distance.map(|d| (s, d, e)));
+    let on_text = on_text.map(|(summary, evaluation)| {
+        let mut figures = summary_json(summary);
+        figures.insert("ctx".into(), evaluation.ctx.into());
+        figures.insert("windows".into(), evaluation.windows.into());
+        Value::Object(figures)
+    });
     value!({
         "digests": digests,
         "outputs": found.iter().map(|d| value!({
             "name": d.name, "type": d.ty, "max_abs": d.absolute, "relative": d.relative,
         })).collect::<Vec<_>>(),
-        "text": distance.map(|(s, d, e)| value!({
-            "kl": d.kl.value, "kl_se": d.kl.error, "top1": d.top1.value, "top1_se": d.top1.error,
-            "ppl": s.ppl.value, "reference_ppl": d.reference_ppl.value,
-            "nll_difference": d.nll_difference.value, "nll_difference_se": d.nll_difference.error,
-            "ctx": e.ctx, "windows": e.windows,
-        })),
+        "text": on_text,
     })
 }
 

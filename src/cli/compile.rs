@@ -1,46 +1,54 @@
 //! `actc compile`: a model file becomes an artifact.
 
-use super::job::{Job, refused};
+use super::interrupt;
+use super::job::{Done, Job, refused};
 use super::render::{Progress, Stop, size, warn};
-use super::request::{self, Emit, exists, folder_of};
+use super::request::{self, Emit, exists, folder_of, free};
 use super::require::{Condition, Measure};
-use super::{interrupt, threads};
-use actc::artifact::{Artifact, LayerRow, ReadOptions, Writer};
+use super::threads;
+use actc::artifact::{Artifact, LayerRow, ReadOptions, Section, Writer, append};
 use actc::codegen::{Description, Image, Program};
-use actc::compile::{layer_rows, program};
+use actc::compile::{final_reports, layer_rows, program};
 use actc::link;
+use actc::output::Pending;
 use actc::quality::{Summary, judge};
+use actc::report::page::page;
+use actc::report::{Quality, Report};
 use actc_ir::{Graph, text};
 use actc_passes::checkpoint::Checkpoint;
 use actc_passes::manager::Timed;
 use actc_passes::report::Status;
 use actc_types::{Diagnostic, Place, Target};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Options of `actc compile`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     request: request::Args,
+    /// Also write what was measured as a page of HTML; `actc inspect ARTIFACT --report` makes the same later
+    #[arg(long, value_name = "OUT.html")]
+    report: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let request = args.request.request()?;
     let mut out = std::io::stdout();
-    if args.request.print_only(&request, &mut out)? {
-        return Ok(());
+    if let Some(path) = &args.report {
+        free(path, args.request.force)?;
+        if !folder_of(path).is_dir() {
+            return Err(Diagnostic::request("report-file", "the folder for the report does not exist")
+                .at(Place::File(path.display().to_string()))
+                .into());
+        }
     }
-    let job = Job::open(&args.request, request, threads(args.request.threads))?;
+    let Some(job) = Job::asked(&args.request, &mut out)? else { return Ok(()) };
     job.announce(&mut out)?;
     // What can be told to fail fails before anything is computed.
     let (_, foreseen, forecast) = job.foresee(&args.request)?;
-    let hopeless: Vec<Diagnostic> = refused(&foreseen).into_iter().chain(job.fits(&forecast).err()).collect();
-    if !hopeless.is_empty() {
-        return Err(hopeless.into());
-    }
+    job.possible(refused(&foreseen), &forecast)?;
     let checkpoint = job.checkpoint(&args.request)?;
-    let (graph, timed) = job.run(&args.request, checkpoint.as_ref())?;
+    let Done { graph, timed, statistics, samples } = job.run(&args.request, checkpoint.as_ref())?;
     let layers = account(&timed)?;
 
     let Job { request, source, .. } = &job;
@@ -51,9 +59,10 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let code = code(&program);
     let scrap = scrap(&request.output)?;
     let path = scrap.path().join("artifact.actc");
-    let artifact = write(&program, description, &path)?;
+    let mut artifact = write(&program, description, &path)?;
     drop((program, graph));
 
+    let mut judged = None;
     if let Some(data) = job.data.as_ref().filter(|_| job.judged) {
         let layers = artifact.manifest().layers.clone();
         let windows = &data.windows.held_out;
@@ -64,7 +73,16 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         progress.finish();
         writeln!(out, "quality      {}", quality(&summary, &layers, windows.len()))?;
         check(&request.conditions, &summary, &layers)?;
+        judged = Quality::new(&summary, windows);
     }
+    let layers = final_reports(timed.iter().flat_map(|t| &t.report.layers));
+    let report = Report::new(&layers, statistics.as_ref(), samples, judged);
+    if !report.is_empty() {
+        drop(artifact);
+        append(&path, Section::Report, &report.encode())?;
+        artifact = open(&path)?;
+    }
+    let report = args.report.as_deref().map(|path| pending(&artifact, &[], path, request.force)).transpose()?;
     writeln!(out, "code         {code}")?;
     place(&path, &request.output, request.force)?;
     link::remember(&artifact)?;
@@ -76,7 +94,30 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         size(artifact.length()),
         artifact.digest()
     )?;
+    if let (Some(report), Some(path)) = (report, &args.report) {
+        report.name().map_err(|e| report_error(path, &e))?;
+        writeln!(out, "report       {}", path.display())?;
+    }
     Ok(())
+}
+
+/// The page of `artifact` with `others`, on its way to `path`.
+pub(super) fn pending(
+    artifact: &Artifact,
+    others: &[Artifact],
+    path: &Path,
+    force: bool,
+) -> Result<Pending, Diagnostic> {
+    Pending::new(path, page(artifact, others)?.as_bytes(), force).map_err(|e| report_error(path, &e))
+}
+
+/// The error of writing a report to `path`.
+pub(super) fn report_error(path: &Path, error: &std::io::Error) -> Diagnostic {
+    match error.kind() {
+        std::io::ErrorKind::AlreadyExists => exists(path),
+        _ => Diagnostic::new("report-file", format!("cannot write the report: {error}"))
+            .at(Place::File(path.display().to_string())),
+    }
 }
 
 /// Every layer with what was done to it; a layer that a pass was asked to quantise and could not is an error.
@@ -106,7 +147,11 @@ fn scrap(output: &Path) -> Result<tempfile::TempDir, Diagnostic> {
 
 fn write(program: &Program, description: Description, path: &Path) -> Result<Artifact, Diagnostic> {
     program.write(Writer::to_file(path, false)?, description)?;
-    // Written a moment ago: what is left to check is checked, but the digests.
+    open(path)
+}
+
+/// Opens an artifact that was written a moment ago: all is checked but the digests.
+fn open(path: &Path) -> Result<Artifact, Diagnostic> {
     Artifact::open(path, &ReadOptions { verify: false, ..ReadOptions::default() })
 }
 

@@ -9,7 +9,7 @@ use actc::language::LanguageModel;
 use actc::quality::{Evaluation, Figure, Reference, Summary, WindowScore, evaluate, summarise};
 use actc::storage::Storage;
 use actc_types::{Diagnostic, Place};
-use serde_json::{Value, json as value};
+use serde_json::{Map, Value, json as value};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -151,6 +151,24 @@ struct Report {
     kept: Option<usize>,
 }
 
+/// The figures of `summary` by the names that programs know; `null` where there is no reference or no error.
+pub(super) fn summary_json(summary: &Summary) -> Map<String, Value> {
+    let distance = summary.distance;
+    let figures = [
+        ("ppl", Some(summary.ppl)),
+        ("kl", distance.map(|d| d.kl)),
+        ("top1", distance.map(|d| d.top1)),
+        ("reference_ppl", distance.map(|d| d.reference_ppl)),
+        ("nll_difference", distance.map(|d| d.nll_difference)),
+    ];
+    let mut out = Map::new();
+    for (name, figure) in figures {
+        out.insert(name.into(), figure.map(|f| f.value).into());
+        out.insert(format!("{name}_se"), figure.and_then(|f| f.error).into());
+    }
+    out
+}
+
 fn shown(figure: Figure, digits: usize) -> String {
     let error = figure.error.map_or(String::new(), |e| format!(" ±{e:.digits$}"));
     format!("{:.digits$}{error}", figure.value)
@@ -158,39 +176,25 @@ fn shown(figure: Figure, digits: usize) -> String {
 
 impl Report {
     fn json(&self) -> Value {
-        let distance = self.summary.distance;
-        let figure = |f: Option<Figure>| f.map_or(Value::Null, |f| f.value.into());
-        let error = |f: Option<Figure>| f.and_then(|f| f.error).map_or(Value::Null, Value::from);
-        let kl = distance.map(|d| d.kl);
-        let top1 = distance.map(|d| d.top1);
-        let difference = distance.map(|d| d.nll_difference);
-        let reference = distance.map(|d| d.reference_ppl);
         let window = |s: &WindowScore| match s.reference {
             Some(d) => value!({ "nll": s.nll, "reference_nll": d.nll, "kl": d.kl, "top1": d.top1 }),
             None => value!({ "nll": s.nll }),
         };
-        value!({
-            "ppl": self.summary.ppl.value,
-            "ppl_se": self.summary.ppl.error,
+        let mut out = summary_json(&self.summary);
+        let more = value!({
             "tokens": self.tokens,
             "ctx": self.evaluation.ctx,
             "windows": self.scores.len(),
             "bos": self.evaluation.bos.is_some(),
-            "kl": figure(kl),
-            "kl_se": error(kl),
             "kl_tokens": self.kept,
-            "top1": figure(top1),
-            "top1_se": error(top1),
-            "reference_ppl": figure(reference),
-            "reference_ppl_se": error(reference),
-            "nll_difference": figure(difference),
-            "nll_difference_se": error(difference),
             "bits_per_weight": self.storage.bits_per_weight(),
             "file_bytes": self.file_bytes,
             "backend": self.backend,
             "digest": self.digest,
             "per_window": self.scores.iter().map(window).collect::<Vec<_>>(),
-        })
+        });
+        out.extend(more.as_object().cloned().unwrap_or_default());
+        Value::Object(out)
     }
 
     fn text(&self) -> String {

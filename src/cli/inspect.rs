@@ -1,27 +1,38 @@
 //! `actc inspect`: what is inside an artifact or a model file, and why a step runs as it does.
 
 use super::Format;
+use super::compile::{pending, report_error};
+use super::layers::{calibration_json, layer_table, measured_json};
 use super::open::{Opening, is_artifact};
 use super::render::{Stop, json, size, table};
+use super::request::free;
 use actc::artifact::{Artifact, Section};
 use actc::codegen::{BACKEND_KEY, Backend};
 use actc::frontend::{Import, load};
 use actc::link::recompile;
+use actc::report::Report;
 use actc::storage::{Share, Storage};
 use actc_types::diagnostic::nearest;
-use actc_types::{Diagnostic, Shape, Target};
+use actc_types::{Diagnostic, Place, Shape, Target};
 use serde_json::{Value, json as value};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Options of `actc inspect`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// An artifact, or a model file
-    file: PathBuf,
+    /// An artifact, or a model file; with --report more artifacts of the same model may follow, for comparison
+    #[arg(required = true)]
+    file: Vec<PathBuf>,
     /// Why the steps whose name contains NODE run as they do; an empty NODE: all steps
     #[arg(long, value_name = "NODE")]
     why: Option<String>,
+    /// Write what the compile measured as a page of HTML
+    #[arg(long, value_name = "OUT.html", conflicts_with = "why")]
+    report: Option<PathBuf>,
+    /// Overwrite the report
+    #[arg(short, long, requires = "report")]
+    force: bool,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
     #[command(flatten)]
@@ -29,18 +40,42 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    if !is_artifact(&args.file)? {
+    let [file, others @ ..] = &args.file[..] else { return Ok(()) };
+    if let Some(output) = &args.report {
+        return report(args, file, others, output);
+    }
+    if let Some(other) = others.first() {
+        return Err(Diagnostic::request("inspect-many", "several artifacts are shown in a report only")
+            .at(Place::File(other.display().to_string()))
+            .help("ask for one with --report OUT.html")
+            .into());
+    }
+    if !is_artifact(file)? {
         if args.why.is_some() {
             return Err(Diagnostic::request("why-model", "only an artifact has steps to explain")
                 .help("`actc compile` makes one")
                 .into());
         }
-        return model(&load(&args.file)?, args.format);
+        return model(&load(file)?, args.format);
     }
-    let artifact = args.opening.artifact(&args.file)?;
+    let artifact = args.opening.artifact(file)?;
     match &args.why {
         Some(node) => why(&artifact, node, args.format),
         None => whole(&artifact, args.format),
+    }
+}
+
+/// Writes the page of the artifact `file`, compared with `others`.
+fn report(args: &Args, file: &Path, others: &[PathBuf], output: &Path) -> Result<(), Stop> {
+    free(output, args.force)?;
+    let artifact = args.opening.artifact(file)?;
+    let others = others.iter().map(|path| args.opening.artifact(path)).collect::<Result<Vec<_>, _>>()?;
+    pending(&artifact, &others, output, args.force)?.name().map_err(|e| report_error(output, &e))?;
+    match args.format {
+        Format::Json => {
+            json(&value!({ "report": output.display().to_string(), "digest": artifact.digest().to_string() }))
+        }
+        Format::Text => Ok(writeln!(std::io::stdout().lock(), "report  {}", output.display())?),
     }
 }
 
@@ -92,24 +127,10 @@ fn shares(out: &mut impl Write, storage: &Storage) -> std::io::Result<()> {
 fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
     let manifest = artifact.manifest();
     let storage = Storage::of(artifact)?;
+    let report = Report::of(artifact)?;
     match format {
         Format::Json => {
-            let layers: Vec<Value> = manifest
-                .layers
-                .iter()
-                .map(|l| {
-                    value!({
-                        "name": l.name,
-                        "encoding": l.encoding,
-                        "bits": l.bits,
-                        "stored_bits": l.stored_bits,
-                        "weak_columns": l.weak_columns,
-                        "bytes": l.bytes,
-                        "error": l.error,
-                        "reason": l.reason,
-                    })
-                })
-                .collect();
+            let layers: Vec<Value> = manifest.layers.iter().map(|l| measured_json(l, &report)).collect();
             let tensors: Vec<Value> = manifest
                 .tensors
                 .iter()
@@ -126,13 +147,7 @@ fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
                 "licence": manifest.model.licence,
                 "context": manifest.model.context_length,
                 "pipeline": manifest.pipeline,
-                "calibration": manifest.calibration.as_ref().map(|c| value!({
-                    "digest": c.digest,
-                    "description": c.description,
-                    "windows": c.windows,
-                    "window_len": c.window_len,
-                    "tokens": c.tokens,
-                })),
+                "calibration": calibration_json(manifest.calibration.as_ref()),
                 "backend": manifest.metadata.get(BACKEND_KEY),
                 "sections": artifact.sections().iter().map(|row| value!({
                     "name": row.section.to_string(), "bytes": row.length,
@@ -142,15 +157,19 @@ fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
                 "bits_per_weight": storage.bits_per_weight(),
                 "file_bytes": artifact.length(),
                 "digest": artifact.digest().to_string(),
+                "quality": report.quality.as_ref().map(|q| value!({
+                    "kl": q.kl, "kl_se": q.kl_se, "top1": q.top1, "ppl": q.ppl, "reference_ppl": q.reference_ppl,
+                    "windows": q.windows, "window_len": q.window_len,
+                })),
                 "layers": layers,
                 "tensors": tensors,
             }))
         }
-        Format::Text => text(artifact, &storage),
+        Format::Text => text(artifact, &storage, &report),
     }
 }
 
-fn text(artifact: &Artifact, storage: &Storage) -> Result<(), Stop> {
+fn text(artifact: &Artifact, storage: &Storage, report: &Report) -> Result<(), Stop> {
     let manifest = artifact.manifest();
     let model = &manifest.model;
     let mut out = std::io::stdout().lock();
@@ -167,6 +186,10 @@ fn text(artifact: &Artifact, storage: &Storage) -> Result<(), Stop> {
             c.windows, c.window_len, c.description, c.digest
         )?;
     }
+    if let Some(q) = &report.quality {
+        let (windows, top1) = (q.windows, 100.0 * q.top1);
+        writeln!(out, "quality    KL {:.4} nats, top-1 {top1:.1} %, on {windows} held-out windows", q.kl)?;
+    }
     writeln!(out, "code       {}", code(artifact))?;
     for entry in &manifest.entries {
         let ports = |ports: &[actc::artifact::Port]| {
@@ -178,24 +201,7 @@ fn text(artifact: &Artifact, storage: &Storage) -> Result<(), Stop> {
     shares(&mut out, storage)?;
     writeln!(out, "file       {}", size(artifact.length()))?;
     writeln!(out, "digest     {}", artifact.digest())?;
-    if !manifest.layers.is_empty() {
-        let head = ["layer", "encoding", "bits", "stored", "weak", "bytes", "error %", "note"];
-        let mut rows = vec![head.map(String::from).to_vec()];
-        rows.extend(manifest.layers.iter().map(|l| {
-            let error = if l.error > 0.0 { format!("{:.3}", 100.0 * l.error) } else { "-".into() };
-            vec![
-                l.name.clone(),
-                l.encoding.clone(),
-                format!("{:.3}", l.bits),
-                format!("{:.3}", l.stored_bits),
-                l.weak_columns.to_string(),
-                l.bytes.to_string(),
-                error,
-                l.reason.clone(),
-            ]
-        }));
-        write!(out, "\n{}", table("<<>>>>><", &rows))?;
-    }
+    write!(out, "{}", layer_table(&manifest.layers, true))?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use super::data::Data;
 use super::open;
 use super::render::{Progress, Stop, note, size};
 use super::request::{Args, Request};
+use super::threads;
 use actc::artifact::Calibration;
 use actc::codegen::Description;
 use actc::evaluator::Compiled;
@@ -38,9 +39,28 @@ pub(super) struct Job {
     pub(super) threads: usize,
 }
 
+/// What the passes leave.
+pub(super) struct Done {
+    pub(super) graph: Graph,
+    pub(super) timed: Vec<Timed>,
+    /// Statistics of activations, where there are any.
+    pub(super) statistics: Option<Statistics>,
+    /// Calibration windows.
+    pub(super) samples: usize,
+}
+
 impl Job {
+    /// The job that `args` ask for; nothing where they ask for something to be printed instead, which is done.
+    pub(super) fn asked(args: &Args, out: &mut impl Write) -> Result<Option<Job>, Stop> {
+        let request = args.request()?;
+        if args.print_only(&request, out)? {
+            return Ok(None);
+        }
+        Job::open(args, request, threads(args.threads)).map(Some)
+    }
+
     /// Reads the model and the data of `request`, and checks that they fit it.
-    pub(super) fn open(args: &Args, request: Request, threads: usize) -> Result<Job, Stop> {
+    fn open(args: &Args, request: Request, threads: usize) -> Result<Job, Stop> {
         if open::is_artifact(&args.model).unwrap_or(false) {
             return Err(Diagnostic::request("model-is-artifact", "the file is an artifact already")
                 .at(Place::File(args.model.display().to_string()))
@@ -132,18 +152,19 @@ impl Job {
         Ok(Some(checkpoint))
     }
 
-    /// Whether what is foreseen fits the memory that the request allows.
-    pub(super) fn fits(&self, forecast: &Forecast) -> Result<(), Diagnostic> {
+    /// Whether what is foreseen can be done: no layer is `refused`, and the memory that the request allows is enough.
+    pub(super) fn possible(&self, refused: Vec<Diagnostic>, forecast: &Forecast) -> Result<(), Stop> {
+        let mut hopeless = refused;
         let (peak, allowed) = (forecast.peak_bytes(), self.request.max_ram.unwrap_or(u64::MAX));
         if peak > allowed {
             let headline = format!("the compile takes up to {}, --max-ram allows {}", size(peak), size(allowed));
-            return Err(Diagnostic::new("max-ram", headline).help("`actc plan` says what takes it"));
+            hopeless.push(Diagnostic::new("max-ram", headline).help("`actc plan` says what takes it"));
         }
-        Ok(())
+        if hopeless.is_empty() { Ok(()) } else { Err(hopeless.into()) }
     }
 
     /// Runs the passes over the source's graph; finished blocks are those of `checkpoint`.
-    pub(super) fn run(&self, args: &Args, checkpoint: Option<&Checkpoint>) -> Result<(Graph, Vec<Timed>), Stop> {
+    pub(super) fn run(&self, args: &Args, checkpoint: Option<&Checkpoint>) -> Result<Done, Stop> {
         let mut graph = self.source.import.graph.clone();
         let samples = self.samples(&graph)?;
         let evaluator = Compiled::new(self.threads).by(self.request.backend);
@@ -156,7 +177,7 @@ impl Job {
         cx.checkpoint = checkpoint.cloned();
         cx.allow_fallback = self.request.allow_fallback;
         let timed = args.watch.run(&self.request.pipeline, &mut graph, &progress, &mut cx)?;
-        Ok((graph, timed))
+        Ok(Done { graph, timed, statistics: cx.statistics, samples: samples.len() })
     }
 
     /// Runs the passes without their numbers: what they decide, and the work that it takes.

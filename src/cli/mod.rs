@@ -16,6 +16,7 @@ mod generate;
 mod inspect;
 mod interrupt;
 mod job;
+mod layers;
 mod open;
 mod opt;
 mod passes;

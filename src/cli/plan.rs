@@ -5,8 +5,9 @@
 //! shows.
 
 use super::job::{Job, refused};
-use super::render::{Stop, json, size, table};
-use super::{Format, request, threads};
+use super::layers::{calibration_json, layer_json, layer_table};
+use super::render::{Stop, json, size};
+use super::{Format, request};
 use actc::artifact::LayerRow;
 use actc::compile::{layer_rows, program};
 use actc::storage::{Storage, artifact_bytes};
@@ -49,12 +50,8 @@ struct Plan {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let request = args.request.request()?;
     let mut out = std::io::stdout();
-    if args.request.print_only(&request, &mut out)? {
-        return Ok(());
-    }
-    let job = Job::open(&args.request, request, threads(args.request.threads))?;
+    let Some(job) = Job::asked(&args.request, &mut out)? else { return Ok(()) };
     let plan = foresee(&job, &args.request)?;
     match args.format {
         Format::Json => json(&plan.json(&job))?,
@@ -63,9 +60,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             write!(out, "{}", plan.text(&job))?;
         }
     }
-    let above = job.fits(&plan.forecast).err();
-    let hopeless: Vec<Diagnostic> = plan.refused.into_iter().chain(above).collect();
-    if hopeless.is_empty() { Ok(()) } else { Err(hopeless.into()) }
+    job.possible(plan.refused, &plan.forecast)
 }
 
 fn foresee(job: &Job, args: &request::Args) -> Result<Plan, Stop> {
@@ -75,7 +70,7 @@ fn foresee(job: &Job, args: &request::Args) -> Result<Plan, Stop> {
     let mut description = job.description()?;
     description.layers = layers.clone();
     let program = program(&graph, job.request.targets.clone(), job.request.backend)?;
-    let artifact_bytes = artifact_bytes(&program, &description)?;
+    let artifact_bytes = artifact_bytes(&program, &description, job.calibration().is_some())?;
     let seconds = seconds(job, &forecast, &storage);
     Ok(Plan { layers, refused: refused(&timed), storage, artifact_bytes, forecast, seconds })
 }
@@ -116,19 +111,6 @@ impl Plan {
     }
 
     fn text(&self, job: &Job) -> String {
-        let head = ["layer", "encoding", "bits", "stored", "weak", "bytes", "note"];
-        let mut rows = vec![head.map(String::from).to_vec()];
-        rows.extend(self.layers.iter().map(|l| {
-            vec![
-                l.name.clone(),
-                l.encoding.clone(),
-                format!("{:.3}", l.bits),
-                format!("{:.3}", l.stored_bits),
-                l.weak_columns.to_string(),
-                l.bytes.to_string(),
-                l.reason.clone(),
-            ]
-        }));
         let mut lines = vec![
             format!("layers       {}, {:.4} stored bits each", self.count(), self.storage.bits_per_weight()),
             format!("artifact     {} as {}", size(self.artifact_bytes), job.request.output.display()),
@@ -148,12 +130,7 @@ impl Plan {
                 "weak columns are shown in equal shares: the activations decide, at the same number of bits".into(),
             );
         }
-        let mut text = lines.join("\n") + "\n";
-        if !self.layers.is_empty() {
-            text.push('\n');
-            text.push_str(&table("<<>>>><", &rows));
-        }
-        text
+        lines.join("\n") + "\n" + &layer_table(&self.layers, false)
     }
 
     fn count(&self) -> String {
@@ -172,14 +149,8 @@ impl Plan {
             "pipeline": job.request.pipeline.to_string(),
             "targets": job.request.targets.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "output": job.request.output.display().to_string(),
-            "calibration": job.calibration().map(|c| value!({
-                "digest": c.digest, "description": c.description, "windows": c.windows, "window_len": c.window_len,
-                "tokens": c.tokens,
-            })),
-            "layers": self.layers.iter().map(|l| value!({
-                "name": l.name, "encoding": l.encoding, "bits": l.bits, "stored_bits": l.stored_bits,
-                "weak_columns": l.weak_columns, "bytes": l.bytes, "reason": l.reason,
-            })).collect::<Vec<_>>(),
+            "calibration": calibration_json(job.calibration()),
+            "layers": self.layers.iter().map(layer_json).collect::<Vec<_>>(),
             "refused": self.refused.iter().map(|d| d.headline.as_str()).collect::<Vec<_>>(),
             "bits_per_weight": self.storage.bits_per_weight(),
             "artifact_bytes": self.artifact_bytes,

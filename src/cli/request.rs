@@ -62,7 +62,7 @@ pub(super) struct Args {
     output: Option<PathBuf>,
     /// Overwrite the output
     #[arg(short, long)]
-    force: bool,
+    pub(super) force: bool,
     /// Also write ir=DIR (the graph before and after the passes) or kernels=DIR (every kernel's text)
     #[arg(long, value_name = "WHAT=DIR")]
     emit: Vec<String>,
@@ -172,8 +172,8 @@ impl Args {
         let conditions = asked.require.as_deref().map(require::parse).transpose()?.unwrap_or_default();
         let emit = emit(&self.emit)?;
         let output = self.output.clone().unwrap_or_else(|| default_output(&self.model));
-        if !self.only_prints() && !self.force && output.symlink_metadata().is_ok() {
-            return Err(exists(&output));
+        if !self.only_prints() {
+            free(&output, self.force)?;
         }
         let work = self.work.clone().unwrap_or_else(|| folder_of(&output).to_owned());
         if !work.is_dir() {
@@ -215,11 +215,13 @@ impl Args {
         match self.write_recipe.as_deref() {
             None => {}
             Some(path) if path == Path::new("-") => write!(out, "{}", request.recipe)?,
-            Some(path) if !self.force && path.symlink_metadata().is_ok() => return Err(exists(path).into()),
-            Some(path) => std::fs::write(path, request.recipe.to_string()).map_err(|e| {
-                Diagnostic::request("recipe-file", format!("cannot write the recipe: {e}"))
-                    .at(Place::File(path.display().to_string()))
-            })?,
+            Some(path) => {
+                free(path, self.force)?;
+                std::fs::write(path, request.recipe.to_string()).map_err(|e| {
+                    Diagnostic::request("recipe-file", format!("cannot write the recipe: {e}"))
+                        .at(Place::File(path.display().to_string()))
+                })?;
+            }
         }
         Ok(self.only_prints())
     }
@@ -329,6 +331,11 @@ fn default_output(model: &Path) -> PathBuf {
     let mut name = name.map_or_else(|| "model".into(), ToOwned::to_owned);
     name.push(".actc");
     name.into()
+}
+
+/// Whether an output may be written to `path`: nothing is there, or `force` overwrites it.
+pub(super) fn free(path: &Path, force: bool) -> Result<(), Diagnostic> {
+    if !force && path.symlink_metadata().is_ok() { Err(exists(path)) } else { Ok(()) }
 }
 
 /// The error of an output that is there already.

@@ -19,8 +19,8 @@
 use super::distribution::score;
 use super::windows::{Distance, Evaluation, WindowScore, each_chunk, rows};
 use crate::language::LanguageSession;
+use crate::output;
 use actc_types::{Diagnostic, Place, Result};
-use std::io::Write;
 use std::path::Path;
 
 const MAGIC: &[u8; 16] = b"actc logits 1\r\n\0";
@@ -276,11 +276,8 @@ impl Reference {
             Diagnostic::request("reference-file", format!("cannot write the reference: {e}"))
                 .at(Place::File(path.display().to_string()))
         };
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let bytes = self.encode();
-        let mut file = tempfile::Builder::new().prefix(".actc-").tempfile_in(folder).map_err(failed)?;
-        file.write_all(&bytes).map_err(failed)?;
-        file.persist_noclobber(path).map_err(|e| failed(e.error))?;
+        output::write(path, &bytes, false).map_err(failed)?;
         Ok(bytes.len() as u64)
     }
 }

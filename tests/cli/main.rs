@@ -10,6 +10,7 @@ mod malformed;
 mod plan;
 mod recipes;
 mod reference;
+mod report;
 mod requests;
 mod statistics;
 mod text;

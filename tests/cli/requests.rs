@@ -75,6 +75,46 @@ fn wrong_requests_exit_with_two() {
 }
 
 #[test]
+fn a_context_is_asked_for() {
+    let place = Place::new();
+    let context = |name: &str| place.run(&["inspect", name, "--format", "json"]).json()["context"].as_u64().unwrap();
+    place.compile("a.actc", &["--context", "100"]).ok();
+    assert_eq!(context("a.actc"), 100);
+    let asked = ["generate", "a.actc", "-p", "The state of the Union is", "-n", "200", "-c"];
+    place.run(&[&asked[..], &["100"]].concat()).ok();
+    for wrong in ["0", "257"] {
+        let said = place.compile("b.actc", &["--context", wrong]).fails(2, "arch-context");
+        assert!(said.contains(&format!("{wrong} tokens")) && said.contains("1 to 256"), "{said}");
+    }
+    // Rotary positions that depend on the length of the text: without a word the short factors, for more the long ones.
+    let folder = place.path("long");
+    std::fs::create_dir(&folder).unwrap();
+    for file in ["model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(whale().join(file), folder.join(file)).unwrap();
+    }
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(whale().join("config.json")).unwrap()).unwrap();
+    let factors = |f: f64| vec![f; 16];
+    config["original_max_position_embeddings"] = 64.into();
+    config["rope_scaling"] =
+        serde_json::json!({ "rope_type": "longrope", "short_factor": factors(1.0), "long_factor": factors(4.0) });
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    for (name, more, wanted) in [
+        ("c.actc", &[][..], 64),
+        ("d.actc", &["--context", "64"], 64),
+        ("e.actc", &["--context", "65"], 65),
+        ("f.actc", &["--context", "256"], 256),
+    ] {
+        place.run(&[&["compile", path(&folder), "-o", name], more].concat()).ok();
+        assert_eq!(context(name), wanted, "{name}");
+    }
+    let same = |a: &str, b: &str| place.run(&["compare", a, b, "--windows", "0", "--tolerance", "0"]);
+    same("c.actc", "d.actc").ok();
+    same("e.actc", "f.actc").ok();
+    same("c.actc", "e.actc").fails(1, "compare-tolerance");
+}
+
+#[test]
 fn unmet_requirements_leave_no_file() {
     let place = Place::new();
     let said = place.compile("a.actc", &["--passes", "rtn{bits=2,group=channel}", "--require", "kl<0.01,top1>0.999"]);

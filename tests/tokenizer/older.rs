@@ -88,6 +88,46 @@ fn word_piece() {
     assert_ne!(upper, lower);
 }
 
+/// A GGUF file of metadata alone: a string, a number, a list of strings and one of numbers after the other.
+fn gguf(model: &str, unknown: u32, tokens: &[String], types: &[u32]) -> Vec<u8> {
+    let string = |s: &str| [&(s.len() as u64).to_le_bytes()[..], s.as_bytes()].concat();
+    let key = |name: &str, kind: u32| [string(&format!("tokenizer.ggml.{name}")), kind.to_le_bytes().to_vec()].concat();
+    let array = |kind: u32, n: usize| [&kind.to_le_bytes()[..], &(n as u64).to_le_bytes()].concat();
+    [
+        [&b"GGUF"[..], &3u32.to_le_bytes(), &0u64.to_le_bytes(), &4u64.to_le_bytes()].concat(),
+        [key("model", 8), string(model)].concat(),
+        [key("unknown_token_id", 4), unknown.to_le_bytes().to_vec()].concat(),
+        [key("tokens", 9), array(8, tokens.len()), tokens.iter().flat_map(|t| string(t)).collect()].concat(),
+        [key("token_type", 9), array(5, types.len()), types.iter().flat_map(|t| t.to_le_bytes()).collect()].concat(),
+    ]
+    .concat()
+}
+
+#[test]
+fn word_piece_in_gguf() {
+    let folder = text_model(&[("vocab.txt", stored("vocab.txt"))]).unwrap();
+    // There the tokens that begin a word are marked, here those that do not.
+    let text = String::from_utf8(stored("vocab.txt")).unwrap();
+    let special = |t: &str| t.starts_with('[') && t.ends_with(']') && t.len() > 2;
+    let marked = |t: &str| match t.strip_prefix("##") {
+        Some(rest) => rest.to_owned(),
+        None if special(t) => t.to_owned(),
+        None => format!("\u{2581}{t}"),
+    };
+    let tokens: Vec<String> = text.lines().map(marked).collect();
+    let types: Vec<u32> = text.lines().map(|t| if special(t) { 3 } else { 1 }).collect();
+    let read = |unknown, tokens: &[String], types: &[u32]| {
+        let file = actc_frontend::gguf::File::parse(&gguf("bert", unknown, tokens, types).into(), "t.gguf").unwrap();
+        actc_frontend::gguf::text_model(&file.metadata, 64).map(Option::unwrap)
+    };
+    let found = read(1, &tokens, &types).unwrap();
+    compare("words", &tokenizer(&found), |g| &g.words);
+    assert_eq!(to_json(&found.tokenizer).unwrap(), to_json(&folder.tokenizer).unwrap());
+    assert_eq!((found.add_bos, found.context), (false, 64));
+    assert!(read(tokens.len() as u32, &tokens, &types).is_err(), "an id outside the vocabulary");
+    assert!(read(1, &tokens, &types[1..]).is_err(), "fewer types than tokens");
+}
+
 /// The embedded model's tokenizer as `vocab.json` and `merges.txt`.
 fn byte_level() -> [(&'static str, Vec<u8>); 2] {
     let path = root().join("models/whale-2m/tokenizer.json");

@@ -5,12 +5,10 @@
 //! left out.
 
 use super::blocks::{Heads, Projections, Sizes, Transformer};
-use super::facts::{Facts, activation, unsupported};
-use super::gpt2::whole;
+use super::facts::{Facts, FullHeads, activation, unsupported};
 use super::rotary::within;
 use super::weights::{Name, Weights};
 use crate::safetensors::Config;
-use crate::safetensors::config::need;
 use actc_ir::Graph;
 use actc_ir::ops::pointwise::UnaryFunction;
 use actc_types::{Dim, Result};
@@ -77,18 +75,14 @@ fn read(config: &Config) -> Result<Sizes> {
     if config.is_decoder == Some(true) || config.add_cross_attention == Some(true) {
         return Err(unsupported(FAMILY, "use as a decoder".into()));
     }
-    let width = need("hidden_size", config.hidden_size)?;
-    let heads = need("num_attention_heads", config.num_attention_heads)?;
-    Sizes {
-        layers: need("num_hidden_layers", config.num_hidden_layers)?,
-        width,
-        heads,
-        kv_heads: heads,
-        head: whole(width, heads)?,
-        hidden: need("intermediate_size", config.intermediate_size)?,
-        vocabulary: need("vocab_size", config.vocab_size)?,
-        context: need("max_position_embeddings", config.max_position_embeddings)?,
+    FullHeads {
+        layers: ("num_hidden_layers", config.num_hidden_layers),
+        width: ("hidden_size", config.hidden_size),
+        heads: ("num_attention_heads", config.num_attention_heads),
+        hidden: ("intermediate_size", config.intermediate_size),
+        vocabulary: ("vocab_size", config.vocab_size),
+        context: ("max_position_embeddings", config.max_position_embeddings),
         eps: config.layer_norm_eps.unwrap_or(1e-12),
     }
-    .checked()
+    .sizes()
 }

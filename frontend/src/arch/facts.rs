@@ -97,6 +97,50 @@ impl Keys<'_> {
     }
 }
 
+/// A field of `config.json` by its name there.
+pub type Field = (&'static str, Option<u64>);
+
+/// What `config.json` says of a model whose every head has keys of its own and whose heads fill the width.
+pub struct FullHeads {
+    /// Number of layers.
+    pub layers: Field,
+    /// Channels of the residual stream.
+    pub width: Field,
+    /// Number of heads.
+    pub heads: Field,
+    /// Channels of a feed-forward layer.
+    pub hidden: Field,
+    /// Number of tokens.
+    pub vocabulary: Field,
+    /// Longest text in tokens.
+    pub context: Field,
+    /// Added to the variance in norms.
+    pub eps: f64,
+}
+
+impl FullHeads {
+    /// The sizes; what is missing is named as the file names it.
+    pub fn sizes(self) -> Result<Sizes> {
+        let stated = |(name, value): Field| need(name, value);
+        let (width, heads) = (stated(self.width)?, stated(self.heads)?);
+        let head = width.checked_div(heads).filter(|_| width.is_multiple_of(heads)).ok_or_else(|| {
+            Diagnostic::new("arch-size", format!("a width of {width} is no multiple of {heads} heads"))
+        })?;
+        Sizes {
+            layers: stated(self.layers)?,
+            width,
+            heads,
+            kv_heads: heads,
+            head,
+            hidden: stated(self.hidden)?,
+            vocabulary: stated(self.vocabulary)?,
+            context: stated(self.context)?,
+            eps: self.eps,
+        }
+        .checked()
+    }
+}
+
 impl Config {
     /// The sizes of decoders with root-mean-square norms.
     pub fn sizes(&self) -> Result<Sizes> {

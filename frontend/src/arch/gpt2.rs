@@ -3,11 +3,10 @@
 //! Hugging Face stores its matrices input first, with queries, keys and values in one; GGUF has them turned round already.
 
 use super::blocks::{Heads, Projections, Sizes, Transformer};
-use super::facts::{Facts, activation, unsupported};
+use super::facts::{Facts, FullHeads, activation, unsupported};
 use super::rotary::within;
 use super::weights::{Name, Weights};
 use crate::safetensors::Config;
-use crate::safetensors::config::need;
 use actc_ir::Graph;
 use actc_ir::ops::pointwise::UnaryFunction;
 use actc_types::{Dim, Result};
@@ -64,25 +63,14 @@ fn read(config: &Config) -> Result<Sizes> {
     if config.add_cross_attention == Some(true) {
         return Err(unsupported(FAMILY, "cross-attention".into()));
     }
-    let (width, heads) = (need("n_embd", config.n_embd)?, need("n_head", config.n_head)?);
-    Sizes {
-        layers: need("n_layer", config.n_layer)?,
-        width,
-        heads,
-        kv_heads: heads,
-        head: whole(width, heads)?,
-        hidden: config.n_inner.unwrap_or(width.saturating_mul(4)),
-        vocabulary: need("vocab_size", config.vocab_size)?,
-        context: need("n_positions", config.n_positions)?,
+    FullHeads {
+        layers: ("n_layer", config.n_layer),
+        width: ("n_embd", config.n_embd),
+        heads: ("n_head", config.n_head),
+        hidden: ("n_inner", config.n_inner.or(config.n_embd.map(|width| width.saturating_mul(4)))),
+        vocabulary: ("vocab_size", config.vocab_size),
+        context: ("n_positions", config.n_positions),
         eps: config.layer_norm_epsilon.unwrap_or(1e-5),
     }
-    .checked()
-}
-
-/// The width of one of `heads` heads that fill `width`.
-pub(super) fn whole(width: u64, heads: u64) -> Result<u64> {
-    if heads > 0 && width.is_multiple_of(heads) {
-        return Ok(width / heads);
-    }
-    Err(actc_types::Diagnostic::new("arch-size", format!("a width of {width} is no multiple of {heads} heads")))
+    .sizes()
 }

@@ -5,7 +5,6 @@
 
 use super::blocks::Sizes;
 use super::facts::{Facts, window};
-use super::rotary::{Model, Rotary};
 use super::swiglu::Form;
 use super::weights::Weights;
 use actc_ir::Graph;
@@ -15,24 +14,13 @@ use actc_types::Result;
 const FAMILY: &str = "llama";
 
 pub(super) fn build(facts: &Facts<'_>, context: Option<u64>, weights: &mut Weights<'_>) -> Result<(Graph, Sizes)> {
-    let (sizes, rotary, window) = match facts {
-        Facts::Gguf(keys) => {
-            keys.no_experts()?;
-            let sizes = keys.rms_sizes()?;
-            // llama.cpp turns a part of each head where a file says so.
-            let model = Model { family: FAMILY, sizes: &sizes, partial: true, context };
-            let rotary = Rotary::from_gguf(keys, RopeStyle::Interleaved, &model)?;
-            (sizes, rotary, window(keys.unsigned("attention.sliding_window")?)?)
-        }
-        Facts::HuggingFace(config) => {
-            config.only_silu(FAMILY)?;
-            let sizes = config.sizes()?;
-            let model = Model { family: FAMILY, sizes: &sizes, partial: false, context };
-            let rotary = Rotary::from_config(config, "full_attention", &model)?;
-            let window = if config.use_sliding_window == Some(false) { None } else { window(config.sliding_window)? };
-            (sizes, rotary, window)
-        }
+    // llama.cpp turns a part of each head where a file says so.
+    let form = Form::read(FAMILY, facts, context, RopeStyle::Interleaved, false)?;
+    let window = match facts {
+        Facts::Gguf(keys) => window(keys.unsigned("attention.sliding_window")?)?,
+        Facts::HuggingFace(config) if config.use_sliding_window == Some(false) => None,
+        Facts::HuggingFace(config) => window(config.sliding_window)?,
     };
-    let windows = vec![window; sizes.layers as usize];
-    Form { windows, ..Form::llama(FAMILY, sizes, rotary) }.tied_as(facts).build(weights)
+    let windows = vec![window; form.sizes.layers as usize];
+    Form { windows, ..form }.build(weights)
 }

@@ -2,12 +2,10 @@
 //! them in the 350M model), ReLU, and in that model an embedding narrower than the stream.
 
 use super::blocks::{Heads, Projections, Sizes, Transformer};
-use super::facts::{Facts, activation, unsupported};
-use super::gpt2::whole;
+use super::facts::{Facts, FullHeads, activation, unsupported};
 use super::rotary::within;
 use super::weights::{Name, Weights};
 use crate::safetensors::Config;
-use crate::safetensors::config::need;
 use actc_ir::Graph;
 use actc_types::{Dim, Result};
 
@@ -83,21 +81,17 @@ fn read(config: &Config) -> Result<Sizes> {
     if config.layer_norm_elementwise_affine == Some(false) {
         return Err(unsupported(FAMILY, "`layer_norm_elementwise_affine` = false".into()));
     }
-    let width = need("hidden_size", config.hidden_size)?;
-    let heads = need("num_attention_heads", config.num_attention_heads)?;
     if let Some(narrow) = config.word_embed_proj_dim {
         super::blocks::size("word_embed_proj_dim", narrow)?;
     }
-    Sizes {
-        layers: need("num_hidden_layers", config.num_hidden_layers)?,
-        width,
-        heads,
-        kv_heads: heads,
-        head: whole(width, heads)?,
-        hidden: need("ffn_dim", config.ffn_dim)?,
-        vocabulary: need("vocab_size", config.vocab_size)?,
-        context: need("max_position_embeddings", config.max_position_embeddings)?,
+    FullHeads {
+        layers: ("num_hidden_layers", config.num_hidden_layers),
+        width: ("hidden_size", config.hidden_size),
+        heads: ("num_attention_heads", config.num_attention_heads),
+        hidden: ("ffn_dim", config.ffn_dim),
+        vocabulary: ("vocab_size", config.vocab_size),
+        context: ("max_position_embeddings", config.max_position_embeddings),
         eps: EPS,
     }
-    .checked()
+    .sizes()
 }

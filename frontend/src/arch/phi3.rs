@@ -5,7 +5,6 @@
 
 use super::blocks::{Gated, Projections, Sizes};
 use super::facts::{Facts, window};
-use super::rotary::{Model, Rotary};
 use super::swiglu::Form;
 use super::weights::{Name, Weights};
 use actc_ir::Graph;
@@ -15,23 +14,12 @@ use actc_types::Result;
 const FAMILY: &str = "phi3";
 
 pub(super) fn build(facts: &Facts<'_>, context: Option<u64>, weights: &mut Weights<'_>) -> Result<(Graph, Sizes)> {
-    let (sizes, rotary, window) = match facts {
-        Facts::Gguf(keys) => {
-            keys.no_experts()?;
-            let sizes = keys.rms_sizes()?;
-            let model = Model { family: FAMILY, sizes: &sizes, partial: true, context };
-            let rotary = Rotary::from_gguf(keys, RopeStyle::Half, &model)?;
-            (sizes, rotary, window(keys.unsigned("attention.sliding_window")?)?)
-        }
-        Facts::HuggingFace(config) => {
-            config.only_silu(FAMILY)?;
-            let sizes = config.sizes()?;
-            let model = Model { family: FAMILY, sizes: &sizes, partial: true, context };
-            let rotary = Rotary::from_config(config, "full_attention", &model)?;
-            (sizes, rotary, window(config.sliding_window)?)
-        }
+    let form = Form::read(FAMILY, facts, context, RopeStyle::Half, true)?;
+    let window = match facts {
+        Facts::Gguf(keys) => window(keys.unsigned("attention.sliding_window")?)?,
+        Facts::HuggingFace(config) => window(config.sliding_window)?,
     };
-    let windows = vec![window; sizes.layers as usize];
+    let windows = vec![window; form.sizes.layers as usize];
     let projections =
         |sizes: &Sizes, i| Projections::separate(i).fused(sizes, &Name::layer(i, "attn_qkv", "self_attn.qkv_proj"));
     let gated = |sizes: &Sizes, i| {
@@ -39,6 +27,5 @@ pub(super) fn build(facts: &Facts<'_>, context: Option<u64>, weights: &mut Weigh
         let part = |label, start| both.clone().part(label, start, 2 * sizes.hidden);
         Gated { gate: part("gate", 0), up: part("up", sizes.hidden), ..Gated::separate(i) }
     };
-    let form = Form { windows, projections, gated, ..Form::llama(FAMILY, sizes, rotary) };
-    form.tied_as(facts).build(weights)
+    Form { windows, projections, gated, ..form }.build(weights)
 }

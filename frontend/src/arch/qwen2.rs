@@ -3,7 +3,6 @@
 
 use super::blocks::{Projections, Sizes};
 use super::facts::Facts;
-use super::rotary::{Model, Rotary};
 use super::swiglu::Form;
 use super::weights::Weights;
 use actc_ir::Graph;
@@ -23,22 +22,12 @@ pub(super) fn build(facts: &Facts<'_>, context: Option<u64>, weights: &mut Weigh
 
 /// What Qwen 2 and its successor have in common. GGUF files do not state windows and hold half-rotated heads.
 pub(super) fn read(family: &'static str, facts: &Facts<'_>, context: Option<u64>) -> Result<Form> {
-    let form = match facts {
-        Facts::Gguf(keys) => {
-            keys.no_experts()?;
-            let sizes = keys.rms_sizes()?;
-            let model = Model { family, sizes: &sizes, partial: true, context };
-            let rotary = Rotary::from_gguf(keys, RopeStyle::Half, &model)?;
-            Form::llama(family, sizes, rotary)
-        }
+    let form = Form::read(family, facts, context, RopeStyle::Half, false)?;
+    match facts {
+        Facts::Gguf(_) => Ok(form),
         Facts::HuggingFace(config) => {
-            config.only_silu(family)?;
-            let sizes = config.sizes()?;
-            let model = Model { family, sizes: &sizes, partial: false, context };
-            let rotary = Rotary::from_config(config, "full_attention", &model)?;
-            let windows = config.windows(family, sizes.layers)?;
-            Form { windows, ..Form::llama(family, sizes, rotary) }
+            let windows = config.windows(family, form.sizes.layers)?;
+            Ok(Form { windows, ..form })
         }
-    };
-    Ok(form.tied_as(facts))
+    }
 }

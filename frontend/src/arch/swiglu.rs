@@ -4,10 +4,11 @@
 
 use super::blocks::{Gated, HeadNorms, Heads, Projections, Sizes, Transformer};
 use super::facts::Facts;
-use super::rotary::Rotary;
+use super::rotary::{Model, Rotary};
 use super::weights::{Name, Weights};
 use actc_ir::Graph;
 use actc_ir::ops::pointwise::UnaryFunction;
+use actc_ir::ops::rope::RopeStyle;
 use actc_types::Result;
 
 /// Where the norms of a layer stand.
@@ -40,7 +41,7 @@ pub(super) struct Form {
 
 impl Form {
     /// Llama itself: norms before layers, names apart, no windows.
-    pub(super) fn llama(name: &'static str, sizes: Sizes, rotary: Rotary) -> Form {
+    fn llama(name: &'static str, sizes: Sizes, rotary: Rotary) -> Form {
         Form {
             name,
             windows: vec![None; sizes.layers as usize],
@@ -54,11 +55,30 @@ impl Form {
         }
     }
 
-    /// The same, its head tied as `facts` say: `config.json` where it says so, else by whether there is another head.
-    pub(super) fn tied_as(self, facts: &Facts<'_>) -> Form {
+    /// The same as `facts` state it: sizes, rotary positions, and whether the head is the embedding. `style` is that of a
+    /// GGUF file's heads; `partial` says whether `config.json` may turn a share of each head, as GGUF files may.
+    pub(super) fn read(
+        family: &'static str,
+        facts: &Facts<'_>,
+        context: Option<u64>,
+        style: RopeStyle,
+        partial: bool,
+    ) -> Result<Form> {
         match facts {
-            Facts::Gguf(_) => Form { tied: None, ..self },
-            Facts::HuggingFace(config) => Form { tied: config.tie_word_embeddings, ..self },
+            Facts::Gguf(keys) => {
+                keys.no_experts()?;
+                let sizes = keys.rms_sizes()?;
+                let model = Model { family, sizes: &sizes, partial: true, context };
+                let rotary = Rotary::from_gguf(keys, style, &model)?;
+                Ok(Form::llama(family, sizes, rotary))
+            }
+            Facts::HuggingFace(config) => {
+                config.only_silu(family)?;
+                let sizes = config.sizes()?;
+                let model = Model { family, sizes: &sizes, partial, context };
+                let rotary = Rotary::from_config(config, "full_attention", &model)?;
+                Ok(Form { tied: config.tie_word_embeddings, ..Form::llama(family, sizes, rotary) })
+            }
         }
     }
 

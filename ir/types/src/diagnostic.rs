@@ -108,6 +108,18 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
+/// Most characters of a line that an error shows, and of these most before the place that it points at.
+const SHOWN: usize = 100;
+const BEFORE: usize = 40;
+
+/// The bytes of `line` to show where `start` is pointed at: all of a short line, else a window.
+fn window(line: &str, start: usize) -> (usize, usize) {
+    let back = |from: &str, n: usize| from.char_indices().rev().nth(n - 1).map_or(0, |(i, _)| i);
+    let from = back(&line[..start], BEFORE).min(back(line, SHOWN));
+    let to = line[from..].char_indices().nth(SHOWN).map_or(line.len(), |(i, _)| from + i);
+    (from, to)
+}
+
 fn write_span(f: &mut fmt::Formatter<'_>, text: &str, start: usize, end: usize) -> fmt::Result {
     let start = text.floor_char_boundary(start);
     let end = text.floor_char_boundary(end).max(start);
@@ -115,12 +127,16 @@ fn write_span(f: &mut fmt::Formatter<'_>, text: &str, start: usize, end: usize) 
     let line_end = text[start..].find('\n').map_or(text.len(), |i| start + i);
     let line = &text[line_start..line_end];
     let number = text[..start].matches('\n').count() + 1;
-    let before = text[line_start..start].chars().count();
-    let width = text[start..end.min(line_end).max(start)].chars().count().max(1);
+    let (from, to) = window(line, start - line_start);
+    let end = end.min(line_start + to).max(start);
+    let (left, right) = (if from > 0 { "…" } else { "" }, if to < line.len() { "…" } else { "" });
+    let wide = |text: &str| printable(text).chars().count();
+    let before = left.chars().count() + wide(&text[line_start + from..start]);
+    let width = wide(&text[start..end]).max(1);
     if text.contains('\n') {
         write!(f, "\n  line {number}:")?;
     }
-    write!(f, "\n  {}\n  {}{}", printable(line), " ".repeat(before), "^".repeat(width))
+    write!(f, "\n  {left}{}{right}\n  {}{}", printable(&line[from..to]), " ".repeat(before), "^".repeat(width))
 }
 
 /// `text` with control characters escaped, so that a name from a hostile file cannot drive a terminal.
@@ -178,6 +194,33 @@ mod tests {
             d.to_string(),
             "error[unknown-pass]: unknown pass `owk`\n  calibrate,owk{bits=3}\n            ^^^\n  help: did you mean `owq`?"
         );
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_place() {
+        let show = |text: &str, start, end| {
+            let said = Diagnostic::request("c", "h").at(Place::Span { text: text.into(), start, end }).to_string();
+            let lines: Vec<&str> = said.lines().skip(1).collect();
+            let (line, mark) = (lines[lines.len() - 2].to_owned(), lines[lines.len() - 1].to_owned());
+            assert!(line.chars().count() <= 2 + SHOWN + 2, "{line}");
+            let marked = mark.find('^').unwrap();
+            let under: String = line.chars().skip(marked).take(mark.matches('^').count()).collect();
+            (line, under)
+        };
+        let long = format!("{}owk{}", "é,".repeat(500), ",clean".repeat(500));
+        let at = long.find("owk").unwrap();
+        let (line, under) = show(&long, at, at + 3);
+        assert!(line.starts_with("  …") && line.ends_with('…') && under == "owk", "{line}");
+        let (line, under) = show(&long, 0, 2);
+        assert!(line.starts_with("  é,") && line.ends_with('…') && under == "é", "{line}");
+        let (line, under) = show(&long, long.len() - 5, long.len());
+        assert!(line.starts_with("  …") && line.ends_with(",clean") && under == "clean", "{line}");
+        assert_eq!(show(&long, at, long.len()).1.chars().count(), SHOWN - BEFORE, "the mark ends with the window");
+        let all = "x".repeat(SHOWN);
+        assert_eq!(show(&all, 50, 51).0, format!("  {all}"));
+        // Behind the end, and behind what takes more room than a character.
+        assert_eq!(show("ab", 9, 9).0, "  ab");
+        assert_eq!(show("a\u{1b}b", 2, 3), ("  a\\u{1b}b".into(), "b".into()));
     }
 
     #[test]

@@ -118,16 +118,28 @@ pub fn equal_shares(layers: &[Layer], budget: f64, count: Count) -> Result<Vec<u
 /// Weak columns a layer where each next column goes to the layer that gains most a bit: `gains[i]` is layer `i`'s gain
 /// of each further column, not increasing, in a unit that is comparable between layers.
 pub fn by_gain(layers: &[Layer], budget: f64, count: Count, gains: &[Vec<f64>]) -> Result<Vec<u32>> {
-    let mut left = surplus(layers, budget, count)?;
+    let left = surplus(layers, budget, count)?;
+    Ok(greedy(layers, &vec![0; layers.len()], left, count, gains))
+}
+
+/// The weak columns a layer where `weak` are there and the file may grow by `bytes`: each next one goes, as in [`by_gain`], to
+/// the layer that gains most a stored bit.
+pub fn further(layers: &[Layer], weak: &[u32], bytes: u64, gains: &[Vec<f64>]) -> Vec<u32> {
+    greedy(layers, weak, bytes.saturating_mul(8), Count::Stored, gains)
+}
+
+/// Spends `left` bits on columns behind the first `weak[i]` of each layer, the best gain a bit first.
+fn greedy(layers: &[Layer], weak: &[u32], mut left: u64, count: Count, gains: &[Vec<f64>]) -> Vec<u32> {
+    let mut weak = weak.to_vec();
     let mut offers: Vec<(f64, usize, u32)> = Vec::new();
     for (i, (layer, gains)) in layers.iter().zip(gains).enumerate() {
         let cost = layer.column(count);
         if cost > 0 {
-            offers.extend(gains.iter().take(layer.cols).enumerate().map(|(n, g)| (g / cost as f64, i, n as u32)));
+            let ranked = gains.iter().take(layer.cols).enumerate().skip(weak[i] as usize);
+            offers.extend(ranked.map(|(n, g)| (g / cost as f64, i, n as u32)));
         }
     }
     offers.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
-    let mut weak = vec![0; layers.len()];
     for (_, i, n) in offers {
         let cost = layers[i].column(count);
         // A layer that could not afford a column takes no later one.
@@ -136,7 +148,7 @@ pub fn by_gain(layers: &[Layer], budget: f64, count: Count, gains: &[Vec<f64>]) 
             weak[i] = n + 1;
         }
     }
-    Ok(weak)
+    weak
 }
 
 /// The published rule: `round(cols * r * ratio)`, halves to even, then up to an even number, where
@@ -323,6 +335,11 @@ mod tests {
         let gains = [vec![5.0, 0.1, 0.0], vec![3.0, 2.0, 1.0]];
         // Three columns of 1300 bits over 20000 weights.
         assert_eq!(by_gain(&layers, 3.195, Count::Target, &gains).unwrap(), [1, 2]);
+        // A column and its index take 1632 stored bits, 204 bytes.
+        assert_eq!(further(&layers, &[1, 1], 203, &gains), [1, 1]);
+        assert_eq!(further(&layers, &[1, 1], 2 * 204, &gains), [1, 3]);
+        assert_eq!(further(&layers, &[1, 1], 3 * 204, &gains), [2, 3]);
+        assert_eq!(further(&layers, &[0, 0], 0, &gains), [0, 0]);
     }
 
     proptest! {

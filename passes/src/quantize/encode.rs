@@ -1,7 +1,7 @@
 //! From rounded matrices to stored constants, and what to say about them.
 
 use super::plan::Rounded;
-use crate::report::{LayerReport, Status};
+use crate::report::{LayerReport, Measured, Status};
 use crate::spill;
 use actc_ir::Const;
 use actc_types::{DType, Diagnostic, Encoding, Mixed, Packed, Place, Result, Role, WeakPlace, packed};
@@ -50,6 +50,14 @@ pub(super) fn encode(constant: &Const, rounded: &Rounded, body: Packed, weak: &[
     Const::new(constant.name.clone(), constant.ty.clone(), encoding, parts)
 }
 
+/// `|W - Q|^2 / |W|^2` of matrices of equal shape; 0 where `W` is zero.
+pub(super) fn relative_error(weights: &[f32], rounded: &[f32]) -> f64 {
+    let square = |v: f32| f64::from(v) * f64::from(v);
+    let energy: f64 = weights.iter().map(|w| square(*w)).sum();
+    let lost: f64 = weights.iter().zip(rounded).map(|(w, q)| square(w - q)).sum();
+    if energy > 0.0 { lost / energy } else { 0.0 }
+}
+
 /// How `constant` is stored.
 pub(crate) fn describe(constant: &Const, status: Status, error: Option<f64>, reason: Option<String>) -> LayerReport {
     let (rows, cols) = constant.matrix().unwrap_or((0, 0));
@@ -67,5 +75,6 @@ pub(crate) fn describe(constant: &Const, status: Status, error: Option<f64>, rea
         error,
         reason,
         status,
+        measured: Measured::default(),
     }
 }

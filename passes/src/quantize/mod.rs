@@ -1,11 +1,13 @@
 //! Quantisation: grids, Hessians, the column sweep, weak columns, bit budgets, and the passes that apply them.
 //!
 //! `grid`, `hessian`, `cholesky`, `gptq`, `owq`, `rtn`, `sensitivity` and `budget` know matrices only. `layers` and `blocks`
-//! look at graphs, `sequential` drives the methods that need Hessians, `pass` holds the passes.
+//! look at graphs, `sequential` drives the methods that need Hessians, `cumulative` says how far they have led away from the
+//! original, `pass` holds the passes.
 
 pub mod blocks;
 pub mod budget;
 pub mod cholesky;
+pub mod cumulative;
 pub(crate) mod encode;
 mod gemm;
 pub mod gptq;

@@ -8,16 +8,17 @@
 
 use super::blocks::{Block, blocks};
 use super::cholesky::{Damping, Factor, MeanOver, Outcome};
-use super::encode::{decode, describe, encode};
+use super::cumulative::Cumulative;
+use super::encode::{decode, describe, encode, relative_error};
 use super::grid::GridSpec;
 use super::hessian::Hessian;
 use super::layers::Layer;
 use super::owq::compensate;
 use super::plan::{Plan, Weights};
 use super::sensitivity::{scores, strongest};
-use crate::context::PassCx;
+use crate::context::{PassCx, Sample};
 use crate::forecast::stand_in;
-use crate::report::{LayerReport, Progress, Status};
+use crate::report::{LayerReport, Measured, Progress, Status};
 use crate::spill::Tensors;
 use actc_ir::extract::extract;
 use actc_ir::ops::statistics::Gram;
@@ -48,6 +49,7 @@ pub(super) fn run(
     let total = blocks.iter().flat_map(|b| &b.stages).map(Vec::len).sum();
     let mut driver = Driver { pass, cx, spill: None, done: 0, total };
     let mut reports: BTreeMap<usize, LayerReport> = BTreeMap::new();
+    let mut cumulative = Cumulative::default();
     for (i, block) in blocks.iter().enumerate() {
         if let Some(forecast) = &mut driver.cx.forecast {
             let weak = |l: usize| schemes[l].weak > 0;
@@ -58,21 +60,19 @@ pub(super) fn run(
             }
             continue;
         }
-        if driver.resume(graph, i, block, layers, &mut reports)? {
-            if i + 1 < blocks.len() {
-                driver.advance(graph, block)?;
+        cumulative.before(driver.cx, graph, block, layers)?;
+        if !driver.resume(graph, i, block, layers, &mut reports)? {
+            for stage in &block.stages {
+                let hessians = driver.collect(graph, block, stage, layers)?;
+                let mut kept = None;
+                for l in stage {
+                    let report = driver.round(graph, &layers[*l], schemes[*l], &hessians, &mut kept)?;
+                    reports.insert(*l, report);
+                }
             }
-            continue;
+            driver.keep(graph, i, block, layers, &reports)?;
         }
-        for stage in &block.stages {
-            let hessians = driver.collect(graph, block, stage, layers)?;
-            let mut kept = None;
-            for l in stage {
-                let report = driver.round(graph, &layers[*l], schemes[*l], &hessians, &mut kept)?;
-                reports.insert(*l, report);
-            }
-        }
-        driver.keep(graph, i, block, layers, &reports)?;
+        cumulative.after(driver.cx, &mut driver.spill, graph, block, layers, &mut reports)?;
         if i + 1 < blocks.len() {
             driver.advance(graph, block)?;
         }
@@ -101,6 +101,31 @@ struct Collected {
 
 /// The last factor made, with the inputs and the order it is for: layers that share these share it.
 type Kept = Option<(Vec<Value>, Vec<u32>, Factor)>;
+
+/// Inputs of a `part` of `graph` for sample `i`: the block's input, then graph inputs by name.
+pub(super) fn inputs(
+    samples: &[Sample],
+    spill: &mut Option<Tensors>,
+    graph: &Graph,
+    part: &Graph,
+    block: &Block,
+    i: usize,
+) -> Result<Vec<Tensor>> {
+    let whole: BTreeMap<&str, Value> = graph.inputs().collect();
+    let mut out = Vec::new();
+    let mut names = part.inputs().map(|(name, _)| name);
+    if block.input.is_some() {
+        names.next();
+        let spill = spill.as_mut().expect("a block with an input follows one that gave it");
+        out.push(spill.get(i)?);
+    }
+    for name in names {
+        // Accumulators follow the graph's inputs; the caller adds them.
+        let Some(value) = whole.get(name) else { break };
+        out.push(samples[i].input(graph, name, *value)?);
+    }
+    Ok(out)
+}
 
 impl Driver<'_, '_> {
     /// Takes block `i` from the checkpoint, where it is kept there.
@@ -140,24 +165,6 @@ impl Driver<'_, '_> {
         checkpoint.keep(self.pass, i, graph, &those, &said)
     }
 
-    /// Inputs of a part of `graph` for sample `i`: the block's input, then graph inputs by name.
-    fn inputs(&mut self, graph: &Graph, part: &Graph, block: &Block, i: usize) -> Result<Vec<Tensor>> {
-        let whole: BTreeMap<&str, Value> = graph.inputs().collect();
-        let mut out = Vec::new();
-        let mut names = part.inputs().map(|(name, _)| name);
-        if block.input.is_some() {
-            names.next();
-            let spill = self.spill.as_mut().expect("a block with an input follows one that gave it");
-            out.push(spill.get(i)?);
-        }
-        for name in names {
-            // Accumulators follow the graph's inputs; the caller adds them.
-            let Some(value) = whole.get(name) else { break };
-            out.push(self.cx.samples[i].input(graph, name, *value)?);
-        }
-        Ok(out)
-    }
-
     /// Runs all samples through the block up to the layers of `stage`.
     fn collect(&mut self, graph: &Graph, block: &Block, stage: &[usize], layers: &[Layer]) -> Result<Collected> {
         let mut wanted: Vec<Value> = stage.iter().flat_map(|l| layers[*l].inputs.iter().copied()).collect();
@@ -182,9 +189,9 @@ impl Driver<'_, '_> {
         let samples = self.cx.samples()?;
         let mut prepared = self.cx.evaluator.prepare(&part.graph)?;
         for i in 0..samples.len() {
-            let mut inputs = self.inputs(graph, &part.graph, block, i)?;
-            inputs.append(&mut accumulators);
-            accumulators = prepared.run(inputs)?;
+            let mut given = inputs(samples, &mut self.spill, graph, &part.graph, block, i)?;
+            given.append(&mut accumulators);
+            accumulators = prepared.run(given)?;
         }
         drop(prepared);
         let hessians = accumulators
@@ -277,7 +284,9 @@ impl Driver<'_, '_> {
         let mut ascending = weak;
         ascending.sort_unstable();
         let quantised = encode(constant, &made.rounded, scheme.body, &ascending, &self.cx.work)?;
-        let report = describe(&quantised, Status::Quantised, Some(error), reason);
+        let mut report = describe(&quantised, Status::Quantised, Some(error), reason);
+        let weight = Some(relative_error(&data, &made.rounded.values));
+        report.measured = Measured { weight, output: Some(error), ..Measured::default() };
         Ok((quantised, report))
     }
 
@@ -290,8 +299,7 @@ impl Driver<'_, '_> {
         let mut prepared = self.cx.evaluator.prepare(&part.graph)?;
         let mut next = Tensors::new(&self.cx.work)?;
         for i in 0..self.cx.samples.len() {
-            let inputs = self.inputs(graph, &part.graph, block, i)?;
-            let given = prepared.run(inputs)?;
+            let given = prepared.run(inputs(self.cx.samples, &mut self.spill, graph, &part.graph, block, i)?)?;
             next.put(&given[0])?;
         }
         self.spill = Some(next);

@@ -147,6 +147,13 @@ impl Artifact {
         let limit = self.options.limits.tokenizer_bytes;
         self.section(&Section::Tokenizer).map(|s| bundle::decompress(s, limit)).transpose()
     }
+
+    /// The report's JSON, if it is there.
+    pub fn report(&self) -> Result<Option<Vec<u8>>> {
+        let limit = self.options.limits.tokenizer_bytes;
+        let json = self.section(&Section::Report).map(|s| bundle::decompress(s, limit)).transpose();
+        json.map_err(|d| Diagnostic { code: "artifact-report", ..d })
+    }
 }
 
 fn slice<'a>(data: &'a Bytes, row: &SectionRow) -> &'a [u8] {

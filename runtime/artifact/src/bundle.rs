@@ -1,6 +1,6 @@
-//! The tokenizer section: the length of a JSON text (`u64`) and that text as one zstd frame.
+//! Sections that hold a JSON text, the tokenizer's and the report's: its length (`u64`) and the text as one zstd frame.
 //!
-//! Decompression is bounded twice: by the caller's limit and by a ratio that no real vocabulary reaches, so a small file
+//! Decompression is bounded twice: by the caller's limit and by a ratio that no real text reaches, so a small file
 //! cannot claim a large text.
 
 use actc_types::{Diagnostic, Result};
@@ -13,7 +13,7 @@ fn malformed(headline: impl Into<String>) -> Diagnostic {
     Diagnostic::new("artifact-tokenizer", headline)
 }
 
-/// The bytes of a tokenizer section that holds `json`.
+/// The bytes of a section that holds `json`.
 pub fn compress(json: &[u8]) -> Result<Vec<u8>> {
     let frame = zstd::bulk::compress(json, LEVEL).map_err(|e| malformed(format!("compressing failed: {e}")))?;
     let mut out = (json.len() as u64).to_le_bytes().to_vec();
@@ -21,7 +21,7 @@ pub fn compress(json: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// The JSON text of a tokenizer section, of at most `limit` bytes.
+/// The JSON text of a section, of at most `limit` bytes.
 pub fn decompress(section: &[u8], limit: u64) -> Result<Vec<u8>> {
     let (length, frame) = section.split_first_chunk::<8>().ok_or_else(|| malformed("the section has under 8 bytes"))?;
     let length = u64::from_le_bytes(*length);

@@ -27,7 +27,7 @@
 //! | `code.<target>` | symbols and a flat image of machine code: [`image`] |
 //! | `ir` | the portable graph after all passes, UTF-8 |
 //! | `tokenizer` | a JSON text, length and zstd frame: [`bundle`] |
-//! | `report` | the report of the compile |
+//! | `report` | the report of the compile, a JSON text stored as the tokenizer's is |
 //! | `manifest` | a protobuf message; what it says is [`Manifest`] and [`plan`] |
 //!
 //! The digest of an artifact is the BLAKE3 digest of its first 4096 bytes, which hold the digests of all sections. The
@@ -42,7 +42,7 @@
 //!
 //! # Deliberately absent
 //!
-//! Running anything; signatures; compression of weights; sections that are encrypted; changing an artifact in place;
+//! Running anything; signatures; compression of weights; sections that are encrypted; changing an artifact that has its name;
 //! reading artifacts of another format version.
 
 pub mod builtin;
@@ -52,6 +52,7 @@ pub mod manifest;
 pub mod plan;
 
 mod aligned;
+mod append;
 mod artifact;
 mod check;
 mod decode;
@@ -66,6 +67,7 @@ mod sink;
 mod wire;
 mod writer;
 
+pub use append::append;
 pub use artifact::Artifact;
 pub use builtin::Builtin;
 pub use digest::Digest;

@@ -9,7 +9,7 @@ pub struct Limits {
     pub messages: usize,
     /// Depth to which `If` and `Loop` may nest.
     pub nesting: usize,
-    /// Bytes of the tokenizer bundle after decompression.
+    /// Bytes of a JSON text, the tokenizer's or the report's, after decompression.
     pub tokenizer_bytes: u64,
 }
 

@@ -11,6 +11,7 @@ use crate::section::Section;
 use crate::sink::Sink;
 use actc_types::{DType, Diagnostic, Encoding, Place, Result, Role};
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::path::Path;
 
 /// Writes an artifact. Nothing appears at the destination before [`Writer::finish`] succeeds.
@@ -21,6 +22,8 @@ pub struct Writer {
     position: u64,
     rows: Vec<SectionRow>,
     weights: Option<Weights>,
+    /// Stands behind the manifest, where [`append`](crate::append) puts it too.
+    report: Option<Vec<u8>>,
 }
 
 struct Weights {
@@ -53,6 +56,14 @@ impl PartWriter<'_> {
     }
 }
 
+/// The bytes of `section` as the file holds them: JSON texts are compressed.
+pub(crate) fn stored<'b>(section: &Section, bytes: &'b [u8]) -> Result<Cow<'b, [u8]>> {
+    match section {
+        Section::Tokenizer | Section::Report => bundle::compress(bytes).map(Cow::Owned),
+        Section::Manifest | Section::Weights | Section::Code(_) | Section::Ir => Ok(Cow::Borrowed(bytes)),
+    }
+}
+
 impl Writer {
     /// A writer of the file at `path`. The bytes go to a temporary file in the same folder, which takes the name at the
     /// end. An existing file is an error unless `overwrite`.
@@ -66,7 +77,7 @@ impl Writer {
     }
 
     fn new(sink: Sink) -> Result<Writer> {
-        let mut writer = Writer { sink, position: 0, rows: Vec::new(), weights: None };
+        let mut writer = Writer { sink, position: 0, rows: Vec::new(), weights: None, report: None };
         writer.put(&[0; HEADER_BYTES])?;
         Ok(writer)
     }
@@ -151,18 +162,22 @@ impl Writer {
         Ok(())
     }
 
-    /// Appends a section other than weights and manifest; the tokenizer's JSON is compressed here.
+    /// Appends a section other than weights and manifest; JSON texts are compressed here.
     pub fn section(&mut self, section: Section, bytes: &[u8]) -> Result<()> {
         match section {
             Section::Manifest | Section::Weights => {
                 let headline = format!("`{section}` is written by `finish` and `tensor`");
                 Err(Diagnostic::new("artifact-order", headline))
             }
-            Section::Tokenizer => {
-                let compressed = bundle::compress(bytes)?;
-                self.append(section, &compressed)
+            Section::Report if self.report.is_none() => {
+                self.report = Some(stored(&section, bytes)?.into_owned());
+                Ok(())
             }
-            Section::Code(_) | Section::Ir | Section::Report => self.append(section, bytes),
+            Section::Report => Err(Diagnostic::new("artifact-order", format!("section `{section}` is written twice"))),
+            Section::Code(_) | Section::Ir | Section::Tokenizer => {
+                let bytes = stored(&section, bytes)?;
+                self.append(section, &bytes)
+            }
         }
     }
 
@@ -188,6 +203,9 @@ impl Writer {
         check::check(&Manifest::decode(&encoded, &Limits::default())?, weights, &Limits::default())?;
         check::sections(manifest, self.rows.iter().map(|r| &r.section))?;
         self.append(Section::Manifest, &encoded)?;
+        if let Some(report) = self.report.take() {
+            self.append(Section::Report, &report)?;
+        }
         let header = Header { kernel_abi: KERNEL_ABI_VERSION, file_length: self.position, rows: self.rows }.encode()?;
         let bytes = self.sink.finish(&header)?;
         Ok(Written { digest: Digest::of(&header), length: self.position, bytes })

@@ -1,6 +1,6 @@
 //! `owq`: the most sensitive columns of every linear weight stay in 16 bits, the rest is swept (Lee et al., 2024).
 
-use super::super::budget::{Count, Layer as Share, by_gain, equal_shares, published, published_ratio};
+use super::super::budget::{Count, Layer as Share, by_gain, equal_shares, further, published, published_ratio};
 use super::super::encode::decode;
 use super::super::layers::{Kind, Layer};
 use super::super::plan::Weights;
@@ -10,7 +10,7 @@ use super::{Codes, GRID, GROUP, GridSearch, account, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
-use crate::report::{PassReport, Progress};
+use crate::report::{Offer, PassReport, Progress};
 use actc_ir::{Graph, Op};
 use actc_types::braced::Fields;
 use actc_types::{Diagnostic, Place, Result};
@@ -103,23 +103,25 @@ impl Owq {
         Ok(Owq { codes, search, count, budget, sharing })
     }
 
-    /// Weak columns of each layer.
-    fn weak(&self, graph: &Graph, cx: &mut PassCx<'_>, layers: &[Layer]) -> Result<Vec<u32>> {
+    /// Weak columns of each layer, and what more of them would buy where that was looked at.
+    fn weak(&self, graph: &Graph, cx: &mut PassCx<'_>, layers: &[Layer]) -> Result<(Vec<u32>, Option<Vec<Offer>>)> {
         let body = self.codes.body();
         let shares = layers
             .iter()
             .map(|l| graph.const_data(l.weight).matrix().map(|(rows, cols)| Share { rows, cols, body }))
             .collect::<Result<Vec<_>>>()?;
         match self.sharing {
-            Sharing::Equal => equal_shares(&shares, self.budget, self.count),
+            Sharing::Equal => Ok((equal_shares(&shares, self.budget, self.count)?, None)),
             Sharing::Gain => {
                 // Gains need numbers; equal shares spend the same bits.
                 if let Some(forecast) = &mut cx.forecast {
                     forecast.equal_shares = true;
-                    return equal_shares(&shares, self.budget, self.count);
+                    return Ok((equal_shares(&shares, self.budget, self.count)?, None));
                 }
                 let gains = self.gains(graph, cx, layers)?;
-                by_gain(&shares, self.budget, self.count, &gains)
+                let weak = by_gain(&shares, self.budget, self.count, &gains)?;
+                let offers = offers(&shares, &weak, &gains);
+                Ok((weak, Some(offers)))
             }
             Sharing::Upstream => {
                 // Refuses a budget below the floor as the other rules do.
@@ -132,7 +134,7 @@ impl Owq {
                     let ratio = published_ratio(in_block, width, s.rows, s.cols);
                     published(s.cols, self.codes.bits, self.budget, in_block, ratio)
                 };
-                Ok(shares.iter().map(rule).collect())
+                Ok((shares.iter().map(rule).collect(), None))
             }
         }
     }
@@ -165,6 +167,26 @@ impl Owq {
     }
 }
 
+/// A megabyte, as sizes of files are told.
+const MEGABYTE: u64 = 1_000_000;
+
+/// What more bytes would buy of each layer that has `weak` columns; `gains` as [`by_gain`] takes them.
+fn offers(shares: &[Share], weak: &[u32], gains: &[Vec<f64>]) -> Vec<Offer> {
+    let more = further(shares, weak, MEGABYTE, gains);
+    let of = |((weak, more), gains): ((&u32, &u32), &Vec<f64>)| {
+        let left = gains.get(*weak as usize..).unwrap_or_default();
+        let columns = more - weak;
+        Offer {
+            column: left.first().copied().unwrap_or(0.0),
+            // A bit halves the step, and the squared error goes with its square.
+            bit: 0.75 * left.iter().sum::<f64>(),
+            columns,
+            columns_gain: left[..columns as usize].iter().sum(),
+        }
+    };
+    weak.iter().zip(&more).zip(gains).map(of).collect()
+}
+
 /// Width of the residual stream: what the first embedding gives.
 fn residual_width(graph: &Graph) -> Option<usize> {
     let node = graph.order().iter().find(|n| matches!(graph.node(**n).op, Op::Embedding(_)))?;
@@ -192,10 +214,13 @@ impl Pass for Owq {
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         cx.samples()?;
         let survey = eligible(graph, Kind::Linear)?;
-        let weak = self.weak(graph, cx, &survey.eligible)?;
+        let (weak, offers) = self.weak(graph, cx, &survey.eligible)?;
         let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
         let schemes: Vec<Scheme> = weak.iter().map(|n| Scheme { weak: *n, ..scheme }).collect();
-        let done = run("owq", graph, cx, &survey.eligible, &schemes)?;
+        let mut done = run("owq", graph, cx, &survey.eligible, &schemes)?;
+        for (report, offer) in done.iter_mut().zip(offers.into_iter().flatten()) {
+            report.measured.offer = Some(offer);
+        }
         Ok(account(graph, &survey, Kind::Linear, done))
     }
 }

@@ -1,6 +1,6 @@
 //! `rtn`: every linear weight rounded to nearest on searched grids. Needs no data: the baseline that others are held to.
 
-use super::super::encode::{decode, describe, encode};
+use super::super::encode::{decode, describe, encode, relative_error};
 use super::super::layers::{Kind, Layer};
 use super::super::plan::{Plan, Weights};
 use super::super::rtn::round_nearest;
@@ -70,11 +70,10 @@ pub(super) fn round_all(
         let plan = Plan::natural(cols, &[], codes.group);
         let rounded = round_nearest(weights, codes.grid(GridSearch::Norm), &plan);
         let quantised = encode(constant, &rounded, codes.body(), &[], &cx.work)?;
-        let square = |v: f32| f64::from(v) * f64::from(v);
-        let energy: f64 = data.iter().map(|w| square(*w)).sum();
-        let lost: f64 = data.iter().zip(&rounded.values).map(|(w, q)| square(w - q)).sum();
-        let error = if energy > 0.0 { lost / energy } else { 0.0 };
-        reports.push(describe(&quantised, Status::Quantised, Some(error), None));
+        let error = Some(relative_error(&data, &rounded.values));
+        let mut report = describe(&quantised, Status::Quantised, error, None);
+        report.measured.weight = error;
+        reports.push(report);
         graph.set_const(layer.weight, quantised)?;
     }
     Ok(reports)

@@ -349,6 +349,7 @@ fn crafted_code_and_tokenizers() {
     {
         let artifact = with(Section::Tokenizer, section);
         assert_eq!(artifact.tokenizer().unwrap_err().code, "artifact-tokenizer");
+        assert_eq!(with(Section::Report, section).report().unwrap_err().code, "artifact-report");
     }
     // Far over the allowed ratio: a text of one letter.
     let bomb = bundle::compress(&vec![b'a'; 1 << 20]).unwrap();

@@ -15,7 +15,7 @@ fn everything_comes_back() {
     assert_eq!(artifact.manifest().builtins().into_iter().collect::<Vec<_>>(), [Builtin::Linear, Builtin::Copy]);
     assert_eq!(artifact.ir().unwrap(), Some("air 1\n"));
     assert_eq!(artifact.tokenizer().unwrap().unwrap(), br#"{"model": {"vocab": {}}}"#.repeat(20));
-    assert_eq!(artifact.section(&Section::Report), Some(&b"<html></html>"[..]));
+    assert_eq!(artifact.report().unwrap().unwrap(), br#"{"layers": []}"#);
     let code = artifact.code(&sample::target()).unwrap().unwrap();
     assert_eq!(code.symbols().collect::<Vec<_>>(), [("add", 0), ("mul", 64)]);
     assert_eq!(code.image().len(), 200);
@@ -100,4 +100,26 @@ fn plans_are_equal_where_only_words_differ() {
     assert_eq!(artifact.manifest().encode_plan(), other.encode_plan());
     other.entries[0].buffers[2].bytes = sample::dim("24*S");
     assert_ne!(artifact.manifest().encode_plan(), other.encode_plan());
+}
+
+#[test]
+fn a_section_is_put_behind_a_finished_artifact() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.actc");
+    let mut writer = Writer::to_file(&path, false).unwrap();
+    writer.section(Section::Ir, b"air 1\n").unwrap();
+    let before = writer.finish(&Manifest { pipeline: "clean".into(), ..Manifest::default() }).unwrap();
+    append(&path, Section::Report, b"{}").unwrap();
+    let artifact = Artifact::open(&path, &ReadOptions::default()).unwrap();
+    assert_eq!((artifact.ir().unwrap(), artifact.manifest().pipeline.as_str()), (Some("air 1\n"), "clean"));
+    assert_eq!(artifact.report().unwrap().unwrap(), b"{}");
+    assert_ne!(artifact.digest(), before.digest);
+    let length = artifact.length();
+    drop(artifact);
+    for section in [Section::Report, Section::Manifest, Section::Weights, Section::Code(sample::target())] {
+        assert_eq!(append(&path, section, b"{}").unwrap_err().code, "artifact-order");
+    }
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), length, "what is refused changes nothing");
+    std::fs::write(&path, "no artifact").unwrap();
+    assert_eq!(append(&path, Section::Report, b"{}").unwrap_err().code, "artifact-magic");
 }

@@ -118,6 +118,9 @@ fn compare(what: &str, graph: &Graph, tokens: &[i64], wanted: &[f32]) {
     }
 }
 
+/// Folding rounds each weight twice by 2^-24, both of sums of up to 100 products behind up to 24 layers.
+const FOLD_TOLERANCE: f32 = 1e-5;
+
 /// Scales every linear input of `graph` that can be scaled, by factors between 1/4 and 4; how many there are.
 fn fold(graph: &mut Graph) -> usize {
     let linear = |n: &&actc::ir::Node| matches!(graph.node(**n).op, Op::Linear(_));
@@ -142,30 +145,29 @@ fn fold(graph: &mut Graph) -> usize {
 
 #[test]
 fn folded_scales_change_no_output_of_any_family() {
-    // Of each layer: in front of q, k and v; of the attention's output; in front of gate and up; of down. Norms behind
-    // layers, GELU without a gate and tied heads take none.
+    // Of each layer in front of q, k and v, of the attention's output, of gate and up, and of down; of a head that is not
+    // tied. None where norms stand behind layers, and behind GELU without a gate.
     for (name, folds) in [
-        ("qwen2", 0),
-        ("qwen3", 0),
-        ("phi3", 0),
-        ("olmo2", 0),
-        ("gpt2", 0),
-        ("opt", 0),
-        ("opt-narrow", 0),
-        ("bert", 0),
-        ("../whale-2m", 0),
+        ("qwen2", 9),
+        ("qwen3", 8),
+        ("phi3", 9),
+        ("olmo2", 5),
+        ("gpt2", 6),
+        ("opt", 8),
+        ("opt-narrow", 5),
+        ("bert", 2),
+        ("../whale-2m", 24),
     ] {
         let before = load_with(&folder(name), &Options { context: None }).unwrap().graph;
         let tokens: Vec<i64> = (0..21).map(|i| (i * 29 + i * i) % 97).collect();
         let mut after = before.clone();
-        let found = fold(&mut after);
+        assert_eq!(fold(&mut after), folds, "{name}");
         let ways: &[&[usize]] = if before.donated().is_empty() { &[&[21]] } else { &[&[21], &[9, 1, 1, 4, 6]] };
         for pieces in ways {
             let evaluator = Compiled::new(2);
             let (wanted, got) = (run(&evaluator, &before, &tokens, pieces), run(&evaluator, &after, &tokens, pieces));
             let off = apart(&got, &wanted);
-            assert!(off < TOLERANCE, "{name} {pieces:?}: off by {off}");
-            println!("{name} {found} {off} {folds}");
+            assert!(off < FOLD_TOLERANCE, "{name} {pieces:?}: off by {off}");
         }
     }
 }

@@ -134,8 +134,9 @@ impl Forecast {
             self.products += (f64::from(awq::RATIOS) * looked_at + rows as f64) * square;
             let clips = if clip { awq::CLIPS } else { 0 };
             self.products += f64::from(clips) * rows as f64 * cols as f64 * groups[*l].width(cols) as f64;
-            // Ranges are looked up, not searched: all of them take what one search does.
-            self.searched += (rows * cols) as f64;
+            // A search for each ratio has a fifth of the last one's steps; whole ranges are looked up.
+            let searches = if clip { looked_at * f64::from(awq::RATIOS) / 5.0 + rows as f64 } else { 0.0 };
+            self.searched += searches * cols as f64;
             inputs.extend(layers[*l].inputs.iter().map(|x| (*x, cols as u64)));
         }
         self.moments += inputs.values().map(|n| (*n as f64).powi(2)).sum::<f64>() * tokens;

@@ -91,8 +91,8 @@ impl Driver<'_, '_> {
                 weights.push(Weights::new(data, *cols).map_err(|d| about(graph.const_data(*id), d))?);
             }
             let (means, hessian) = (&seen.means[at], &seen.hessians[at]);
-            let group = scheme.body.group;
-            let found = awq::scales(means, &fold.class_of, fold.classes, hessian, &weights, scheme.grid, group)?;
+            let method = awq::Method { spec: scheme.grid, group: scheme.body.group, clip };
+            let found = awq::scales(means, &fold.class_of, fold.classes, hessian, &weights, method)?;
             if found.ratio == 0.0 {
                 scaling.kept.insert(input, "no scale lowers the error");
                 continue;
@@ -114,7 +114,8 @@ impl Driver<'_, '_> {
                 let (mut data, cols) = decode(constant)?;
                 let hessian = seen.hessian(layer)?;
                 let weights = Weights::new(&data, cols)?;
-                let rounded = awq::round(weights, &hessian, scheme.grid, scheme.body.group, clip);
+                let method = awq::Method { spec: scheme.grid, group: scheme.body.group, clip };
+                let rounded = awq::round(weights, &hessian, method);
                 let energy = hessian.energy(&data);
                 data.iter_mut().zip(&rounded.values).for_each(|(w, q)| *w -= q);
                 let error = if energy > 0.0 { hessian.energy(&data) / energy } else { 0.0 };

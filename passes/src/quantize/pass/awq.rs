@@ -25,7 +25,7 @@ pub const INFO: PassInfo = PassInfo {
         OptionDoc {
             name: "clip",
             default: "on",
-            doc: "whether the range of a group shrinks where that lowers the error of its outputs: `on` or `off`",
+            doc: "whether a group's range may shrink where that lowers the error of its outputs: `on` or `off`",
         },
     ],
     needs: Facts::STATISTICS,

@@ -9,6 +9,7 @@ use actc::evaluator::Compiled;
 use actc::frontend::{Import, Options, load_with};
 use actc::ir::{Evaluator, Graph, Interpreter, Op, verify};
 use actc::passes::fold::Folds;
+use actc::passes::{PASSES, PassCx, Pipeline, Progress, Sample, Status, manager};
 use actc::source::Source;
 use actc::types::Tensor;
 use safetensors::SafeTensors;
@@ -116,6 +117,22 @@ fn compare(what: &str, graph: &Graph, tokens: &[i64], wanted: &[f32]) {
             assert!(off < TOLERANCE, "{what} {pieces:?} by {}: off by {off}", evaluator.describe());
         }
     }
+}
+
+/// OLMo 2 has no norm in front of its layers: they read the residual stream, which the embedding or a block gives.
+#[test]
+fn scales_are_searched_where_layers_read_the_residual_stream() {
+    let mut graph = load_with(&folder("olmo2"), &Options { context: None }).unwrap().graph;
+    let window = |w: u32| (0..24).map(|i| (i * (7 + w) + i * i) % 97).collect::<Vec<u32>>();
+    let samples = [0, 1, 2].map(|w| Sample::tokens("tokens", &window(w)));
+    let (evaluator, mut quiet) = (Compiled::new(2), |_: Progress<'_>| ());
+    let mut cx = PassCx { samples: &samples, ..PassCx::new(&evaluator, &mut quiet) };
+    let pipeline = Pipeline::parse("awq{bits=4,group=16}", PASSES).unwrap().normalise(PASSES).unwrap();
+    let timed = manager::run(&pipeline, &mut graph, &mut cx, &manager::Config::default(), &mut |_| ()).unwrap();
+    let layers = &timed.last().unwrap().report.layers;
+    let scaled = layers.iter().filter(|l| l.status == Status::Quantised && l.reason.is_none());
+    // The attention's output and `down` of both layers.
+    assert_eq!(scaled.count(), 4, "{layers:#?}");
 }
 
 /// Folding rounds each weight twice by 2^-24, both of sums of up to 100 products behind up to 24 layers.

@@ -121,7 +121,7 @@ def main(actc):
     for i, line in enumerate([
         "clean", "clean,calibrate{windows=4},owq{bits=3, group=64, target=3.25}", "rtn:bits=4:group=32",
         "calibrate,gptq{bits=4,group=channel},head{bits=8},act{bits=8}", "owq{bits=4,stored=4.5,budget=equal}",
-        "rtn{bits=2,group=16},", "owq bits=3",
+        "rtn{bits=2,group=16},", "owq bits=3", "awq{bits=4,group=64,clip=off},act",
     ]):
         seed("pipeline", str(i), line)
     seed("tokenizer", "json", b"\0" + tokenizer.encode())
@@ -142,6 +142,11 @@ def main(actc):
             subprocess.run([actc, "compile", folder / "m", "--passes", passes, "-o", out], check=True,
                            env={"ACTC_CACHE_DIR": str(folder / "cache")})
             seed("artifact", name, out.read_bytes())
+        (folder / "text").write_text("abcdefghijklm" * 16)
+        out = folder / "statistics"
+        subprocess.run([actc, "calibrate", folder / "m", "--calib", folder / "text", "--calib-windows", "2", "-o", out],
+                       check=True, env={"ACTC_CACHE_DIR": str(folder / "cache")})
+        seed("statistics", "two", out.read_bytes())
 
 
 if __name__ == "__main__":

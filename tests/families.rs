@@ -7,7 +7,9 @@
 
 use actc::evaluator::Compiled;
 use actc::frontend::{Import, Options, load_with};
-use actc::ir::{Evaluator, Graph, Interpreter, verify};
+use actc::ir::{Evaluator, Graph, Interpreter, Op, verify};
+use actc::passes::fold::Folds;
+use actc::passes::{PASSES, PassCx, Pipeline, Progress, Sample, Status, manager};
 use actc::source::Source;
 use actc::types::Tensor;
 use safetensors::SafeTensors;
@@ -113,6 +115,76 @@ fn compare(what: &str, graph: &Graph, tokens: &[i64], wanted: &[f32]) {
         for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2)] {
             let off = apart(&run(evaluator, graph, tokens, pieces), wanted);
             assert!(off < TOLERANCE, "{what} {pieces:?} by {}: off by {off}", evaluator.describe());
+        }
+    }
+}
+
+/// OLMo 2 has no norm in front of its layers: they read the residual stream, which the embedding or a block gives.
+#[test]
+fn scales_are_searched_where_layers_read_the_residual_stream() {
+    let mut graph = load_with(&folder("olmo2"), &Options { context: None }).unwrap().graph;
+    let window = |w: u32| (0..24).map(|i| (i * (7 + w) + i * i) % 97).collect::<Vec<u32>>();
+    let samples = [0, 1, 2].map(|w| Sample::tokens("tokens", &window(w)));
+    let (evaluator, mut quiet) = (Compiled::new(2), |_: Progress<'_>| ());
+    let mut cx = PassCx { samples: &samples, ..PassCx::new(&evaluator, &mut quiet) };
+    let pipeline = Pipeline::parse("awq{bits=4,group=16}", PASSES).unwrap().normalise(PASSES).unwrap();
+    let timed = manager::run(&pipeline, &mut graph, &mut cx, &manager::Config::default(), &mut |_| ()).unwrap();
+    let layers = &timed.last().unwrap().report.layers;
+    let scaled = layers.iter().filter(|l| l.status == Status::Quantised && l.reason.is_none());
+    // The attention's output and `down` of both layers.
+    assert_eq!(scaled.count(), 4, "{layers:#?}");
+}
+
+/// Folding rounds each weight twice by 2^-24, both of sums of up to 100 products behind up to 24 layers.
+const FOLD_TOLERANCE: f32 = 1e-5;
+
+/// Scales every linear input of `graph` that can be scaled, by factors between 1/4 and 4; how many there are.
+fn fold(graph: &mut Graph) -> usize {
+    let linear = |n: &&actc::ir::Node| matches!(graph.node(**n).op, Op::Linear(_));
+    let mut inputs: Vec<actc::ir::Value> =
+        graph.order().iter().filter(linear).map(|n| graph.node(*n).args[0]).collect();
+    inputs.dedup();
+    let mut state = 7u64;
+    let mut factor = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        ((state >> 40) as f32 / (1 << 22) as f32 - 2.0).exp2()
+    };
+    let mut count = 0;
+    for input in inputs {
+        let Ok(fold) = Folds::new(graph).find(input) else { continue };
+        let factors: Vec<f32> = (0..fold.classes).map(|_| factor()).collect();
+        fold.apply(graph, &factors, &std::env::temp_dir()).unwrap();
+        count += 1;
+    }
+    assert_eq!(verify(graph), Vec::new());
+    count
+}
+
+#[test]
+fn folded_scales_change_no_output_of_any_family() {
+    // Of each layer in front of q, k and v, of the attention's output, of gate and up, and of down; of a head that is not
+    // tied. None where norms stand behind layers, and behind GELU without a gate.
+    for (name, folds) in [
+        ("qwen2", 9),
+        ("qwen3", 8),
+        ("phi3", 9),
+        ("olmo2", 5),
+        ("gpt2", 6),
+        ("opt", 8),
+        ("opt-narrow", 5),
+        ("bert", 2),
+        ("../whale-2m", 24),
+    ] {
+        let before = load_with(&folder(name), &Options { context: None }).unwrap().graph;
+        let tokens: Vec<i64> = (0..21).map(|i| (i * 29 + i * i) % 97).collect();
+        let mut after = before.clone();
+        assert_eq!(fold(&mut after), folds, "{name}");
+        let ways: &[&[usize]] = if before.donated().is_empty() { &[&[21]] } else { &[&[21], &[9, 1, 1, 4, 6]] };
+        for pieces in ways {
+            let evaluator = Compiled::new(2);
+            let (wanted, got) = (run(&evaluator, &before, &tokens, pieces), run(&evaluator, &after, &tokens, pieces));
+            let off = apart(&got, &wanted);
+            assert!(off < FOLD_TOLERANCE, "{name} {pieces:?}: off by {off}");
         }
     }
 }

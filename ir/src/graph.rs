@@ -317,6 +317,37 @@ impl Graph {
         Ok(())
     }
 
+    /// As [`Graph::set_const`], where the new constant may be of another float type. Refused where a user would then give
+    /// another type.
+    pub fn retype_const(&mut self, id: ConstId, constant: Const) -> Result<()> {
+        let old = &self.consts[id.index()];
+        let floats = old.ty.dtype.is_float() && constant.ty.dtype.is_float();
+        if old.name != constant.name || old.ty.shape != constant.ty.shape || !floats {
+            let headline =
+                format!("constant `{}: {}` cannot become `{}: {}`", old.name, old.ty, constant.name, constant.ty);
+            return Err(Diagnostic::new("ir-const", headline));
+        }
+        let is_it = |value: &Value| self.as_const(*value) == Some(id);
+        let after = |value: &Value| if is_it(value) { constant.ty.clone() } else { self.ty(*value).clone() };
+        for node in self.regions.iter().flat_map(|r| &r.nodes).map(|n| self.node(*n)) {
+            if !node.args.iter().any(is_it) {
+                continue;
+            }
+            let results = node.op.infer(&node.args.iter().map(after).collect::<Vec<_>>())?;
+            if !results.iter().eq(node.results.iter().map(|v| self.ty(*v))) || !node.regions.is_empty() {
+                let headline = format!("`{}` as {} changes what reads it", constant.name, constant.ty.dtype);
+                return Err(Diagnostic::new("ir-type", headline).at(Place::Node(node.origin.clone())));
+            }
+        }
+        if self.regions.iter().flat_map(|r| &r.results).any(is_it) {
+            return Err(Diagnostic::new("ir-type", format!("`{}` leaves its region", constant.name)));
+        }
+        let values: Vec<usize> = (0..self.values.len()).filter(|v| is_it(&Value::new(*v))).collect();
+        values.into_iter().for_each(|v| self.values[v].ty = constant.ty.clone());
+        self.consts[id.index()] = constant;
+        Ok(())
+    }
+
     /// For each value, the nodes that use it, in order; a node that uses it twice stands there once.
     pub fn users(&self) -> Vec<Vec<Node>> {
         let mut users = vec![Vec::new(); self.values.len()];

@@ -7,6 +7,8 @@
 //!       name, encoding as text, note (each u32 length and UTF-8; no note is empty)
 //!       f64   output error, weight error (NaN for none)
 //!       the parts of the encoding in their order (each u64 length and bytes)
+//! u32   vectors that the block changed, such as a norm's, then for each:
+//!       name (u32 length and UTF-8), f32 elements (u64 length and bytes)
 //! ```
 //!
 //! A file of another request, a damaged one and one of other layers count as not there: the block is made again.
@@ -15,9 +17,10 @@ use crate::quantize::encode::describe;
 use crate::quantize::layers::Layer;
 use crate::report::{LayerReport, Measured, Status};
 use crate::spill;
-use actc_ir::{Const, Graph};
+use actc_ir::{Const, ConstId, Graph};
 use actc_types::braced::Fields;
-use actc_types::{Braced, Diagnostic, Encoding, Place, Result};
+use actc_types::{Braced, DType, Diagnostic, Encoding, Place, Result, Role};
+use bytes::Bytes;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -60,7 +63,7 @@ impl Checkpoint {
         self.folder.join(format!("{pass}-{block:04}.block"))
     }
 
-    /// Keeps `layers` of `graph`, which are rounded, as block `block` of `pass`.
+    /// Keeps `layers` of `graph`, which are rounded, and `vectors` of it, dense in f32, as block `block` of `pass`.
     pub(crate) fn keep(
         &self,
         pass: &str,
@@ -68,6 +71,7 @@ impl Checkpoint {
         graph: &Graph,
         layers: &[&Layer],
         reports: &[&LayerReport],
+        vectors: &[ConstId],
     ) -> Result<()> {
         let mut body = (layers.len() as u32).to_le_bytes().to_vec();
         for (layer, report) in layers.iter().zip(reports) {
@@ -85,6 +89,16 @@ impl Checkpoint {
                 body.extend(&bytes[..]);
             }
         }
+        body.extend((vectors.len() as u32).to_le_bytes());
+        for id in vectors {
+            let constant = graph.const_data(*id);
+            body.extend((constant.name.len() as u32).to_le_bytes());
+            body.extend(constant.name.as_bytes());
+            for (_, bytes) in &constant.parts {
+                body.extend((bytes.len() as u64).to_le_bytes());
+                body.extend(&bytes[..]);
+            }
+        }
         let write = || {
             let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
             file.write_all(MAGIC)?;
@@ -97,8 +111,8 @@ impl Checkpoint {
         write().map_err(|e: std::io::Error| failed(&self.folder, &e))
     }
 
-    /// Block `block` of `pass`, where it is kept: its weights and what was said about them, in the order of `layers`.
-    /// What the weights take lies in files of `work`.
+    /// Block `block` of `pass`, where it is kept: its weights and what was said about them, in the order of `layers`, and
+    /// the vectors that it changed. What the weights take lies in files of `work`.
     pub(crate) fn restore(
         &self,
         pass: &str,
@@ -106,7 +120,7 @@ impl Checkpoint {
         graph: &Graph,
         layers: &[&Layer],
         work: &Path,
-    ) -> Result<Option<Vec<(Const, LayerReport)>>> {
+    ) -> Result<Option<Restored>> {
         let Ok(bytes) = std::fs::read(self.path(pass, block)) else { return Ok(None) };
         let Some(body) = self.body(&bytes) else { return Ok(None) };
         let mut reader = Reader { rest: body };
@@ -128,7 +142,8 @@ impl Checkpoint {
             report.measured = Measured { weight, output: error, ..Measured::default() };
             out.push((made, report));
         }
-        Ok(Some(out).filter(|_| reader.rest.is_empty()))
+        let Some(vectors) = reader.vectors(graph) else { return Ok(None) };
+        Ok(Some((out, vectors)).filter(|_| reader.rest.is_empty()))
     }
 
     /// What stands behind the digests, where they are right.
@@ -143,6 +158,9 @@ impl Checkpoint {
 struct Reader<'b> {
     rest: &'b [u8],
 }
+
+/// Weights with what was said about them, and vectors.
+type Restored = (Vec<(Const, LayerReport)>, Vec<(ConstId, Const)>);
 
 type Stored<'b> = (Encoding, Option<String>, [Option<f64>; 2], Vec<(actc_types::Role, &'b [u8])>);
 
@@ -189,6 +207,22 @@ impl<'b> Reader<'b> {
         }
         Some((encoding, note, errors, parts))
     }
+
+    /// The vectors, where they are dense constants of `graph` in f32.
+    fn vectors(&mut self, graph: &Graph) -> Option<Vec<(ConstId, Const)>> {
+        let mut out = Vec::new();
+        for _ in 0..self.u32()? {
+            let name = self.text()?;
+            let (id, old) = graph.constants().find(|(_, c)| c.name == name)?;
+            if old.encoding != Encoding::Dense || old.ty.dtype != DType::F32 || old.ty.shape.rank() != 1 {
+                return None;
+            }
+            let length = usize::try_from(u64::from_le_bytes(self.array()?)).ok()?;
+            let parts = vec![(Role::Data, Bytes::copy_from_slice(self.take(length)?))];
+            out.push((id, Const::new(name, old.ty.clone(), Encoding::Dense, parts).ok()?));
+        }
+        Some(out)
+    }
 }
 
 #[cfg(test)]
@@ -206,7 +240,9 @@ graph @g(%x: f32[S, 32]) {
   %a = const @a = rng{seed=5, scale=1} : f32[32, 32]
   %b = const @b = rng{seed=6, scale=1} : f32[32, 32]
   %c = const @c = rng{seed=7, scale=1} : f32[32, 32]
-  %0 = linear %x, %a : f32[S, 32]
+  %n = const @n = rng{seed=8, scale=1} : f32[32]
+  %h = rms_norm{eps=0.00001} %x, %n : f32[S, 32]
+  %0 = linear %h, %a : f32[S, 32]
   %1 = silu %0 : f32[S, 32]
   %2 = linear %1, %b : f32[S, 32]
   %3 = silu %2 : f32[S, 32]
@@ -217,14 +253,18 @@ graph @g(%x: f32[S, 32]) {
 
     /// Rounds the graph; gives its text, the layers that were computed, and what was said.
     fn run(work: &Path, key: &str) -> (String, Vec<String>, Vec<LayerReport>) {
+        run_pass("owq{bits=3,target=4,group=16,budget=equal}", work, key)
+    }
+
+    fn run_pass(pass: &str, work: &Path, key: &str) -> (String, Vec<String>, Vec<LayerReport>) {
         let mut graph = text::parse(SOURCE, &text::unbound).unwrap();
         let values = |i: u32| (0..256).map(|v| ((v * (i + 3)) % 19) as f32 - 9.0).collect();
         let sample = |i| Sample { inputs: vec![("x".into(), Tensor::f32(&[8, 32], values(i)).unwrap())] };
         let samples = [sample(1), sample(2), sample(4), sample(5), sample(8)];
-        let pipeline = Pipeline::parse("clean,calibrate,owq{bits=3,target=4,group=16,budget=equal}", PASSES).unwrap();
+        let pipeline = Pipeline::parse(&format!("clean,calibrate,{pass}"), PASSES).unwrap();
         let seen = RefCell::new(Vec::new());
         let mut told = |p: Progress<'_>| {
-            if p.stage == "owq" {
+            if pass.starts_with(p.stage) {
                 seen.borrow_mut().push(p.item.to_owned());
             }
         };
@@ -270,6 +310,17 @@ graph @g(%x: f32[S, 32]) {
     }
 
     #[test]
+    fn scaled_vectors_come_back_with_their_block() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = run_pass("awq{bits=3,group=16}", folder.path(), "k");
+        let plain = run_pass("rtn{bits=3,group=16}", folder.path(), "k");
+        let norm = |text: &str| text.lines().find(|l| l.contains("@n =")).unwrap().to_owned();
+        assert_ne!(norm(&whole.0), norm(&plain.0), "the norm is scaled");
+        let again = run_pass("awq{bits=3,group=16}", folder.path(), "k");
+        assert_eq!((again.0, again.1, again.2), (whole.0, vec![], whole.2));
+    }
+
+    #[test]
     fn bodies_that_lie_are_no_blocks() {
         let folder = tempfile::tempdir().unwrap();
         let kept = Checkpoint::new(folder.path(), blake3::hash(b"k")).unwrap();
@@ -283,6 +334,8 @@ graph @g(%x: f32[S, 32]) {
         let text = |s: &str| [&(s.len() as u32).to_le_bytes()[..], s.as_bytes()].concat();
         let head =
             |encoding: &str| [&1u32.to_le_bytes()[..], &text("a"), &text(encoding), &text(""), &[0; 16]].concat();
+        let dense = || [head("dense"), 4096u64.to_le_bytes().to_vec(), vec![0; 4096]].concat();
+        let whole = |vectors: &[u8]| [dense(), vectors.to_vec()].concat();
         for body in [
             vec![],
             1u32.to_le_bytes().to_vec(),
@@ -291,6 +344,14 @@ graph @g(%x: f32[S, 32]) {
             head("packed{"),
             head("nothing{}"),
             head("packed{bits=3, group=16}"),
+            whole(&[0, 0, 0]),
+            whole(&1u32.to_le_bytes()),
+            whole(&u32::MAX.to_le_bytes()),
+            whole(&[&1u32.to_le_bytes()[..], &text("nobody"), &4u64.to_le_bytes(), &[0; 4]].concat()),
+            whole(&[&1u32.to_le_bytes()[..], &text("b"), &4096u64.to_le_bytes(), &[0; 4096]].concat()),
+            whole(&[&1u32.to_le_bytes()[..], &text("n"), &u64::MAX.to_le_bytes(), &[0; 128]].concat()),
+            whole(&[&1u32.to_le_bytes()[..], &text("n"), &124u64.to_le_bytes(), &[0; 124]].concat()),
+            whole(&[&0u32.to_le_bytes()[..], &[0]].concat()),
             [head("dense"), u64::MAX.to_le_bytes().to_vec()].concat(),
             [head("dense"), 4096u64.to_le_bytes().to_vec(), vec![0; 4095]].concat(),
             [head("dense"), 4096u64.to_le_bytes().to_vec(), vec![0; 4097]].concat(),
@@ -298,6 +359,9 @@ graph @g(%x: f32[S, 32]) {
         ] {
             assert!(write(&body).is_none(), "{body:?}");
         }
-        assert!(write(&[head("dense"), 4096u64.to_le_bytes().to_vec(), vec![0; 4096]].concat()).is_some());
+        assert!(write(&whole(&0u32.to_le_bytes())).is_some());
+        let vector = [&1u32.to_le_bytes()[..], &text("n"), &128u64.to_le_bytes(), &[0; 128]].concat();
+        let (_, vectors) = write(&whole(&vector)).unwrap();
+        assert_eq!((vectors.len(), vectors[0].1.name.as_str()), (1, "n"));
     }
 }

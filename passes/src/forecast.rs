@@ -4,10 +4,11 @@
 //! A graph that a forecast went over has the right encodings and sizes and no usable weights: it is for looking at only.
 
 use crate::context::Sample;
+use crate::quantize::awq;
 use crate::quantize::blocks::Block;
 use crate::quantize::layers::Layer;
 use actc_ir::{Const, ConstId, Graph, Value};
-use actc_types::{DType, Diagnostic, Encoding, Mixed, Packed, Result, Role, WeakPlace};
+use actc_types::{DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, Role, WeakPlace};
 use bytes::Bytes;
 use memmap2::MmapMut;
 use std::collections::BTreeMap;
@@ -23,11 +24,14 @@ pub struct Forecast {
     pub factors: f64,
     /// Rows times squared columns of each swept weight.
     pub sweeps: f64,
+    /// Multiply-adds of products with second moments that tell candidates apart.
+    pub products: f64,
     /// Weights whose grid is searched or whose columns are scored.
     pub searched: f64,
     /// Weights of the largest block that is quantised at once.
     pub largest_block: u64,
-    /// Columns of the largest Hessians of one block, at most three, descending.
+    /// Columns of the largest Hessians of one block that are there at once, descending: at most three where columns are
+    /// swept.
     pub largest_hessians: Vec<u64>,
     /// Weights of the largest matrix that is rounded alone.
     pub largest_weight: u64,
@@ -103,12 +107,53 @@ impl Forecast {
         }
         hessians.sort_unstable_by(|a, b| b.cmp(a));
         hessians.truncate(3);
-        let size = |h: &[u64]| h.iter().map(|n| n * n).sum::<u64>();
+        self.holds(before, hessians);
+        Ok(())
+    }
+
+    /// Counts scaling and rounding `block` of `layers`, by `groups`, with or without `clip`; `last` blocks are not run again.
+    #[expect(clippy::too_many_arguments, reason = "what the driver knows of a block")]
+    pub(crate) fn scaled(
+        &mut self,
+        graph: &Graph,
+        block: &Block,
+        layers: &[Layer],
+        groups: &[Group],
+        clip: bool,
+        samples: &[Sample],
+        last: bool,
+    ) -> Result<()> {
+        let tokens = tokens(samples);
+        let mut inputs: BTreeMap<Value, u64> = BTreeMap::new();
+        let mut weights = 0u64;
+        for l in block.stages.iter().flatten() {
+            let (rows, cols) = graph.const_data(layers[*l].weight).matrix()?;
+            weights += rows as u64 * cols as u64;
+            let square = (cols as f64).powi(2);
+            let looked_at = rows.min(awq::SEARCH_ROWS) as f64;
+            self.products += (f64::from(awq::RATIOS) * looked_at + rows as f64) * square;
+            let clips = if clip { awq::CLIPS } else { 0 };
+            self.products += f64::from(clips) * rows as f64 * cols as f64 * groups[*l].width(cols) as f64;
+            // A search for each ratio has a fifth of the last one's steps; whole ranges are looked up.
+            let searches = if clip { looked_at * f64::from(awq::RATIOS) / 5.0 + rows as f64 } else { 0.0 };
+            self.searched += searches * cols as f64;
+            inputs.extend(layers[*l].inputs.iter().map(|x| (*x, cols as u64)));
+        }
+        self.moments += inputs.values().map(|n| (*n as f64).powi(2)).sum::<f64>() * tokens;
+        // Once to observe, once for the next block's inputs.
+        self.forward += weights as f64 * tokens * if last { 1.0 } else { 2.0 };
+        let mut hessians: Vec<u64> = inputs.into_values().collect();
+        hessians.sort_unstable_by(|a, b| b.cmp(a));
+        self.holds(weights, hessians);
+        Ok(())
+    }
+
+    fn holds(&mut self, weights: u64, hessians: Vec<u64>) {
+        let size = |h: &[u64]| h.iter().map(|n| n.saturating_mul(*n)).fold(0u64, u64::saturating_add);
         if size(&hessians) > size(&self.largest_hessians) {
             self.largest_hessians = hessians;
         }
-        self.largest_block = self.largest_block.max(before);
-        Ok(())
+        self.largest_block = self.largest_block.max(weights);
     }
 }
 
@@ -188,6 +233,8 @@ graph @g(%x: f32[S, 64]) {
         for pipeline in [
             "rtn{bits=4,group=32}",
             "gptq{bits=3,group=32}",
+            "awq{bits=3,group=32}",
+            "awq{bits=4,group=channel,clip=off}",
             "owq{bits=3,target=3.5,group=32,budget=equal}",
             "owq{bits=3,target=3.5,group=32,budget=upstream}",
         ] {

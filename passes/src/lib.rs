@@ -4,6 +4,7 @@
 //!   outside extends it: `let mut table = PASSES.to_vec(); table.push(MINE);`
 //! * [`Pipeline`] reads and prints pipelines, puts them in order for `compile`, checks them as typed for `opt`.
 //! * [`manager::run`] runs one, verifies after each pass and tells a callback what happens.
+//! * [`fold`] moves factors on channels between weights.
 //! * [`quantize`] holds the numerics of rounding and the one sequential driver.
 //!
 //! Deliberately absent: targets, kernels, files of models, printing. Graphs run through [`actc_ir::Evaluator`].
@@ -14,6 +15,7 @@ pub mod checkpoint;
 pub mod clean;
 pub mod context;
 pub mod facts;
+pub mod fold;
 pub mod forecast;
 pub mod kv;
 pub mod manager;

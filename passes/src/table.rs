@@ -1,12 +1,12 @@
 //! The passes of this crate and the presets made of them.
 
 use crate::pass::PassInfo;
-use crate::quantize::pass::{act, gptq, head, owq, rtn};
+use crate::quantize::pass::{act, awq, gptq, head, owq, rtn};
 use crate::{calibrate, clean, kv};
 
 /// All passes of this crate, by phase.
 pub const PASSES: &[PassInfo] =
-    &[clean::INFO, calibrate::INFO, rtn::INFO, gptq::INFO, owq::INFO, head::INFO, act::INFO, kv::INFO];
+    &[clean::INFO, calibrate::INFO, rtn::INFO, awq::INFO, gptq::INFO, owq::INFO, head::INFO, act::INFO, kv::INFO];
 
 /// Named pipelines: name, pipeline, one line.
 pub const PRESETS: &[(&str, &str, &str)] = &[

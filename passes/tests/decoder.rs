@@ -122,6 +122,24 @@ fn better_methods_do_less_damage() {
 }
 
 #[test]
+fn scaled_channels_do_less_damage_and_unscaled_ones_are_named() {
+    let [rtn, plain, awq] =
+        ["rtn{bits=3,group=16}", "awq{bits=3,group=16,clip=off}", "awq{bits=3,group=16}"].map(compile);
+    let damages = [&rtn, &plain, &awq].map(|(graph, _)| damage(graph));
+    assert!(damages[2] < 0.9 * damages[0] && damages[2] < damages[1], "rtn, unclipped, awq: {damages:?}");
+    let report = &awq.1[2];
+    // All norms have one weight, which cannot take four scales at once.
+    for layer in &report.layers[1..] {
+        let behind_norm = !layer.name.ends_with(".o") && !layer.name.ends_with(".down");
+        let note = "not scaled: a norm or bias that makes its input has other uses";
+        assert_eq!(layer.reason.as_deref(), behind_norm.then_some(note), "{}", layer.name);
+        assert_eq!(layer.status, Status::Quantised);
+    }
+    assert!(report.summary.ends_with("stored), 4 behind scaled inputs"), "{}", report.summary);
+    assert!(awq.0.constants().all(|(_, c)| c.ty.dtype == actc_types::DType::F32));
+}
+
+#[test]
 fn every_layer_is_accounted_for() {
     let (graph, reports) = compile("owq{bits=3,target=3.5,group=16,budget=equal},act");
     let report = &reports[2];
@@ -284,8 +302,9 @@ fn measured_errors_are_those_of_the_two_models() {
 fn the_result_does_not_depend_on_the_number_of_threads() {
     let digests = |threads: usize| -> Vec<String> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let graph = pool.install(|| compile("owq{bits=3,target=3.3,group=16}").0);
-        graph.constants().map(|(_, c)| c.digest().to_hex().to_string()).collect()
+        let graphs = pool.install(|| ["owq{bits=3,target=3.3,group=16}", "awq{bits=3,group=16}"].map(|p| compile(p).0));
+        let digest = |(_, c): (_, &actc_ir::Const)| c.digest().to_hex().to_string();
+        graphs.iter().flat_map(|g| g.constants().map(digest)).collect()
     };
     let one = digests(1);
     assert_eq!(one, digests(2));

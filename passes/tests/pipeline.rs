@@ -53,7 +53,7 @@ fn compile_puts_passes_in_order() {
     }
     let error = Pipeline::parse("act", PASSES).unwrap().normalise(PASSES).unwrap_err();
     assert_eq!(error.code, "missing-fact");
-    assert_eq!(error.help.as_deref(), Some("put one of `rtn`, `gptq`, `owq` before it"));
+    assert_eq!(error.help.as_deref(), Some("put one of `rtn`, `awq`, `gptq`, `owq` before it"));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn mistakes_point_into_the_text() {
     let error = Pipeline::parse(text, PASSES).unwrap().check(PASSES).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "error[missing-fact]: `act` needs quantised weights, which nothing before it gives\n  clean,act,rtn\n        ^^^\n  help: put one of `rtn`, `gptq`, `owq` before it"
+        "error[missing-fact]: `act` needs quantised weights, which nothing before it gives\n  clean,act,rtn\n        ^^^\n  help: put one of `rtn`, `awq`, `gptq`, `owq` before it"
     );
 }
 

@@ -5,7 +5,6 @@ use super::job::{Done, Job, refused};
 use super::render::{Progress, Stop, size, warn};
 use super::request::{self, Emit, exists, folder_of, free};
 use super::require::{Condition, Measure};
-use super::threads;
 use actc::artifact::{Artifact, LayerRow, ReadOptions, Section, Writer, append};
 use actc::codegen::{Description, Image, Program};
 use actc::compile::{final_reports, layer_rows, program};

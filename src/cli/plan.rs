@@ -31,10 +31,12 @@ struct Rates {
     moments: f64,
     factors: f64,
     sweeps: f64,
+    products: f64,
     searched: f64,
 }
 
-const RATES: Rates = Rates { forward: 1.5e10, moments: 2.5e10, factors: 3.6e10, sweeps: 1.25e10, searched: 4e6 };
+const RATES: Rates =
+    Rates { forward: 1.5e10, moments: 2.5e10, factors: 3.6e10, sweeps: 1.25e10, products: 2e10, searched: 4e6 };
 
 /// Seconds to generate code for one target and write the file.
 const CODE_SECONDS: f64 = 3.0;
@@ -83,6 +85,7 @@ fn seconds(job: &Job, f: &Forecast, storage: &Storage) -> f64 {
         + f.moments / RATES.moments
         + f.factors / RATES.factors
         + f.sweeps / RATES.sweeps
+        + f.products / RATES.products
         + f.searched / RATES.searched;
     work / job.threads as f64 + CODE_SECONDS * job.request.targets.len() as f64
 }
@@ -160,7 +163,7 @@ impl Plan {
             "threads": job.threads,
             "ends_before": f.ends_before,
             "work": {
-                "forward": f.forward, "moments": f.moments, "factors": f.factors, "sweeps": f.sweeps,
+                "forward": f.forward, "moments": f.moments, "factors": f.factors, "sweeps": f.sweeps, "products": f.products,
                 "searched": f.searched,
             },
         })

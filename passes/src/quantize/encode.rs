@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use std::path::Path;
 
 /// All elements of `constant` as f32, row-major, with the number of columns.
-pub(super) fn decode(constant: &Const) -> Result<(Vec<f32>, usize)> {
+pub(crate) fn decode(constant: &Const) -> Result<(Vec<f32>, usize)> {
     let view = constant.view()?;
     let cols = view.cols();
     let mut out = vec![0.0f32; view.rows() * cols];

@@ -53,6 +53,14 @@ impl Hessian {
         Hessian::new(values, self.cols)
     }
 
+    /// That of the same inputs with channel `i` divided by `factors[i]`.
+    pub fn divide(&mut self, factors: &[f32]) {
+        assert_eq!(factors.len(), self.cols, "one factor a channel");
+        self.values.par_chunks_exact_mut(self.cols.max(1)).zip(factors).for_each(|(row, own)| {
+            row.iter_mut().zip(factors).for_each(|(v, f)| *v = *v / own / f);
+        });
+    }
+
     /// Number of channels.
     pub fn cols(&self) -> usize {
         self.cols
@@ -135,5 +143,8 @@ mod tests {
         assert_eq!(Hessian::from_gram(vec![1.0], 1, 0).unwrap_err().code, "calibration-empty");
         assert_eq!(Hessian::from_gram(vec![f32::NAN], 1, 1).unwrap_err().code, "activation-not-finite");
         assert_eq!(Hessian::new(vec![0.0, 0.0, 0.0, 2.0], 2).unwrap().dead().collect::<Vec<_>>(), [0]);
+        let mut h = Hessian::new(vec![4.0, 2.0, 2.0, 6.0], 2).unwrap();
+        h.divide(&[2.0, 0.5]);
+        assert_eq!(h.values(), [1.0, 2.0, 2.0, 24.0]);
     }
 }

@@ -1,9 +1,10 @@
 //! Quantisation: grids, Hessians, the column sweep, weak columns, bit budgets, and the passes that apply them.
 //!
-//! `grid`, `hessian`, `cholesky`, `gptq`, `owq`, `rtn`, `sensitivity` and `budget` know matrices only. `layers` and `blocks`
-//! look at graphs, `sequential` drives the methods that need Hessians, `cumulative` says how far they have led away from the
-//! original, `pass` holds the passes.
+//! `grid`, `hessian`, `cholesky`, `gptq`, `owq`, `awq`, `rtn`, `sensitivity` and `budget` know matrices only. `layers` and
+//! `blocks` look at graphs, `sequential` and `scaled` drive the methods that need Hessians, `cumulative` says how far they
+//! have led away from the original, `pass` holds the passes.
 
+pub mod awq;
 pub mod blocks;
 pub mod budget;
 pub mod cholesky;
@@ -19,5 +20,6 @@ pub mod pass;
 pub mod plan;
 mod power;
 pub mod rtn;
+mod scaled;
 pub mod sensitivity;
 mod sequential;

@@ -6,6 +6,12 @@ use rayon::prelude::*;
 
 /// Rounds `weights` by `plan`; weak columns keep their values.
 pub fn round_nearest(weights: Weights<'_>, spec: GridSpec, plan: &Plan) -> Rounded {
+    round_weighted(weights, &[], spec, plan)
+}
+
+/// As [`round_nearest`]; a search for the least loss weighs the squared errors of column `c` by `moments[c]`, positive, or
+/// all alike where there are none.
+pub fn round_weighted(weights: Weights<'_>, moments: &[f32], spec: GridSpec, plan: &Plan) -> Rounded {
     let (rows, cols) = (weights.rows(), weights.cols());
     let groups = plan.groups.len();
     let levels = spec.levels();
@@ -17,13 +23,15 @@ pub fn round_nearest(weights: Weights<'_>, spec: GridSpec, plan: &Plan) -> Round
         .zip(out.zeros.par_chunks_mut(groups))
         .zip(out.values.par_chunks_mut(cols))
         .for_each_init(
-            || (Scratch::default(), Vec::new()),
-            |(scratch, seen), (((codes, scales), zeros), values)| {
+            || (Scratch::default(), Vec::new(), Vec::new()),
+            |(scratch, seen, weight), (((codes, scales), zeros), values)| {
                 for (g, group) in plan.groups.iter().enumerate() {
                     let columns = &plan.order[group.clone()];
                     seen.clear();
                     seen.extend(columns.iter().map(|c| values[*c as usize]));
-                    let grid = spec.fit(seen, scratch);
+                    weight.clear();
+                    weight.extend(columns.iter().filter_map(|c| moments.get(*c as usize)));
+                    let grid = spec.fit_weighted(seen, weight, scratch);
                     scales[g] = grid.scale;
                     zeros[g] = grid.zero;
                     for (c, x) in columns.iter().zip(seen.iter()) {

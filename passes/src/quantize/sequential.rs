@@ -5,6 +5,8 @@
 //! accumulator for each distinct linear input (q, k and v share one); the stage's weights are rounded and their encodings
 //! swapped. Then the quantised block runs again and gives the next block's inputs, which lie in a file. One block's weights
 //! and one stage's Hessians are in memory at a time.
+//!
+//! Where inputs are scaled first, a block is one stage: see `scaled`.
 
 use super::blocks::{Block, blocks};
 use super::cholesky::{Damping, Factor, MeanOver, Outcome};
@@ -15,6 +17,7 @@ use super::hessian::Hessian;
 use super::layers::Layer;
 use super::owq::compensate;
 use super::plan::{Plan, Weights};
+use super::scaled;
 use super::sensitivity::{scores, strongest};
 use crate::context::{PassCx, Sample};
 use crate::forecast::stand_in;
@@ -22,8 +25,9 @@ use crate::report::{LayerReport, Measured, Progress, Status};
 use crate::spill::Tensors;
 use actc_ir::extract::extract;
 use actc_ir::ops::statistics::Gram;
-use actc_ir::{Const, Graph, Op, TensorType, Value};
-use actc_types::{DType, Diagnostic, Dim, Packed, Place, Result, Shape, Tensor};
+use actc_ir::{Const, ConstId, Graph, Op, TensorType, Value};
+use actc_types::{DType, Diagnostic, Dim, Group, Packed, Place, Result, Shape, Tensor};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// How to round one layer.
@@ -37,6 +41,18 @@ pub(super) struct Scheme {
     pub(super) weak: u32,
 }
 
+/// What is done to a block.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Method {
+    /// Columns are swept, stage by stage.
+    Sweep,
+    /// Inputs are scaled and weights rounded to nearest.
+    Scale {
+        /// Whether ranges are clipped.
+        clip: bool,
+    },
+}
+
 /// Rounds `layers` by their `schemes` and accounts for each, in the order given.
 pub(super) fn run(
     pass: &'static str,
@@ -44,6 +60,7 @@ pub(super) fn run(
     cx: &mut PassCx<'_>,
     layers: &[Layer],
     schemes: &[Scheme],
+    method: Method,
 ) -> Result<Vec<LayerReport>> {
     let blocks = blocks(graph, layers);
     let total = blocks.iter().flat_map(|b| &b.stages).map(Vec::len).sum();
@@ -53,24 +70,44 @@ pub(super) fn run(
     for (i, block) in blocks.iter().enumerate() {
         if let Some(forecast) = &mut driver.cx.forecast {
             let weak = |l: usize| schemes[l].weak > 0;
-            forecast.block(graph, block, layers, weak, driver.cx.samples, i + 1 == blocks.len())?;
+            let last = i + 1 == blocks.len();
+            let mut notes = BTreeMap::new();
+            match method {
+                Method::Sweep => forecast.block(graph, block, layers, weak, driver.cx.samples, last)?,
+                Method::Scale { clip } => {
+                    let groups: Vec<Group> = schemes.iter().map(|s| s.body.group).collect();
+                    forecast.scaled(graph, block, layers, &groups, clip, driver.cx.samples, last)?;
+                    notes = scaled::plan(graph, block, layers).notes(block, layers);
+                }
+            }
             for l in block.stages.iter().flatten() {
                 stand_in(graph, layers[*l].weight, schemes[*l].body, schemes[*l].weak)?;
-                reports.insert(*l, describe(graph.const_data(layers[*l].weight), Status::Quantised, None, None));
+                let constant = graph.const_data(layers[*l].weight);
+                reports.insert(*l, describe(constant, Status::Quantised, None, notes.remove(l)));
             }
             continue;
         }
         cumulative.before(driver.cx, graph, block, layers)?;
         if !driver.resume(graph, i, block, layers, &mut reports)? {
-            for stage in &block.stages {
-                let hessians = driver.collect(graph, block, stage, layers)?;
-                let mut kept = None;
-                for l in stage {
-                    let report = driver.round(graph, &layers[*l], schemes[*l], &hessians, &mut kept)?;
-                    reports.insert(*l, report);
+            let mut vectors = Vec::new();
+            match method {
+                Method::Sweep => {
+                    for stage in &block.stages {
+                        let seen = driver.collect(graph, block, stage, layers, Observe::Moments)?;
+                        let mut kept = None;
+                        for l in stage {
+                            let report = driver.round(graph, &layers[*l], schemes[*l], &seen, &mut kept)?;
+                            reports.insert(*l, report);
+                        }
+                    }
+                }
+                Method::Scale { clip } => {
+                    let (done, scaled) = driver.scale(graph, block, layers, schemes, clip)?;
+                    reports.extend(done);
+                    vectors = scaled;
                 }
             }
-            driver.keep(graph, i, block, layers, &reports)?;
+            driver.keep(graph, i, block, layers, &reports, &vectors)?;
         }
         cumulative.after(driver.cx, &mut driver.spill, graph, block, layers, &mut reports)?;
         if i + 1 < blocks.len() {
@@ -84,19 +121,44 @@ pub(super) fn run(
     Ok((0..layers.len()).map(|i| reports.remove(&i).unwrap_or_else(|| left(i))).collect())
 }
 
-struct Driver<'a, 'c> {
+pub(super) struct Driver<'a, 'c> {
     pass: &'static str,
-    cx: &'a mut PassCx<'c>,
+    pub(super) cx: &'a mut PassCx<'c>,
     /// The block's input for each sample.
     spill: Option<Tensors>,
     done: usize,
     total: usize,
 }
 
-/// Second moments of the inputs of a stage's layers.
-struct Collected {
-    hessians: Vec<Hessian>,
-    by_input: BTreeMap<Value, usize>,
+/// What is observed of the inputs of layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Observe {
+    /// Second moments.
+    Moments,
+    /// The mean magnitude of each channel too.
+    Magnitudes,
+}
+
+/// What was observed of the inputs of a stage's layers.
+pub(super) struct Collected {
+    /// Second moments of each input.
+    pub(super) hessians: Vec<Hessian>,
+    /// Mean magnitudes of the channels of each input, if they were asked for.
+    pub(super) means: Vec<Vec<f64>>,
+    /// Position of each input in these.
+    pub(super) by_input: BTreeMap<Value, usize>,
+}
+
+impl Collected {
+    /// Second moments of all inputs of `layer` together.
+    pub(super) fn hessian(&self, layer: &Layer) -> Result<Cow<'_, Hessian>> {
+        let mut all = layer.inputs.iter().map(|x| &self.hessians[self.by_input[x]]);
+        let Some(first) = all.next() else {
+            return Err(Diagnostic::new("calibration-nothing", "no activation enters this layer"));
+        };
+        let others: Vec<&Hessian> = all.collect();
+        Ok(if others.is_empty() { Cow::Borrowed(first) } else { Cow::Owned(first.sum(&others)?) })
+    }
 }
 
 /// The last factor made, with the inputs and the order it is for: layers that share these share it.
@@ -127,6 +189,14 @@ pub(super) fn inputs(
     Ok(out)
 }
 
+/// `d`, which names `constant` unless it has another place.
+pub(super) fn about(constant: &Const, d: Diagnostic) -> Diagnostic {
+    match d.place {
+        Place::Request => d.at(Place::Tensor(constant.name.clone())),
+        Place::File(_) | Place::Offset { .. } | Place::Node(_) | Place::Tensor(_) | Place::Span { .. } => d,
+    }
+}
+
 impl Driver<'_, '_> {
     /// Takes block `i` from the checkpoint, where it is kept there.
     fn resume(
@@ -141,15 +211,19 @@ impl Driver<'_, '_> {
         let members: Vec<usize> = block.stages.iter().flatten().copied().collect();
         let those: Vec<&Layer> = members.iter().map(|l| &layers[*l]).collect();
         let Some(kept) = checkpoint.restore(self.pass, i, graph, &those, &self.cx.work)? else { return Ok(false) };
-        for (l, (constant, report)) in members.into_iter().zip(kept) {
+        let (weights, vectors) = kept;
+        for (l, (constant, report)) in members.into_iter().zip(weights) {
             graph.set_const(layers[l].weight, constant)?;
             reports.insert(l, report);
             self.done += 1;
         }
+        for (id, constant) in vectors {
+            graph.set_const(id, constant)?;
+        }
         Ok(true)
     }
 
-    /// Keeps block `i`, which is rounded, in the checkpoint, if there is one.
+    /// Keeps block `i`, which is rounded, in the checkpoint, if there is one, with the `vectors` that changed.
     fn keep(
         &self,
         graph: &Graph,
@@ -157,22 +231,31 @@ impl Driver<'_, '_> {
         block: &Block,
         layers: &[Layer],
         reports: &BTreeMap<usize, LayerReport>,
+        vectors: &[ConstId],
     ) -> Result<()> {
         let Some(checkpoint) = &self.cx.checkpoint else { return Ok(()) };
         let members = || block.stages.iter().flatten();
         let those: Vec<&Layer> = members().map(|l| &layers[*l]).collect();
         let said: Vec<&LayerReport> = members().map(|l| &reports[l]).collect();
-        checkpoint.keep(self.pass, i, graph, &those, &said)
+        checkpoint.keep(self.pass, i, graph, &those, &said, vectors)
     }
 
     /// Runs all samples through the block up to the layers of `stage`.
-    fn collect(&mut self, graph: &Graph, block: &Block, stage: &[usize], layers: &[Layer]) -> Result<Collected> {
+    pub(super) fn collect(
+        &mut self,
+        graph: &Graph,
+        block: &Block,
+        stage: &[usize],
+        layers: &[Layer],
+        observe: Observe,
+    ) -> Result<Collected> {
         let mut wanted: Vec<Value> = stage.iter().flat_map(|l| layers[*l].inputs.iter().copied()).collect();
         wanted.sort_unstable();
         wanted.dedup();
         let cut: Vec<Value> = block.input.into_iter().collect();
         let mut part = extract(graph, &cut, &wanted)?;
         let mut accumulators = Vec::new();
+        let mut means: Vec<Vec<f64>> = Vec::new();
         for (i, x) in wanted.iter().enumerate() {
             let width = graph.ty(*x).shape.last().and_then(Dim::fixed).ok_or_else(|| {
                 Diagnostic::new(
@@ -185,15 +268,31 @@ impl Driver<'_, '_> {
             let new = part.graph.add(Op::Gram(Gram), &[acc, part.values[x]], self.pass)?;
             part.graph.donate(acc, new);
             accumulators.push(Tensor::f32(&[width, width], vec![0.0; (width * width) as usize])?);
+            if observe == Observe::Magnitudes {
+                part.graph.output(format!("{}.x.{i}", self.pass), part.values[x]);
+                means.push(vec![0.0; width as usize]);
+            }
         }
         let samples = self.cx.samples()?;
+        let mut tokens = 0.0;
         let mut prepared = self.cx.evaluator.prepare(&part.graph)?;
         for i in 0..samples.len() {
             let mut given = inputs(samples, &mut self.spill, graph, &part.graph, block, i)?;
             given.append(&mut accumulators);
-            accumulators = prepared.run(given)?;
+            let mut given = prepared.run(given)?;
+            // Outputs come before the accumulators.
+            accumulators = given.split_off(means.len());
+            for (sum, x) in means.iter_mut().zip(&given) {
+                for token in x.as_f32()?.chunks_exact(sum.len().max(1)) {
+                    sum.iter_mut().zip(token).for_each(|(s, v)| *s += f64::from(v.abs()));
+                }
+                tokens += x.as_f32()?.len() as f64 / sum.len().max(1) as f64;
+            }
         }
         drop(prepared);
+        // All inputs have the same tokens.
+        let each = f64::max(tokens / means.len().max(1) as f64, 1.0);
+        means.iter_mut().flatten().for_each(|m| *m /= each);
         let hessians = accumulators
             .into_iter()
             .zip(&wanted)
@@ -206,7 +305,7 @@ impl Driver<'_, '_> {
             })
             .collect::<Result<Vec<_>>>()?;
         let by_input = wanted.into_iter().zip(0..).collect();
-        Ok(Collected { hessians, by_input })
+        Ok(Collected { hessians, means, by_input })
     }
 
     /// Rounds one layer and swaps its constant's encoding.
@@ -219,16 +318,16 @@ impl Driver<'_, '_> {
         kept: &mut Kept,
     ) -> Result<LayerReport> {
         let constant = graph.const_data(layer.weight);
-        let (done, total) = (self.done, self.total);
-        (self.cx.progress)(Progress { stage: self.pass, item: &constant.name, done, total });
-        self.done += 1;
-        let place = |d: Diagnostic| match d.place {
-            Place::Request => d.at(Place::Tensor(constant.name.clone())),
-            Place::File(_) | Place::Offset { .. } | Place::Node(_) | Place::Tensor(_) | Place::Span { .. } => d,
-        };
-        let (quantised, report) = self.rounded(constant, layer, scheme, seen, kept).map_err(place)?;
+        self.announce(&constant.name);
+        let (quantised, report) = self.rounded(constant, layer, scheme, seen, kept).map_err(|d| about(constant, d))?;
         graph.set_const(layer.weight, quantised)?;
         Ok(report)
+    }
+
+    /// Says that the weight called `item` is next.
+    pub(super) fn announce(&mut self, item: &str) {
+        (self.cx.progress)(Progress { stage: self.pass, item, done: self.done, total: self.total });
+        self.done += 1;
     }
 
     fn rounded(
@@ -241,18 +340,7 @@ impl Driver<'_, '_> {
     ) -> Result<(Const, LayerReport)> {
         let (data, cols) = decode(constant)?;
         let weights = Weights::new(&data, cols)?;
-        let [first, others @ ..] = &layer.inputs[..] else {
-            return Err(Diagnostic::new("calibration-nothing", "no activation enters this layer"));
-        };
-        let first = seen.by_input[first];
-        let sum;
-        let hessian = if others.is_empty() {
-            &seen.hessians[first]
-        } else {
-            let others: Vec<&Hessian> = others.iter().map(|x| &seen.hessians[seen.by_input[x]]).collect();
-            sum = seen.hessians[first].sum(&others)?;
-            &sum
-        };
+        let hessian = &*seen.hessian(layer)?;
         let weak = if scheme.weak == 0 {
             Vec::new()
         } else {

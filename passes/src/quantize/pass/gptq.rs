@@ -1,7 +1,7 @@
 //! `gptq`: columns rounded one after another, each error pushed onto the columns to come (Frantar et al., 2022).
 
 use super::super::layers::Kind;
-use super::super::sequential::{Scheme, run};
+use super::super::sequential::{Method, Scheme, run};
 use super::{Codes, GRID, GROUP, GridSearch, account, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
@@ -44,7 +44,7 @@ impl Pass for Gptq {
         let survey = eligible(graph, Kind::Linear)?;
         let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
         let schemes = vec![scheme; survey.eligible.len()];
-        let done = run("gptq", graph, cx, &survey.eligible, &schemes)?;
+        let done = run("gptq", graph, cx, &survey.eligible, &schemes, Method::Sweep)?;
         Ok(account(graph, &survey, Kind::Linear, done))
     }
 }

@@ -1,6 +1,7 @@
 //! The passes that quantise, one a file, and the options they share.
 
 pub mod act;
+pub mod awq;
 pub mod gptq;
 pub mod head;
 pub mod owq;

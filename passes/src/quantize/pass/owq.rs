@@ -5,7 +5,7 @@ use super::super::encode::decode;
 use super::super::layers::{Kind, Layer};
 use super::super::plan::Weights;
 use super::super::sensitivity::scores;
-use super::super::sequential::{Scheme, run};
+use super::super::sequential::{Method, Scheme, run};
 use super::{Codes, GRID, GROUP, GridSearch, account, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
@@ -217,7 +217,7 @@ impl Pass for Owq {
         let (weak, offers) = self.weak(graph, cx, &survey.eligible)?;
         let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
         let schemes: Vec<Scheme> = weak.iter().map(|n| Scheme { weak: *n, ..scheme }).collect();
-        let mut done = run("owq", graph, cx, &survey.eligible, &schemes)?;
+        let mut done = run("owq", graph, cx, &survey.eligible, &schemes, Method::Sweep)?;
         for (report, offer) in done.iter_mut().zip(offers.into_iter().flatten()) {
             report.measured.offer = Some(offer);
         }

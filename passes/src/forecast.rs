@@ -30,9 +30,11 @@ pub struct Forecast {
     pub searched: f64,
     /// Weights of the largest block that is quantised at once.
     pub largest_block: u64,
-    /// Columns of the largest Hessians of one block that are there at once, descending: at most three where columns are
-    /// swept.
+    /// Columns of the largest square matrices of one block that are there at once, descending: where columns are swept at
+    /// most three of its Hessians, one more where the result is refined, all of them twice where drift is followed.
     pub largest_hessians: Vec<u64>,
+    /// Whether the block as it was runs beside the quantised one.
+    pub original_beside: bool,
     /// Weights of the largest matrix that is rounded alone.
     pub largest_weight: u64,
     /// The pass that cannot be foreseen, where there is one: it and those behind it are not counted.
@@ -41,16 +43,26 @@ pub struct Forecast {
     pub equal_shares: bool,
 }
 
+/// What is done to a swept layer besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Besides {
+    /// Rounds of refinement at most.
+    pub(crate) rounds: u32,
+    /// Whether weights follow the drift of their inputs.
+    pub(crate) drift: bool,
+}
+
 /// Bytes that a compile takes besides what it works on: code, tokenizer, calibration text, run-time buffers.
 pub const BASE_BYTES: u64 = 300_000_000;
 
 impl Forecast {
     /// Most anonymous memory at once: the base and the larger of these two. A sequential pass holds twice its largest
-    /// block in 16 bits (the block as it runs and as it is rounded) and the block's three largest Hessians in f32 (the
-    /// matrix, its factor, and work space); rounding alone holds a matrix, its rounding in f32 and its codes.
+    /// block in 16 bits (the block as it runs and as it is rounded; three times with the one as it was beside) and the
+    /// block's largest Hessians in f32 (the matrix, its factor, and work space); rounding alone holds a matrix, its rounding in f32 and its codes.
     pub fn peak_bytes(&self) -> u64 {
         let hessians: u64 = self.largest_hessians.iter().map(|n| n.saturating_mul(*n).saturating_mul(4)).sum();
-        let block = self.largest_block.saturating_mul(4).saturating_add(hessians);
+        let block =
+            self.largest_block.saturating_mul(if self.original_beside { 6 } else { 4 }).saturating_add(hessians);
         BASE_BYTES.saturating_add(block.max(self.largest_weight.saturating_mul(9)))
     }
 
@@ -67,16 +79,19 @@ impl Forecast {
     }
 
     /// Counts the sequential driver's work on `block` of `layers`; `last` blocks are not run again.
+    #[expect(clippy::too_many_arguments, reason = "what the driver knows of a block")]
     pub(crate) fn block(
         &mut self,
         graph: &Graph,
         block: &Block,
         layers: &[Layer],
         weak: impl Fn(usize) -> bool,
+        besides: Besides,
         samples: &[Sample],
         last: bool,
     ) -> Result<()> {
         let tokens = tokens(samples);
+        let runs = if besides.drift { 2.0 } else { 1.0 };
         let (mut before, mut hessians) = (0u64, Vec::new());
         for stage in &block.stages {
             let mut widths: BTreeMap<&[Value], (u64, bool)> = BTreeMap::new();
@@ -85,7 +100,11 @@ impl Forecast {
                 let (rows, cols) = graph.const_data(layers[*l].weight).matrix()?;
                 let (rows, cols) = (rows as u64, cols as u64);
                 weights += rows * cols;
-                self.sweeps += rows as f64 * (cols as f64).powi(2);
+                let product = rows as f64 * (cols as f64).powi(2);
+                self.sweeps += product;
+                // Slopes before and after, and two products a round; three to follow the drift.
+                let refining = if besides.rounds > 0 { 2 + 2 * besides.rounds } else { 0 };
+                self.products += product * f64::from(refining + if besides.drift { 3 } else { 0 });
                 self.searched += (rows * cols) as f64;
                 let cube = (cols as f64).powi(3);
                 let shared = widths.contains_key(&layers[*l].inputs[..]);
@@ -96,17 +115,24 @@ impl Forecast {
                 widths.entry(&layers[*l].inputs).or_insert((cols, weak(*l)));
             }
             for (cols, _) in widths.values() {
-                self.moments += (*cols as f64).powi(2) * tokens;
+                self.moments += (*cols as f64).powi(2) * tokens * runs;
                 hessians.push(*cols);
             }
-            self.forward += before as f64 * tokens;
+            self.forward += before as f64 * tokens * runs;
             before += weights;
         }
         if !last {
-            self.forward += before as f64 * tokens;
+            self.forward += before as f64 * tokens * runs;
         }
         hessians.sort_unstable_by(|a, b| b.cmp(a));
         hessians.truncate(3);
+        if besides.drift {
+            hessians = hessians.iter().flat_map(|n| [*n, *n]).collect();
+        }
+        if let Some(largest) = hessians.first().copied().filter(|_| besides.rounds > 0) {
+            hessians.insert(0, largest);
+        }
+        self.original_beside |= besides.drift;
         self.holds(before, hessians);
         Ok(())
     }
@@ -278,7 +304,18 @@ graph @g(%x: f32[S, 64]) {
         assert_eq!(counted.moments, (64f64.powi(2) + 128f64.powi(2)) * tokens);
         assert_eq!(counted.factors, 64f64.powi(3) + 128f64.powi(3));
         assert_eq!(counted.sweeps, 128.0 * 64f64.powi(2) + 64.0 * 128f64.powi(2));
-        assert_eq!((counted.largest_block, &counted.largest_hessians[..]), (8192, &[128][..]));
-        assert_eq!(counted.peak_bytes(), BASE_BYTES + 4 * 8192 + 4 * 128 * 128);
+        assert_eq!(counted.products, 8.0 * counted.sweeps);
+        assert_eq!((counted.largest_block, &counted.largest_hessians[..]), (8192, &[128, 128][..]));
+        assert_eq!(counted.peak_bytes(), BASE_BYTES + 4 * 8192 + 2 * 4 * 128 * 128);
+        let (_, plain) = layers("gptq{bits=3,group=32,grid=norm}", Some(Forecast::default()));
+        let plain = plain.unwrap();
+        assert_eq!((plain.products, &plain.largest_hessians[..]), (0.0, &[128][..]));
+        let (_, followed) = layers("gptq{bits=3,group=32,drift=0.5}", Some(Forecast::default()));
+        let followed = followed.unwrap();
+        // Statistics run the model once.
+        assert_eq!(followed.forward, 2.0 * weights * tokens + 2.0 * weights * tokens);
+        assert_eq!((followed.moments, followed.products), (2.0 * counted.moments, 11.0 * counted.sweeps));
+        assert_eq!(followed.largest_hessians, [128, 128, 128]);
+        assert_eq!(followed.peak_bytes(), BASE_BYTES + 6 * 8192 + 3 * 4 * 128 * 128);
     }
 }

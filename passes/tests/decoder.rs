@@ -140,6 +140,12 @@ fn scaled_channels_do_less_damage_and_unscaled_ones_are_named() {
 }
 
 #[test]
+fn making_up_for_drift_does_less_damage() {
+    let [none, half] = ["0", "0.5"].map(|share| damage(&compile(&format!("owq{{bits=3,group=16,drift={share}}}")).0));
+    assert!(half < 0.97 * none, "{half} against {none}");
+}
+
+#[test]
 fn every_layer_is_accounted_for() {
     let (graph, reports) = compile("owq{bits=3,target=3.5,group=16,budget=equal},act");
     let report = &reports[2];

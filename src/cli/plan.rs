@@ -105,8 +105,9 @@ impl Plan {
         let mut parts = vec![format!("{} of code, text and buffers", size(BASE_BYTES))];
         if f.largest_block * 4 > f.largest_weight * 9 {
             let widths: Vec<String> = f.largest_hessians.iter().map(|n| format!("{n}²")).collect();
-            parts.push(format!("twice the largest block in 16 bits, {}", size(4 * f.largest_block)));
-            parts.push(format!("Hessians of {} in 32 bits", widths.join(" + ")));
+            let (times, bytes) = if f.original_beside { ("three times", 6) } else { ("twice", 4) };
+            parts.push(format!("{times} the largest block in 16 bits, {}", size(bytes * f.largest_block)));
+            parts.push(format!("matrices of {} in 32 bits", widths.join(" + ")));
         } else if f.largest_weight > 0 {
             parts.push(format!("the largest matrix, its rounding and its codes, {}", size(9 * f.largest_weight)));
         }

@@ -6,6 +6,7 @@ use super::gptq::sweep;
 use super::grid::GridSpec;
 use super::hessian::Hessian;
 use super::plan::{Plan, Rounded, Weights};
+use super::refine::refine;
 use actc_types::Result;
 
 /// A layer rounded with the help of its Hessian.
@@ -27,9 +28,29 @@ pub fn compensate(
     plan: &Plan,
 ) -> Result<Compensated> {
     let rounded = sweep(weights, factor, spec, plan)?;
-    let output_error = match factor.outcome {
+    let output_error = output_error(weights, hessian, factor, &rounded);
+    Ok(Compensated { rounded, output_error })
+}
+
+/// As [`compensate`], then [`refine`]d in at most `rounds` rounds; the plan is one of our layouts.
+pub fn compensate_refined(
+    weights: Weights<'_>,
+    hessian: &Hessian,
+    factor: &Factor,
+    spec: GridSpec,
+    plan: &Plan,
+    rounds: u32,
+) -> Result<Compensated> {
+    let mut rounded = sweep(weights, factor, spec, plan)?;
+    refine(weights, hessian, factor, spec, plan, &mut rounded, rounds);
+    let output_error = output_error(weights, hessian, factor, &rounded);
+    Ok(Compensated { rounded, output_error })
+}
+
+fn output_error(weights: Weights<'_>, hessian: &Hessian, factor: &Factor, rounded: &Rounded) -> f64 {
+    match factor.outcome {
         Outcome::Damped(_) => {
-            // sum e^2 is the error under the damped Hessian; dead columns stand alone there with a diagonal of 1.
+            // The loss is the error under the damped Hessian; dead columns stand alone there with a diagonal of 1.
             let mut extra = vec![factor.damp(); hessian.cols()];
             hessian.dead().for_each(|j| extra[j] += 1.0);
             let added: f64 = (weights.data().chunks_exact(weights.cols()))
@@ -42,6 +63,5 @@ pub fn compensate(
             let change: Vec<f32> = weights.data().iter().zip(&rounded.values).map(|(w, q)| w - q).collect();
             hessian.energy(&change)
         }
-    };
-    Ok(Compensated { rounded, output_error })
+    }
 }

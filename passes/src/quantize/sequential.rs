@@ -6,29 +6,34 @@
 //! swapped. Then the quantised block runs again and gives the next block's inputs, which lie in a file. One block's weights
 //! and one stage's Hessians are in memory at a time.
 //!
+//! Where layers follow the drift of their inputs, the original block runs beside the quantised one, on inputs of its own.
 //! Where inputs are scaled first, a block is one stage: see `scaled`.
 
 use super::blocks::{Block, blocks};
 use super::cholesky::{Damping, Factor, MeanOver, Outcome};
 use super::cumulative::Cumulative;
+use super::drift::Drift;
 use super::encode::{decode, describe, encode, relative_error};
-use super::grid::GridSpec;
+use super::grid::{GridSpec, Search};
 use super::hessian::Hessian;
 use super::layers::Layer;
-use super::owq::compensate;
+use super::owq::{compensate, compensate_refined};
 use super::plan::{Plan, Weights};
 use super::scaled;
 use super::sensitivity::{scores, strongest};
 use crate::context::{PassCx, Sample};
-use crate::forecast::stand_in;
+use crate::forecast::{Besides, stand_in};
 use crate::report::{LayerReport, Measured, Progress, Status};
 use crate::spill::Tensors;
 use actc_ir::extract::extract;
 use actc_ir::ops::statistics::Gram;
 use actc_ir::{Const, ConstId, Graph, Op, TensorType, Value};
-use actc_types::{DType, Diagnostic, Dim, Group, Packed, Place, Result, Shape, Tensor};
+use actc_types::{DType, Diagnostic, Dim, Group, Packed, Place, Result, Shape, Tensor, TensorData};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+/// Rounds of refinement at most.
+const ROUNDS: u32 = 3;
 
 /// How to round one layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,7 +50,10 @@ pub(super) struct Scheme {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Method {
     /// Columns are swept, stage by stage.
-    Sweep,
+    Sweep {
+        /// The share, 0 to 1, of the drift of their inputs that weights follow before they are rounded.
+        drift: f32,
+    },
     /// Inputs are scaled and weights rounded to nearest.
     Scale {
         /// Whether ranges are clipped.
@@ -64,7 +72,11 @@ pub(super) fn run(
 ) -> Result<Vec<LayerReport>> {
     let blocks = blocks(graph, layers);
     let total = blocks.iter().flat_map(|b| &b.stages).map(Vec::len).sum();
-    let mut driver = Driver { pass, cx, spill: None, done: 0, total };
+    let original = match method {
+        Method::Sweep { drift } if drift > 0.0 => Some(Original { graph: graph.clone(), share: drift, spill: None }),
+        Method::Sweep { .. } | Method::Scale { .. } => None,
+    };
+    let mut driver = Driver { pass, cx, spill: None, original, done: 0, total };
     let mut reports: BTreeMap<usize, LayerReport> = BTreeMap::new();
     let mut cumulative = Cumulative::default();
     for (i, block) in blocks.iter().enumerate() {
@@ -73,7 +85,11 @@ pub(super) fn run(
             let last = i + 1 == blocks.len();
             let mut notes = BTreeMap::new();
             match method {
-                Method::Sweep => forecast.block(graph, block, layers, weak, driver.cx.samples, last)?,
+                Method::Sweep { drift } => {
+                    let refined = schemes.iter().any(|s| matches!(s.grid.search, Search::Loss { .. }));
+                    let besides = Besides { rounds: if refined { ROUNDS } else { 0 }, drift: drift > 0.0 };
+                    forecast.block(graph, block, layers, weak, besides, driver.cx.samples, last)?;
+                }
                 Method::Scale { clip } => {
                     let groups: Vec<Group> = schemes.iter().map(|s| s.body.group).collect();
                     forecast.scaled(graph, block, layers, &groups, clip, driver.cx.samples, last)?;
@@ -91,7 +107,7 @@ pub(super) fn run(
         if !driver.resume(graph, i, block, layers, &mut reports)? {
             let mut vectors = Vec::new();
             match method {
-                Method::Sweep => {
+                Method::Sweep { .. } => {
                     for stage in &block.stages {
                         let seen = driver.collect(graph, block, stage, layers, Observe::Moments)?;
                         let mut kept = None;
@@ -126,8 +142,19 @@ pub(super) struct Driver<'a, 'c> {
     pub(super) cx: &'a mut PassCx<'c>,
     /// The block's input for each sample.
     spill: Option<Tensors>,
+    /// The model as it was, where drift is followed.
+    original: Option<Original>,
     done: usize,
     total: usize,
+}
+
+/// The model before anything was rounded.
+struct Original {
+    graph: Graph,
+    /// The share of the drift that weights follow.
+    share: f32,
+    /// The block's input for each sample.
+    spill: Option<Tensors>,
 }
 
 /// What is observed of the inputs of layers.
@@ -145,6 +172,8 @@ pub(super) struct Collected {
     pub(super) hessians: Vec<Hessian>,
     /// Mean magnitudes of the channels of each input, if they were asked for.
     pub(super) means: Vec<Vec<f64>>,
+    /// Drifts of each input, where they are followed.
+    drifts: Vec<Drift>,
     /// Position of each input in these.
     pub(super) by_input: BTreeMap<Value, usize>,
 }
@@ -195,6 +224,29 @@ pub(super) fn about(constant: &Const, d: Diagnostic) -> Diagnostic {
         Place::Request => d.at(Place::Tensor(constant.name.clone())),
         Place::File(_) | Place::Offset { .. } | Place::Node(_) | Place::Tensor(_) | Place::Span { .. } => d,
     }
+}
+
+fn floats(tensor: Tensor) -> Result<Vec<f32>> {
+    match tensor.into_data() {
+        TensorData::F32(values) => Ok(values),
+        _another_dtype => Err(Diagnostic::new("tensor-dtype", "what calibration observes is not f32")),
+    }
+}
+
+/// Runs `block` of `graph` on all samples and keeps what it gives for the next.
+fn pass_on(cx: &PassCx<'_>, spill: &mut Option<Tensors>, graph: &Graph, block: &Block) -> Result<()> {
+    let output = block.output.expect("only the last block may end open");
+    let cut: Vec<Value> = block.input.into_iter().collect();
+    let mut part = extract(graph, &cut, &[output])?;
+    part.graph.output("out", part.values[&output]);
+    let mut prepared = cx.evaluator.prepare(&part.graph)?;
+    let mut next = Tensors::new(&cx.work)?;
+    for i in 0..cx.samples.len() {
+        let given = prepared.run(inputs(cx.samples, spill, graph, &part.graph, block, i)?)?;
+        next.put(&given[0])?;
+    }
+    *spill = Some(next);
+    Ok(())
 }
 
 impl Driver<'_, '_> {
@@ -256,6 +308,7 @@ impl Driver<'_, '_> {
         let mut part = extract(graph, &cut, &wanted)?;
         let mut accumulators = Vec::new();
         let mut means: Vec<Vec<f64>> = Vec::new();
+        let mut drifts = Vec::new();
         for (i, x) in wanted.iter().enumerate() {
             let width = graph.ty(*x).shape.last().and_then(Dim::fixed).ok_or_else(|| {
                 Diagnostic::new(
@@ -269,27 +322,49 @@ impl Driver<'_, '_> {
             part.graph.donate(acc, new);
             accumulators.push(Tensor::f32(&[width, width], vec![0.0; (width * width) as usize])?);
             if observe == Observe::Magnitudes {
-                part.graph.output(format!("{}.x.{i}", self.pass), part.values[x]);
                 means.push(vec![0.0; width as usize]);
+            }
+            if self.original.is_some() {
+                drifts.push(Drift::zeros(width as usize));
+            }
+            if observe == Observe::Magnitudes || self.original.is_some() {
+                part.graph.output(format!("{}.x.{i}", self.pass), part.values[x]);
             }
         }
         let samples = self.cx.samples()?;
+        let sequences = samples.len() as u64;
         let mut tokens = 0.0;
         let mut prepared = self.cx.evaluator.prepare(&part.graph)?;
+        let mut beside = match &self.original {
+            Some(original) => {
+                let mut part = extract(&original.graph, &cut, &wanted)?;
+                for (i, x) in wanted.iter().enumerate() {
+                    part.graph.output(format!("{}.x.{i}", self.pass), part.values[x]);
+                }
+                Some((self.cx.evaluator.prepare(&part.graph)?, part.graph))
+            }
+            None => None,
+        };
         for i in 0..samples.len() {
             let mut given = inputs(samples, &mut self.spill, graph, &part.graph, block, i)?;
             given.append(&mut accumulators);
-            let mut given = prepared.run(given)?;
+            let mut seen = prepared.run(given)?;
             // Outputs come before the accumulators.
-            accumulators = given.split_off(means.len());
-            for (sum, x) in means.iter_mut().zip(&given) {
+            accumulators = seen.split_off(means.len().max(drifts.len()));
+            for (sum, x) in means.iter_mut().zip(&seen) {
                 for token in x.as_f32()?.chunks_exact(sum.len().max(1)) {
                     sum.iter_mut().zip(token).for_each(|(s, v)| *s += f64::from(v.abs()));
                 }
                 tokens += x.as_f32()?.len() as f64 / sum.len().max(1) as f64;
             }
+            if let (Some((prepared, part)), Some(original)) = (&mut beside, &mut self.original) {
+                let given = inputs(samples, &mut original.spill, &original.graph, part, block, i)?;
+                for ((drift, x), seen) in drifts.iter_mut().zip(prepared.run(given)?).zip(seen) {
+                    drift.add(&floats(x)?, &floats(seen)?, sequences);
+                }
+            }
         }
-        drop(prepared);
+        drop((prepared, beside));
         // All inputs have the same tokens.
         let each = f64::max(tokens / means.len().max(1) as f64, 1.0);
         means.iter_mut().flatten().for_each(|m| *m /= each);
@@ -298,14 +373,11 @@ impl Driver<'_, '_> {
             .zip(&wanted)
             .map(|(acc, x)| {
                 let cols = acc.dims()[0] as usize;
-                let actc_types::TensorData::F32(gram) = acc.into_data() else {
-                    return Err(Diagnostic::new("tensor-dtype", "a gram accumulator is not f32"));
-                };
-                Hessian::from_gram(gram, cols, samples.len() as u64).map_err(|d| d.at(Place::Node(format!("{x}"))))
+                Hessian::from_gram(floats(acc)?, cols, sequences).map_err(|d| d.at(Place::Node(format!("{x}"))))
             })
             .collect::<Result<Vec<_>>>()?;
         let by_input = wanted.into_iter().zip(0..).collect();
-        Ok(Collected { hessians, means, by_input })
+        Ok(Collected { hessians, means, drifts, by_input })
     }
 
     /// Rounds one layer and swaps its constant's encoding.
@@ -338,14 +410,13 @@ impl Driver<'_, '_> {
         seen: &Collected,
         kept: &mut Kept,
     ) -> Result<(Const, LayerReport)> {
-        let (data, cols) = decode(constant)?;
-        let weights = Weights::new(&data, cols)?;
+        let (mut data, cols) = decode(constant)?;
         let hessian = &*seen.hessian(layer)?;
         let weak = if scheme.weak == 0 {
             Vec::new()
         } else {
             let diagonal: Vec<f32> = hessian.diagonal().collect();
-            strongest(&scores(weights, &diagonal, scheme.grid), scheme.weak as usize)
+            strongest(&scores(Weights::new(&data, cols)?, &diagonal, scheme.grid), scheme.weak as usize)
         };
         let energies: Vec<f64> = hessian.diagonal().map(f64::from).collect();
         let plan = Plan::natural(cols, &weak, scheme.body.group).descending(&energies);
@@ -358,7 +429,18 @@ impl Driver<'_, '_> {
             Some((inputs, order, factor)) if inputs == layer.inputs && order == plan.order => factor,
             _another_layer_s => Factor::new(hessian, &plan.order, damping)?,
         };
-        let made = compensate(weights, hessian, &factor, scheme.grid, &plan)?;
+        if let Some(original) = &self.original {
+            let mut drifts = layer.inputs.iter().map(|x| &seen.drifts[seen.by_input[x]]);
+            let mut drift = Cow::Borrowed(drifts.next().expect("the layer has an input"));
+            drifts.for_each(|other| drift.to_mut().join(other));
+            drift.follow(&mut data, &factor, &plan.order, original.share)?;
+        }
+        let weights = Weights::new(&data, cols)?;
+        let made = match scheme.grid.search {
+            Search::Loss { .. } => compensate_refined(weights, hessian, &factor, scheme.grid, &plan, ROUNDS)?,
+            // The published forms are the sweep alone.
+            Search::Norm { .. } | Search::MinMax => compensate(weights, hessian, &factor, scheme.grid, &plan)?,
+        };
         let energy = hessian.energy(&data);
         let error = if energy > 0.0 { made.output_error / energy } else { 0.0 };
         let reason = match factor.outcome {
@@ -378,19 +460,12 @@ impl Driver<'_, '_> {
         Ok((quantised, report))
     }
 
-    /// Runs the quantised block and keeps what it gives for the next.
+    /// Runs the quantised block, and the original one where it is needed, and keeps what they give for the next.
     fn advance(&mut self, graph: &Graph, block: &Block) -> Result<()> {
-        let output = block.output.expect("only the last block may end open");
-        let cut: Vec<Value> = block.input.into_iter().collect();
-        let mut part = extract(graph, &cut, &[output])?;
-        part.graph.output("out", part.values[&output]);
-        let mut prepared = self.cx.evaluator.prepare(&part.graph)?;
-        let mut next = Tensors::new(&self.cx.work)?;
-        for i in 0..self.cx.samples.len() {
-            let given = prepared.run(inputs(self.cx.samples, &mut self.spill, graph, &part.graph, block, i)?)?;
-            next.put(&given[0])?;
+        pass_on(self.cx, &mut self.spill, graph, block)?;
+        match &mut self.original {
+            Some(original) => pass_on(self.cx, &mut original.spill, &original.graph, block),
+            None => Ok(()),
         }
-        self.spill = Some(next);
-        Ok(())
     }
 }

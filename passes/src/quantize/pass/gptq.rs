@@ -2,7 +2,7 @@
 
 use super::super::layers::Kind;
 use super::super::sequential::{Method, Scheme, run};
-use super::{Codes, GRID, GROUP, GridSearch, account, eligible};
+use super::{Codes, DRIFT, GRID, GROUP, GridSearch, account, drift, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
@@ -15,23 +15,29 @@ pub const INFO: PassInfo = PassInfo {
     name: "gptq",
     summary: "quantise linear weights column by column, compensating errors by the inputs' second moments",
     phase: Phase::Quantise,
-    options: &[OptionDoc { name: "bits", default: "4", doc: "bits of a code, 1 to 8" }, GROUP, GRID],
+    options: &[OptionDoc { name: "bits", default: "4", doc: "bits of a code, 1 to 8" }, GROUP, GRID, DRIFT],
     needs: Facts::STATISTICS,
     gives: Facts::QUANTISED,
     precedes: Facts::NONE,
     contract: Contract::ChangesNumerics,
-    build: |fields| Ok(Box::new(Gptq { codes: Codes::read(fields, 4)?, search: GridSearch::read(fields)? })),
+    build: |fields| {
+        let (codes, search) = (Codes::read(fields, 4)?, GridSearch::read(fields)?);
+        Ok(Box::new(Gptq { codes, search, drift: drift(fields)? }))
+    },
 };
 
 struct Gptq {
     codes: Codes,
     search: GridSearch,
+    /// Share of the input drift that weights follow.
+    drift: f32,
 }
 
 impl Pass for Gptq {
     fn options(&self) -> Vec<(&'static str, String)> {
         let mut options = self.codes.options();
         options.push(("grid", self.search.name().into()));
+        options.push(("drift", self.drift.to_string()));
         options
     }
 
@@ -44,7 +50,8 @@ impl Pass for Gptq {
         let survey = eligible(graph, Kind::Linear)?;
         let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
         let schemes = vec![scheme; survey.eligible.len()];
-        let done = run("gptq", graph, cx, &survey.eligible, &schemes, Method::Sweep)?;
+        let method = Method::Sweep { drift: self.drift };
+        let done = run("gptq", graph, cx, &survey.eligible, &schemes, method)?;
         Ok(account(graph, &survey, Kind::Linear, done))
     }
 }

@@ -34,8 +34,22 @@ const GROUP: OptionDoc = OptionDoc {
 const GRID: OptionDoc = OptionDoc {
     name: "grid",
     default: "loss",
-    doc: "how the sweep finds a group's grid: least `loss`, the published `norm` 2.4, or the `range` of its weights",
+    doc: "how the sweep finds a group's grid: least `loss` (codes and scales refined after it), the published `norm` 2.4, or \
+          the `range` of its weights",
 };
+
+const DRIFT: OptionDoc = OptionDoc {
+    name: "drift",
+    default: "0",
+    doc: "share, 0 to 1, of what earlier layers' rounding changes in a layer's inputs that its weights make up for; above 0 \
+          the original model runs on the calibration data too",
+};
+
+/// The share of the input drift that weights follow.
+fn drift(fields: &mut Fields<'_>) -> Result<f32> {
+    let share = |v: &str| v.parse().ok().filter(|s: &f32| (0.0..=1.0).contains(s));
+    Ok(fields.with("drift", "a share, 0 to 1", share)?.unwrap_or(0.0))
+}
 
 /// How a sweep finds its grids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::super::layers::{Kind, Layer};
 use super::super::plan::Weights;
 use super::super::sensitivity::scores;
 use super::super::sequential::{Method, Scheme, run};
-use super::{Codes, GRID, GROUP, GridSearch, account, eligible};
+use super::{Codes, DRIFT, GRID, GROUP, GridSearch, account, drift, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
@@ -24,6 +24,7 @@ pub const INFO: PassInfo = PassInfo {
         OptionDoc { name: "bits", default: "4", doc: "bits of a code, 1 to 8" },
         GROUP,
         GRID,
+        DRIFT,
         OptionDoc {
             name: "target",
             default: "bits + 0.1",
@@ -70,6 +71,8 @@ impl Sharing {
 struct Owq {
     codes: Codes,
     search: GridSearch,
+    /// Share of the input drift that weights follow.
+    drift: f32,
     count: Count,
     /// Bits a weight.
     budget: f64,
@@ -80,6 +83,7 @@ impl Owq {
     fn read(fields: &mut Fields<'_>) -> Result<Owq> {
         let codes = Codes::read(fields, 4)?;
         let search = GridSearch::read(fields)?;
+        let drift = drift(fields)?;
         let finite = |v: &str| v.parse().ok().filter(|b: &f64| b.is_finite() && *b > 0.0 && *b <= 64.0);
         let target = fields.with("target", "a number of bits", finite)?;
         let stored = fields.with("stored", "a number of bits", finite)?;
@@ -100,7 +104,7 @@ impl Owq {
                 "`budget=upstream` counts as `target` does, not as `stored`",
             ));
         }
-        Ok(Owq { codes, search, count, budget, sharing })
+        Ok(Owq { codes, search, drift, count, budget, sharing })
     }
 
     /// Weak columns of each layer, and what more of them would buy where that was looked at.
@@ -198,6 +202,7 @@ impl Pass for Owq {
     fn options(&self) -> Vec<(&'static str, String)> {
         let mut options = self.codes.options();
         options.push(("grid", self.search.name().into()));
+        options.push(("drift", self.drift.to_string()));
         let name = match self.count {
             Count::Target => "target",
             Count::Stored => "stored",
@@ -217,7 +222,8 @@ impl Pass for Owq {
         let (weak, offers) = self.weak(graph, cx, &survey.eligible)?;
         let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
         let schemes: Vec<Scheme> = weak.iter().map(|n| Scheme { weak: *n, ..scheme }).collect();
-        let mut done = run("owq", graph, cx, &survey.eligible, &schemes, Method::Sweep)?;
+        let method = Method::Sweep { drift: self.drift };
+        let mut done = run("owq", graph, cx, &survey.eligible, &schemes, method)?;
         for (report, offer) in done.iter_mut().zip(offers.into_iter().flatten()) {
             report.measured.offer = Some(offer);
         }

@@ -335,10 +335,10 @@ mod tests {
         let gains = [vec![5.0, 0.1, 0.0], vec![3.0, 2.0, 1.0]];
         // Three columns of 1300 bits over 20000 weights.
         assert_eq!(by_gain(&layers, 3.195, Count::Target, &gains).unwrap(), [1, 2]);
-        // A column and its index take 1632 stored bits, 204 bytes.
-        assert_eq!(further(&layers, &[1, 1], 203, &gains), [1, 1]);
-        assert_eq!(further(&layers, &[1, 1], 2 * 204, &gains), [1, 3]);
-        assert_eq!(further(&layers, &[1, 1], 3 * 204, &gains), [2, 3]);
+        // A column, of 13 panels, and its index take 1696 stored bits, 212 bytes.
+        assert_eq!(further(&layers, &[1, 1], 211, &gains), [1, 1]);
+        assert_eq!(further(&layers, &[1, 1], 2 * 212, &gains), [1, 3]);
+        assert_eq!(further(&layers, &[1, 1], 3 * 212, &gains), [2, 3]);
         assert_eq!(further(&layers, &[0, 0], 0, &gains), [0, 0]);
     }
 

@@ -12,7 +12,7 @@ use super::layers::Layer;
 use super::plan::Weights;
 use super::sequential::{Driver, Observe, Scheme, about};
 use crate::fold::{Fold, Folds};
-use crate::report::{LayerReport, Status};
+use crate::report::{LayerReport, Measured, Status};
 use actc_ir::{Const, ConstId, Graph, TensorType, Value};
 use actc_types::Result;
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,7 +124,9 @@ impl Driver<'_, '_> {
                 Ok((encode(&typed, &rounded, scheme.body, &[], &self.cx.work)?, error))
             };
             let (quantised, error) = rounded(constant).map_err(|d| about(constant, d))?;
-            reports.push((l, describe(&quantised, Status::Quantised, Some(error), notes.remove(&l))));
+            let mut report = describe(&quantised, Status::Quantised, Some(error), notes.remove(&l));
+            report.measured = Measured { output: Some(error), ..Measured::default() };
+            reports.push((l, report));
             graph.retype_const(layer.weight, quantised)?;
         }
         Ok((reports, vectors))

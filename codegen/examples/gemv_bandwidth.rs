@@ -1,0 +1,105 @@
+//! How much of the memory's bandwidth matrix times vector uses: `gemv_bandwidth [THREADS]`.
+//!
+//! Packed weights of 2, 3, 4 and 8 bits in groups of 64 with rounded activations. Each run goes over at least 256 MB of
+//! distinct weights, so that caches do not help; the threads share the rows of every matrix. Runs of the kernel and of a plain
+//! read loop over as many bytes alternate; medians of five are printed.
+#![allow(clippy::print_stdout, reason = "a benchmark prints")]
+
+#[path = "../tests/room/mod.rs"]
+mod room;
+
+use actc_codegen::spec::{Act, BufferRole, Epilogue, Input, KernelSpec, Linear, Mat, Prepare, Tokens};
+use actc_types::packed::PANEL;
+use actc_types::{DType, Encoding, Group, Packed, Role, Target};
+use room::{Buffer, Matrix, Rng, Room};
+use std::time::Instant;
+
+const BYTES: usize = 256 << 20;
+const RUNS: usize = 5;
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Seconds that `work` takes on as many threads as there are rooms, each with its number and its room.
+fn timed(rooms: &mut [Room], work: impl Fn(usize, &mut Room) + Sync) -> f64 {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for (t, room) in rooms.iter_mut().enumerate() {
+            let work = &work;
+            scope.spawn(move || work(t, room));
+        }
+    });
+    start.elapsed().as_secs_f64()
+}
+
+fn row(bits: u8, rows: usize, cols: usize, threads: usize, memory: &[u64]) {
+    let mut rng = Rng(1);
+    let encoding = Encoding::Packed(Packed::new(bits, Group::Columns(64)));
+    // A panel of distinct rows is made; the matrices repeat it.
+    let panel = Matrix::random(&encoding, DType::F16, PANEL, cols, &mut rng);
+    let mat = Mat { rows: rows as u32, encoding, dtype: DType::F16, bias: false };
+    let Input::Prepared(set) = mat.input(cols as u32, Act::Int8) else {
+        panic!("packed matrices read prepared inputs")
+    };
+    let prepare = KernelSpec::Prepare(Prepare { cols: cols as u32, sets: vec![set] });
+    let (tokens, epilogue) = (Tokens::Few(1), Epilogue::None);
+    let linear = KernelSpec::Linear(Linear { mats: vec![mat], cols: cols as u32, tokens, act: Act::Int8, epilogue });
+    let specs = [linear.clone(), prepare.clone()];
+    let mut rooms: Vec<Room> = (0..threads).map(|_| Room::on(&specs, &Target::host())).collect();
+    let (x, prepared, out) =
+        (Buffer::floats(&rng.floats(cols)), Buffer::new(set.record_bytes(0)), Buffer::new(4 * rows));
+    let pointers: Vec<*mut u8> = prepare
+        .buffers()
+        .iter()
+        .map(|b| if matches!(b.role, BufferRole::Prepared(_)) { prepared.ptr() } else { x.ptr() })
+        .collect();
+    rooms[0].run(&prepare, &pointers, &[1], 1);
+    let bytes: usize = panel.parts.iter().map(|(_, b)| b.len() * rows / PANEL).sum();
+    let copies = BYTES.div_ceil(bytes);
+    let weights: Vec<Vec<(Role, Buffer)>> = (0..copies)
+        .map(|_| panel.parts.iter().map(|(role, b)| (*role, Buffer::of(&b.repeat(rows / PANEL)))).collect())
+        .collect();
+    let address = |parts: &[(Role, Buffer)], role: &BufferRole| match role {
+        BufferRole::Weight { part, .. } => parts.iter().find(|(r, _)| r == part).expect("a part").1.ptr(),
+        BufferRole::Output(_) => out.ptr(),
+        _ => prepared.ptr(),
+    };
+    // Addresses as numbers: the parts of a kernel write different rows, and threads may share them.
+    let calls: Vec<Vec<usize>> =
+        weights.iter().map(|p| linear.buffers().iter().map(|b| address(p, &b.role) as usize).collect()).collect();
+    let (mut kernel, mut read) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let seconds = timed(&mut rooms, |t, room| {
+            for call in &calls {
+                let pointers: Vec<*mut u8> = call.iter().map(|address| *address as *mut u8).collect();
+                room.part(&linear, &pointers, &[], t as u32, threads as u32);
+            }
+        });
+        kernel.push((copies * bytes) as f64 / seconds / 1e9);
+        let seconds = timed(&mut rooms, |t, _| {
+            let share = memory.len() / threads;
+            let mut sums = [0u64; 16];
+            for chunk in memory[t * share..(t + 1) * share].chunks_exact(16) {
+                sums.iter_mut().zip(chunk).for_each(|(s, x)| *s = s.wrapping_add(*x));
+            }
+            std::hint::black_box(sums);
+        });
+        read.push(BYTES as f64 / seconds / 1e9);
+    }
+    let (kernel, read) = (median(kernel), median(read));
+    let speed = kernel / bytes as f64 * (rows * cols) as f64;
+    println!("| {bits} | {rows} x {cols} | {speed:.1} | {kernel:.2} | {read:.2} | {:.0} % |", 100.0 * kernel / read);
+}
+
+fn main() {
+    let threads = std::env::args().nth(1).map_or(2, |n| n.parse().expect("a number of threads"));
+    let memory: Vec<u64> = (0..BYTES as u64 / 8).collect();
+    println!(
+        "{threads} threads\n| bits | shape | Gweights/s | GB/s | read loop GB/s | share |\n|---|---|---|---|---|---|"
+    );
+    for (rows, cols) in [(576, 1536), (4096, 4096), (4096, 11008)] {
+        [2, 3, 4, 8].into_iter().for_each(|bits| row(bits, rows, cols, threads, &memory));
+    }
+}

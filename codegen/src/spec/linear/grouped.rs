@@ -282,30 +282,28 @@ impl Panel<'_> {
     /// Adds a group whose sums are floats, and its zero points' part.
     fn close(&self, k: &mut Builder, group: Val, sums: &[Vec<Var>]) {
         let scale = self.scales(k, group);
-        let gained = self.gained(k, scale);
-        for (sum, chains) in self.sums.iter().zip(sums) {
-            let x = Self::total(k, chains);
-            k.acc(*sum, Acc::Dot(x, gained));
-        }
+        self.add_floats(k, scale, sums);
         self.zero_part(k, group, scale);
     }
 
     /// Adds a group that is one chunk, and its zero points' part.
     fn close_run(&self, k: &mut Builder, chunk: Val, group: Val, sums: &[Vec<Var>]) {
-        if !self.int8() {
-            return self.close(k, group, sums);
-        }
-        let scale = self.scales(k, group);
-        self.add_integers(k, chunk, scale, sums);
+        let scale = self.scale(k, chunk, group, sums);
         self.zero_part(k, group, scale);
     }
 
-    /// Adds a run of a group without its zero points' part.
-    fn scale(&self, k: &mut Builder, chunk: Val, group: Val, sums: &[Vec<Var>]) {
+    /// Adds a run of a group without its zero points' part; gives the group's scales.
+    fn scale(&self, k: &mut Builder, chunk: Val, group: Val, sums: &[Vec<Var>]) -> Val {
         let scale = self.scales(k, group);
         if self.int8() {
-            return self.add_integers(k, chunk, scale, sums);
+            self.add_integers(k, chunk, scale, sums);
+        } else {
+            self.add_floats(k, scale, sums);
         }
+        scale
+    }
+
+    fn add_floats(&self, k: &mut Builder, scale: Val, sums: &[Vec<Var>]) {
         let gained = self.gained(k, scale);
         for (sum, chains) in self.sums.iter().zip(sums) {
             let x = Self::total(k, chains);

@@ -1,4 +1,4 @@
-//! How much of the memory's bandwidth matrix times vector uses: `gemv_bandwidth [THREADS]`.
+//! How much of the memory's bandwidth matrix times vector uses: `gemv_bandwidth [THREADS [TARGET]]`.
 //!
 //! Packed weights of 2, 3, 4 and 8 bits in groups of 64 with rounded activations. Each run goes over at least 256 MB of
 //! distinct weights, so that caches do not help; the threads share the rows of every matrix. Runs of the kernel and of a plain
@@ -34,7 +34,7 @@ fn timed(rooms: &mut [Room], work: impl Fn(usize, &mut Room) + Sync) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-fn row(bits: u8, rows: usize, cols: usize, threads: usize, memory: &[u64]) {
+fn row(bits: u8, rows: usize, cols: usize, threads: usize, target: &Target, memory: &[u64]) {
     let mut rng = Rng(1);
     let encoding = Encoding::Packed(Packed::new(bits, Group::Columns(64)));
     // A panel of distinct rows is made; the matrices repeat it.
@@ -47,7 +47,7 @@ fn row(bits: u8, rows: usize, cols: usize, threads: usize, memory: &[u64]) {
     let (tokens, epilogue) = (Tokens::Few(1), Epilogue::None);
     let linear = KernelSpec::Linear(Linear { mats: vec![mat], cols: cols as u32, tokens, act: Act::Int8, epilogue });
     let specs = [linear.clone(), prepare.clone()];
-    let mut rooms: Vec<Room> = (0..threads).map(|_| Room::on(&specs, &Target::host())).collect();
+    let mut rooms: Vec<Room> = (0..threads).map(|_| Room::on(&specs, target)).collect();
     let (x, prepared, out) =
         (Buffer::floats(&rng.floats(cols)), Buffer::new(set.record_bytes(0)), Buffer::new(4 * rows));
     let pointers: Vec<*mut u8> = prepare
@@ -95,11 +95,12 @@ fn row(bits: u8, rows: usize, cols: usize, threads: usize, memory: &[u64]) {
 
 fn main() {
     let threads = std::env::args().nth(1).map_or(2, |n| n.parse().expect("a number of threads"));
+    let target = std::env::args().nth(2).map_or(Target::host(), |name| Target::parse(&name).expect("a target"));
     let memory: Vec<u64> = (0..BYTES as u64 / 8).collect();
     println!(
-        "{threads} threads\n| bits | shape | Gweights/s | GB/s | read loop GB/s | share |\n|---|---|---|---|---|---|"
+        "{threads} threads, {target}\n| bits | shape | Gweights/s | GB/s | read loop GB/s | share |\n|---|---|---|---|---|---|"
     );
     for (rows, cols) in [(576, 1536), (4096, 4096), (4096, 11008)] {
-        [2, 3, 4, 8].into_iter().for_each(|bits| row(bits, rows, cols, threads, &memory));
+        [2, 3, 4, 8].into_iter().for_each(|bits| row(bits, rows, cols, threads, &target, &memory));
     }
 }

@@ -1,4 +1,4 @@
-//! Speed of generated kernels on this machine, one thread: `kernel_bench [FILTER]`.
+//! Speed of generated kernels on this machine, one thread: `kernel_bench [FILTER [TARGET]]`.
 //!
 //! For each shape and encoding: Gweights/s and GB/s of weight bytes, best of several runs. `memory` rotates over copies of
 //! the matrix that together exceed the caches; `cache` repeats one copy. The bandwidth of a plain read loop over the same
@@ -47,7 +47,7 @@ struct Setup {
     rotate: bool,
 }
 
-fn run(s: &Setup, bandwidth: f64) {
+fn run(s: &Setup, target: &Target, bandwidth: f64) {
     let mut rng = Rng(1);
     // Few distinct rows are made; the matrix repeats them.
     let matrix = Matrix::random(&s.encoding, s.dtype, 8, s.cols, &mut rng);
@@ -65,7 +65,7 @@ fn run(s: &Setup, bandwidth: f64) {
         specs.push(KernelSpec::Prepare(Prepare { cols: s.cols as u32, sets: vec![set] }));
     }
     let start = Instant::now();
-    let room = Room::on(&specs, &Target::host());
+    let room = Room::on(&specs, target);
     let compiled = start.elapsed().as_secs_f64() * 1e3;
     let x = Buffer::floats(&rng.floats(s.cols * s.tokens));
     let record = match input {
@@ -125,10 +125,10 @@ fn run(s: &Setup, bandwidth: f64) {
 }
 
 /// One token of attention against `past` positions.
-fn attention(heads: u32, kv_heads: u32, head_dim: u32, past: usize, cache: RowForm) {
+fn attention(heads: u32, kv_heads: u32, head_dim: u32, past: usize, cache: RowForm, target: &Target) {
     let a = Attention { heads, kv_heads, head_dim, scale: 0.125, causal: true, window: None, cap: None, cache };
     let spec = KernelSpec::Attention(a.clone());
-    let room = Room::on(std::slice::from_ref(&spec), &Target::host());
+    let room = Room::on(std::slice::from_ref(&spec), target);
     let mut rng = Rng(2);
     let width = (kv_heads * head_dim) as usize;
     let q = Buffer::floats(&rng.floats((heads * head_dim) as usize));
@@ -148,6 +148,7 @@ fn attention(heads: u32, kv_heads: u32, head_dim: u32, past: usize, cache: RowFo
 
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();
+    let target = std::env::args().nth(2).map_or(Target::host(), |name| Target::parse(&name).expect("a target"));
     let memory: Vec<u64> = (0..ROTATE as u64 / 8).collect();
     let mut setups = Vec::new();
     let mut add = |name: String, encoding: Encoding, dtype: DType, act: Act, tokens: usize| {
@@ -186,12 +187,12 @@ fn main() {
     }
     for past in [128, 1024, 8191].into_iter().filter(|_| "attention".contains(&filter)) {
         for cache in RowForm::ALL {
-            attention(9, 3, 64, past, cache);
-            attention(32, 8, 128, past, cache);
-            attention(12, 12, 64, past, cache);
+            attention(9, 3, 64, past, cache, &target);
+            attention(32, 8, 128, past, cache, &target);
+            attention(12, 12, 64, past, cache, &target);
         }
     }
     for s in setups.iter().filter(|s| s.name.contains(&filter)) {
-        run(s, read_bandwidth(&memory));
+        run(s, &target, read_bandwidth(&memory));
     }
 }

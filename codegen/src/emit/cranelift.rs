@@ -187,7 +187,9 @@ impl Emitter<'_> {
                 self.b.ins().jump(after, &[]);
                 self.enter(after);
             }
-            Node::Acc(..) | Node::Store { .. } | Node::Loop { .. } => panic!("the kernel is not legalised"),
+            Node::Acc(..) | Node::Store { .. } | Node::Loop { .. } | Node::Prefetch { .. } => {
+                panic!("the kernel is not legalised")
+            }
         }
     }
 

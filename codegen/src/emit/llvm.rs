@@ -20,7 +20,8 @@ use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{CodeModel, FileType, InitializationConfig, RelocMode, TargetMachine, TargetTriple};
 use inkwell::types::{BasicType, BasicTypeEnum, VectorType};
 use inkwell::values::{
-    BasicMetadataValueEnum, BasicValue, BasicValueEnum, FloatMathValue, FunctionValue, IntValue, PointerValue,
+    BasicMetadataValueEnum, BasicValue, BasicValueEnum, CallSiteValue, FloatMathValue, FunctionValue, IntValue,
+    PointerValue,
 };
 use inkwell::{AddressSpace, FloatPredicate, IntPredicate, OptimizationLevel};
 
@@ -222,11 +223,20 @@ impl<'c> Emitter<'_, 'c> {
         self.context.i64_type().const_int(n as u64, true)
     }
 
-    fn call(&self, name: &str, overloads: &[BasicTypeEnum<'c>], args: &[BasicMetadataValueEnum<'c>]) -> Made<'c> {
+    fn intrinsic(
+        &self,
+        name: &str,
+        overloads: &[BasicTypeEnum<'c>],
+        args: &[BasicMetadataValueEnum<'c>],
+    ) -> Result<CallSiteValue<'c>, Wrong> {
         let missing = || Wrong(format!("LLVM has no {name}"));
         let intrinsic = Intrinsic::find(name).ok_or_else(missing)?;
         let function = intrinsic.get_declaration(self.module, overloads).ok_or_else(missing)?;
-        let call = self.b.build_call(function, args, "")?;
+        Ok(self.b.build_call(function, args, "")?)
+    }
+
+    fn call(&self, name: &str, overloads: &[BasicTypeEnum<'c>], args: &[BasicMetadataValueEnum<'c>]) -> Made<'c> {
+        let call = self.intrinsic(name, overloads, args)?;
         call.try_as_basic_value().basic().ok_or_else(|| Wrong(format!("{name} gives nothing")))
     }
 
@@ -273,6 +283,12 @@ impl<'c> Emitter<'_, 'c> {
                 store.set_alignment(1).map_err(|e| Wrong(e.to_string()))?;
             }
             Node::Loop { axis: Axis::Seq, index, from, to, step, body } => self.seq(*index, *from, *to, *step, body)?,
+            Node::Prefetch { addr, offset } => {
+                let place = self.pointer(self.int(*addr), *offset)?;
+                // To read, to be kept, data.
+                let how = [0, 3, 1].map(|n| self.context.i32_type().const_int(n, false).into());
+                self.intrinsic("llvm.prefetch", &[place.get_type().into()], &[&[place.into()], &how[..]].concat())?;
+            }
             Node::IfLess { a, b, body } => {
                 let [then, after] = self.blocks();
                 let less = self.b.build_int_compare(IntPredicate::SLT, self.int(*a), self.int(*b), "")?;

@@ -96,6 +96,7 @@ impl Backend {
                 lanes: if avx2 { Lanes::Simd256 } else { Lanes::Simd128 },
                 dot: if target.features.iter().any(|f| quads.contains(f)) { Dot::Quads } else { Dot::Pairs },
                 half: target.arch != Arch::X86V2,
+                prefetch: true,
             },
         }
     }

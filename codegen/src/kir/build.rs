@@ -319,6 +319,18 @@ impl Builder {
         self.run(Axis::Grid { first, total }, zero, count, 1, body);
     }
 
+    /// The first of units `first..first + count` of `total` that this part runs in a grid loop over them, counted from 0;
+    /// where it runs none of them, one of the ends.
+    pub fn first_unit(&mut self, first: i64, count: i64, total: Val) -> Val {
+        let (part, parts) = (self.part(), self.op(Ty::I64, Op::Parts));
+        let units = self.i(IntOp::Mul, total, part);
+        let units = self.i(IntOp::Div, units, parts);
+        let units = self.iadd_n(units, -first);
+        let (zero, count) = (self.int(0), self.int(count));
+        let units = self.i(IntOp::Max, units, zero);
+        self.i(IntOp::Min, units, count)
+    }
+
     /// `from..to` in order.
     pub fn seq(&mut self, from: Val, to: Val, step: i64, body: impl FnOnce(&mut Builder, Val)) {
         self.run(Axis::Seq, from, to, step, body);
@@ -340,6 +352,11 @@ impl Builder {
     pub fn lane_n(&mut self, n: usize, body: impl FnOnce(&mut Builder)) {
         let n = self.int(n as i64);
         self.lane(n, body);
+    }
+
+    /// Asks for the line of memory at `addr + offset`.
+    pub fn prefetch(&mut self, addr: Val, offset: i32) {
+        self.push(Node::Prefetch { addr, offset });
     }
 
     /// Runs `body` where `a < b`.

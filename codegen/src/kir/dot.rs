@@ -8,6 +8,7 @@
 
 use super::vector::Out;
 use super::{CodeSource, Dot, Elem, Val, VecOp};
+use std::collections::VecDeque;
 
 /// The code vectors of 16 columns a half as four vectors of floats `(code + bias) / gain`.
 pub(super) fn floats(out: &mut Out, source: CodeSource, addr: Val, offset: i32, first: usize) -> Vec<Val> {
@@ -66,11 +67,12 @@ pub(super) fn nibbles(out: &mut Out, bits: u8, codes: Val) -> Vec<Val> {
     vec![low, out.and(high, nibble)]
 }
 
-/// Running sums of one dot, one for codes or one for each nibble of 8-bit codes: 16-bit ones of pairs with the number of
-/// products that still fit, or 32-bit ones of quads.
+/// Running sums of one dot: 16-bit ones of pairs with the number of products that still fit, or 32-bit ones of quads.
 #[derive(Clone)]
 pub(super) struct Running {
-    sums: Vec<Val>,
+    /// For each chain a sum, or one for each nibble of 8-bit codes. Pairs have one chain; quads, whose sum is part of a
+    /// slow instruction, take the next of several in turn. The first is the next one's turn.
+    chains: VecDeque<Vec<Val>>,
     room: u32,
 }
 
@@ -81,45 +83,60 @@ fn room(bits: u8) -> u32 {
 }
 
 impl Running {
-    /// The running sums behind one more product; the second value is the 32-bit sum that had to be closed for it.
-    pub(super) fn add(self, out: &mut Out, bits: u8, codes: &[Val], q: Val) -> (Running, Option<Val>) {
+    /// The running sums behind one more product, in up to `ways` chains; the second value is the 32-bit sum that had to be
+    /// closed for it.
+    pub(super) fn add(mut self, out: &mut Out, bits: u8, codes: &[Val], q: Val, ways: u8) -> (Running, Option<Val>) {
         if out.isa.dot == Dot::Quads {
             let zero = out.ints(0);
-            let before = if self.sums.is_empty() { vec![zero; codes.len()] } else { self.sums };
+            let fresh = self.chains.len() < usize::from(ways);
+            let before = if fresh { None } else { self.chains.pop_front() };
+            let before = before.unwrap_or_else(|| vec![zero; codes.len()]);
             let quads = |(sum, c): (Val, &Val)| out.v(out.like(Elem::I32, q), VecOp::DotQuads(sum, *c, q));
-            return (Running { sums: before.into_iter().zip(codes).map(quads).collect(), room: 0 }, None);
+            self.chains.push_back(before.into_iter().zip(codes).map(quads).collect());
+            return (self, None);
         }
         let products: Vec<Val> = codes.iter().map(|c| out.v(out.like(Elem::I16, q), VecOp::DotPairs(*c, q))).collect();
-        if self.sums.is_empty() {
-            return (Running { sums: products, room: room(bits) - 1 }, None);
-        }
+        let begun = |sums| Running { chains: [sums].into(), room: room(bits) - 1 };
+        let Some(before) = self.chains.front() else { return (begun(products), None) };
         if self.room == 0 {
             let closed = self.close(out);
-            return (Running { sums: products, room: room(bits) - 1 }, Some(closed));
+            return (begun(products), Some(closed));
         }
-        let sums = self.sums.iter().zip(products).map(|(a, b)| out.v(out.ty(b), VecOp::Add(*a, b))).collect();
-        (Running { sums, room: self.room - 1 }, None)
+        let sums = before.iter().zip(products).map(|(a, b)| out.v(out.ty(b), VecOp::Add(*a, b))).collect();
+        (Running { chains: [sums].into(), room: self.room - 1 }, None)
     }
 
     /// No sum yet.
     pub(super) fn empty() -> Running {
-        Running { sums: Vec::new(), room: 0 }
+        Running { chains: VecDeque::new(), room: 0 }
     }
 
     /// The sums as 32-bit integers.
     pub(super) fn close(self, out: &mut Out) -> Val {
-        let wide = out.like(Elem::I32, self.sums[0]);
-        let parts: Vec<Val> = match out.isa.dot {
-            Dot::Pairs => self.sums.iter().map(|s| out.v(wide, VecOp::WidenPairs(*s))).collect(),
-            Dot::Quads => self.sums,
-        };
-        match parts[..] {
+        let wide = out.like(Elem::I32, self.chains[0][0]);
+        let sum = |out: &mut Out, a: Val, b: Val| out.v(wide, VecOp::Add(a, b));
+        let whole = |out: &mut Out, sums: &[Val]| match *sums {
             [one] => one,
             [low, high] => {
                 let high = out.v(wide, VecOp::Shl(high, 4));
-                out.v(wide, VecOp::Add(low, high))
+                sum(out, low, high)
             }
             _ => unreachable!("a dot has one sum or two"),
+        };
+        let mut parts: Vec<Val> = self
+            .chains
+            .iter()
+            .map(|sums| {
+                let wide: Vec<Val> = match out.isa.dot {
+                    Dot::Pairs => sums.iter().map(|s| out.v(wide, VecOp::WidenPairs(*s))).collect(),
+                    Dot::Quads => sums.clone(),
+                };
+                whole(out, &wide)
+            })
+            .collect();
+        while parts.len() > 1 {
+            parts = parts.chunks(2).map(|c| if c.len() == 2 { sum(out, c[0], c[1]) } else { c[0] }).collect();
         }
+        parts[0]
     }
 }

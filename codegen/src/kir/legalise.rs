@@ -117,11 +117,13 @@ pub struct Isa {
     pub dot: Dot,
     /// Whether it converts vectors of half-precision floats.
     pub half: bool,
+    /// Whether the emitter can ask for lines of memory ahead.
+    pub prefetch: bool,
 }
 
 impl Isa {
     /// What every machine has.
-    pub const LEAST: Isa = Isa { lanes: Lanes::Simd128, dot: Dot::Pairs, half: false };
+    pub const LEAST: Isa = Isa { lanes: Lanes::Simd128, dot: Dot::Pairs, half: false, prefetch: false };
 }
 
 /// Maps the lanes of `kernel` to vectors.
@@ -211,6 +213,12 @@ impl Legaliser<'_> {
             Node::Set(var, v) => self.set(*var, *v),
             Node::Acc(var, acc) => self.accumulate(*var, *acc),
             Node::Store { mem, value, addr, offset, step } => self.store(*mem, *value, *addr, *offset, *step),
+            Node::Prefetch { addr, offset } => {
+                if self.out.isa.prefetch {
+                    let addr = self.scalar(*addr);
+                    self.out.push(Node::Prefetch { addr, offset: *offset });
+                }
+            }
             Node::IfLess { a, b, body } => {
                 let (a, b) = (self.scalar(*a), self.scalar(*b));
                 let body = self.scope(|l| l.nodes(body));
@@ -241,6 +249,10 @@ impl Legaliser<'_> {
     fn seq(&mut self, from: Val, to: Val, step: i64, write: impl FnOnce(&mut Self, Val)) {
         let index = self.out.fresh(Ty::I64);
         let body = self.scope(|l| write(l, index));
+        // What only asked for memory has nothing left where that cannot be asked for.
+        if body.iter().all(|node| matches!(node, Node::Let(..))) {
+            return;
+        }
         self.out.push(Node::Loop { axis: Axis::Seq, index, from, to, step, body });
     }
 
@@ -358,7 +370,7 @@ impl Legaliser<'_> {
             Node::Let(w, _) => *w != v,
             Node::Loop { index, body, .. } => *index != v && self.defined_outside(v, body),
             Node::IfLess { body, .. } => self.defined_outside(v, body),
-            Node::Set(..) | Node::Acc(..) | Node::Store { .. } => true,
+            Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } => true,
         })
     }
 
@@ -540,7 +552,7 @@ impl Legaliser<'_> {
         let target = self.vectors(var)[0];
         let at = self.running_of(target);
         let running = std::mem::replace(&mut self.running[at].1, Running::empty());
-        let (running, closed) = running.add(&mut self.out, source.bits(), &codes, q);
+        let (running, closed) = running.add(&mut self.out, source.bits(), &codes, q, 1);
         self.running[at].1 = running;
         if let Some(sum) = closed {
             self.add_integers(target, sum);

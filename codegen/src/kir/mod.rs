@@ -404,6 +404,14 @@ pub enum Node {
         /// What is run.
         body: Vec<Node>,
     },
+    /// Asks for the line of memory at `addr + offset`, of which nothing depends: it may lie behind a buffer's end, and
+    /// legalisation leaves it out where the emitter has no such instruction.
+    Prefetch {
+        /// An address.
+        addr: Val,
+        /// Bytes added to it.
+        offset: i32,
+    },
     /// Runs `body` where `a < b`.
     IfLess {
         /// Left side.
@@ -420,7 +428,8 @@ pub enum Node {
 pub struct VarDecl {
     /// Its type.
     pub ty: Ty,
-    /// For lane variables that outlive a lane loop: how many independent chains hide the latency of the sum.
+    /// How many independent chains hide the latency of the sum: of lane variables that outlive a lane loop, and of sums of
+    /// quads.
     pub ways: u8,
 }
 

@@ -125,12 +125,12 @@ impl Legaliser<'_> {
     pub(super) fn quad_dot(&mut self, var: Var, code: Val, q: Val) {
         let Lowered::Quad { bits, .. } = self.values[&code] else { panic!("{code} is no quad") };
         let q = self.pieces(q, 1)[0];
-        let targets = self.vectors(var).to_vec();
+        let (targets, ways) = (self.vectors(var).to_vec(), self.source.vars[var.0 as usize].ways);
         for (codes, target) in self.quad_codes(code, false).into_iter().zip(targets) {
             let codes = dot::nibbles(&mut self.out, bits, codes);
             let at = self.running_of(target);
             let running = std::mem::replace(&mut self.running[at].1, Running::empty());
-            let (running, closed) = running.add(&mut self.out, bits, &codes, q);
+            let (running, closed) = running.add(&mut self.out, bits, &codes, q, ways);
             self.running[at].1 = running;
             if let Some(sum) = closed {
                 self.add_integers(target, sum);

@@ -7,7 +7,7 @@ pub(super) fn deals_in_panels(nodes: &[Node]) -> bool {
     nodes.iter().any(|node| match node {
         Node::Let(_, Op::Quad { .. } | Op::Load { mem: Mem::U4, .. }) => true,
         Node::Loop { body, .. } | Node::IfLess { body, .. } => deals_in_panels(body),
-        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } => false,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } => false,
     })
 }
 
@@ -21,7 +21,7 @@ pub(super) fn deals_in_bytes(nodes: &[Node]) -> bool {
         Node::Let(_, Op::Code { .. }) => true,
         Node::Let(_, Op::Load { mem, step, .. }) | Node::Store { mem, step, .. } => *step > 0 && bytes(mem),
         Node::Loop { body, .. } | Node::IfLess { body, .. } => deals_in_bytes(body),
-        Node::Let(..) | Node::Set(..) | Node::Acc(..) => false,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Prefetch { .. } => false,
     })
 }
 
@@ -29,7 +29,7 @@ pub(super) fn weight(nodes: &[Node]) -> i64 {
     let one = |node: &Node| match node {
         Node::Let(_, Op::Fun(..)) => 16,
         Node::Loop { body, .. } | Node::IfLess { body, .. } => 2 + weight(body),
-        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } => 1,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } => 1,
     };
     nodes.iter().map(one).sum()
 }
@@ -47,7 +47,7 @@ pub(super) fn lane_operands(kernel: &Kernel, nodes: &[Node], used: &mut Vec<Val>
                 lane_operands(kernel, body, used);
                 continue;
             }
-            Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } => continue,
+            Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } => continue,
         };
         used.extend(operands.iter().filter(|v| scalar(v)));
     }
@@ -57,6 +57,6 @@ pub(super) fn find_int(nodes: &[Node], v: Val) -> Option<i64> {
     nodes.iter().find_map(|node| match node {
         Node::Let(w, Op::Int(n)) if *w == v => Some(*n),
         Node::Loop { body, .. } | Node::IfLess { body, .. } => find_int(body, v),
-        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } => None,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } => None,
     })
 }

@@ -147,6 +147,7 @@ impl Kernel {
                     self.nodes(f, body, depth + 1)?;
                     writeln!(f, "{pad}}}")?;
                 }
+                Node::Prefetch { addr, offset } => writeln!(f, "prefetch {addr} + {offset}")?,
                 Node::IfLess { a, b, body } => {
                     writeln!(f, "if {a} < {b} {{")?;
                     self.nodes(f, body, depth + 1)?;

@@ -13,6 +13,9 @@ use actc_types::{DType, Diagnostic, Result, RowForm};
 use std::fmt;
 use std::ops::Range;
 
+/// Bytes of a line of memory.
+const LINE: usize = 64;
+
 /// Positions whose scores are computed side by side.
 const FOUR: usize = 4;
 
@@ -205,6 +208,7 @@ impl Attention {
         let rows = self.score_rows(k, launch, unit, 0..group);
         self.fours(k, from, to, |k, j, count| {
             let keys = self.head_rows(k, unit.keys, j, count);
+            self.ask_ahead(k, &keys);
             let scales = self.scales(k, &keys);
             let at = k.imul_n(j, 4);
             for heads in split(group, HEADS) {
@@ -266,6 +270,17 @@ impl Attention {
         let bytes = k.imul_n(j, self.row());
         let first = k.iadd(head, bytes);
         (0..count).map(|i| k.iadd_n(first, i as i64 * self.row())).collect()
+    }
+
+    /// Asks for the rows of the next tile that lie as `rows` lie in theirs: a tile is too short for the processor to see
+    /// where it leads.
+    fn ask_ahead(&self, k: &mut Builder, rows: &[Val]) {
+        let ahead = self.tile() * self.row();
+        for row in rows {
+            for line in (0..self.cache.row_bytes(self.head_dim as usize)).step_by(LINE) {
+                k.prefetch(*row, (ahead + line as i64) as i32);
+            }
+        }
     }
 
     /// The scales behind `rows`, where rows have them.
@@ -338,11 +353,15 @@ impl Attention {
     /// Multiplies the weights of positions `from..to` by the scales of their values, where rows have them.
     fn fold_scales(&self, k: &mut Builder, launch: &Launch, unit: &Unit, from: Val, to: Val) {
         if self.cache != RowForm::Int8 {
-            return;
+            return self.fours(k, from, to, |k, j, count| {
+                let values = self.head_rows(k, unit.values, j, count);
+                self.ask_ahead(k, &values);
+            });
         }
         let rows = self.score_rows(k, launch, unit, 0..self.group() as usize);
         self.fours(k, from, to, |k, j, count| {
             let values = self.head_rows(k, unit.values, j, count);
+            self.ask_ahead(k, &values);
             let scales = self.scales(k, &values);
             let at = k.imul_n(j, 4);
             let places: Vec<Val> = rows.iter().map(|row| k.iadd(*row, at)).collect();

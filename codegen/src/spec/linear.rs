@@ -423,6 +423,17 @@ impl Linear {
         let total: usize = (0..outs.len()).map(|i| self.units(i).iter().map(|u| u.count).sum::<usize>()).sum();
         let total = k.int(total as i64);
         let mut first = 0;
+        for i in 0..outs.len() {
+            for Units { count, start, .. } in self.units(i) {
+                if self.mats[i].in_panels() && start == 0 {
+                    let unit = k.first_unit(first as i64, count as i64, total);
+                    let mats = if self.gated() { &bound[..] } else { &bound[i..=i] };
+                    mats.iter().for_each(|mat| mat.ask_first(k, unit));
+                }
+                first += count;
+            }
+        }
+        let mut first = 0;
         for (i, out) in outs.iter().enumerate() {
             for Units { count, rows, start } in self.units(i) {
                 let counted = k.int(count as i64);

@@ -5,14 +5,21 @@
 //! is added. Nothing is summed across lanes.
 
 use super::dense::memory;
-use super::{Act, Bound, Input};
+use super::{Act, Bound, Input, TILE};
 use crate::kir::{Acc, Builder, Elem, IntOp, Mem, Ty, Val, Var, quad_bias, quad_gain};
 use crate::spec::Prepared;
 use actc_types::packed::{CHUNK, PANEL, QUAD};
 use actc_types::{Encoding, Group, Mixed, Packed, Role, Zero};
 
-/// Chains of sums with f32 inputs, that hide the latency of an addition: as many as columns of a quad.
+/// Chains of sums that hide the latency of a sum, as many as columns of a quad.
 const WAYS: usize = QUAD;
+
+/// Bytes of a line of memory.
+const LINE: usize = 64;
+
+/// How far before their use codes are asked for: what a core reads from memory in the time that a line takes to come. The
+/// processor's own foresight ends at pages and falls behind where codes are few bits wide.
+const AHEAD: usize = 4096;
 
 /// Weak columns whose products are written out in a round of their loop.
 const WEAK_ROUND: usize = 4;
@@ -68,6 +75,11 @@ impl Bound<'_> {
         let codes = start(k, Role::Codes, packed.panel_bytes(cols));
         let scales = start(k, Role::Scales, packed.scale_panel_bytes(cols));
         let zeros = (packed.zero == Zero::Packed).then(|| start(k, Role::Zeros, packed.zero_panel_bytes(cols)));
+        for (addr, bytes) in [(Some(scales), packed.scale_panel_bytes(cols)), (zeros, packed.zero_panel_bytes(cols))] {
+            let Some(addr) = addr else { continue };
+            let next = panels_ahead(packed, cols) * bytes;
+            (0..bytes).step_by(LINE).for_each(|line| k.prefetch(addr, (next + line) as i32));
+        }
         let mixed = mixed.filter(|m| m.cols > 0);
         let weak = mixed.map(|m| {
             let count = self.weak.unwrap_or_else(|| k.int(i64::from(m.cols)));
@@ -98,6 +110,26 @@ impl Bound<'_> {
                 })
                 .collect();
             write(k, &sums);
+        });
+    }
+}
+
+/// How many panels ahead lies what is asked for.
+fn panels_ahead(packed: &Packed, cols: usize) -> usize {
+    AHEAD.div_ceil(packed.panel_bytes(cols))
+}
+
+impl Bound<'_> {
+    /// Asks for the first codes of panel `panel`, which a part begins with: of the later ones the panels before ask.
+    pub(super) fn ask_first(&self, k: &mut Builder, panel: Val) {
+        let Some((packed, mixed)) = self.body() else { return };
+        let bytes = packed.panel_bytes(mixed.map_or(self.cols, |m| m.body_cols(self.cols)));
+        let at = k.imul_n(panel, bytes as i64);
+        let codes = k.iadd(self.part(Role::Codes), at);
+        let (from, to) = (k.int(0), k.int(AHEAD as i64));
+        k.seq(from, to, LINE as i64, |k, line| {
+            let at = k.iadd(codes, line);
+            k.prefetch(at, 0);
         });
     }
 }
@@ -179,18 +211,23 @@ impl Panel<'_> {
 
     /// Fresh sums of codes times inputs, for each token its chains.
     fn fresh(&self, k: &mut Builder) -> Vec<Vec<Var>> {
-        let (elem, ways, zero) = if self.int8() {
-            (Elem::I32, 1, k.int(0))
-        } else {
-            (Elem::F32, (2 * WAYS / self.records.len()).clamp(1, WAYS), k.float(0.0))
-        };
-        self.records.iter().map(|_| (0..ways).map(|_| k.partial(elem, 1, zero)).collect()).collect()
+        let ways = (2 * WAYS / self.records.len()).clamp(1, WAYS);
+        if self.int8() {
+            let zero = k.int(0);
+            return self.records.iter().map(|_| vec![k.partial(Elem::I32, ways as u8, zero)]).collect();
+        }
+        let zero = k.float(0.0);
+        self.records.iter().map(|_| (0..ways).map(|_| k.partial(Elem::F32, 1, zero)).collect()).collect()
     }
 
     /// Adds the codes of columns `first..first + n` of chunk `chunk` times their inputs.
     fn run(&self, k: &mut Builder, chunk: Val, first: usize, n: usize, into: &[Vec<Var>]) {
         let bytes = k.imul_n(chunk, self.packed.chunk_bytes() as i64);
         let codes = k.iadd(self.codes, bytes);
+        // Eight tokens on a code are arithmetic enough that memory keeps up.
+        if first == 0 && self.records.len() < TILE {
+            (0..self.packed.chunk_bytes()).step_by(LINE).for_each(|at| k.prefetch(codes, (AHEAD + at) as i32));
+        }
         let (size, at) = if self.int8() { (1, self.prepared.q_at()) } else { (4, 0) };
         let bytes = k.imul_n(chunk, (size * CHUNK) as i64);
         let inputs: Vec<Val> = self.records.iter().map(|x| k.iadd(*x, bytes)).collect();
@@ -359,9 +396,13 @@ impl Panel<'_> {
     /// Adds `count` weak columns.
     fn weak(&self, k: &mut Builder, mixed: &Mixed, weak: Val, count: Val) {
         let bytes = PANEL * mixed.weak.size();
+        let ahead = panels_ahead(self.packed, self.prepared.cols as usize) * bytes;
+        let ahead = k.imul_n(count, ahead as i64);
         let some = |k: &mut Builder, first: Val, n: usize| {
             let at = k.imul_n(first, bytes as i64);
             let weak = k.iadd(weak, at);
+            let next = k.iadd(weak, ahead);
+            (0..n * bytes).step_by(LINE).for_each(|line| k.prefetch(next, line as i32));
             let four = k.imul_n(first, 4);
             let inputs: Vec<Val> = self.records.iter().map(|x| k.iadd(*x, four)).collect();
             for i in 0..n {

@@ -142,9 +142,9 @@ def main(actc):
             subprocess.run([actc, "compile", folder / "m", "--passes", passes, "-o", out], check=True,
                            env={"ACTC_CACHE_DIR": str(folder / "cache")})
             seed("artifact", name, out.read_bytes())
-        (folder / "text").write_text("abcdefghijklm" * 16)
+        (folder / "text.txt").write_text("abcdefghijklm" * 16)
         out = folder / "statistics"
-        subprocess.run([actc, "calibrate", folder / "m", "--calib", folder / "text", "--calib-windows", "2", "-o", out],
+        subprocess.run([actc, "calibrate", folder / "m", "--calib", folder / "text.txt", "--calib-windows", "2", "-o", out],
                        check=True, env={"ACTC_CACHE_DIR": str(folder / "cache")})
         seed("statistics", "two", out.read_bytes())
 

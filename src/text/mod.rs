@@ -5,6 +5,7 @@
 
 pub mod chat;
 mod convert;
+mod guard;
 mod pre;
 pub mod sampling;
 mod sentencepiece;
@@ -13,6 +14,7 @@ mod tokenizer;
 
 pub use chat::{ChatTemplate, Message};
 pub use convert::to_json;
+pub use guard::guarded;
 pub use sampling::{Sampler, Sampling};
 pub use stream::Stream;
 pub use tokenizer::Tokenizer;

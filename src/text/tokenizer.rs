@@ -1,6 +1,45 @@
 //! A tokenizer read from Hugging Face JSON.
 
+use super::guard::guard;
 use actc_types::{Diagnostic, Result};
+use serde_json::Value;
+
+/// What is looked at before the library reads a tokenizer.
+#[derive(serde::Deserialize)]
+struct Outline {
+    #[serde(default)]
+    normalizer: Value,
+}
+
+impl Outline {
+    fn read(json: &[u8]) -> Result<Outline> {
+        serde_json::from_slice(json).map_err(|e| error(format!("cannot read the tokenizer: {e}")))
+    }
+
+    /// Refuses tables of characters that are shorter than they say: the library takes memory for what they say. JSON does
+    /// not nest deeper than a stack is high.
+    fn check(&self) -> Result<()> {
+        let mut open = vec![&self.normalizer];
+        while let Some(step) = open.pop() {
+            open.extend(step.get("normalizers").and_then(Value::as_array).into_iter().flatten());
+            let Some(table) = step.get("precompiled_charsmap").and_then(Value::as_str) else { continue };
+            let table =
+                base64::decode(table).map_err(|e| error(format!("`precompiled_charsmap` is no base64: {e}")))?;
+            let Some((said, rest)) = table.split_first_chunk::<4>() else { continue };
+            let said = u32::from_le_bytes(*said);
+            if said as usize > rest.len() {
+                let headline =
+                    format!("`precompiled_charsmap` says that its trie has {said} bytes, {} are there", rest.len());
+                return Err(error(headline));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn error(headline: String) -> Diagnostic {
+    Diagnostic::new("tokenizer-json", headline)
+}
 
 /// Text to ids and back.
 ///
@@ -14,22 +53,21 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads Hugging Face tokenizer JSON. Truncation and padding that it may ask for are switched off.
     pub fn from_json(json: &[u8]) -> Result<Tokenizer> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(json)
-            .map_err(|e| Diagnostic::new("tokenizer-json", format!("cannot read the tokenizer: {e}")))?;
-        inner.with_padding(None);
-        inner
-            .with_truncation(None)
-            .map_err(|e| Diagnostic::new("tokenizer-json", format!("cannot switch off truncation: {e}")))?;
+        Outline::read(json)?.check()?;
+        let inner = guard("tokenizer-json", "cannot read the tokenizer", || {
+            let mut inner = tokenizers::Tokenizer::from_bytes(json)?;
+            inner.with_padding(None);
+            inner.with_truncation(None)?;
+            Ok::<_, tokenizers::Error>(inner)
+        })?;
         Ok(Tokenizer { inner })
     }
 
     /// The ids of `text`.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(|e| Diagnostic::new("tokenizer-encode", format!("cannot tokenize the text: {e}")))?;
-        Ok(encoding.get_ids().to_vec())
+        guard("tokenizer-encode", "cannot tokenize the text", || {
+            self.inner.encode_fast(text, false).map(|encoding| encoding.get_ids().to_vec())
+        })
     }
 
     /// The ids of `text` behind `bos`, where there is one. A chat template may have written `bos` out already: it is not
@@ -46,9 +84,7 @@ impl Tokenizer {
 
     /// The text of `ids`, without special tokens; bytes that are no UTF-8 come as U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.inner
-            .decode(ids, true)
-            .map_err(|e| Diagnostic::new("tokenizer-decode", format!("cannot turn ids into text: {e}")))
+        guard("tokenizer-decode", "cannot turn ids into text", || self.inner.decode(ids, true))
     }
 
     /// The token called `text`, special ones included.
@@ -69,5 +105,19 @@ impl Tokenizer {
     /// Whether there is no token.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The library expects a decoder to be an object, and says so by a panic.
+    #[test]
+    fn what_the_library_panics_about_is_an_error() {
+        for decoder in ["1", r#"{"type": "ByteLevel"0 }"#, r#"{"type": 3}"#] {
+            let json = format!(r#"{{"version": "1.0", "decoder": {decoder}, "model": {{"type": "BPE"}}}}"#);
+            assert_eq!(Tokenizer::from_json(json.as_bytes()).unwrap_err().code, "tokenizer-json", "{decoder}");
+        }
     }
 }

@@ -22,6 +22,12 @@ fn bombs() {
             "air 1 graph @g() { %w = const @w = iota : f32[1152921504606846976] return %w }".into(),
             "const-shape",
         ),
+        attack(
+            "S24",
+            "a constant of 6 GB in a line",
+            "air 1 graph @g() { %w = const @w = iota : f32[99999999, 4, 8] return %w }".into(),
+            "air-made-up",
+        ),
     ];
     answered(graphs, |text| parse(&text, &unbound).map(|_| ()));
     let pipelines = vec![
@@ -32,6 +38,7 @@ fn bombs() {
     let tokenizers: Vec<Attack<Vec<u8>>> = vec![
         attack("S24", "deep JSON", [b'['; 100_000].to_vec(), "tokenizer-json"),
         attack("S24", "deep normalizers", deep_normalizers(), "tokenizer-json"),
+        attack("S12", "a table of characters that says it has 4 GB", huge_charsmap(), "tokenizer-json"),
         attack("S11", "no UTF-8", vec![0xff; 100], "tokenizer-json"),
     ];
     answered(tokenizers, |json| Tokenizer::from_json(&json).map(|_| ()));
@@ -63,6 +70,12 @@ fn bombs() {
 }
 
 /// A tokenizer whose normalizer is a list in a list in a list.
+/// The length of the trie, which is all there is, in base64.
+fn huge_charsmap() -> Vec<u8> {
+    let normalizer = r#"{"type":"Sequence","normalizers":[{"type":"Precompiled","precompiled_charsmap":"/////w=="}]}"#;
+    format!(r#"{{"version":"1.0","normalizer":{normalizer},"model":{{"type":"BPE","vocab":{{}},"merges":[]}}}}"#).into()
+}
+
 fn deep_normalizers() -> Vec<u8> {
     let open = r#"{"type":"Sequence","normalizers":["#.repeat(10_000);
     format!(r#"{{"version":"1.0","normalizer":{open}"#).into_bytes()

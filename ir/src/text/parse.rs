@@ -34,7 +34,7 @@ pub fn parse(text: &str, bind: &Bind<'_>) -> Result<Graph> {
     lexer.expect("graph")?;
     lexer.expect("@")?;
     let graph = Graph::new(lexer.word()?);
-    let mut parser = Parser { lexer, graph, names: BTreeMap::new(), bind };
+    let mut parser = Parser { lexer, made_up: 0, graph, names: BTreeMap::new(), bind };
     parser.graph()?;
     if !parser.lexer.at_end() {
         return Err(parser.lexer.error("expected the end"));
@@ -42,8 +42,14 @@ pub fn parse(text: &str, bind: &Bind<'_>) -> Result<Graph> {
     Ok(parser.graph)
 }
 
+/// Most elements of all constants of a text that are made up, not written out: a line of text must not take memory for a
+/// model.
+const MADE_UP: u64 = 1 << 22;
+
 struct Parser<'a> {
     lexer: Lexer<'a>,
+    /// Elements made up so far.
+    made_up: u64,
     graph: Graph,
     names: BTreeMap<String, Value>,
     bind: &'a Bind<'a>,
@@ -248,6 +254,17 @@ impl Parser<'_> {
             Place::Request => d.at(Place::Tensor(name.clone())),
             _ => d,
         };
+        if matches!(data, Data::Rng(..) | Data::Iota) {
+            // Shapes that overflow are the constant's own error.
+            let count = ty.shape.as_fixed().and_then(|d| d.iter().try_fold(1u64, |n, d| n.checked_mul(*d)));
+            let count = count.filter(|n| *n < 1 << 48).unwrap_or(0);
+            self.made_up = self.made_up.saturating_add(count);
+            if self.made_up > MADE_UP {
+                let headline =
+                    format!("constants without data have {} elements, {MADE_UP} can be made up", self.made_up);
+                return Err(Diagnostic::new("air-made-up", headline).at(Place::Tensor(name)));
+            }
+        }
         let constant = match data {
             Data::Inline(values) => {
                 let product = |d: Vec<u64>| d.iter().try_fold(1u64, |n, d| n.checked_mul(*d));

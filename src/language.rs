@@ -5,9 +5,10 @@ use crate::source::EOS_KEY;
 use crate::text::{ChatTemplate, Tokenizer};
 use actc_artifact::{Artifact, TextInfo};
 use actc_ir::eval::{new_tokens, past_tokens};
-use actc_runtime::{Model, Session, SessionOptions};
+use actc_runtime::{Model, Session, SessionOptions, StepTime};
 use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Result, Tensor};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Tokens of a prompt that are read at once: bounds the memory of a run.
@@ -105,8 +106,17 @@ impl LanguageModel {
 
     /// A session with room for `context` tokens.
     pub fn session(&self, context: usize, threads: usize) -> Result<LanguageSession> {
+        self.session_of(context, SessionOptions { threads, ..SessionOptions::default() })
+    }
+
+    /// A session with room for `context` tokens that keeps the time of every step, see [`LanguageSession::profile`].
+    pub fn timed_session(&self, context: usize, threads: usize) -> Result<LanguageSession> {
+        self.session_of(context, SessionOptions { threads, profile: true, ..SessionOptions::default() })
+    }
+
+    fn session_of(&self, context: usize, options: SessionOptions) -> Result<LanguageSession> {
         let state_capacity = Bindings::from([(past_tokens(), context as u64), (new_tokens(), 0)]);
-        let options = SessionOptions { threads, state_capacity, ..SessionOptions::default() };
+        let options = SessionOptions { state_capacity, ..options };
         let session = Session::new(self.model.clone(), options)?;
         Ok(LanguageSession { session, past: 0, context, chunk: self.score_chunk() })
     }
@@ -139,6 +149,11 @@ impl LanguageSession {
     /// Tokens read so far.
     pub fn past(&self) -> usize {
         self.past
+    }
+
+    /// Time per step, by `entry/label`, of a timed session.
+    pub fn profile(&self) -> &BTreeMap<String, StepTime> {
+        self.session.profile()
     }
 
     /// Tokens that fit.

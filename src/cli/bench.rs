@@ -7,6 +7,7 @@ use super::{Format, threads};
 use actc::language::LanguageModel;
 use actc::storage::Storage;
 use actc_types::Diagnostic;
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::Write;
 use std::time::Instant;
@@ -25,6 +26,9 @@ pub(super) struct Args {
     /// Times that everything is measured; medians are printed
     #[arg(long, value_name = "N", default_value_t = 5)]
     repeat: usize,
+    /// Also list where the time of a decoded token goes: steps that differ in nothing but a block's number together
+    #[arg(long)]
+    steps: bool,
     /// Threads
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
@@ -59,6 +63,31 @@ fn bandwidth(threads: usize) -> f64 {
         (memory.len() * 8) as f64 / started.elapsed().as_secs_f64()
     };
     (0..3).map(|_| pass()).fold(0.0, f64::max)
+}
+
+/// Shares of the time of a step of `decode`, the largest first: its label without numbers of blocks, seconds a token.
+fn steps(
+    model: &LanguageModel,
+    ids: &[u32],
+    generate: usize,
+    threads: usize,
+) -> Result<Vec<(String, f64)>, Diagnostic> {
+    let mut session = model.timed_session(ids.len() + generate, threads)?;
+    session.prefill(ids)?;
+    for i in 0..generate {
+        session.step(ids[i % ids.len()])?;
+    }
+    let mut shares: BTreeMap<String, f64> = BTreeMap::new();
+    for (label, time) in session.profile() {
+        if let Some(label) = label.strip_prefix("decode/") {
+            let words = label.split('.').map(|w| if w.bytes().all(|b| b.is_ascii_digit()) { "*" } else { w });
+            let words: Vec<&str> = words.collect();
+            *shares.entry(words.join(".")).or_default() += time.nanoseconds as f64 / 1e9 / generate as f64;
+        }
+    }
+    let mut shares: Vec<(String, f64)> = shares.into_iter().collect();
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+    Ok(shares)
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
@@ -98,6 +127,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         decode.push(generate as f64 / started.elapsed().as_secs_f64());
     }
     progress.finish();
+    let steps = if args.steps { steps(&model, &ids, generate, threads)? } else { Vec::new() };
     let (prefill, decode) = (median(prefill), median(decode));
     let seconds = 1.0 / decode;
     let rate = storage.read_bytes as f64 / seconds;
@@ -118,9 +148,10 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             "threads": threads,
             "backend": backend,
             "digest": digest,
+            "steps": steps.iter().map(|(label, seconds)| serde_json::json!({"step": label, "seconds": seconds})).collect::<Vec<_>>(),
         })),
         Format::Text => {
-            let lines = [
+            let mut lines = vec![
                 format!("model      {name}"),
                 format!("prefill    {prefill:.1} tokens/s ({prompt} tokens)"),
                 format!("decode     {decode:.1} tokens/s ({generate} tokens behind them)"),
@@ -128,6 +159,10 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
                 format!("backend    {backend}"),
                 format!("digest     {digest}"),
             ];
+            let whole: f64 = steps.iter().map(|(_, seconds)| seconds).sum();
+            lines.extend(steps.iter().map(|(label, seconds)| {
+                format!("{:7.1} us {:5.1} %  {label}", seconds * 1e6, 100.0 * seconds / whole)
+            }));
             writeln!(std::io::stdout().lock(), "{}", lines.join("\n"))?;
             Ok(())
         }

@@ -30,6 +30,21 @@ impl Compiled {
     pub fn by(self, backend: Backend) -> Compiled {
         Compiled { backend, ..self }
     }
+
+    /// `graph` as a linked model with the entry `forward`.
+    pub fn model(&self, graph: &Graph) -> Result<Arc<Model>> {
+        let lowered = lower(graph).map_err(first)?;
+        let target = Target::host();
+        let options = Options { targets: vec![target.clone()], backend: self.backend, entries: Entries::Forward };
+        let program = compile(&lowered, &options).map_err(first)?;
+        let artifact = open(&program)?;
+        let (_, image) = &program.images[0];
+        let symbols = image.symbols.iter().map(|(name, at)| (name.as_str(), *at as u64));
+        let section = CodeImage::encode(symbols, &image.code);
+        let model = Model::from_artifact(artifact)?;
+        model.link(Code::Image { target: &target, section: &section })?;
+        Ok(model)
+    }
 }
 
 /// The first finding, with the number of the others.
@@ -48,19 +63,9 @@ pub fn first(findings: Vec<Diagnostic>) -> Diagnostic {
 
 impl Evaluator for Compiled {
     fn prepare(&self, graph: &Graph) -> Result<Box<dyn Prepared>> {
-        let lowered = lower(graph).map_err(first)?;
-        let target = Target::host();
-        let options = Options { targets: vec![target.clone()], backend: self.backend, entries: Entries::Forward };
-        let program = compile(&lowered, &options).map_err(first)?;
-        let artifact = open(&program)?;
-        let (_, image) = &program.images[0];
-        let symbols = image.symbols.iter().map(|(name, at)| (name.as_str(), *at as u64));
-        let section = CodeImage::encode(symbols, &image.code);
-        let model = Model::from_artifact(artifact)?;
-        model.link(Code::Image { target: &target, section: &section })?;
         Ok(Box::new(Running {
             graph: signature(graph),
-            model,
+            model: self.model(graph)?,
             threads: self.threads,
             session: None,
             capacity: Bindings::new(),

@@ -18,6 +18,7 @@ pub mod quality;
 pub mod recipe;
 pub mod report;
 pub mod source;
+pub mod speed;
 pub mod statistics;
 pub mod storage;
 pub mod text;

@@ -8,11 +8,13 @@ use super::require::{Condition, Measure};
 use actc::artifact::{Artifact, LayerRow, ReadOptions, Section, Writer, append};
 use actc::codegen::{Description, Image, Program};
 use actc::compile::{final_reports, layer_rows, program};
+use actc::evaluator::Compiled;
 use actc::link;
 use actc::output::Pending;
 use actc::quality::{Summary, judge};
 use actc::report::page::page;
 use actc::report::{Quality, Report};
+use actc::speed::{Timing, time_layers};
 use actc_ir::{Graph, text};
 use actc_passes::checkpoint::Checkpoint;
 use actc_passes::manager::Timed;
@@ -59,6 +61,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let scrap = scrap(&request.output)?;
     let path = scrap.path().join("artifact.actc");
     let mut artifact = write(&program, description, &path)?;
+    let losers = losers(&program, &graph, job.threads)?;
     drop((program, graph));
 
     let mut judged = None;
@@ -74,6 +77,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         check(&request.conditions, &summary, &layers)?;
         judged = Quality::new(&summary, windows);
     }
+    losers.iter().for_each(warn);
     let layers = final_reports(timed.iter().flat_map(|t| &t.report.layers));
     let report = Report::new(&layers, statistics.as_ref(), samples, judged);
     if !report.is_empty() {
@@ -131,6 +135,19 @@ fn account(timed: &[Timed]) -> Result<Vec<LayerRow>, Stop> {
         }
     }
     Ok(layer_rows(timed.iter().flat_map(|t| &t.report.layers)))
+}
+
+/// What is slower than in 16 bits on this machine, where the artifact has code for it.
+fn losers(program: &Program, graph: &Graph, threads: usize) -> Result<Vec<String>, Diagnostic> {
+    if !program.images.iter().any(|(target, _)| target.runs_here()) {
+        return Ok(Vec::new());
+    }
+    let timings = time_layers(graph, &Compiled::new(threads).by(program.backend), threads)?;
+    let line = |t: &Timing| {
+        let others = if t.layers > 1 { format!(" and {} like it", t.layers - 1) } else { String::new() };
+        format!("{}{others}: x{:.2} of the time of 16 bits at {} token(s)", t.layer, t.ratio, t.tokens)
+    };
+    Ok(timings.iter().filter(|t| t.lost()).map(line).collect())
 }
 
 /// A folder beside the output that Ctrl-C and errors remove.

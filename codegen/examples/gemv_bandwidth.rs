@@ -1,8 +1,9 @@
 //! How much of the memory's bandwidth matrix times vector uses: `gemv_bandwidth [THREADS [TARGET]]`.
 //!
 //! Packed weights of 2, 3, 4 and 8 bits in groups of 64 with rounded activations. Each run goes over at least 256 MB of
-//! distinct weights, so that caches do not help; the threads share the rows of every matrix. Runs of the kernel and of a plain
-//! read loop over as many bytes alternate; medians of five are printed.
+//! distinct weights, so that caches do not help; the threads share the rows of every matrix. In each of five rounds every width
+//! has its turn, and a plain read loop over as many bytes before and behind it; medians are printed, of the share the median of
+//! the rounds' own.
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
 #[path = "../tests/room/mod.rs"]
@@ -34,63 +35,109 @@ fn timed(rooms: &mut [Room], work: impl Fn(usize, &mut Room) + Sync) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-fn row(bits: u8, rows: usize, cols: usize, threads: usize, target: &Target, memory: &[u64]) {
-    let mut rng = Rng(1);
-    let encoding = Encoding::Packed(Packed::new(bits, Group::Columns(64)));
-    // A panel of distinct rows is made; the matrices repeat it.
-    let panel = Matrix::random(&encoding, DType::F16, PANEL, cols, &mut rng);
-    let mat = Mat { rows: rows as u32, encoding, dtype: DType::F16, bias: false };
-    let Input::Prepared(set) = mat.input(cols as u32, Act::Int8) else {
-        panic!("packed matrices read prepared inputs")
-    };
-    let prepare = KernelSpec::Prepare(Prepare { cols: cols as u32, sets: vec![set] });
-    let (tokens, epilogue) = (Tokens::Few(1), Epilogue::None);
-    let linear = KernelSpec::Linear(Linear { mats: vec![mat], cols: cols as u32, tokens, act: Act::Int8, epilogue });
-    let specs = [linear.clone(), prepare.clone()];
-    let mut rooms: Vec<Room> = (0..threads).map(|_| Room::on(&specs, target)).collect();
-    let (x, prepared, out) =
-        (Buffer::floats(&rng.floats(cols)), Buffer::new(set.record_bytes(0)), Buffer::new(4 * rows));
-    let pointers: Vec<*mut u8> = prepare
-        .buffers()
-        .iter()
-        .map(|b| if matches!(b.role, BufferRole::Prepared(_)) { prepared.ptr() } else { x.ptr() })
-        .collect();
-    rooms[0].run(&prepare, &pointers, &[1], 1);
-    let bytes: usize = panel.parts.iter().map(|(_, b)| b.len() * rows / PANEL).sum();
-    let copies = BYTES.div_ceil(bytes);
-    let weights: Vec<Vec<(Role, Buffer)>> = (0..copies)
-        .map(|_| panel.parts.iter().map(|(role, b)| (*role, Buffer::of(&b.repeat(rows / PANEL)))).collect())
-        .collect();
-    let address = |parts: &[(Role, Buffer)], role: &BufferRole| match role {
-        BufferRole::Weight { part, .. } => parts.iter().find(|(r, _)| r == part).expect("a part").1.ptr(),
-        BufferRole::Output(_) => out.ptr(),
-        _ => prepared.ptr(),
-    };
-    // Addresses as numbers: the parts of a kernel write different rows, and threads may share them.
-    let calls: Vec<Vec<usize>> =
-        weights.iter().map(|p| linear.buffers().iter().map(|b| address(p, &b.role) as usize).collect()).collect();
-    let (mut kernel, mut read) = (Vec::new(), Vec::new());
-    for _ in 0..RUNS {
-        let seconds = timed(&mut rooms, |t, room| {
-            for call in &calls {
-                let pointers: Vec<*mut u8> = call.iter().map(|address| *address as *mut u8).collect();
-                room.part(&linear, &pointers, &[], t as u32, threads as u32);
-            }
-        });
-        kernel.push((copies * bytes) as f64 / seconds / 1e9);
-        let seconds = timed(&mut rooms, |t, _| {
-            let share = memory.len() / threads;
-            let mut sums = [0u64; 16];
-            for chunk in memory[t * share..(t + 1) * share].chunks_exact(16) {
-                sums.iter_mut().zip(chunk).for_each(|(s, x)| *s = s.wrapping_add(*x));
-            }
-            std::hint::black_box(sums);
-        });
-        read.push(BYTES as f64 / seconds / 1e9);
+/// A kernel with weights for a run.
+struct Case {
+    bits: u8,
+    weights: usize,
+    bytes: usize,
+    linear: KernelSpec,
+    rooms: Vec<Room>,
+    /// Addresses as numbers: the parts of a kernel write different rows, and threads may share them.
+    calls: Vec<Vec<usize>>,
+    _buffers: Vec<Buffer>,
+}
+
+impl Case {
+    fn new(bits: u8, rows: usize, cols: usize, threads: usize, target: &Target) -> Case {
+        let mut rng = Rng(1);
+        let encoding = Encoding::Packed(Packed::new(bits, Group::Columns(64)));
+        // A panel of distinct rows is made; the matrices repeat it.
+        let panel = Matrix::random(&encoding, DType::F16, PANEL, cols, &mut rng);
+        let mat = Mat { rows: rows as u32, encoding, dtype: DType::F16, bias: false };
+        let Input::Prepared(set) = mat.input(cols as u32, Act::Int8) else {
+            panic!("packed matrices read prepared inputs")
+        };
+        let prepare = KernelSpec::Prepare(Prepare { cols: cols as u32, sets: vec![set] });
+        let (tokens, epilogue) = (Tokens::Few(1), Epilogue::None);
+        let linear =
+            KernelSpec::Linear(Linear { mats: vec![mat], cols: cols as u32, tokens, act: Act::Int8, epilogue });
+        let specs = [linear.clone(), prepare.clone()];
+        let rooms: Vec<Room> = (0..threads).map(|_| Room::on(&specs, target)).collect();
+        let (x, prepared, out) =
+            (Buffer::floats(&rng.floats(cols)), Buffer::new(set.record_bytes(0)), Buffer::new(4 * rows));
+        let pointers: Vec<*mut u8> = prepare
+            .buffers()
+            .iter()
+            .map(|b| if matches!(b.role, BufferRole::Prepared(_)) { prepared.ptr() } else { x.ptr() })
+            .collect();
+        rooms[0].run(&prepare, &pointers, &[1], 1);
+        let bytes: usize = panel.parts.iter().map(|(_, b)| b.len() * rows / PANEL).sum();
+        let copies = BYTES.div_ceil(bytes);
+        let mut buffers = Vec::new();
+        let calls = (0..copies)
+            .map(|_| {
+                let parts: Vec<(Role, Buffer)> =
+                    panel.parts.iter().map(|(role, b)| (*role, Buffer::of(&b.repeat(rows / PANEL)))).collect();
+                let address = |role: &BufferRole| match role {
+                    BufferRole::Weight { part, .. } => {
+                        parts.iter().find(|(r, _)| r == part).expect("a part").1.ptr() as usize
+                    }
+                    BufferRole::Output(_) => out.ptr() as usize,
+                    _ => prepared.ptr() as usize,
+                };
+                let call = linear.buffers().iter().map(|b| address(&b.role)).collect();
+                buffers.extend(parts.into_iter().map(|(_, buffer)| buffer));
+                call
+            })
+            .collect();
+        buffers.extend([prepared, out]);
+        Case { bits, weights: rows * cols, bytes, linear, rooms, calls, _buffers: buffers }
     }
-    let (kernel, read) = (median(kernel), median(read));
-    let speed = kernel / bytes as f64 * (rows * cols) as f64;
-    println!("| {bits} | {rows} x {cols} | {speed:.1} | {kernel:.2} | {read:.2} | {:.0} % |", 100.0 * kernel / read);
+
+    /// Bytes a second, in 10^9.
+    fn run(&mut self) -> f64 {
+        let (linear, calls, threads) = (&self.linear, &self.calls, self.rooms.len() as u32);
+        let seconds = timed(&mut self.rooms, |t, room| {
+            for call in calls {
+                let pointers: Vec<*mut u8> = call.iter().map(|address| *address as *mut u8).collect();
+                room.part(linear, &pointers, &[], t as u32, threads);
+            }
+        });
+        (calls.len() * self.bytes) as f64 / seconds / 1e9
+    }
+}
+
+/// Bytes a second, in 10^9, of a plain read loop on as many threads as there are rooms.
+fn read(rooms: &mut [Room], memory: &[u64]) -> f64 {
+    let share = memory.len() / rooms.len();
+    let seconds = timed(rooms, |t, _| {
+        let mut sums = [0u64; 16];
+        for chunk in memory[t * share..(t + 1) * share].chunks_exact(16) {
+            sums.iter_mut().zip(chunk).for_each(|(s, x)| *s = s.wrapping_add(*x));
+        }
+        std::hint::black_box(sums);
+    });
+    BYTES as f64 / seconds / 1e9
+}
+
+fn shape(rows: usize, cols: usize, threads: usize, target: &Target, memory: &[u64]) {
+    let mut cases: Vec<Case> = [2, 3, 4, 8].map(|bits| Case::new(bits, rows, cols, threads, target)).into();
+    // For each width the kernel's rates, the read loop's around it, and their ratios.
+    let mut seen = vec![[const { Vec::new() }; 3]; cases.len()];
+    for _ in 0..RUNS {
+        for (case, seen) in cases.iter_mut().zip(&mut seen) {
+            let before = read(&mut case.rooms, memory);
+            let kernel = case.run();
+            let read = (before + read(&mut case.rooms, memory)) / 2.0;
+            seen.iter_mut().zip([kernel, read, kernel / read]).for_each(|(all, one)| all.push(one));
+        }
+    }
+    for (case, seen) in cases.iter().zip(seen) {
+        let [kernel, read, share] = seen.map(median);
+        let speed = kernel / case.bytes as f64 * case.weights as f64;
+        let (bits, share) = (case.bits, 100.0 * share);
+        println!("| {bits} | {rows} x {cols} | {speed:.1} | {kernel:.2} | {read:.2} | {share:.0} % |");
+    }
 }
 
 fn main() {
@@ -101,6 +148,6 @@ fn main() {
         "{threads} threads, {target}\n| bits | shape | Gweights/s | GB/s | read loop GB/s | share |\n|---|---|---|---|---|---|"
     );
     for (rows, cols) in [(576, 1536), (4096, 4096), (4096, 11008)] {
-        [2, 3, 4, 8].into_iter().for_each(|bits| row(bits, rows, cols, threads, &target, &memory));
+        shape(rows, cols, threads, &target, &memory);
     }
 }

@@ -19,7 +19,7 @@ const LINE: usize = 64;
 
 /// How far before their use codes are asked for: what a core reads from memory in the time that a line takes to come. The
 /// processor's own foresight ends at pages and falls behind where codes are few bits wide.
-const AHEAD: usize = 4096;
+const AHEAD: usize = 3072;
 
 /// Weak columns whose products are written out in a round of their loop.
 const WEAK_ROUND: usize = 4;

@@ -81,7 +81,7 @@ fn distinct(mut images: Vec<(Target, Image)>) -> (Vec<(Target, Image)>, Vec<(Tar
 pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diagnostic>> {
     let graph = lowered.graph();
     let states = StateTable::of(graph);
-    let mut shared = Shared::default();
+    let mut shared = Shared::new(options.backend);
     let mut entries = Vec::new();
     let mut findings = Vec::new();
     for (name, fixed, rows) in options.entries.list() {

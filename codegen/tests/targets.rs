@@ -47,9 +47,6 @@ fn all() -> Vec<KernelSpec> {
         vec![linear(Encoding::Dense, Act::F32, Tokens::Few(1)), linear(Encoding::Dense, Act::F32, Tokens::Few(8))];
     for act in [Act::F32, Act::Int8] {
         for tokens in [Tokens::Few(1), Tokens::Few(8), Tokens::Many] {
-            if tokens == Tokens::Many && act == Act::F32 {
-                continue;
-            }
             for bits in 1..=8 {
                 specs.push(linear(packed(bits, Group::Channel), act, tokens));
                 specs.push(linear(packed(bits, Group::Columns(48)), act, tokens));

@@ -69,6 +69,15 @@ impl Backend {
         if Backend::Llvm.is_built() { Backend::Llvm } else { Backend::Cranelift }
     }
 
+    /// Whether its kernels multiply weights that they decode by any number of float activations as fast as a library does
+    /// decoded ones: vectors of 16 bytes are too narrow for that.
+    pub fn outdoes_library(self) -> bool {
+        match self {
+            Backend::Cranelift => false,
+            Backend::Llvm => true,
+        }
+    }
+
     /// Reads a name; refuses a back end that this build does not have.
     pub fn parse(text: &str) -> Result<Backend> {
         let Some(backend) = Backend::ALL.into_iter().find(|b| b.name() == text) else {

@@ -84,13 +84,14 @@ impl Steps<'_, '_> {
     /// For how many tokens a kernel is made for `node`, a linear; `None` where a library's product is faster.
     pub(super) fn generated(&self, node: Node) -> Option<Tokens> {
         let data = self.graph.node(node);
-        let Op::Linear(linear) = &data.op else { return None };
+        let Op::Linear(linear) = data.op else { return None };
         if let Some(few) = few_tokens(self.graph.ty(data.args[0])) {
             return Some(Tokens::Few(few as u8));
         }
         let constant = self.graph.const_data(self.weight(data, 1).ok()?);
         let mat = Mat { rows: 1, encoding: constant.encoding.clone(), dtype: constant.ty.dtype, bias: false };
-        mat.serves_many(act(linear.act)).then_some(Tokens::Many)
+        let fast = act(linear.act) == linear::Act::Int8 || self.shared.backend.outdoes_library();
+        (fast && mat.serves_many()).then_some(Tokens::Many)
     }
 
     fn weak_columns(&self, id: ConstId) -> u64 {

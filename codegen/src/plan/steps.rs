@@ -7,6 +7,7 @@
 use super::buffers::{Buffers, StateTable, TensorTable};
 use super::launch::Kernels;
 use crate::cluster::{Cluster, Epilogue, cluster, storage};
+use crate::emit::Backend;
 use actc_artifact::{Builtin, BuiltinCall, Entry, Launch, Step};
 use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Graph, Node, NodeData, Op, Region, TensorType, Value};
@@ -17,14 +18,23 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const FEW_TOKENS: u64 = 8;
 
 /// What entries of one program share while they are built.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shared {
+    /// What makes the kernels.
+    pub backend: Backend,
     /// Stored constants.
     pub tensors: TensorTable,
     /// Generated kernels.
     pub kernels: Kernels,
     /// Why each step is what it is, by label.
     pub reasons: BTreeMap<String, String>,
+}
+
+impl Shared {
+    /// Nothing yet, of a program whose kernels `backend` makes.
+    pub fn new(backend: Backend) -> Shared {
+        Shared { backend, tensors: TensorTable::default(), kernels: Kernels::default(), reasons: BTreeMap::new() }
+    }
 }
 
 /// Builds the entry `name` that runs `graph`.

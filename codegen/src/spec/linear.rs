@@ -83,7 +83,7 @@ pub struct Mat {
 pub enum Tokens {
     /// This many, 1 to 8.
     Few(u8),
-    /// Any number, given at run time: tiles of eight, then one by one. Packed matrices with rounded activations only.
+    /// Any number, given at run time: tiles of eight, one of four, then one by one. Packed matrices only.
     Many,
 }
 
@@ -162,10 +162,9 @@ impl Mat {
         }
     }
 
-    /// Whether kernels for any number of tokens are made for it: those that multiply integers outdo a library's product of
-    /// decoded weights.
-    pub fn serves_many(&self, act: Act) -> bool {
-        act == Act::Int8 && self.in_panels()
+    /// Whether there are kernels for any number of tokens for it.
+    pub fn serves_many(&self) -> bool {
+        self.in_panels()
     }
 
     /// Whether it has weak columns that an index names.
@@ -301,7 +300,7 @@ impl Linear {
     pub(super) fn check(&self) -> Result<()> {
         let tokens = match self.tokens {
             Tokens::Few(n) => (1..=TILE as u8).contains(&n),
-            Tokens::Many => self.mats.iter().all(|m| m.serves_many(self.act)),
+            Tokens::Many => self.mats.iter().all(|m| m.serves_many()),
         };
         if !tokens || !(1..=4).contains(&self.mats.len()) {
             return Err(shape(format!("{} matrices for {} tokens", self.mats.len(), self.tokens)));
@@ -481,7 +480,10 @@ impl Linear {
                 let mask = k.int(-(TILE as i64));
                 let whole = k.i(IntOp::And, tokens, mask);
                 k.seq(zero, whole, TILE as i64, |k, first| some(k, first, TILE));
-                k.seq(whole, tokens, 1, |k, first| some(k, first, 1));
+                let mask = k.int(-(TILE as i64 / 2));
+                let four = k.i(IntOp::And, tokens, mask);
+                k.seq(whole, four, TILE as i64 / 2, |k, first| some(k, first, TILE / 2));
+                k.seq(four, tokens, 1, |k, first| some(k, first, 1));
             }
         }
     }

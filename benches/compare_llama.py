@@ -6,6 +6,8 @@
     cargo build --release
     benches/compare_llama.py [--artifact smol.actc] [--threads 1 2] [--rounds 7]
 
+For gemma: --source models/gemma-3-270m-q4_k_m.gguf --peer Q4_K_M.
+
 Without --artifact the source is compiled with --passes first. Each round runs ours, then theirs; a machine that gets slower
 or faster meanwhile treats both alike. A single decode step of either reads one token and leaves its logits in memory.
 """

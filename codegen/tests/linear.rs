@@ -342,7 +342,7 @@ fn case() -> impl Strategy<Value = Case> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if room::emulates() { 75 } else { 300 },
+        cases: if room::emulates() { 60 } else { 240 },
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

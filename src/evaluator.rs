@@ -3,7 +3,8 @@
 //! There is no second path: what calibration and evaluation run is what an artifact runs.
 
 use crate::compile::temporary;
-use actc_artifact::{Artifact, CodeImage, ReadOptions, Writer};
+use crate::link::code_section;
+use actc_artifact::{Artifact, ReadOptions, Writer};
 use actc_codegen::{Backend, Description, Entries, Options, Program, compile};
 use actc_ir::eval::bind;
 use actc_ir::{Evaluator, Graph, Prepared, lower};
@@ -39,10 +40,8 @@ impl Compiled {
         let program = compile(&lowered, &options).map_err(first)?;
         let artifact = open(&program)?;
         let (_, image) = &program.images[0];
-        let symbols = image.symbols.iter().map(|(name, at)| (name.as_str(), *at as u64));
-        let section = CodeImage::encode(symbols, &image.code);
         let model = Model::from_artifact(artifact)?;
-        model.link(Code::Image { target: &target, section: &section })?;
+        model.link(Code::Image { target: &target, section: &code_section(image) })?;
         Ok(model)
     }
 }

@@ -6,13 +6,15 @@
 
 use crate::evaluator::Compiled;
 use actc_ir::eval::new_tokens;
+use actc_ir::ops::linear::Linear;
 use actc_ir::{Const, Graph, NodeData, Op, TensorType};
-use actc_runtime::{Session, SessionOptions};
+use actc_runtime::{Model, Session, SessionOptions};
 use actc_types::dim::Bindings;
 use actc_types::{DType, Dim, Encoding, Mixed, Result, Role, Shape, Tensor};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Numbers of tokens at which layers are timed.
@@ -60,14 +62,25 @@ pub fn time_layers(graph: &Graph, evaluator: &Compiled, threads: usize) -> Resul
     for (node, weight, layers) in shapes(graph)? {
         let (rows, cols) = weight.matrix()?;
         let half = half_precision(rows, cols)?;
-        for tokens in TOKENS {
-            if tokens > 1 && 2 * rows * cols > MOST {
-                continue;
+        // Dense weights are computed with activations as they come.
+        let forms = [(node.op.clone(), weight.clone()), (Op::Linear(Linear::F32), half)];
+        // A step of decoding is code for one token, a piece of a prompt code for any number.
+        let symbol = new_tokens();
+        let (step, prompt) = TOKENS.split_at(1);
+        let mut sizes = vec![(Dim::from(1), step)];
+        if 2 * rows * cols <= MOST {
+            sizes.push((Dim::sym(symbol.as_str()), prompt));
+        }
+        for (dim, counts) in sizes {
+            let [stored, dense] =
+                [0, 1].map(|i| evaluator.model(&layer(forms[i].0.clone(), forms[i].1.clone(), dim.clone(), cols)?));
+            let (stored, dense) = (stored?, dense?);
+            for tokens in counts.iter().copied() {
+                let mut stored = Timed::new(&stored, tokens, cols, threads)?;
+                let mut dense = Timed::new(&dense, tokens, cols, threads)?;
+                let ratio = compare(&mut stored, &mut dense, &mut cold)?;
+                timings.push(Timing { layer: weight.name.clone(), layers, tokens, ratio });
             }
-            let mut stored = Timed::new(node, weight.clone(), tokens, evaluator, threads)?;
-            let mut dense = Timed::new(node, half.clone(), tokens, evaluator, threads)?;
-            let ratio = compare(&mut stored, &mut dense, &mut cold)?;
-            timings.push(Timing { layer: weight.name.clone(), layers, tokens, ratio });
         }
     }
     Ok(timings)
@@ -85,28 +98,41 @@ fn shapes(graph: &Graph) -> Result<Vec<(&NodeData, &Const, usize)>> {
         if rows * cols < LEAST {
             continue;
         }
-        let (layout, weak) = match &weight.encoding {
-            Encoding::Packed(_) => (weight.encoding.to_string(), 0),
-            Encoding::Mixed(m) => (Encoding::Mixed(Mixed { cols: m.cols.min(1), ..m.clone() }).to_string(), m.cols),
+        let layout = match &weight.encoding {
+            Encoding::Packed(_) => weight.encoding.clone(),
+            Encoding::Mixed(m) => Encoding::Mixed(Mixed { cols: m.cols.min(1), ..m.clone() }),
             Encoding::Dense | Encoding::Block(_) => continue,
-        };
-        let weak_of = |c: &Const| match &c.encoding {
-            Encoding::Mixed(m) => m.cols,
-            Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => 0,
         };
         let entry = found.entry(format!("{rows} {cols} {:?} {layout}", linear.act)).or_insert((data, weight, 0));
         entry.2 += 1;
-        if weak > weak_of(entry.1) {
+        if weak_columns(weight) > weak_columns(entry.1) {
             (entry.0, entry.1) = (data, weight);
         }
     }
     Ok(found.into_values().collect())
 }
 
+fn weak_columns(weight: &Const) -> u32 {
+    match &weight.encoding {
+        Encoding::Mixed(m) => m.cols,
+        Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => 0,
+    }
+}
+
 /// A matrix in f16. What it holds does not matter.
 fn half_precision(rows: usize, cols: usize) -> Result<Const> {
     let ty = TensorType::new(DType::F16, Shape::fixed(&[rows as u64, cols as u64]));
     Const::new("half", ty, Encoding::Dense, vec![(Role::Data, Bytes::from(vec![0; 2 * rows * cols]))])
+}
+
+/// The graph of a layer by itself, for `tokens` tokens.
+fn layer(op: Op, weight: Const, tokens: Dim, cols: usize) -> Result<Graph> {
+    let mut graph = Graph::new("layer");
+    let x = graph.input("x", TensorType::new(DType::F32, Shape(vec![tokens, Dim::from(cols as u64)])));
+    let weight = graph.constant(weight);
+    let y = graph.add(op, &[x, weight], "layer")?;
+    graph.output("y", y);
+    Ok(graph)
 }
 
 /// A layer by itself, ready to run.
@@ -118,24 +144,10 @@ struct Timed {
 }
 
 impl Timed {
-    fn new(node: &NodeData, weight: Const, tokens: u64, evaluator: &Compiled, threads: usize) -> Result<Timed> {
-        let dense = weight.encoding == Encoding::Dense;
-        let (_, cols) = weight.matrix()?;
-        let symbol = new_tokens();
-        // A step of decoding is code for one token, a piece of a prompt code for any number.
-        let (dim, bindings) = match tokens {
-            1 => (Dim::from(1), Bindings::new()),
-            n => (Dim::sym(symbol.as_str()), Bindings::from([(symbol, n)])),
-        };
-        let mut graph = Graph::new("layer");
-        let x = graph.input("x", TensorType::new(DType::F32, Shape(vec![dim, Dim::from(cols as u64)])));
-        let weight = graph.constant(weight);
-        // Dense weights are computed with activations as they come.
-        let op = if dense { Op::Linear(actc_ir::ops::linear::Linear::F32) } else { node.op.clone() };
-        let y = graph.add(op, &[x, weight], "layer")?;
-        graph.output("y", y);
+    fn new(model: &Arc<Model>, tokens: u64, cols: usize, threads: usize) -> Result<Timed> {
+        let bindings = if tokens == 1 { Bindings::new() } else { Bindings::from([(new_tokens(), tokens)]) };
         let options = SessionOptions { threads, state_capacity: bindings.clone(), ..SessionOptions::default() };
-        let session = Session::new(evaluator.model(&graph)?, options)?;
+        let session = Session::new(model.clone(), options)?;
         let values = (0..tokens as usize * cols).map(|i| (i * 7919 % 257) as f32 / 128.0 - 1.0).collect();
         let input = Tensor::f32(&[tokens, cols as u64], values)?;
         Ok(Timed { session, input, bindings, best: f64::INFINITY })
@@ -174,7 +186,6 @@ fn compare(stored: &mut Timed, dense: &mut Timed, cold: &mut [u64]) -> Result<f6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actc_ir::ops::linear::Linear;
     use actc_types::{Group, Packed};
 
     #[test]

@@ -24,7 +24,7 @@ struct Case {
 impl Case {
     /// Half of the cases that kernels for any number of tokens serve are run by those.
     fn kind(&self, mats: &[Mat]) -> Tokens {
-        let many = self.seed.is_multiple_of(2) && mats.iter().all(|m| m.serves_many());
+        let many = self.seed.is_multiple_of(2) && mats.iter().all(|m| m.in_panels());
         if many { Tokens::Many } else { Tokens::Few(self.tokens as u8) }
     }
 }

@@ -69,13 +69,13 @@ fn bombs() {
     });
 }
 
-/// A tokenizer whose normalizer is a list in a list in a list.
 /// The length of the trie, which is all there is, in base64.
 fn huge_charsmap() -> Vec<u8> {
     let normalizer = r#"{"type":"Sequence","normalizers":[{"type":"Precompiled","precompiled_charsmap":"/////w=="}]}"#;
     format!(r#"{{"version":"1.0","normalizer":{normalizer},"model":{{"type":"BPE","vocab":{{}},"merges":[]}}}}"#).into()
 }
 
+/// A tokenizer whose normalizer is a list in a list in a list.
 fn deep_normalizers() -> Vec<u8> {
     let open = r#"{"type":"Sequence","normalizers":["#.repeat(10_000);
     format!(r#"{{"version":"1.0","normalizer":{open}"#).into_bytes()

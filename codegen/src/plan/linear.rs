@@ -91,7 +91,7 @@ impl Steps<'_, '_> {
         let constant = self.graph.const_data(self.weight(data, 1).ok()?);
         let mat = Mat { rows: 1, encoding: constant.encoding.clone(), dtype: constant.ty.dtype, bias: false };
         let fast = act(linear.act) == linear::Act::Int8 || self.shared.backend.outdoes_library();
-        (fast && mat.serves_many()).then_some(Tokens::Many)
+        (fast && mat.in_panels()).then_some(Tokens::Many)
     }
 
     fn weak_columns(&self, id: ConstId) -> u64 {

@@ -7,14 +7,11 @@
 //! is read in order, whatever the width of a row. Scores stand in a scratch area of their unit, so that its size does not
 //! depend on the number of parts.
 
-use super::{Buffer, BufferRole};
+use super::{Buffer, BufferRole, LINE};
 use crate::kir::{Acc, Builder, Elem, FloatOp, Fun, IntOp, Mem, Val};
 use actc_types::{DType, Diagnostic, Result, RowForm};
 use std::fmt;
 use std::ops::Range;
-
-/// Bytes of a line of memory.
-const LINE: usize = 64;
 
 /// Positions whose scores are computed side by side.
 const FOUR: usize = 4;
@@ -350,7 +347,8 @@ impl Attention {
         });
     }
 
-    /// Multiplies the weights of positions `from..to` by the scales of their values, where rows have them.
+    /// Asks for the values of the next tile, and multiplies the weights of positions `from..to` by the scales of their
+    /// values, where rows have them.
     fn fold_scales(&self, k: &mut Builder, launch: &Launch, unit: &Unit, from: Val, to: Val) {
         if self.cache != RowForm::Int8 {
             return self.fours(k, from, to, |k, j, count| {

@@ -162,18 +162,13 @@ impl Mat {
         }
     }
 
-    /// Whether there are kernels for any number of tokens for it.
-    pub fn serves_many(&self) -> bool {
-        self.in_panels()
-    }
-
     /// Whether it has weak columns that an index names.
     pub fn scattered(&self) -> bool {
         matches!(&self.encoding, Encoding::Mixed(m) if m.cols > 0 && m.place == WeakPlace::Scattered)
     }
 
-    /// Whether it is stored, and computed, in panels of eight rows.
-    fn in_panels(&self) -> bool {
+    /// Whether it is stored, and computed, in panels of eight rows; kernels for any number of tokens are for these.
+    pub fn in_panels(&self) -> bool {
         matches!(self.encoding, Encoding::Packed(_) | Encoding::Mixed(_))
     }
 
@@ -300,7 +295,7 @@ impl Linear {
     pub(super) fn check(&self) -> Result<()> {
         let tokens = match self.tokens {
             Tokens::Few(n) => (1..=TILE as u8).contains(&n),
-            Tokens::Many => self.mats.iter().all(|m| m.serves_many()),
+            Tokens::Many => self.mats.iter().all(|m| m.in_panels()),
         };
         if !tokens || !(1..=4).contains(&self.mats.len()) {
             return Err(shape(format!("{} matrices for {} tokens", self.mats.len(), self.tokens)));

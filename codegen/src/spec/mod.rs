@@ -17,6 +17,9 @@ use crate::kir::Kernel;
 use actc_types::{DType, Result, Role, Target};
 use std::fmt;
 
+/// Bytes of a line of memory.
+const LINE: usize = 64;
+
 pub use attention::Attention;
 pub use elementwise::{Broadcast, Elementwise, Step};
 pub use linear::{Act, Epilogue, Input, Linear, Mat, Tokens};

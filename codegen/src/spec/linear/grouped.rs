@@ -7,15 +7,12 @@
 use super::dense::memory;
 use super::{Act, Bound, Input, TILE};
 use crate::kir::{Acc, Builder, Elem, IntOp, Mem, Ty, Val, Var, quad_bias, quad_gain};
-use crate::spec::Prepared;
+use crate::spec::{LINE, Prepared};
 use actc_types::packed::{CHUNK, PANEL, QUAD};
 use actc_types::{Encoding, Group, Mixed, Packed, Role, Zero};
 
 /// Chains of sums that hide the latency of a sum, as many as columns of a quad.
 const WAYS: usize = QUAD;
-
-/// Bytes of a line of memory.
-const LINE: usize = 64;
 
 /// How far before their use codes are asked for: what a core reads from memory in the time that a line takes to come. The
 /// processor's own foresight ends at pages and falls behind where codes are few bits wide.

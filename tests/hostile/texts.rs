@@ -28,6 +28,15 @@ fn bombs() {
             "air 1 graph @g() { %w = const @w = iota : f32[99999999, 4, 8] return %w }".into(),
             "air-made-up",
         ),
+        attack(
+            "S24",
+            "a shape whose number of elements has 8^40 terms",
+            format!(
+                "air 1 graph @g(%x: f32[S]) {{ %y = reshape{{shape=\"1{}\"}} %x : f32[1] return %y }}",
+                ", a+b+c+d+e+f+g+h".repeat(40)
+            ),
+            "shape-overflow",
+        ),
     ];
     answered(graphs, |text| parse(&text, &unbound).map(|_| ()));
     let pipelines = vec![

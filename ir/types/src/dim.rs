@@ -32,6 +32,10 @@ impl fmt::Display for Symbol {
     }
 }
 
+/// Most terms of a polynomial, and most factors of a term: products of sums grow without bound, extents of tensors do not.
+const MOST_TERMS: usize = 128;
+const MOST_FACTORS: usize = 16;
+
 /// Values of symbols.
 pub type Bindings = BTreeMap<Symbol, u64>;
 
@@ -59,7 +63,7 @@ impl Dim {
         }
     }
 
-    /// `self + other`, or `None` on overflow.
+    /// `self + other`, or `None` on overflow: of a coefficient, or of the number of terms.
     pub fn checked_add(&self, other: &Dim) -> Option<Dim> {
         Self::collect(self.terms.iter().chain(&other.terms).cloned())
     }
@@ -69,11 +73,14 @@ impl Dim {
         self.checked_add(&other.checked_mul(&Dim { terms: vec![(Vec::new(), -1)] })?)
     }
 
-    /// `self * other`, or `None` on overflow.
+    /// `self * other`, or `None` on overflow: of a coefficient, or of the number of terms or of factors.
     pub fn checked_mul(&self, other: &Dim) -> Option<Dim> {
         let mut products = Vec::with_capacity(self.terms.len() * other.terms.len());
         for (a, ca) in &self.terms {
             for (b, cb) in &other.terms {
+                if a.len() + b.len() > MOST_FACTORS {
+                    return None;
+                }
                 let mut monomial: Vec<Symbol> = a.iter().chain(b).cloned().collect();
                 monomial.sort();
                 products.push((monomial, ca.checked_mul(*cb)?));
@@ -88,7 +95,8 @@ impl Dim {
             let slot = map.entry(monomial).or_insert(0);
             *slot = slot.checked_add(c)?;
         }
-        Some(Dim { terms: map.into_iter().filter(|(_, c)| *c != 0).collect() })
+        map.retain(|_, c| *c != 0);
+        (map.len() <= MOST_TERMS).then(|| Dim { terms: map.into_iter().collect() })
     }
 
     /// The terms of the canonical form: coefficient and factors, a constant term without factors.

@@ -9,7 +9,7 @@
 mod room;
 
 use actc_codegen::spec::{Act, Attention, BufferRole, Epilogue, Input, KernelSpec, Linear, Mat, Prepare, Tokens};
-use actc_types::{BlockFormat, DType, Encoding, Group, Packed, RowForm, Target};
+use actc_types::{BlockFormat, DType, Dim, Encoding, Group, Packed, RowForm, Target};
 use room::{Buffer, Matrix, Rng, Room};
 use std::time::Instant;
 
@@ -134,7 +134,8 @@ fn attention(heads: u32, kv_heads: u32, head_dim: u32, past: usize, cache: RowFo
     let q = Buffer::floats(&rng.floats((heads * head_dim) as usize));
     let mut rows = || room::rows(&rng.floats((past + 1) * width), head_dim as usize, cache);
     let (keys, values) = (Buffer::of(&rows()), Buffer::of(&rows()));
-    let scratch = Buffer::new(a.scratch_bytes(1, past as u64).expect("small") as usize);
+    let scratch = a.scratch_bytes(&Dim::from(1), &Dim::from(past as u64)).and_then(|d| d.fixed()).expect("small");
+    let scratch = Buffer::new(scratch as usize);
     let out = Buffer::new((4 * heads * head_dim) as usize);
     let pointers = [q.ptr(), keys.ptr(), values.ptr(), scratch.ptr(), out.ptr()];
     let seconds = best(40, || room.part(&spec, &pointers, &[1, past as i64], 0, 1));

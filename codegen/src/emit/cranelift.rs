@@ -167,7 +167,7 @@ impl Emitter<'_> {
                 let ty = self.kernel.vals[value.0 as usize];
                 let (value, addr) = (self.val(*value), self.val(*addr));
                 match (mem, ty) {
-                    (Mem::F32, Ty::F32 | Ty::Vec(..)) | (Mem::I8, Ty::Vec(..)) => {
+                    (Mem::F32, Ty::F32 | Ty::Vec(..)) | (Mem::I8 | Mem::I16, Ty::Vec(..)) => {
                         self.b.ins().store(flags(), value, addr, *offset);
                     }
                     (Mem::U32, Ty::I64) => {
@@ -269,7 +269,9 @@ impl Emitter<'_> {
                     Mem::U8 => self.b.ins().uload8(types::I64, flags(), addr, offset),
                     Mem::U16 => self.b.ins().uload16(types::I64, flags(), addr, offset),
                     Mem::U32 => self.b.ins().uload32(flags(), addr, offset),
-                    Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::U4 => panic!("{mem:?} is converted by legalisation"),
+                    Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::S8 | Mem::I16 | Mem::U4 => {
+                        panic!("{mem:?} is converted by legalisation")
+                    }
                 }
             }
             Op::Fetch(kind, addr, offset, 0) => self.fetch(ty, kind, addr, offset),
@@ -357,6 +359,7 @@ impl Emitter<'_> {
                 let v = self.b.ins().sload8x8(flags(), addr, offset);
                 self.b.ins().swiden_low(v)
             }
+            Fetch::Words8 => self.b.ins().sload8x8(flags(), addr, offset),
         };
         self.bits(machine(ty), v)
     }
@@ -413,6 +416,11 @@ impl Emitter<'_> {
                 let n = self.b.ins().iconst(types::I32, i64::from(n));
                 self.b.ins().ushr(a, n)
             }
+            VecOp::Sar(a, n) => {
+                let a = self.val(a);
+                let n = self.b.ins().iconst(types::I32, i64::from(n));
+                self.b.ins().sshr(a, n)
+            }
             VecOp::Equal(a, b) => {
                 let (a, b) = (self.val(a), self.val(b));
                 self.b.ins().icmp(IntCC::Equal, a, b)
@@ -434,6 +442,13 @@ impl Emitter<'_> {
                 let a = self.val(a);
                 let low = self.b.ins().swiden_low(a);
                 let high = self.b.ins().swiden_high(a);
+                self.b.ins().iadd_pairwise(low, high)
+            }
+            VecOp::DotWords(a, b) => {
+                let (a, b) = (self.val(a), self.val(b));
+                let low = (self.b.ins().swiden_low(a), self.b.ins().swiden_low(b));
+                let high = (self.b.ins().swiden_high(a), self.b.ins().swiden_high(b));
+                let (low, high) = (self.b.ins().imul(low.0, low.1), self.b.ins().imul(high.0, high.1));
                 self.b.ins().iadd_pairwise(low, high)
             }
             VecOp::ToFloat(a) => {

@@ -273,7 +273,7 @@ impl<'c> Emitter<'_, 'c> {
             }
             Node::Store { mem, value, addr, offset, step: 0 } => {
                 let v = match (mem, self.ty(*value)) {
-                    (Mem::F32, Ty::F32 | Ty::Vec(..)) | (Mem::I8, Ty::Vec(..)) => self.val(*value),
+                    (Mem::F32, Ty::F32 | Ty::Vec(..)) | (Mem::I8 | Mem::I16, Ty::Vec(..)) => self.val(*value),
                     (Mem::U32, Ty::I64) => {
                         self.b.build_int_truncate(self.int(*value), self.context.i32_type(), "")?.into()
                     }
@@ -386,7 +386,9 @@ impl<'c> Emitter<'_, 'c> {
             Mem::I8 | Mem::U8 => self.context.i8_type(),
             Mem::U16 => self.context.i16_type(),
             Mem::U32 => self.context.i32_type(),
-            Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::U4 => panic!("{mem:?} is converted by legalisation"),
+            Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::S8 | Mem::I16 | Mem::U4 => {
+                panic!("{mem:?} is converted by legalisation")
+            }
         };
         let v = self.load(narrow, addr, offset)?.into_int_value();
         Ok(if mem == Mem::I8 {
@@ -488,6 +490,7 @@ impl<'c> Emitter<'_, 'c> {
                 self.widen(kind, self.load(c.i16_type().vec_type(4), addr, offset)?, 4)
             }
             Fetch::Signed8 => self.widen(kind, self.load(c.i8_type().vec_type(4), addr, offset)?, 4),
+            Fetch::Words8 => self.words(self.load(c.i8_type().vec_type(8), addr, offset)?, 8),
         }
     }
 
@@ -498,6 +501,11 @@ impl<'c> Emitter<'_, 'c> {
         } else {
             self.b.build_int_z_extend(v.into_vector_value(), wide, "")?.into()
         })
+    }
+
+    fn words(&self, bytes: BasicValueEnum<'c>, n: u32) -> Made<'c> {
+        let wide = self.context.i16_type().vec_type(n);
+        Ok(self.b.build_int_s_extend(bytes.into_vector_value(), wide, "")?.into())
     }
 
     fn fetch(&self, ty: Ty, kind: Fetch, addr: IntValue<'c>, offset: i32, gap: i32) -> Made<'c> {
@@ -512,6 +520,7 @@ impl<'c> Emitter<'_, 'c> {
             (_, Fetch::Signed8, 4) => {
                 self.widen(kind, self.load(self.context.i8_type().vec_type(8), addr, offset)?, 8)?
             }
+            (_, Fetch::Words8, 8) => self.words(self.load(self.context.i8_type().vec_type(16), addr, offset)?, 16)?,
             (_, _, 0) => {
                 let half = self.half(kind, addr, offset)?;
                 self.joined(half, half)?

@@ -96,14 +96,20 @@ impl Backend {
 
     /// What kernels for `target` may use.
     fn isa(self, target: &Target) -> Isa {
-        // Forms of one instruction: four products of bytes, summed to 32 bits.
-        let quads = ["avxvnni", "avx512vnni", "dotprod", "i8mm"];
+        let has = |names: &[&str]| target.features.iter().any(|f| names.contains(f));
+        let dot = if has(&["avxvnni", "avx512vnni", "i8mm"]) {
+            Dot::MixedQuads
+        } else if has(&["dotprod"]) {
+            Dot::Quads
+        } else {
+            Dot::Pairs
+        };
         let avx2 = target.arch.family() == Family::X86 && target.arch >= Arch::X86V3;
         match self {
             Backend::Cranelift => Isa::LEAST,
             Backend::Llvm => Isa {
                 lanes: if avx2 { Lanes::Simd256 } else { Lanes::Simd128 },
-                dot: if target.features.iter().any(|f| quads.contains(f)) { Dot::Quads } else { Dot::Pairs },
+                dot,
                 half: target.arch != Arch::X86V2,
                 prefetch: true,
             },

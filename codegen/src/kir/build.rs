@@ -195,7 +195,7 @@ impl Builder {
         let ty = match mem {
             Mem::F32 | Mem::F16 | Mem::Bf16 => Ty::F32,
             Mem::I8 | Mem::U8 | Mem::U16 | Mem::U32 => Ty::I64,
-            Mem::Q8 => panic!("such bytes are loaded in lanes"),
+            Mem::Q8 | Mem::S8 | Mem::I16 => panic!("such integers are loaded in lanes"),
             Mem::U4 => panic!("a nibble has no address"),
         };
         self.op(ty, Op::Load { mem, addr, offset, step: 0 })
@@ -206,6 +206,7 @@ impl Builder {
         let elem = match mem {
             Mem::F32 | Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::U8 | Mem::U4 => Elem::F32,
             Mem::I8 => Elem::I8,
+            Mem::S8 | Mem::I16 => Elem::I16,
             Mem::U16 | Mem::U32 => panic!("integers are loaded one by one"),
         };
         self.op(Ty::Lane(elem), Op::Load { mem, addr, offset, step: 1 })

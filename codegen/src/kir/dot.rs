@@ -8,7 +8,7 @@
 
 use super::vector::Out;
 use super::{CodeSource, Dot, Elem, Val, VecOp};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The code vectors of 16 columns a half as four vectors of floats `(code + bias) / gain`.
 pub(super) fn floats(out: &mut Out, source: CodeSource, addr: Val, offset: i32, first: usize) -> Vec<Val> {
@@ -46,7 +46,7 @@ pub(super) fn floats(out: &mut Out, source: CodeSource, addr: Val, offset: i32, 
     floats
 }
 
-/// Unsigned codes of 16 columns a half, as one vector of bytes or, for 8 bits, as the vectors of their low and high nibbles.
+/// Unsigned codes of 16 columns a half, as one vector of bytes or as the vectors of their low and high nibbles.
 pub(super) fn bytes(out: &mut Out, source: CodeSource, addr: Val, offset: i32, first: usize) -> Vec<Val> {
     let mut codes = source.decode(out, addr, offset, first, 0);
     if source.signed() {
@@ -56,10 +56,12 @@ pub(super) fn bytes(out: &mut Out, source: CodeSource, addr: Val, offset: i32, f
     nibbles(out, source.bits(), codes)
 }
 
-/// Unsigned codes, those of 8 bits as their low and high nibbles.
+/// Unsigned codes, those of 8 bits as their low and high nibbles where a dot takes no larger ones.
 pub(super) fn nibbles(out: &mut Out, bits: u8, codes: Val) -> Vec<Val> {
-    if bits < 8 {
-        return vec![codes];
+    match out.isa.dot {
+        Dot::MixedQuads => return vec![codes],
+        Dot::Quads | Dot::Pairs if bits < 8 => return vec![codes],
+        Dot::Quads | Dot::Pairs => {}
     }
     let nibble = out.bytes(15);
     let low = out.and(codes, nibble);
@@ -67,13 +69,33 @@ pub(super) fn nibbles(out: &mut Out, bits: u8, codes: Val) -> Vec<Val> {
     vec![low, out.and(high, nibble)]
 }
 
+/// Independent sums of quads, which hide the latency of a sum that is part of a slow instruction.
+#[derive(Clone, Copy)]
+pub(super) struct Chains {
+    /// How many of them sum codes that stand alike in their bytes.
+    pub(super) ways: usize,
+    /// How many bits above the bottom of their bytes the codes of this dot stand: its sum is that much larger.
+    pub(super) up: u8,
+}
+
+impl Chains {
+    /// One sum, of codes at the bottom of their bytes.
+    pub(super) const ONE: Chains = Chains { ways: 1, up: 0 };
+}
+
 /// Running sums of one dot: 16-bit ones of pairs with the number of products that still fit, or 32-bit ones of quads.
 #[derive(Clone)]
 pub(super) struct Running {
-    /// For each chain a sum, or one for each nibble of 8-bit codes. Pairs have one chain; quads, whose sum is part of a
-    /// slow instruction, take the next of several in turn. The first is the next one's turn.
-    chains: VecDeque<Vec<Val>>,
+    /// Of quads several chains, of which the first of its kind is the next one's turn; of pairs one.
+    chains: VecDeque<Chain>,
     room: u32,
+}
+
+/// A sum, or one for each nibble of 8-bit codes, of codes that stand `up` bits above the bottom of their bytes.
+#[derive(Clone)]
+struct Chain {
+    up: u8,
+    sums: Vec<Val>,
 }
 
 /// How many results of a pair product fit into 16 bits: codes below `2^bits`, activations of at most 127.
@@ -83,27 +105,35 @@ fn room(bits: u8) -> u32 {
 }
 
 impl Running {
-    /// The running sums behind one more product, in up to `ways` chains; the second value is the 32-bit sum that had to be
-    /// closed for it.
-    pub(super) fn add(mut self, out: &mut Out, bits: u8, codes: &[Val], q: Val, ways: u8) -> (Running, Option<Val>) {
-        if out.isa.dot == Dot::Quads {
-            let zero = out.ints(0);
-            let fresh = self.chains.len() < usize::from(ways);
-            let before = if fresh { None } else { self.chains.pop_front() };
-            let before = before.unwrap_or_else(|| vec![zero; codes.len()]);
-            let quads = |(sum, c): (Val, &Val)| out.v(out.like(Elem::I32, q), VecOp::DotQuads(sum, *c, q));
-            self.chains.push_back(before.into_iter().zip(codes).map(quads).collect());
-            return (self, None);
+    /// The running sums behind one more product; the second value is the 32-bit sum that had to be closed for it.
+    pub(super) fn add(self, out: &mut Out, bits: u8, codes: &[Val], q: Val, chains: Chains) -> (Running, Option<Val>) {
+        match out.isa.dot {
+            Dot::Pairs => self.add_pairs(out, bits, codes, q),
+            Dot::Quads | Dot::MixedQuads => (self.add_quads(out, codes, q, chains), None),
         }
+    }
+
+    fn add_quads(mut self, out: &mut Out, codes: &[Val], q: Val, Chains { ways, up }: Chains) -> Running {
+        let alike = |c: &Chain| c.up == up;
+        let full = self.chains.iter().filter(|c| alike(c)).count() == ways;
+        let turn = self.chains.iter().position(alike).filter(|_| full);
+        let before = turn.and_then(|i| self.chains.remove(i)).map(|c| c.sums);
+        let before = before.unwrap_or_else(|| vec![out.ints(0); codes.len()]);
+        let quads = |(sum, c): (Val, &Val)| out.v(out.like(Elem::I32, q), VecOp::DotQuads(sum, *c, q));
+        self.chains.push_back(Chain { up, sums: before.into_iter().zip(codes).map(quads).collect() });
+        self
+    }
+
+    fn add_pairs(self, out: &mut Out, bits: u8, codes: &[Val], q: Val) -> (Running, Option<Val>) {
         let products: Vec<Val> = codes.iter().map(|c| out.v(out.like(Elem::I16, q), VecOp::DotPairs(*c, q))).collect();
-        let begun = |sums| Running { chains: [sums].into(), room: room(bits) - 1 };
-        let Some(before) = self.chains.front() else { return (begun(products), None) };
+        let running = |sums, room| Running { chains: [Chain { up: 0, sums }].into(), room };
+        let Some(before) = self.chains.front() else { return (running(products, room(bits) - 1), None) };
         if self.room == 0 {
             let closed = self.close(out);
-            return (begun(products), Some(closed));
+            return (running(products, room(bits) - 1), Some(closed));
         }
-        let sums = before.iter().zip(products).map(|(a, b)| out.v(out.ty(b), VecOp::Add(*a, b))).collect();
-        (Running { chains: [sums].into(), room: self.room - 1 }, None)
+        let sums = before.sums.iter().zip(products).map(|(a, b)| out.v(out.ty(b), VecOp::Add(*a, b))).collect();
+        (running(sums, self.room - 1), None)
     }
 
     /// No sum yet.
@@ -113,7 +143,7 @@ impl Running {
 
     /// The sums as 32-bit integers.
     pub(super) fn close(self, out: &mut Out) -> Val {
-        let wide = out.like(Elem::I32, self.chains[0][0]);
+        let wide = out.like(Elem::I32, self.chains[0].sums[0]);
         let sum = |out: &mut Out, a: Val, b: Val| out.v(wide, VecOp::Add(a, b));
         let whole = |out: &mut Out, sums: &[Val]| match *sums {
             [one] => one,
@@ -123,20 +153,29 @@ impl Running {
             }
             _ => unreachable!("a dot has one sum or two"),
         };
-        let mut parts: Vec<Val> = self
-            .chains
-            .iter()
-            .map(|sums| {
-                let wide: Vec<Val> = match out.isa.dot {
-                    Dot::Pairs => sums.iter().map(|s| out.v(wide, VecOp::WidenPairs(*s))).collect(),
-                    Dot::Quads => sums.clone(),
-                };
-                whole(out, &wide)
-            })
-            .collect();
-        while parts.len() > 1 {
-            parts = parts.chunks(2).map(|c| if c.len() == 2 { sum(out, c[0], c[1]) } else { c[0] }).collect();
+        let mut alike: BTreeMap<u8, Vec<Val>> = BTreeMap::new();
+        for Chain { up, sums } in &self.chains {
+            let sums: Vec<Val> = match out.isa.dot {
+                Dot::Pairs => sums.iter().map(|s| out.v(wide, VecOp::WidenPairs(*s))).collect(),
+                Dot::Quads | Dot::MixedQuads => sums.clone(),
+            };
+            let one = whole(out, &sums);
+            alike.entry(*up).or_default().push(one);
         }
+        let mut parts = Vec::new();
+        for (up, mut sums) in alike {
+            tree(out, &mut sums, sum);
+            // Every product is a multiple of 2^up, and so is their sum.
+            parts.push(if up == 0 { sums[0] } else { out.v(wide, VecOp::Sar(sums[0], up)) });
+        }
+        tree(out, &mut parts, sum);
         parts[0]
+    }
+}
+
+/// Sums neighbours until one is left.
+fn tree(out: &mut Out, parts: &mut Vec<Val>, sum: impl Fn(&mut Out, Val, Val) -> Val) {
+    while parts.len() > 1 {
+        *parts = parts.chunks(2).map(|c| if c.len() == 2 { sum(out, c[0], c[1]) } else { c[0] }).collect();
     }
 }

@@ -9,8 +9,8 @@
 //! are runs of 16 lanes, each treated as a block of vectors of 16 bytes is; elsewhere vectors hold neighbouring lanes. What
 //! is left of a loop is done in halves.
 
-use super::dot::Running;
-use super::survey::{deals_in_bytes, deals_in_panels, find_int, lane_operands, weight};
+use super::dot::{Chains, Running};
+use super::survey::{deals_in_bytes, deals_in_panels, deals_in_words, find_int, lane_operands, weight};
 use super::vector::Out;
 use super::{Acc, Axis, CodeSource, Elem, FloatOp, IntOp, Kernel, Node, Op, Ty, Val, Var, VecOp};
 use actc_types::packed::PANEL;
@@ -36,8 +36,10 @@ pub enum Lanes {
 pub enum Dot {
     /// Two products summed to 16 bits.
     Pairs,
-    /// Four products summed to 32 bits.
+    /// Four products of signed bytes summed to 32 bits.
     Quads,
+    /// Four products of unsigned and signed bytes summed to 32 bits.
+    MixedQuads,
 }
 
 /// What a value of the source has become.
@@ -306,6 +308,7 @@ impl Legaliser<'_> {
                     done = end;
                 }
                 if done < n {
+                    assert!(!deals_in_words(body), "16-bit integers are read in runs of 16 lanes, not {n}");
                     let rest = Block { index: None, base: done, lanes: 4, valid: n - done, halves: 1, split: false };
                     self.run(rest, body);
                 }
@@ -325,6 +328,10 @@ impl Legaliser<'_> {
 
     /// The blocks that a loop is cut into, widest first; the last holds a single lane.
     fn kinds(&self, body: &[Node], narrow: Option<u8>) -> Vec<Block> {
+        if deals_in_words(body) {
+            let (lanes, halves) = (BLOCK, self.out.halves);
+            return vec![Block { index: None, base: 0, lanes, valid: lanes, halves, split: false }];
+        }
         let split = deals_in_bytes(body);
         assert!(narrow.is_none() || !split, "blocks of bytes have 16 lanes");
         let most = narrow.map_or(i64::MAX, |vectors| 4 * i64::from(self.out.halves) * i64::from(vectors));
@@ -442,6 +449,16 @@ impl Legaliser<'_> {
             }
             return;
         }
+        if let Acc::Dot(a, b) = acc
+            && self.ty(a) == Ty::Lane(Elem::I16)
+        {
+            let (a, b) = (self.pieces(a, 1), self.pieces(b, 1));
+            for (i, (a, b)) in a.into_iter().zip(b).enumerate() {
+                let product = self.out.v(self.out.of(Elem::I32), VecOp::DotWords(a, b));
+                self.add_integers(vectors[i % vectors.len()], product);
+            }
+            return;
+        }
         let n = match (self.block, acc) {
             (Some(block), _) => block.pieces(),
             (None, Acc::Sum(a) | Acc::Max(a) | Acc::Dot(a, _) | Acc::Quad(a, _)) => self.pieces(a, vectors.len()).len(),
@@ -552,7 +569,7 @@ impl Legaliser<'_> {
         let target = self.vectors(var)[0];
         let at = self.running_of(target);
         let running = std::mem::replace(&mut self.running[at].1, Running::empty());
-        let (running, closed) = running.add(&mut self.out, source.bits(), &codes, q, 1);
+        let (running, closed) = running.add(&mut self.out, source.bits(), &codes, q, Chains::ONE);
         self.running[at].1 = running;
         if let Some(sum) = closed {
             self.add_integers(target, sum);

@@ -152,7 +152,7 @@ impl Legaliser<'_> {
                 let v = out.shift(Elem::I32, v, 16);
                 out.bits(Elem::F32, v)
             }
-            Mem::F32 | Mem::I8 | Mem::Q8 | Mem::U8 | Mem::U16 | Mem::U32 | Mem::U4 => {
+            Mem::F32 | Mem::I8 | Mem::Q8 | Mem::S8 | Mem::U8 | Mem::I16 | Mem::U16 | Mem::U32 | Mem::U4 => {
                 out.op(ty, Op::Load { mem, addr, offset, step: 0 })
             }
         });
@@ -193,6 +193,12 @@ impl Legaliser<'_> {
             Mem::I8 => {
                 assert_eq!(i64::from(count) * 4, BLOCK, "rounded activations come in runs of 16 lanes");
                 vec![out.fetch(Elem::I8, Fetch::Full, addr, offset, gap)]
+            }
+            Mem::S8 | Mem::I16 => {
+                let kind = if mem == Mem::S8 { Fetch::Words8 } else { Fetch::Full };
+                let half = mem.span(8) as i32;
+                let size = half * i32::from(block.halves);
+                (0..count / 2).map(|i| out.fetch(Elem::I16, kind, addr, offset + size * i, half)).collect()
             }
             Mem::U8 if block.lanes == PANEL as i64 => each(&mut |at| {
                 let v = out.fetch(Elem::I8, Fetch::Low4, addr, at, gap);
@@ -259,30 +265,45 @@ impl Legaliser<'_> {
                 }
             }
             Mem::I8 => {
-                assert!(
-                    block.valid == block.lanes && block.pieces() == 4,
-                    "rounded activations come in runs of 16 lanes"
-                );
-                // The sum with 1.5 * 2^23 holds the integer in its lowest bits.
-                let (magic, bits) = (self.out.floats(12_582_912.0), self.out.ints(0x4b40_0000));
+                let [low, high] = self.words(&pieces);
                 let out = &mut self.out;
-                let words: Vec<Val> = pieces
-                    .into_iter()
-                    .map(|x| {
-                        let v = out.add(x, magic);
-                        let v = out.bits(Elem::I32, v);
-                        out.v(out.ty(v), VecOp::Sub(v, bits))
-                    })
-                    .collect();
-                let low = out.v(out.of(Elem::I16), VecOp::Narrow(words[0], words[1]));
-                let high = out.v(out.of(Elem::I16), VecOp::Narrow(words[2], words[3]));
                 let bytes = out.v(out.of(Elem::I8), VecOp::Narrow(low, high));
                 out.store(Mem::I8, bytes, addr, offset);
             }
-            Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::U8 | Mem::U4 | Mem::U16 | Mem::U32 => {
-                panic!("lanes are stored as f32 or i8")
+            Mem::I16 => {
+                for (i, words) in self.words(&pieces).into_iter().enumerate() {
+                    let at = offset + 16 * i as i32;
+                    if block.halves == 1 {
+                        self.out.store(Mem::I16, words, addr, at);
+                        continue;
+                    }
+                    let [low, high] = self.out.both(words);
+                    self.out.store(Mem::I16, low, addr, at);
+                    self.out.store(Mem::I16, high, addr, at + mem.span(block.gap()) as i32);
+                }
+            }
+            Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::S8 | Mem::U8 | Mem::U4 | Mem::U16 | Mem::U32 => {
+                panic!("lanes are stored as f32, i8 or i16")
             }
         }
+    }
+
+    /// The floats of a block of 16 lanes a half, whole numbers below 2^22, as 16-bit integers, saturated: in each half the
+    /// first eight, then the others.
+    fn words(&mut self, pieces: &[Val]) -> [Val; 2] {
+        let block = self.current();
+        let whole = block.valid == block.lanes && block.pieces() == 4;
+        assert!(whole, "rounded activations come in runs of 16 lanes");
+        // The sum with 1.5 * 2^23 holds the integer in its lowest bits.
+        let (magic, bits) = (self.out.floats(12_582_912.0), self.out.ints(0x4b40_0000));
+        let out = &mut self.out;
+        let mut word = |x: Val| {
+            let v = out.add(x, magic);
+            let v = out.bits(Elem::I32, v);
+            out.v(out.ty(v), VecOp::Sub(v, bits))
+        };
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| word(pieces[i]));
+        [(a, b), (c, d)].map(|(a, b)| self.out.v(self.out.of(Elem::I16), VecOp::Narrow(a, b)))
     }
 
     /// The decoded vectors of a code value, made once a block: floats, or unsigned bytes.

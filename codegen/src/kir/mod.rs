@@ -42,7 +42,7 @@ pub struct Var(pub(crate) u32);
 pub enum Elem {
     /// Bytes: packed codes and rounded activations.
     I8,
-    /// Sums of two byte products.
+    /// Sums of two byte products; rounded queries.
     I16,
     /// Sums of an integer dot.
     I32,
@@ -91,6 +91,10 @@ pub enum Mem {
     U8,
     /// Signed byte: lanes only, loads as f32.
     Q8,
+    /// Signed byte: lanes only, loads as a 16-bit integer.
+    S8,
+    /// Signed 16-bit integer, lanes only.
+    I16,
     /// Unsigned nibble, even element low: the rows of a panel only, loads as f32. Addresses are of the first byte.
     U4,
     /// Unsigned 16-bit integer, scalar only.
@@ -104,8 +108,8 @@ impl Mem {
     pub fn span(self, n: i64) -> i64 {
         match self {
             Mem::F32 | Mem::U32 => 4 * n,
-            Mem::F16 | Mem::Bf16 | Mem::U16 => 2 * n,
-            Mem::I8 | Mem::Q8 | Mem::U8 => n,
+            Mem::F16 | Mem::Bf16 | Mem::I16 | Mem::U16 => 2 * n,
+            Mem::I8 | Mem::Q8 | Mem::S8 | Mem::U8 => n,
             Mem::U4 => n / 2,
         }
     }
@@ -211,6 +215,8 @@ pub enum VecOp {
     Shl(Val, u8),
     /// Logical shift right of every lane.
     Shr(Val, u8),
+    /// Arithmetic shift right of every lane.
+    Sar(Val, u8),
     /// Logical shift right of each of four 64-bit lanes, each by its own number of bits.
     ShrEach(Val, [u8; 4]),
     /// All ones in the lanes where equal.
@@ -223,13 +229,16 @@ pub enum VecOp {
     DotPairs(Val, Val),
     /// Neighbouring pairs of 16-bit lanes summed to 32 bits.
     WidenPairs(Val),
+    /// Products of 16-bit integers, neighbouring pairs summed to 32 bits. Callers bound the sums.
+    DotWords(Val, Val),
     /// Integers to floats.
     ToFloat(Val),
     /// The low 16 bits of every lane, a half-precision float, as a float.
     FromHalf(Val),
     /// Two vectors of integers to one of half the width, saturated; in each half the first's, then the second's.
     Narrow(Val, Val),
-    /// The first, 32-bit sums, plus the sums of four neighbouring products of unsigned bytes below 128 and signed ones.
+    /// The first, 32-bit sums, plus the sums of four neighbouring products of unsigned and signed bytes. The unsigned ones
+    /// are below 128 where [`Dot::Quads`] is the form.
     DotQuads(Val, Val, Val),
 }
 
@@ -250,6 +259,8 @@ pub enum Fetch {
     Signed16,
     /// Four bytes, sign-extended to 32 bits. Four more may be read.
     Signed8,
+    /// Eight bytes, sign-extended to 16 bits.
+    Words8,
 }
 
 /// What a value is.

@@ -5,10 +5,10 @@
 //! leave a sum in each lane; for floats the codes of one column are put into the mantissa of 2.0, which saves the conversion
 //! from integer, and the constant that this adds is taken out once a group ([`quad_bias`]).
 
-use super::dot::{self, Running};
+use super::dot::{self, Chains, Running};
 use super::legalise::{Legaliser, Lowered};
 use super::vector::Out;
-use super::{Elem, Fetch, Val, Var, VecOp};
+use super::{Dot, Elem, Fetch, Val, Var, VecOp};
 use actc_types::packed::{CHUNK, PANEL, QUAD};
 use actc_types::{Group, Packed};
 
@@ -83,15 +83,25 @@ fn codes(out: &mut Out, bits: u8, addr: Val, offset: i32, quad: usize, half: usi
     fields.into_iter().reduce(|a, b| out.or(a, b)).expect("a code has a plane")
 }
 
+/// How a dot sums codes of `bits` bits, of which `ways` chains are wanted. Where dots take any byte, codes stay where they
+/// stand in their bytes, as far as there are chains for it: that saves their shift, and the sums are shifted instead.
+fn chains(dot: Dot, bits: u8, quad: usize, ways: u8) -> Chains {
+    let places = match (dot, bits) {
+        (Dot::MixedQuads, 1 | 2 | 4) => ways.min(8 / bits),
+        (Dot::MixedQuads, 3) => ways.min(2),
+        (Dot::MixedQuads | Dot::Quads | Dot::Pairs, _) => 1,
+    };
+    Chains { ways: usize::from(ways / places), up: (quad * usize::from(places) / QUADS) as u8 * (8 / places) }
+}
+
 impl Legaliser<'_> {
-    /// For each vector of rows the codes of a quad: floats need them at the top of seven bits.
-    fn quad_codes(&mut self, code: Val, float: bool) -> Vec<Val> {
-        let key = (code, float, 0);
+    /// For each vector of rows the codes of a quad, shifted left by `up`.
+    fn quad_codes(&mut self, code: Val, up: u8) -> Vec<Val> {
+        let key = (code, false, up.into());
         if let Some(vectors) = self.decoded.get(&key) {
             return vectors.clone();
         }
         let Lowered::Quad { bits, addr, offset, quad } = self.values[&code] else { panic!("{code} is no quad") };
-        let up = if float && bits < 8 { 7 - bits } else { 0 };
         let halves = usize::from(self.out.halves);
         let vectors: Vec<Val> =
             (0..2 / halves).map(|half| codes(&mut self.out, bits, addr, offset, quad.into(), half, up)).collect();
@@ -102,7 +112,8 @@ impl Legaliser<'_> {
     /// The codes of column `n` of a quad as floats `(code + bias) / gain`.
     pub(super) fn quad_floats(&mut self, code: Val, n: u8) -> Vec<Val> {
         let Lowered::Quad { bits, .. } = self.values[&code] else { panic!("{code} is no quad") };
-        let vectors = self.quad_codes(code, true);
+        // At the top of seven bits.
+        let vectors = self.quad_codes(code, if bits < 8 { 7 - bits } else { 0 });
         let out = &mut self.out;
         let float = |v: Val| {
             let words = out.bits(Elem::I32, v);
@@ -123,14 +134,15 @@ impl Legaliser<'_> {
 
     /// Adds the products of a quad and four activations to the running sums of `var`.
     pub(super) fn quad_dot(&mut self, var: Var, code: Val, q: Val) {
-        let Lowered::Quad { bits, .. } = self.values[&code] else { panic!("{code} is no quad") };
+        let Lowered::Quad { bits, quad, .. } = self.values[&code] else { panic!("{code} is no quad") };
         let q = self.pieces(q, 1)[0];
         let (targets, ways) = (self.vectors(var).to_vec(), self.source.vars[var.0 as usize].ways);
-        for (codes, target) in self.quad_codes(code, false).into_iter().zip(targets) {
+        let chains = chains(self.out.isa.dot, bits, quad.into(), ways);
+        for (codes, target) in self.quad_codes(code, chains.up).into_iter().zip(targets) {
             let codes = dot::nibbles(&mut self.out, bits, codes);
             let at = self.running_of(target);
             let running = std::mem::replace(&mut self.running[at].1, Running::empty());
-            let (running, closed) = running.add(&mut self.out, bits, &codes, q, ways);
+            let (running, closed) = running.add(&mut self.out, bits, &codes, q, chains);
             self.running[at].1 = running;
             if let Some(sum) = closed {
                 self.add_integers(target, sum);

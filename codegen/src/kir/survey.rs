@@ -15,13 +15,23 @@ pub(super) fn deals_in_panels(nodes: &[Node]) -> bool {
 pub(super) fn deals_in_bytes(nodes: &[Node]) -> bool {
     let bytes = |mem: &Mem| match mem {
         Mem::I8 | Mem::U8 | Mem::U4 => true,
-        Mem::F32 | Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::U16 | Mem::U32 => false,
+        Mem::F32 | Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::S8 | Mem::I16 | Mem::U16 | Mem::U32 => false,
     };
     nodes.iter().any(|node| match node {
         Node::Let(_, Op::Code { .. }) => true,
-        Node::Let(_, Op::Load { mem, step, .. }) | Node::Store { mem, step, .. } => *step > 0 && bytes(mem),
+        Node::Let(_, Op::Load { mem, step, .. }) => *step > 0 && bytes(mem),
+        Node::Store { mem, step, .. } => *step > 0 && (bytes(mem) || *mem == Mem::I16),
         Node::Loop { body, .. } | Node::IfLess { body, .. } => deals_in_bytes(body),
         Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Prefetch { .. } => false,
+    })
+}
+
+/// Whether 16-bit integers are read in a loop.
+pub(super) fn deals_in_words(nodes: &[Node]) -> bool {
+    nodes.iter().any(|node| match node {
+        Node::Let(_, Op::Load { mem: Mem::S8 | Mem::I16, .. }) => true,
+        Node::Loop { body, .. } | Node::IfLess { body, .. } => deals_in_words(body),
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } => false,
     })
 }
 

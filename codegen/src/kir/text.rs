@@ -104,6 +104,7 @@ impl fmt::Display for VecOp {
             VecOp::Sub(a, b) => write!(f, "sub {a}, {b}"),
             VecOp::Shl(a, n) => write!(f, "shl {a}, {n}"),
             VecOp::Shr(a, n) => write!(f, "shr {a}, {n}"),
+            VecOp::Sar(a, n) => write!(f, "sar {a}, {n}"),
             VecOp::ShrEach(a, n) => write!(f, "shr_each {a}, {n:?}"),
             VecOp::Equal(a, b) => write!(f, "equal {a}, {b}"),
             VecOp::Less(a, b) => write!(f, "less {a}, {b}"),
@@ -113,6 +114,7 @@ impl fmt::Display for VecOp {
             VecOp::ToFloat(a) => write!(f, "to_float {a}"),
             VecOp::FromHalf(a) => write!(f, "from_half {a}"),
             VecOp::Narrow(a, b) => write!(f, "narrow {a}, {b}"),
+            VecOp::DotWords(a, b) => write!(f, "dot_words {a}, {b}"),
             VecOp::DotQuads(sum, a, b) => write!(f, "dot_quads {sum}, {a}, {b}"),
         }
     }

@@ -111,7 +111,7 @@ impl Steps<'_, '_> {
         let ([tokens, heads, head_dim], [all, kv_heads, _]) = (q.dims(), k.dims()) else { return Err(overflow()) };
         let past = all.checked_sub(tokens).ok_or_else(overflow)?;
         let heads = small(fixed(Some(heads), "the number of heads")?, "the number of heads")?;
-        let spec = KernelSpec::Attention(attention::Attention {
+        let spec = attention::Attention {
             heads,
             kv_heads: small(fixed(Some(kv_heads), "the number of heads")?, "the number of heads")?,
             head_dim: small(fixed(Some(head_dim), "the head")?, "the head")?,
@@ -120,16 +120,14 @@ impl Steps<'_, '_> {
             window: a.window,
             cap: None,
             cache: self.cache_form(data)?,
-        });
-        // Rows of scores are rounded up to 16.
-        let row = all.checked_add(&Dim::from(15)).and_then(|d| d.checked_mul(&Dim::from(4 * u64::from(heads))));
-        let scratch = self.buffers.scratch(row.and_then(|d| d.checked_mul(tokens)).ok_or_else(overflow)?);
+        };
+        let scratch = self.buffers.scratch(spec.scratch_bytes(tokens, &past).ok_or_else(overflow)?);
         let mut bufs = Vec::new();
         for arg in &data.args {
             bufs.push(self.buffers.dense(&mut self.shared.tensors, *arg)?);
         }
         bufs.extend([scratch, self.buffers.value(data.results[0])?]);
-        let dims = vec![tokens.clone(), past];
+        let (spec, dims) = (KernelSpec::Attention(spec), vec![tokens.clone(), past]);
         self.launch(label, Call { reason: format!("few queries: {spec}"), spec, bufs, dims });
         Ok(())
     }

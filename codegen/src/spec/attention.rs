@@ -2,14 +2,17 @@
 //!
 //! A unit is a token and a key/value head; it computes all query heads of that group, so that keys and values are read,
 //! and where they are rounded converted, once for several of them. Rows of 8 bits are summed as they are: the scale of a
-//! key is multiplied into its score, that of a value into its weight. Three passes: scores, weights, weighted values. The first and the last walk tiles of a few
-//! positions and run all units on a tile before the next, because the rows of a position's heads lie side by side: memory
-//! is read in order, whatever the width of a row. Scores stand in a scratch area of their unit, so that its size does not
-//! depend on the number of parts.
+//! key is multiplied into its score, that of a value into its weight. Three passes: scores, weights, weighted values. The
+//! first and the last walk tiles of a few positions and run all units on a tile before the next, because the rows of a
+//! position's heads lie side by side: memory is read in order, whatever the width of a row. Scores, and queries where they
+//! are rounded, stand in a scratch area of their unit, so that its size does not depend on the number of parts.
+
+mod scores;
+mod values;
 
 use super::{Buffer, BufferRole, LINE};
 use crate::kir::{Acc, Builder, Elem, FloatOp, Fun, IntOp, Mem, Val};
-use actc_types::{DType, Diagnostic, Result, RowForm};
+use actc_types::{DType, Diagnostic, Dim, Result, RowForm};
 use std::fmt;
 use std::ops::Range;
 
@@ -18,9 +21,6 @@ const FOUR: usize = 4;
 
 /// Query heads that are computed side by side: each has a query, or a weight, in a register.
 const HEADS: usize = 4;
-
-/// Vectors of sums that loops hold at once: the other registers are for queries, weights and what is read.
-const SUMS: usize = 8;
 
 /// `out[t, h] = sum over j of softmax_j(scale q[t, h] . k[j, h / group]) v[j, h / group]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,9 +66,11 @@ impl fmt::Display for Attention {
 
 impl Attention {
     /// Bytes of scratch for `tokens` new and `past` old positions.
-    pub fn scratch_bytes(&self, tokens: u64, past: u64) -> Option<u64> {
-        let row = tokens.checked_add(past)?.checked_next_multiple_of(16)?.checked_mul(4)?;
-        row.checked_mul(u64::from(self.heads))?.checked_mul(tokens)
+    pub fn scratch_bytes(&self, tokens: &Dim, past: &Dim) -> Option<Dim> {
+        // Rows of scores are rounded up to 16.
+        let row = tokens.checked_add(past)?.checked_add(&Dim::from(15))?.checked_mul(&Dim::from(4))?;
+        let head = row.checked_add(&Dim::from(self.query_bytes() as u64))?;
+        head.checked_mul(&Dim::from(u64::from(self.heads)))?.checked_mul(tokens)
     }
 
     fn group(&self) -> u32 {
@@ -103,13 +105,18 @@ impl Attention {
         let padded = k.iadd_n(all, 15);
         let mask = k.int(!15);
         let padded = k.i(IntOp::And, padded, mask);
-        let launch = Launch {
-            buffers: [0, 1, 2, 3, 4].map(|i| k.buffer(i)),
-            past,
-            all,
-            pitch: k.imul_n(padded, 4),
-            units: k.imul_n(tokens, i64::from(self.kv_heads)),
-        };
+        let (pitch, units) = (k.imul_n(padded, 4), k.imul_n(tokens, i64::from(self.kv_heads)));
+        let buffers = [0, 1, 2, 3, 4].map(|i| k.buffer(i));
+        let unit_bytes = k.imul_n(pitch, i64::from(self.group()));
+        let scores = k.i(IntOp::Mul, unit_bytes, units);
+        let rounded = k.iadd(buffers[3], scores);
+        let launch = Launch { buffers, past, all, pitch, units, rounded };
+        if self.rounds_queries() {
+            k.grid(0, launch.units, launch.units, |k, index| {
+                let unit = self.unit(k, &launch, index);
+                self.round_queries(k, &unit);
+            });
+        }
         // No token sees positions before the window of the first.
         let own = k.iadd_n(past, 1);
         let first = self.start(k, own);
@@ -171,6 +178,7 @@ impl Attention {
         let head = k.imul_n(kv, self.cache.row_bytes(self.head_dim as usize) as i64);
         let area = k.imul_n(launch.pitch, group);
         let area = k.i(IntOp::Mul, area, index);
+        let rounded = k.imul_n(index, group * self.query_bytes() as i64);
         let [q, keys, values, scratch, out] = launch.buffers;
         Unit {
             start: self.start(k, end),
@@ -179,6 +187,7 @@ impl Attention {
             keys: k.iadd(keys, head),
             values: k.iadd(values, head),
             scores: k.iadd(scratch, area),
+            rounded: k.iadd(launch.rounded, rounded),
             out: k.iadd(out, at),
         }
     }
@@ -195,60 +204,6 @@ impl Attention {
                 k.iadd(unit.scores, bytes)
             })
             .collect()
-    }
-
-    /// Scores of positions `from..to`, four side by side: the sums over their lanes share a tree.
-    fn scores(&self, k: &mut Builder, launch: &Launch, unit: &Unit, from: Val, to: Val) {
-        let dim = self.head_dim as usize;
-        let (zero, scale) = (k.float(0.0), k.float(self.scale));
-        let group = self.group() as usize;
-        let rows = self.score_rows(k, launch, unit, 0..group);
-        self.fours(k, from, to, |k, j, count| {
-            let keys = self.head_rows(k, unit.keys, j, count);
-            self.ask_ahead(k, &keys);
-            let scales = self.scales(k, &keys);
-            let at = k.imul_n(j, 4);
-            for heads in split(group, HEADS) {
-                let dots: Vec<Vec<_>> =
-                    heads.clone().map(|_| keys.iter().map(|_| k.partial(Elem::F32, 1, zero)).collect()).collect();
-                for some in split(count, if heads.len() > 2 { 2 } else { FOUR }) {
-                    k.narrow_n(dim, 1, |k| {
-                        let q: Vec<Val> =
-                            heads.clone().map(|h| k.load_lane(Mem::F32, unit.q, (4 * h * dim) as i32)).collect();
-                        for i in some {
-                            let key = k.load_lane(self.mem(), keys[i], 0);
-                            for (dots, q) in dots.iter().zip(&q) {
-                                k.acc(dots[i], Acc::Dot(key, *q));
-                            }
-                        }
-                    });
-                }
-                let places: Vec<Val> = heads.clone().map(|h| k.iadd(rows[h], at)).collect();
-                if count == FOUR {
-                    k.lane_n(FOUR, |k| {
-                        let factor = match scales[..] {
-                            [a, b, c, d] => {
-                                let own = k.each([a, b, c, d]);
-                                k.fmul(own, scale)
-                            }
-                            _ => scale,
-                        };
-                        for (dots, place) in dots.iter().zip(&places) {
-                            let s = k.sums([dots[0], dots[1], dots[2], dots[3]]);
-                            let s = k.fmul(s, factor);
-                            k.store_lane(Mem::F32, s, *place, 0);
-                        }
-                    });
-                } else {
-                    for (dots, place) in dots.iter().zip(&places) {
-                        let s = k.lane_sum(dots[0]);
-                        let s = k.fmul(s, scale);
-                        let s = scales.first().map_or(s, |own| k.fmul(s, *own));
-                        k.store(Mem::F32, s, *place, 0);
-                    }
-                }
-            }
-        });
     }
 
     /// Runs `body` with each position of `from..to`: first with the first of four, then with those that are left alone.
@@ -302,7 +257,7 @@ impl Attention {
         match self.cache {
             RowForm::F32 => 8,
             RowForm::F16 => 16,
-            RowForm::Int8 => 32,
+            RowForm::Int8 => 16,
         }
     }
 
@@ -346,76 +301,6 @@ impl Attention {
             });
         });
     }
-
-    /// Asks for the values of the next tile, and multiplies the weights of positions `from..to` by the scales of their
-    /// values, where rows have them.
-    fn fold_scales(&self, k: &mut Builder, launch: &Launch, unit: &Unit, from: Val, to: Val) {
-        if self.cache != RowForm::Int8 {
-            return self.fours(k, from, to, |k, j, count| {
-                let values = self.head_rows(k, unit.values, j, count);
-                self.ask_ahead(k, &values);
-            });
-        }
-        let rows = self.score_rows(k, launch, unit, 0..self.group() as usize);
-        self.fours(k, from, to, |k, j, count| {
-            let values = self.head_rows(k, unit.values, j, count);
-            self.ask_ahead(k, &values);
-            let scales = self.scales(k, &values);
-            let at = k.imul_n(j, 4);
-            let places: Vec<Val> = rows.iter().map(|row| k.iadd(*row, at)).collect();
-            match scales[..] {
-                [a, b, c, d] => k.lane_n(FOUR, |k| {
-                    let scales = k.each([a, b, c, d]);
-                    for place in &places {
-                        let p = k.load_lane(Mem::F32, *place, 0);
-                        let p = k.fmul(p, scales);
-                        k.store_lane(Mem::F32, p, *place, 0);
-                    }
-                }),
-                _ => {
-                    for place in &places {
-                        let p = k.load(Mem::F32, *place, 0);
-                        let p = k.fmul(p, scales[0]);
-                        k.store(Mem::F32, p, *place, 0);
-                    }
-                }
-            }
-        });
-    }
-
-    fn outputs(&self, k: &mut Builder, launch: &Launch, unit: &Unit, from: Val, to: Val, heads: Range<usize>) {
-        let dim = self.head_dim as usize;
-        let rows = self.score_rows(k, launch, unit, heads.clone());
-        // Vectors of a block.
-        let vectors = (SUMS / heads.len()).min(4);
-        k.if_less(from, to, |k| {
-            k.narrow_n(dim, vectors as u8, |k| {
-                let sums: Vec<_> = heads
-                    .clone()
-                    .map(|h| {
-                        let sum = k.load_lane(Mem::F32, unit.out, (4 * h * dim) as i32);
-                        k.partial(Elem::F32, 1, sum)
-                    })
-                    .collect();
-                self.fours(k, from, to, |k, j, count| {
-                    let values = self.head_rows(k, unit.values, j, count);
-                    let four = k.imul_n(j, 4);
-                    let places: Vec<Val> = rows.iter().map(|row| k.iadd(*row, four)).collect();
-                    for (i, value) in values.iter().enumerate() {
-                        let v = k.load_lane(self.mem(), *value, 0);
-                        for (sum, place) in sums.iter().zip(&places) {
-                            let p = k.load(Mem::F32, *place, 4 * i as i32);
-                            k.acc(*sum, Acc::Dot(v, p));
-                        }
-                    }
-                });
-                for (h, sum) in heads.clone().zip(&sums) {
-                    let sum = k.get(*sum);
-                    k.store_lane(Mem::F32, sum, unit.out, (4 * h * dim) as i32);
-                }
-            });
-        });
-    }
 }
 
 /// What all units of a launch share.
@@ -428,6 +313,8 @@ struct Launch {
     /// Bytes of a head's scores.
     pitch: Val,
     units: Val,
+    /// Rounded queries of all units.
+    rounded: Val,
 }
 
 /// Addresses of a token and key/value head, and the positions `start..end` that it sees.
@@ -438,6 +325,7 @@ struct Unit {
     keys: Val,
     values: Val,
     scores: Val,
+    rounded: Val,
     out: Val,
 }
 

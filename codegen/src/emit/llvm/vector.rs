@@ -105,6 +105,7 @@ impl<'c> Emitter<'_, 'c> {
             VecOp::Sub(a, b) => self.b.build_int_sub(self.vec(a), self.vec(b), "")?.into(),
             VecOp::Shl(a, n) => self.b.build_left_shift(self.vec(a), self.shift_by(a, n), "")?.into(),
             VecOp::Shr(a, n) => self.b.build_right_shift(self.vec(a), self.shift_by(a, n), false, "")?.into(),
+            VecOp::Sar(a, n) => self.b.build_right_shift(self.vec(a), self.shift_by(a, n), true, "")?.into(),
             VecOp::ShrEach(a, by) => {
                 let wide = self.context.i64_type();
                 let v = self.b.build_bit_cast(self.val(a), wide.vec_type(4), "")?.into_vector_value();
@@ -140,6 +141,7 @@ impl<'c> Emitter<'_, 'c> {
             }
             VecOp::DotPairs(codes, q) => self.dot_pairs(codes, q)?,
             VecOp::WidenPairs(a) => self.widen_pairs(a)?,
+            VecOp::DotWords(a, b) => self.dot_words(a, b)?,
             VecOp::Narrow(a, b) => self.narrow(a, b)?,
             VecOp::DotQuads(sum, codes, q) => self.dot_quads(sum, codes, q)?,
         })
@@ -181,6 +183,18 @@ impl<'c> Emitter<'_, 'c> {
         self.pair_sums(wide)
     }
 
+    fn dot_words(&self, a: Val, b: Val) -> Made<'c> {
+        let n = self.bytes_of(a) / 2;
+        if self.x86 {
+            let name = if n == 8 { "llvm.x86.sse2.pmadd.wd" } else { "llvm.x86.avx2.pmadd.wd" };
+            return self.call(name, &[], &[self.val(a).into(), self.val(b).into()]);
+        }
+        let wide = self.vector_ty(Elem::I32, n);
+        let a = self.b.build_int_s_extend(self.vec(a), wide, "")?;
+        let b = self.b.build_int_s_extend(self.vec(b), wide, "")?;
+        self.pair_sums(self.b.build_int_mul(a, b, "")?)
+    }
+
     fn narrow(&self, a: Val, b: Val) -> Made<'c> {
         let Ty::Vec(elem, n) = self.ty(a) else { panic!("{a} is no vector") };
         let n = u32::from(n);
@@ -212,7 +226,7 @@ impl<'c> Emitter<'_, 'c> {
             return self.call(name, &[], &[a.into(), c.into(), q.into()]);
         }
         let types = [self.vector_ty(Elem::I32, 4).into(), self.vector_ty(Elem::I8, 16).into()];
-        // Codes are below 128, so their sign is no matter.
+        // Without the mixed form codes are below 128, so their sign is no matter.
         let name = if self.i8mm { "llvm.aarch64.neon.usdot" } else { "llvm.aarch64.neon.sdot" };
         self.call(name, &types, &[a.into(), c.into(), q.into()])
     }

@@ -13,6 +13,7 @@
 //!
 //! Emitters ([`crate::emit`]) are tables that print the second level. The text form ([`std::fmt::Display`]) shows either.
 
+mod accumulate;
 mod build;
 mod codes;
 mod dot;

@@ -24,12 +24,13 @@ fn descr(dtype: DType) -> Option<&'static str> {
         DType::F16 => Some("<f2"),
         DType::F32 => Some("<f4"),
         DType::F64 => Some("<f8"),
+        DType::I16 => Some("<i2"),
+        DType::U16 => Some("<u2"),
+        DType::U32 => Some("<u4"),
+        DType::U64 => Some("<u8"),
         DType::Bf16 => None,
     }
 }
-
-const KNOWN: [DType; 8] =
-    [DType::Bool, DType::U8, DType::I8, DType::I32, DType::I64, DType::F16, DType::F32, DType::F64];
 
 fn malformed(headline: impl Into<String>) -> Diagnostic {
     Diagnostic::new("npy", headline)
@@ -74,7 +75,8 @@ pub fn decode(bytes: &[u8]) -> Result<Tensor> {
     let (header, data) = rest.split_at(length);
     let header = std::str::from_utf8(header).map_err(|_| malformed("the header is no text"))?;
     let kind = value(header, "descr")?.trim_matches(['\'', '"']);
-    let dtype = KNOWN.into_iter().find(|d| descr(*d).is_some_and(|k| k == kind || k.replace('|', "<") == kind));
+    let dtype =
+        DType::ALL.iter().copied().find(|d| descr(*d).is_some_and(|k| k == kind || k.replace('|', "<") == kind));
     let dtype = dtype.ok_or_else(|| {
         malformed(format!("elements of type `{kind}`"))
             .help("save little-endian bool, uint8, int8, int32, int64, float16, float32 or float64")

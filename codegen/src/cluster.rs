@@ -7,9 +7,10 @@
 //!
 //! The order of clusters is an order in which they can run.
 
+use crate::spec::elementwise::{self, Broadcast};
 use actc_ir::ops::pointwise::{BinaryFunction, UnaryFunction};
 use actc_ir::{Graph, Node, Op, Region, Value};
-use actc_types::Shape;
+use actc_types::{DType, Dim, Shape};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What happens to the rows of a linear before they are written.
@@ -106,7 +107,7 @@ impl Clusterer<'_> {
             }
             let (at, cluster) = match self.graph.node(*node).op {
                 Op::Linear(_) => self.linear(*node),
-                Op::Unary(_) | Op::Binary(_) => self.chain(*node),
+                Op::Unary(_) | Op::Binary(_) if self.has_kernel(*node) => self.chain(*node),
                 _ => (self.place[node], Cluster::Single(*node)),
             };
             placed.insert(at, cluster);
@@ -208,15 +209,28 @@ impl Clusterer<'_> {
         self.sole_user(self.result(nodes[0])) == Some(mul)
     }
 
+    /// Whether `node` is an elementwise one that a kernel is made for: of f32, with rows of a fixed width.
+    fn has_kernel(&self, node: Node) -> bool {
+        let data = self.graph.node(node);
+        let known = match &data.op {
+            Op::Unary(u) => elementwise::unary(u.function).is_some(),
+            Op::Binary(b) => elementwise::binary(b.function).is_some(),
+            _ => false,
+        };
+        let ty = self.graph.ty(data.results[0]);
+        let width = ty.shape.last().and_then(Dim::fixed).is_some_and(|n| n > 0);
+        let repeats = |arg: &Value| Broadcast::of(&self.graph.ty(*arg).shape, &ty.shape).is_some();
+        known && ty.dtype == DType::F32 && width && data.args.iter().all(repeats)
+    }
+
     /// The longest chain of single-use elementwise nodes from `node` on.
     fn chain(&mut self, node: Node) -> (usize, Cluster) {
         let graph = self.graph;
         let mut nodes = vec![node];
         let shape = |n: Node| -> &Shape { &graph.ty(graph.node(n).results[0]).shape };
         while let Some(next) = self.sole_user(self.result(*nodes.last().expect("a chain has a node"))) {
-            let elementwise = matches!(graph.node(next).op, Op::Unary(_) | Op::Binary(_));
             // Chains keep one shape; every other argument is ready before `next`.
-            if !elementwise || self.taken.contains(&next) || shape(next) != shape(node) {
+            if !self.has_kernel(next) || self.taken.contains(&next) || shape(next) != shape(node) {
                 break;
             }
             nodes.push(next);

@@ -55,6 +55,7 @@ fn row_wise(op: &Op) -> bool {
         | Op::Slice(_)
         | Op::Concat(_)
         | Op::Range(_)
+        | Op::Select(_)
         | Op::Gram(_)
         | Op::ChannelStats(_)
         | Op::If(_)

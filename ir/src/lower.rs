@@ -1,6 +1,7 @@
 //! The contract between passes and code generation: [`lower`] is the only way to a [`Lowered`] graph.
 //!
-//! A lowered graph is valid, compact, of f32 activations but for rows that are rounded for a cache, and every weight of a `linear` or `embedding` is a constant.
+//! A lowered graph is valid and compact, every weight of a `linear` or `embedding` is a constant, and the ops that kernels
+//! are made for give f32, but for rows that are rounded for a cache.
 
 use crate::graph::Graph;
 use crate::op::Op;
@@ -40,7 +41,11 @@ pub fn lower(graph: &Graph) -> Result<Lowered, Vec<Diagnostic>> {
                 let dtype = graph.ty(*result).dtype;
                 let constant = matches!(data.op, Op::Const(_));
                 let rounded = matches!(data.op, Op::RoundRows(_) | Op::CacheAppend(_)) && RowForm::of(dtype).is_some();
-                if !constant && !rounded && !matches!(dtype, DType::F32 | DType::I64 | DType::Bool) {
+                if !constant
+                    && !rounded
+                    && !of_any_type(&data.op)
+                    && !matches!(dtype, DType::F32 | DType::I64 | DType::Bool)
+                {
                     findings.push(at(Diagnostic::new("lower-dtype", format!("activations are {dtype}, expected f32"))));
                 }
             }
@@ -50,4 +55,33 @@ pub fn lower(graph: &Graph) -> Result<Lowered, Vec<Diagnostic>> {
         }
     }
     Err(findings)
+}
+
+/// Whether an op is made for every element type.
+fn of_any_type(op: &Op) -> bool {
+    match op {
+        Op::Const(_)
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Select(_)
+        | Op::Cast(_)
+        | Op::Reshape(_)
+        | Op::Transpose(_)
+        | Op::Slice(_)
+        | Op::Concat(_)
+        | Op::If(_)
+        | Op::Loop(_) => true,
+        Op::Linear(_)
+        | Op::Embedding(_)
+        | Op::RmsNorm(_)
+        | Op::LayerNorm(_)
+        | Op::Rope(_)
+        | Op::Attention(_)
+        | Op::CacheAppend(_)
+        | Op::RoundRows(_)
+        | Op::Softmax(_)
+        | Op::Range(_)
+        | Op::Gram(_)
+        | Op::ChannelStats(_) => false,
+    }
 }

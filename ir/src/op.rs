@@ -9,7 +9,7 @@ use crate::ops::control::{If, Loop};
 use crate::ops::embedding::Embedding;
 use crate::ops::linear::Linear;
 use crate::ops::norm::{LayerNorm, RmsNorm};
-use crate::ops::pointwise::{Binary, Cast, Unary};
+use crate::ops::pointwise::{Binary, Cast, Select, Unary};
 use crate::ops::reduce::Softmax;
 use crate::ops::rope::Rope;
 use crate::ops::rows::RoundRows;
@@ -18,6 +18,7 @@ use crate::ops::statistics::{ChannelStats, Gram};
 use crate::types::TensorType;
 use actc_types::braced::{Field, Fields};
 use actc_types::{Diagnostic, Result, Tensor};
+use std::borrow::Cow;
 
 /// Payload fields in text order; a flag has no value.
 pub type PayloadFields = Vec<(&'static str, Option<String>)>;
@@ -43,7 +44,15 @@ pub enum Arg<'a> {
     Const(&'a crate::Const),
 }
 
-impl Arg<'_> {
+impl<'a> Arg<'a> {
+    /// The tensor, decoded where it is an encoded constant.
+    pub fn tensor(self) -> Result<Cow<'a, Tensor>> {
+        match self {
+            Arg::Tensor(t) => Ok(Cow::Borrowed(t)),
+            Arg::Const(c) => c.decode().map(Cow::Owned),
+        }
+    }
+
     /// All elements as f64, with the extents.
     pub fn to_f64(self) -> Result<(Vec<u64>, Vec<f64>)> {
         match self {
@@ -136,6 +145,8 @@ ops! {
     Unary(Unary) "unary",
     /// A function of two tensors, element by element, with broadcast.
     Binary(Binary) "binary",
+    /// One of two tensors, element by element.
+    Select(Select) "select",
     /// Another element type.
     Cast(Cast) "cast",
     /// Softmax over the last axis.

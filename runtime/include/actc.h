@@ -74,6 +74,14 @@ enum actc_dtype
     ACTC_F32 = 8,
     // IEEE double precision.
     ACTC_F64 = 9,
+    // Signed 16-bit integer.
+    ACTC_I16 = 10,
+    // Unsigned 16-bit integer.
+    ACTC_U16 = 11,
+    // Unsigned 32-bit integer.
+    ACTC_U32 = 12,
+    // Unsigned 64-bit integer.
+    ACTC_U64 = 13,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

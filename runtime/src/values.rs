@@ -17,6 +17,10 @@ pub(crate) fn bytes(data: &TensorData) -> &[u8] {
         TensorData::Bf16(v) => bytemuck::cast_slice(v),
         TensorData::F32(v) => bytemuck::cast_slice(v),
         TensorData::F64(v) => bytemuck::cast_slice(v),
+        TensorData::I16(v) => bytemuck::cast_slice(v),
+        TensorData::U16(v) => bytemuck::cast_slice(v),
+        TensorData::U32(v) => bytemuck::cast_slice(v),
+        TensorData::U64(v) => bytemuck::cast_slice(v),
     }
 }
 
@@ -39,6 +43,10 @@ fn data(dtype: DType, bytes: &[u8]) -> TensorData {
         DType::Bf16 => TensorData::Bf16(elements(bytes)),
         DType::F32 => TensorData::F32(elements(bytes)),
         DType::F64 => TensorData::F64(elements(bytes)),
+        DType::I16 => TensorData::I16(elements(bytes)),
+        DType::U16 => TensorData::U16(elements(bytes)),
+        DType::U32 => TensorData::U32(elements(bytes)),
+        DType::U64 => TensorData::U64(elements(bytes)),
     }
 }
 

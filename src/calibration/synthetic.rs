@@ -3,6 +3,7 @@
 use actc_ir::{Graph, Op, TensorType};
 use actc_passes::Sample;
 use actc_types::dim::Bindings;
+use actc_types::dtype::Kind;
 use actc_types::{DType, Diagnostic, Place, Result, Tensor, TensorData};
 
 /// `count` samples for `graph`: uniform floats in [-1, 1), and integers that are rows of every table they may index. Symbols
@@ -44,10 +45,10 @@ fn tensor(ty: &TensorType, bindings: &Bindings, rows: u64, seed: u64) -> Result<
     let fixed = TensorType::new(DType::F64, actc_types::Shape::fixed(&[elements]));
     let uniform = actc_ir::Const::rng("sample", fixed, seed, 1.0)?.decode()?.data().to_f64();
     let whole = |v: f64| ((v * 0.5 + 0.5) * rows as f64).floor();
-    let values: Vec<f64> = match ty.dtype {
-        DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => uniform,
-        DType::Bool => uniform.into_iter().map(|v| f64::from(v >= 0.0)).collect(),
-        DType::U8 | DType::I8 | DType::I32 | DType::I64 => uniform.into_iter().map(whole).collect(),
+    let values: Vec<f64> = match ty.dtype.kind() {
+        Kind::Float => uniform,
+        Kind::Bool => uniform.into_iter().map(|v| f64::from(v >= 0.0)).collect(),
+        Kind::Signed | Kind::Unsigned => uniform.into_iter().map(whole).collect(),
     };
     Tensor::new(&dims, TensorData::from_f64(ty.dtype, &values))
 }

@@ -193,6 +193,14 @@ impl<'g> Buffers<'g> {
         Ok(buffer)
     }
 
+    /// The buffer of a dense value of any element type that is an input, computed, or a constant.
+    pub fn any(&mut self, tensors: &mut TensorTable, value: Value) -> Result<u32> {
+        match self.graph.as_const(storage(self.graph, value)) {
+            Some(id) if self.graph.const_data(id).encoding == Encoding::Dense => self.part(tensors, id, Role::Data),
+            Some(_) | None => self.dense(tensors, value),
+        }
+    }
+
     /// The buffer of a dense value that is an input, computed, or a constant.
     pub fn dense(&mut self, tensors: &mut TensorTable, value: Value) -> Result<u32> {
         match self.graph.as_const(storage(self.graph, value)) {

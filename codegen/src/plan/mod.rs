@@ -5,6 +5,7 @@
 
 pub mod buffers;
 mod control;
+mod general;
 pub mod launch;
 mod linear;
 mod pointwise;

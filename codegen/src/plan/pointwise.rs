@@ -3,14 +3,12 @@
 use super::launch::Call;
 use super::steps::{Steps, fixed, overflow, rows_of};
 use crate::cluster::storage;
-use crate::kir::{FloatOp, Fun};
-use crate::spec::elementwise::{Broadcast, Elementwise, Step};
+use crate::spec::elementwise::{self, Broadcast, Elementwise, Step};
 use crate::spec::rope::{self, RopeTable};
 use crate::spec::{KernelSpec, attention, norm};
 use actc_ir::ops::attention::Attention;
-use actc_ir::ops::pointwise::{BinaryFunction, UnaryFunction};
 use actc_ir::ops::rope::{Rope, RopeStyle};
-use actc_ir::{Node, NodeData, Op, TensorType, Value};
+use actc_ir::{Node, NodeData, Op, Value};
 use actc_types::{Diagnostic, Dim, Result, RowForm};
 use std::collections::BTreeMap;
 
@@ -142,10 +140,12 @@ impl Steps<'_, '_> {
                 inputs.push(*arg);
             }
         }
+        // Chains are made of nodes that kernels are made for.
+        let no_kernel = || Diagnostic::new("codegen-elementwise", format!("no kernel makes {ty} so"));
         let mut bufs = Vec::new();
         let mut kinds = Vec::new();
         for value in &inputs {
-            kinds.push(broadcast(self.graph.ty(*value), &ty)?);
+            kinds.push(Broadcast::of(&self.graph.ty(*value).shape, &ty.shape).ok_or_else(no_kernel)?);
             bufs.push(self.buffers.dense(&mut self.shared.tensors, *value)?);
         }
         let mut number: BTreeMap<Value, u16> = inputs.iter().copied().zip(0..).collect();
@@ -154,9 +154,9 @@ impl Steps<'_, '_> {
             let data = self.graph.node(*node);
             let at = |i: usize| number[&data.args[i]];
             steps.push(match &data.op {
-                Op::Unary(u) => Step::Unary(unary(u.function), at(0)),
-                Op::Binary(b) => Step::Binary(binary(b.function), at(0), at(1)),
-                _ => return Err(overflow()),
+                Op::Unary(u) => Step::Unary(elementwise::unary(u.function).ok_or_else(no_kernel)?, at(0)),
+                Op::Binary(b) => Step::Binary(elementwise::binary(b.function).ok_or_else(no_kernel)?, at(0), at(1)),
+                _ => return Err(no_kernel()),
             });
             number.insert(data.results[0], (inputs.len() + steps.len() - 1) as u16);
         }
@@ -168,52 +168,5 @@ impl Steps<'_, '_> {
         self.launch(&label, Call { reason: format!("one pass over {} ops: {spec}", nodes.len()), spec, bufs, dims });
         debug_assert_eq!(storage(self.graph, output), output, "chains end in a computed value");
         Ok(())
-    }
-}
-
-/// How a tensor of type `from` is repeated over one of type `to`.
-fn broadcast(from: &TensorType, to: &TensorType) -> Result<Broadcast> {
-    let one = Dim::from(1);
-    let (f, t) = (from.shape.dims(), to.shape.dims());
-    let core: Vec<&Dim> = f.iter().skip_while(|d| **d == one).collect();
-    let scalar = core.is_empty();
-    if f == t || f.iter().skip_while(|d| **d == one).eq(t.iter().skip_while(|d| **d == one)) {
-        return Ok(Broadcast::Full);
-    }
-    if scalar {
-        return Ok(Broadcast::Scalar);
-    }
-    if core.len() == 1 && Some(core[0]) == t.last() {
-        return Ok(Broadcast::Row);
-    }
-    if f.len() == t.len() && f.last() == Some(&one) && f[..f.len() - 1] == t[..t.len() - 1] {
-        return Ok(Broadcast::Column);
-    }
-    Err(Diagnostic::new("codegen-broadcast", format!("no kernel repeats {} over {}", from.shape, to.shape)))
-}
-
-fn unary(function: UnaryFunction) -> Fun {
-    match function {
-        UnaryFunction::Neg => Fun::Neg,
-        UnaryFunction::Abs => Fun::Abs,
-        UnaryFunction::Sqrt => Fun::Sqrt,
-        UnaryFunction::Exp => Fun::Exp,
-        UnaryFunction::Tanh => Fun::Tanh,
-        UnaryFunction::Sigmoid => Fun::Sigmoid,
-        UnaryFunction::Relu => Fun::Relu,
-        UnaryFunction::Silu => Fun::Silu,
-        UnaryFunction::GeluTanh => Fun::GeluTanh,
-        UnaryFunction::GeluErf => Fun::GeluErf,
-    }
-}
-
-fn binary(function: BinaryFunction) -> FloatOp {
-    match function {
-        BinaryFunction::Add => FloatOp::Add,
-        BinaryFunction::Sub => FloatOp::Sub,
-        BinaryFunction::Mul => FloatOp::Mul,
-        BinaryFunction::Div => FloatOp::Div,
-        BinaryFunction::Min => FloatOp::Min,
-        BinaryFunction::Max => FloatOp::Max,
     }
 }

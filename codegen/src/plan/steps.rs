@@ -11,7 +11,7 @@ use crate::emit::Backend;
 use actc_artifact::{Builtin, BuiltinCall, Entry, Launch, Step};
 use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Graph, Node, NodeData, Op, Region, TensorType, Value};
-use actc_types::{Diagnostic, Dim, Encoding, Place, Result, RowForm, Symbol};
+use actc_types::{Diagnostic, Dim, Place, Result, RowForm, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most tokens that linears are generated for; above, weights are decoded once for all tokens.
@@ -162,7 +162,7 @@ impl Steps<'_, '_> {
         self.shared.reasons.insert(label.into(), launch.reason);
     }
 
-    fn builtin(&mut self, call: BuiltinCall, reason: &str) {
+    pub(super) fn builtin(&mut self, call: BuiltinCall, reason: &str) {
         self.tick(&call.bufs);
         self.shared.reasons.insert(call.label.clone(), format!("library `{}`: {reason}", call.builtin.name()));
         self.list.push(Step::Builtin(call));
@@ -230,7 +230,12 @@ impl Steps<'_, '_> {
         let result = data.results[0];
         let ty = self.graph.ty(result).clone();
         match &data.op {
-            Op::Const(_) | Op::Reshape(_) | Op::Linear(_) | Op::Unary(_) | Op::Binary(_) => Ok(()),
+            Op::Const(_) | Op::Reshape(_) | Op::Linear(_) => Ok(()),
+            Op::Unary(u) => self.unary(&label, &data, u.function),
+            Op::Binary(b) => self.binary(&label, &data, b.function),
+            Op::Select(_) => self.select(&label, &data),
+            Op::Cast(c) => self.cast(&label, &data, c.to),
+            Op::Transpose(t) => self.transpose(&label, &data, &t.order),
             Op::Embedding(e) => {
                 let table = self.weight(&data, 1)?;
                 let tensor = self.shared.tensors.index(&self.graph.const_data(table).name);
@@ -318,7 +323,7 @@ impl Steps<'_, '_> {
             }
             Op::Slice(s) => {
                 let from_ty = self.graph.ty(data.args[0]).clone();
-                let from = self.buffers.dense(&mut self.shared.tensors, data.args[0])?;
+                let from = self.buffers.any(&mut self.shared.tensors, data.args[0])?;
                 let to = self.buffers.value(result)?;
                 let inner = self.inner_bytes(&from_ty, s.axis)?;
                 let bytes = s.len.checked_mul(&inner).ok_or_else(overflow)?;
@@ -336,7 +341,7 @@ impl Steps<'_, '_> {
                 let mut offset = Dim::from(0);
                 for arg in &data.args {
                     let arg_ty = self.graph.ty(*arg).clone();
-                    let from = self.buffers.dense(&mut self.shared.tensors, *arg)?;
+                    let from = self.buffers.any(&mut self.shared.tensors, *arg)?;
                     let bytes = arg_ty.shape.dims()[c.axis]
                         .checked_mul(&self.inner_bytes(&arg_ty, c.axis)?)
                         .ok_or_else(overflow)?;
@@ -361,11 +366,6 @@ impl Steps<'_, '_> {
             }
             Op::If(_) => self.branch(&data),
             Op::Loop(_) => self.repeat(&data),
-            Op::Cast(_) | Op::Transpose(_) => {
-                let headline = format!("no code is generated yet for `{}`", data.op.name());
-                Err(Diagnostic::new("codegen-unsupported", headline)
-                    .help("the reference evaluator runs it: `actc opt`"))
-            }
         }
     }
 
@@ -431,12 +431,7 @@ impl Steps<'_, '_> {
 
     pub(super) fn copy_value(&mut self, value: Value, to: u32) -> Result<()> {
         let ty = self.graph.ty(value).clone();
-        let from = match self.graph.as_const(storage(self.graph, value)) {
-            Some(id) if self.graph.const_data(id).encoding == Encoding::Dense => {
-                self.buffers.part(&mut self.shared.tensors, id, actc_types::Role::Data)?
-            }
-            _ => self.buffers.dense(&mut self.shared.tensors, value)?,
-        };
+        let from = self.buffers.any(&mut self.shared.tensors, value)?;
         let bytes = ty.shape.elements()?.checked_mul(&Dim::from(ty.dtype.size() as u64)).ok_or_else(overflow)?;
         self.copy("output", [from, to], [&Dim::from(1), &bytes, &Dim::from(0), &bytes, &Dim::from(0), &bytes]);
         Ok(())

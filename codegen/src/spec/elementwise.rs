@@ -4,7 +4,8 @@
 use super::norm::check_cols;
 use super::{Buffer, BufferRole};
 use crate::kir::{Builder, FloatOp, Fun, Mem};
-use actc_types::{DType, Diagnostic, Result};
+use actc_types::function::{BinaryFunction, UnaryFunction};
+use actc_types::{DType, Diagnostic, Dim, Result, Shape};
 use std::fmt;
 
 /// How an input is repeated over `[rows, cols]`.
@@ -18,6 +19,91 @@ pub enum Broadcast {
     Column,
     /// One element.
     Scalar,
+}
+
+impl Broadcast {
+    /// How a tensor of shape `from` is repeated over one of shape `to`, or `None` where it is in no such way.
+    pub fn of(from: &Shape, to: &Shape) -> Option<Broadcast> {
+        let one = Dim::from(1);
+        let (f, t) = (from.dims(), to.dims());
+        let core: Vec<&Dim> = f.iter().skip_while(|d| **d == one).collect();
+        if f == t || core.iter().copied().eq(t.iter().skip_while(|d| **d == one)) {
+            return Some(Broadcast::Full);
+        }
+        if core.is_empty() {
+            return Some(Broadcast::Scalar);
+        }
+        if core.len() == 1 && Some(core[0]) == t.last() {
+            return Some(Broadcast::Row);
+        }
+        let column = f.len() == t.len() && f.last() == Some(&one) && f[..f.len() - 1] == t[..t.len() - 1];
+        column.then_some(Broadcast::Column)
+    }
+}
+
+/// The operation of kernels that is `function`, if there is one.
+pub fn unary(function: UnaryFunction) -> Option<Fun> {
+    match function {
+        UnaryFunction::Neg => Some(Fun::Neg),
+        UnaryFunction::Abs => Some(Fun::Abs),
+        UnaryFunction::Sqrt => Some(Fun::Sqrt),
+        UnaryFunction::Exp => Some(Fun::Exp),
+        UnaryFunction::Tanh => Some(Fun::Tanh),
+        UnaryFunction::Sigmoid => Some(Fun::Sigmoid),
+        UnaryFunction::Relu => Some(Fun::Relu),
+        UnaryFunction::Silu => Some(Fun::Silu),
+        UnaryFunction::GeluTanh => Some(Fun::GeluTanh),
+        UnaryFunction::GeluErf => Some(Fun::GeluErf),
+        UnaryFunction::Log
+        | UnaryFunction::Sin
+        | UnaryFunction::Cos
+        | UnaryFunction::Tan
+        | UnaryFunction::Asin
+        | UnaryFunction::Acos
+        | UnaryFunction::Atan
+        | UnaryFunction::Sinh
+        | UnaryFunction::Cosh
+        | UnaryFunction::Asinh
+        | UnaryFunction::Acosh
+        | UnaryFunction::Atanh
+        | UnaryFunction::Erf
+        | UnaryFunction::Softplus
+        | UnaryFunction::Reciprocal
+        | UnaryFunction::Sign
+        | UnaryFunction::Floor
+        | UnaryFunction::Ceil
+        | UnaryFunction::Round
+        | UnaryFunction::Not
+        | UnaryFunction::BitNot
+        | UnaryFunction::IsNan
+        | UnaryFunction::IsInf => None,
+    }
+}
+
+/// The operation of kernels that is `function`, if there is one.
+pub fn binary(function: BinaryFunction) -> Option<FloatOp> {
+    match function {
+        BinaryFunction::Add => Some(FloatOp::Add),
+        BinaryFunction::Sub => Some(FloatOp::Sub),
+        BinaryFunction::Mul => Some(FloatOp::Mul),
+        BinaryFunction::Div => Some(FloatOp::Div),
+        BinaryFunction::Min => Some(FloatOp::Min),
+        BinaryFunction::Max => Some(FloatOp::Max),
+        BinaryFunction::Pow
+        | BinaryFunction::Mod
+        | BinaryFunction::Rem
+        | BinaryFunction::And
+        | BinaryFunction::Or
+        | BinaryFunction::Xor
+        | BinaryFunction::BitAnd
+        | BinaryFunction::BitOr
+        | BinaryFunction::BitXor
+        | BinaryFunction::ShiftLeft
+        | BinaryFunction::ShiftRight
+        | BinaryFunction::Equal
+        | BinaryFunction::Less
+        | BinaryFunction::LessEqual => None,
+    }
 }
 
 /// One operation. Values are numbered: inputs first, then the results of steps.

@@ -52,7 +52,7 @@ fn type_of(code: u32) -> Type {
         22 => Type::Named("IQ2_S"),
         23 => Type::Named("IQ4_XS"),
         24 => dense(DType::I8),
-        25 => Type::Named("I16"),
+        25 => dense(DType::I16),
         26 => dense(DType::I32),
         27 => dense(DType::I64),
         28 => dense(DType::F64),

@@ -1,4 +1,5 @@
-//! Element-by-element ops: `unary` and `binary` print as their function (`silu`, `add`); `cast` changes the element type.
+//! Element-by-element ops: `unary` and `binary` print as their function (`silu`, `add`); `select` picks one of two; `cast`
+//! changes the element type.
 //!
 //! Binary arguments broadcast as ONNX and NumPy do: trailing axes aligned, an extent of 1 repeats.
 
@@ -7,46 +8,7 @@ use crate::types::TensorType;
 use actc_types::braced::Fields;
 use actc_types::{DType, Diagnostic, Dim, Result, Shape, Tensor, TensorData};
 
-macro_rules! functions {
-    ($(#[$doc:meta])* $enum:ident $($variant:ident $name:literal $fdoc:literal),* $(,)?) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $enum { $(#[doc = $fdoc] $variant),* }
-
-        impl $enum {
-            /// All functions.
-            pub const ALL: &[$enum] = &[$($enum::$variant),*];
-            /// The name in the text form.
-            pub fn name(self) -> &'static str { match self { $($enum::$variant => $name),* } }
-        }
-    };
-}
-
-functions! {
-    /// Functions of one number.
-    UnaryFunction
-    Neg "neg" "`-x`",
-    Abs "abs" "`|x|`",
-    Sqrt "sqrt" "square root",
-    Exp "exp" "`e^x`",
-    Tanh "tanh" "hyperbolic tangent",
-    Sigmoid "sigmoid" "`1 / (1 + e^-x)`",
-    Relu "relu" "`max(x, 0)`",
-    Silu "silu" "`x sigmoid(x)`",
-    GeluTanh "gelu_tanh" "GELU by the tanh formula",
-    GeluErf "gelu" "GELU, `x Phi(x)`",
-}
-
-functions! {
-    /// Functions of two numbers.
-    BinaryFunction
-    Add "add" "`a + b`",
-    Sub "sub" "`a - b`",
-    Mul "mul" "`a b`",
-    Div "div" "`a / b`",
-    Min "min" "the smaller",
-    Max "max" "the larger",
-}
+pub use actc_types::function::{BinaryFunction, UnaryFunction};
 
 /// Payload of a unary op. Argument: `x`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,68 +24,15 @@ pub struct Binary {
     pub function: BinaryFunction,
 }
 
-/// Payload of `cast`. Argument: `x`. Floats round to nearest even; to integers they truncate.
+/// Payload of `select`. Arguments: `condition`, `a`, `b`; element by element `a` where the condition is true, else `b`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Select;
+
+/// Payload of `cast`. Argument: `x`. Floats round to nearest even; to integers they truncate and saturate; integers wrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cast {
     /// The new element type.
     pub to: DType,
-}
-
-/// `erf`, by its Maclaurin series below 3 and its continued fraction above: accurate to 1e-15.
-fn erf(x: f64) -> f64 {
-    let a = x.abs();
-    let value = if a < 3.0 {
-        let (mut term, mut sum) = (a, a);
-        for n in 1..200 {
-            term *= -a * a / f64::from(n);
-            let part = term / f64::from(2 * n + 1);
-            sum += part;
-            if part.abs() < 1e-18 * sum.abs() {
-                break;
-            }
-        }
-        sum * std::f64::consts::FRAC_2_SQRT_PI
-    } else {
-        let tail = (1..=60).rev().fold(0.0, |f, k| f64::from(k) / 2.0 / (a + f));
-        1.0 - (-a * a).exp() / ((a + tail) * std::f64::consts::PI.sqrt())
-    };
-    value.copysign(x)
-}
-
-impl UnaryFunction {
-    /// The function in f64.
-    pub fn apply(self, x: f64) -> f64 {
-        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-        match self {
-            UnaryFunction::Neg => -x,
-            UnaryFunction::Abs => x.abs(),
-            UnaryFunction::Sqrt => x.sqrt(),
-            UnaryFunction::Exp => x.exp(),
-            UnaryFunction::Tanh => x.tanh(),
-            UnaryFunction::Sigmoid => sigmoid(x),
-            UnaryFunction::Relu => x.max(0.0),
-            UnaryFunction::Silu => x * sigmoid(x),
-            UnaryFunction::GeluTanh => {
-                let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-                0.5 * x * (1.0 + inner.tanh())
-            }
-            UnaryFunction::GeluErf => 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)),
-        }
-    }
-}
-
-impl BinaryFunction {
-    /// The function in f64.
-    pub fn apply(self, a: f64, b: f64) -> f64 {
-        match self {
-            BinaryFunction::Add => a + b,
-            BinaryFunction::Sub => a - b,
-            BinaryFunction::Mul => a * b,
-            BinaryFunction::Div => a / b,
-            BinaryFunction::Min => a.min(b),
-            BinaryFunction::Max => a.max(b),
-        }
-    }
 }
 
 impl Unary {
@@ -141,16 +50,23 @@ impl Binary {
 impl Payload for Unary {
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
         arity(self.function.name(), args.len(), 1..=1)?;
-        if !args[0].dtype.is_float() {
-            return Err(mismatch(self.function.name(), "x", args[0].dtype, "a float type"));
-        }
-        Ok(vec![args[0].clone()])
+        let TensorType { dtype, shape } = &args[0];
+        let gives = self.function.gives(*dtype);
+        let gives = gives.ok_or_else(|| mismatch(self.function.name(), "x", dtype, self.function.takes().words()))?;
+        Ok(vec![TensorType::new(gives, shape.clone())])
     }
 
     fn eval(&self, args: &[Arg<'_>], results: &[TensorType]) -> Result<Vec<Tensor>> {
-        let (dims, x) = args[0].to_f64()?;
-        let y: Vec<f64> = x.into_iter().map(|v| self.function.apply(v)).collect();
-        Ok(vec![Tensor::new(&dims, TensorData::from_f64(results[0].dtype, &y))?])
+        let x = args[0].tensor()?;
+        let y = if x.dtype().is_float() {
+            let y: Vec<f64> = x.data().to_f64().into_iter().map(|v| self.function.apply(v)).collect();
+            TensorData::from_f64(results[0].dtype, &y)
+        } else {
+            let none = || mismatch(self.function.name(), "x", x.dtype(), "a float type");
+            let y = x.data().to_integers().into_iter().map(|v| self.function.apply_integer(v));
+            TensorData::from_integers(results[0].dtype, &y.collect::<Option<Vec<_>>>().ok_or_else(none)?)
+        };
+        Ok(vec![Tensor::new(x.dims(), y)?])
     }
 
     fn fields(&self) -> PayloadFields {
@@ -160,6 +76,26 @@ impl Payload for Unary {
     fn read(_fields: &mut Fields<'_>) -> Result<Unary> {
         Err(Diagnostic::request("ir-syntax", "`unary` is written as its function, such as `silu`"))
     }
+}
+
+/// The extents of what tensors of these extents broadcast to.
+fn repeated(all: &[&[u64]]) -> Vec<u64> {
+    let rank = all.iter().map(|d| d.len()).max().unwrap_or(0);
+    let extent = |d: &[u64], i: usize| (i + d.len()).checked_sub(rank).map_or(1, |j| d[j]);
+    (0..rank).map(|i| all.iter().map(|d| extent(d, i)).find(|e| *e != 1).unwrap_or(1)).collect()
+}
+
+/// Which element of a tensor of extents `from` stands at element `flat` where it is repeated to extents `to`.
+fn source(from: &[u64], to: &[u64], flat: u64) -> usize {
+    let (mut rest, mut stride, mut at) = (flat, 1, 0);
+    for i in (0..to.len()).rev() {
+        let here = rest % to[i].max(1);
+        rest /= to[i].max(1);
+        let extent = (i + from.len()).checked_sub(to.len()).map_or(1, |j| from[j]);
+        at += if extent == 1 { 0 } else { here * stride };
+        stride *= extent;
+    }
+    at as usize
 }
 
 /// The shape that `a` and `b` broadcast to, or `None` where they do not.
@@ -185,28 +121,27 @@ impl Payload for Binary {
         let shape = broadcast(&args[0].shape, &args[1].shape).ok_or_else(|| {
             mismatch(name, "shape of b", &args[1].shape, format!("one that broadcasts with {}", args[0].shape))
         })?;
-        Ok(vec![TensorType::new(args[0].dtype, shape)])
+        let gives = self.function.gives(args[0].dtype);
+        let gives = gives.ok_or_else(|| mismatch(name, "a", args[0].dtype, self.function.takes().words()))?;
+        Ok(vec![TensorType::new(gives, shape)])
     }
 
     fn eval(&self, args: &[Arg<'_>], results: &[TensorType]) -> Result<Vec<Tensor>> {
-        let ((ad, a), (bd, b)) = (args[0].to_f64()?, args[1].to_f64()?);
-        let rank = ad.len().max(bd.len());
-        let extent = |d: &[u64], i: usize| (i + d.len()).checked_sub(rank).map_or(1, |j| d[j]);
-        let dims: Vec<u64> =
-            (0..rank).map(|i| if extent(&ad, i) == 1 { extent(&bd, i) } else { extent(&ad, i) }).collect();
-        let index = |d: &[u64], flat: u64| {
-            let (mut rest, mut stride, mut at) = (flat, 1, 0);
-            for i in (0..rank).rev() {
-                let (here, e) = (rest % dims[i], extent(d, i));
-                rest /= dims[i];
-                at += if e == 1 { 0 } else { here * stride };
-                stride *= e;
-            }
-            at as usize
-        };
+        let (a, b) = (args[0].tensor()?, args[1].tensor()?);
+        let (ad, bd) = (a.dims(), b.dims());
+        let dims = repeated(&[ad, bd]);
         let total: u64 = dims.iter().product();
-        let y: Vec<f64> = (0..total).map(|i| self.function.apply(a[index(&ad, i)], b[index(&bd, i)])).collect();
-        Ok(vec![Tensor::new(&dims, TensorData::from_f64(results[0].dtype, &y))?])
+        let pairs = (0..total).map(|i| (source(ad, &dims, i), source(bd, &dims, i)));
+        let y = if a.dtype().is_float() {
+            let (a, b) = (a.data().to_f64(), b.data().to_f64());
+            let y: Vec<f64> = pairs.map(|(i, j)| self.function.apply(a[i], b[j])).collect();
+            TensorData::from_f64(results[0].dtype, &y)
+        } else {
+            let (a, b) = (a.data().to_integers(), b.data().to_integers());
+            let y: Vec<i128> = pairs.map(|(i, j)| self.function.apply_integer(a[i], b[j])).collect();
+            TensorData::from_integers(results[0].dtype, &y)
+        };
+        Ok(vec![Tensor::new(&dims, y)?])
     }
 
     fn fields(&self) -> PayloadFields {
@@ -218,6 +153,51 @@ impl Payload for Binary {
     }
 }
 
+impl Payload for Select {
+    fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
+        arity("select", args.len(), 3..=3)?;
+        if args[0].dtype != DType::Bool {
+            return Err(mismatch("select", "the condition", args[0].dtype, "bool"));
+        }
+        if args[1].dtype != args[2].dtype {
+            return Err(mismatch("select", "b", args[2].dtype, args[1].dtype));
+        }
+        let shape = broadcast(&args[1].shape, &args[2].shape).and_then(|s| broadcast(&args[0].shape, &s));
+        let shape = shape.ok_or_else(|| {
+            let shapes = args.iter().map(|a| a.shape.to_string()).collect::<Vec<_>>().join(", ");
+            mismatch("select", "the shapes", shapes, "ones that broadcast")
+        })?;
+        Ok(vec![TensorType::new(args[1].dtype, shape)])
+    }
+
+    fn eval(&self, args: &[Arg<'_>], results: &[TensorType]) -> Result<Vec<Tensor>> {
+        let [condition, a, b] = [0, 1, 2].map(|i| args[i].tensor());
+        let (condition, a, b) = (condition?, a?, b?);
+        let dims = repeated(&[condition.dims(), a.dims(), b.dims()]);
+        let taken = condition.data().to_integers();
+        let pick = |i: u64| taken[source(condition.dims(), &dims, i)] != 0;
+        let total: u64 = dims.iter().product();
+        let y = if results[0].dtype.is_float() {
+            let (x, y) = (a.data().to_f64(), b.data().to_f64());
+            let at = |i| if pick(i) { x[source(a.dims(), &dims, i)] } else { y[source(b.dims(), &dims, i)] };
+            TensorData::from_f64(results[0].dtype, &(0..total).map(at).collect::<Vec<_>>())
+        } else {
+            let (x, y) = (a.data().to_integers(), b.data().to_integers());
+            let at = |i| if pick(i) { x[source(a.dims(), &dims, i)] } else { y[source(b.dims(), &dims, i)] };
+            TensorData::from_integers(results[0].dtype, &(0..total).map(at).collect::<Vec<_>>())
+        };
+        Ok(vec![Tensor::new(&dims, y)?])
+    }
+
+    fn fields(&self) -> PayloadFields {
+        Vec::new()
+    }
+
+    fn read(_fields: &mut Fields<'_>) -> Result<Select> {
+        Ok(Select)
+    }
+}
+
 impl Payload for Cast {
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
         arity("cast", args.len(), 1..=1)?;
@@ -225,8 +205,13 @@ impl Payload for Cast {
     }
 
     fn eval(&self, args: &[Arg<'_>], _results: &[TensorType]) -> Result<Vec<Tensor>> {
-        let (dims, x) = args[0].to_f64()?;
-        Ok(vec![Tensor::new(&dims, TensorData::from_f64(self.to, &x))?])
+        let x = args[0].tensor()?;
+        let y = if x.dtype().is_float() {
+            TensorData::from_f64(self.to, &x.data().to_f64())
+        } else {
+            TensorData::from_integers(self.to, &x.data().to_integers())
+        };
+        Ok(vec![Tensor::new(x.dims(), y)?])
     }
 
     fn fields(&self) -> PayloadFields {

@@ -64,13 +64,6 @@ fn around(dims: &[u64], axis: usize) -> (usize, usize, usize) {
     (product(&dims[..axis]), dims[axis] as usize, product(&dims[axis + 1..]))
 }
 
-fn dtype_of(arg: &Arg<'_>) -> DType {
-    match arg {
-        Arg::Tensor(t) => t.dtype(),
-        Arg::Const(c) => c.ty.dtype,
-    }
-}
-
 impl Payload for Reshape {
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
         arity("reshape", args.len(), 1..=1)?;
@@ -86,9 +79,8 @@ impl Payload for Reshape {
     }
 
     fn eval(&self, args: &[Arg<'_>], results: &[TensorType]) -> Result<Vec<Tensor>> {
-        let (_, x) = args[0].to_f64()?;
         let dims = results[0].shape.eval(&Bindings::new())?;
-        Ok(vec![Tensor::new(&dims, TensorData::from_f64(dtype_of(&args[0]), &x))?])
+        Ok(vec![Tensor::new(&dims, args[0].tensor()?.into_owned().into_data())?])
     }
 
     fn fields(&self) -> PayloadFields {
@@ -122,21 +114,20 @@ impl Payload for Transpose {
     }
 
     fn eval(&self, args: &[Arg<'_>], _results: &[TensorType]) -> Result<Vec<Tensor>> {
-        let (dims, x) = args[0].to_f64()?;
+        let x = args[0].tensor()?;
+        let dims = x.dims();
         let strides: Vec<u64> = (0..dims.len()).map(|i| dims[i + 1..].iter().product()).collect();
         let out: Vec<u64> = self.order.iter().map(|i| dims[*i]).collect();
         let total: u64 = out.iter().product();
-        let y: Vec<f64> = (0..total)
-            .map(|flat| {
-                let (mut rest, mut at) = (flat, 0);
-                for i in (0..out.len()).rev() {
-                    at += rest % out[i] * strides[self.order[i]];
-                    rest /= out[i];
-                }
-                x[at as usize]
-            })
-            .collect();
-        Ok(vec![Tensor::new(&out, TensorData::from_f64(dtype_of(&args[0]), &y))?])
+        let y = x.data().pick((0..total).map(|flat| {
+            let (mut rest, mut at) = (flat, 0);
+            for i in (0..out.len()).rev() {
+                at += rest % out[i] * strides[self.order[i]];
+                rest /= out[i];
+            }
+            at as usize
+        }));
+        Ok(vec![Tensor::new(&out, y)?])
     }
 
     fn fields(&self) -> PayloadFields {
@@ -167,19 +158,18 @@ impl Payload for Slice {
     }
 
     fn eval(&self, args: &[Arg<'_>], _results: &[TensorType]) -> Result<Vec<Tensor>> {
-        let (mut dims, x) = args[0].to_f64()?;
+        let x = args[0].tensor()?;
+        let mut dims = x.dims().to_vec();
         // The interpreter substitutes symbols in payloads before evaluation.
         let (start, len) = (self.start.eval(&Bindings::new())? as usize, self.len.eval(&Bindings::new())? as usize);
         let (before, extent, behind) = around(&dims, self.axis);
         if start.checked_add(len).is_none_or(|end| end > extent) {
             return Err(mismatch("slice", "the run", format!("{start} + {len}"), format!("at most {extent}")));
         }
-        let mut y = Vec::with_capacity(before * len * behind);
-        for i in 0..before {
-            y.extend_from_slice(&x[(i * extent + start) * behind..][..len * behind]);
-        }
+        let run = |i: usize| (0..len * behind).map(move |j| (i * extent + start) * behind + j);
+        let y = x.data().pick((0..before).flat_map(run));
         dims[self.axis] = len as u64;
-        Ok(vec![Tensor::new(&dims, TensorData::from_f64(dtype_of(&args[0]), &y))?])
+        Ok(vec![Tensor::new(&dims, y)?])
     }
 
     fn fields(&self) -> PayloadFields {
@@ -223,18 +213,21 @@ impl Payload for Concat {
     }
 
     fn eval(&self, args: &[Arg<'_>], _results: &[TensorType]) -> Result<Vec<Tensor>> {
-        let parts = args.iter().map(|a| a.to_f64()).collect::<Result<Vec<_>>>()?;
-        let mut dims = parts[0].0.clone();
-        dims[self.axis] = parts.iter().map(|(d, _)| d[self.axis]).sum();
+        let parts = args.iter().map(|a| a.tensor()).collect::<Result<Vec<_>>>()?;
+        let mut dims = parts[0].dims().to_vec();
+        dims[self.axis] = parts.iter().map(|t| t.dims()[self.axis]).sum();
         let before = around(&dims, self.axis).0;
-        let mut y = Vec::new();
+        let mut bytes = Vec::new();
+        let size = parts[0].dtype().size();
+        let stored: Vec<Vec<u8>> = parts.iter().map(|t| t.data().to_le_bytes()).collect();
         for i in 0..before {
-            for (d, x) in &parts {
-                let (_, extent, behind) = around(d, self.axis);
-                y.extend_from_slice(&x[i * extent * behind..][..extent * behind]);
+            for (part, stored) in parts.iter().zip(&stored) {
+                let (_, extent, behind) = around(part.dims(), self.axis);
+                let run = extent * behind * size;
+                bytes.extend_from_slice(&stored[i * run..][..run]);
             }
         }
-        Ok(vec![Tensor::new(&dims, TensorData::from_f64(dtype_of(&args[0]), &y))?])
+        Ok(vec![Tensor::new(&dims, TensorData::from_le_bytes(parts[0].dtype(), &bytes))?])
     }
 
     fn fields(&self) -> PayloadFields {

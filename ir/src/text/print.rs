@@ -161,6 +161,10 @@ fn numbers(data: &TensorData) -> Vec<String> {
         TensorData::I8(v) => v.iter().map(ToString::to_string).collect(),
         TensorData::I32(v) => v.iter().map(ToString::to_string).collect(),
         TensorData::I64(v) => v.iter().map(ToString::to_string).collect(),
+        TensorData::I16(v) => v.iter().map(ToString::to_string).collect(),
+        TensorData::U16(v) => v.iter().map(ToString::to_string).collect(),
+        TensorData::U32(v) => v.iter().map(ToString::to_string).collect(),
+        TensorData::U64(v) => v.iter().map(ToString::to_string).collect(),
         TensorData::F32(v) => v.iter().map(ToString::to_string).collect(),
         TensorData::F16(_) | TensorData::Bf16(_) | TensorData::F64(_) => {
             data.to_f64().iter().map(ToString::to_string).collect()

@@ -40,6 +40,27 @@ dtypes! {
     F32 "f32" 4,
     /// IEEE double precision.
     F64 "f64" 8,
+    /// Signed 16-bit integer.
+    I16 "i16" 2,
+    /// Unsigned 16-bit integer.
+    U16 "u16" 2,
+    /// Unsigned 32-bit integer.
+    U32 "u32" 4,
+    /// Unsigned 64-bit integer.
+    U64 "u64" 8,
+}
+
+/// What numbers of a type are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 0 or 1.
+    Bool,
+    /// Integers from 0.
+    Unsigned,
+    /// Integers in two's complement.
+    Signed,
+    /// Floating-point numbers.
+    Float,
 }
 
 impl DType {
@@ -48,12 +69,34 @@ impl DType {
         DType::ALL.iter().copied().find(|d| d.name() == name)
     }
 
+    /// The number of the type in plans. Types are only ever added at the end.
+    pub fn code(self) -> i64 {
+        self as i64
+    }
+
+    /// The type of number `code`.
+    pub fn from_code(code: i64) -> Option<DType> {
+        usize::try_from(code).ok().and_then(|i| DType::ALL.get(i)).copied()
+    }
+
+    /// What numbers of the type are.
+    pub fn kind(self) -> Kind {
+        match self {
+            DType::Bool => Kind::Bool,
+            DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => Kind::Float,
+            DType::I8 | DType::I16 | DType::I32 | DType::I64 => Kind::Signed,
+            DType::U8 | DType::U16 | DType::U32 | DType::U64 => Kind::Unsigned,
+        }
+    }
+
     /// Whether the type is a floating-point one.
     pub fn is_float(self) -> bool {
-        match self {
-            DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => true,
-            DType::Bool | DType::U8 | DType::I8 | DType::I32 | DType::I64 => false,
-        }
+        self.kind() == Kind::Float
+    }
+
+    /// Whether the type is an integer one; truth values are none.
+    pub fn is_integer(self) -> bool {
+        matches!(self.kind(), Kind::Signed | Kind::Unsigned)
     }
 }
 

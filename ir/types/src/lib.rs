@@ -13,6 +13,7 @@ pub mod diagnostic;
 pub mod dim;
 pub mod dtype;
 pub mod encoding;
+pub mod function;
 pub mod packed;
 pub mod rounded;
 pub mod shape;

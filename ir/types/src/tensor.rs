@@ -25,6 +25,14 @@ pub enum TensorData {
     F32(Vec<f32>),
     /// Double precision.
     F64(Vec<f64>),
+    /// Signed 16-bit integers.
+    I16(Vec<i16>),
+    /// Unsigned 16-bit integers.
+    U16(Vec<u16>),
+    /// Unsigned 32-bit integers.
+    U32(Vec<u32>),
+    /// Unsigned 64-bit integers.
+    U64(Vec<u64>),
 }
 
 /// A dense tensor with fixed extents.
@@ -46,11 +54,42 @@ macro_rules! each {
             TensorData::Bf16($v) => $body,
             TensorData::F32($v) => $body,
             TensorData::F64($v) => $body,
+            TensorData::I16($v) => $body,
+            TensorData::U16($v) => $body,
+            TensorData::U32($v) => $body,
+            TensorData::U64($v) => $body,
+        }
+    };
+}
+
+/// The same, giving elements of the same type.
+macro_rules! rebuilt {
+    ($data:expr, $v:ident => $body:expr) => {
+        match $data {
+            TensorData::Bool($v) => TensorData::Bool($body),
+            TensorData::U8($v) => TensorData::U8($body),
+            TensorData::I8($v) => TensorData::I8($body),
+            TensorData::I32($v) => TensorData::I32($body),
+            TensorData::I64($v) => TensorData::I64($body),
+            TensorData::F16($v) => TensorData::F16($body),
+            TensorData::Bf16($v) => TensorData::Bf16($body),
+            TensorData::F32($v) => TensorData::F32($body),
+            TensorData::F64($v) => TensorData::F64($body),
+            TensorData::I16($v) => TensorData::I16($body),
+            TensorData::U16($v) => TensorData::U16($body),
+            TensorData::U32($v) => TensorData::U32($body),
+            TensorData::U64($v) => TensorData::U64($body),
         }
     };
 }
 
 impl TensorData {
+    /// The elements at `places`, which are below [`TensorData::len`], in their order.
+    #[must_use]
+    pub fn pick(&self, places: impl Iterator<Item = usize>) -> TensorData {
+        rebuilt!(self, v => places.map(|i| v[i]).collect())
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         each!(self, v => v.len())
@@ -73,6 +112,10 @@ impl TensorData {
             TensorData::Bf16(_) => DType::Bf16,
             TensorData::F32(_) => DType::F32,
             TensorData::F64(_) => DType::F64,
+            TensorData::I16(_) => DType::I16,
+            TensorData::U16(_) => DType::U16,
+            TensorData::U32(_) => DType::U32,
+            TensorData::U64(_) => DType::U64,
         }
     }
 
@@ -88,6 +131,10 @@ impl TensorData {
             DType::Bf16 => TensorData::Bf16(vec![bf16::ZERO; n]),
             DType::F32 => TensorData::F32(vec![0.0; n]),
             DType::F64 => TensorData::F64(vec![0.0; n]),
+            DType::I16 => TensorData::I16(vec![0; n]),
+            DType::U16 => TensorData::U16(vec![0; n]),
+            DType::U32 => TensorData::U32(vec![0; n]),
+            DType::U64 => TensorData::U64(vec![0; n]),
         }
     }
 
@@ -102,6 +149,10 @@ impl TensorData {
             TensorData::Bf16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
             TensorData::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
             TensorData::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            TensorData::I16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            TensorData::U16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            TensorData::U32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            TensorData::U64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
         }
     }
 
@@ -120,6 +171,10 @@ impl TensorData {
             DType::Bf16 => TensorData::Bf16(read(bytes, bf16::from_le_bytes)),
             DType::F32 => TensorData::F32(read(bytes, f32::from_le_bytes)),
             DType::F64 => TensorData::F64(read(bytes, f64::from_le_bytes)),
+            DType::I16 => TensorData::I16(read(bytes, i16::from_le_bytes)),
+            DType::U16 => TensorData::U16(read(bytes, u16::from_le_bytes)),
+            DType::U32 => TensorData::U32(read(bytes, u32::from_le_bytes)),
+            DType::U64 => TensorData::U64(read(bytes, u64::from_le_bytes)),
         }
     }
 
@@ -134,6 +189,45 @@ impl TensorData {
             TensorData::Bf16(v) => v.iter().map(|x| x.to_f64()).collect(),
             TensorData::F32(v) => v.iter().map(|x| f64::from(*x)).collect(),
             TensorData::F64(v) => v.clone(),
+            TensorData::I16(v) => v.iter().map(|x| f64::from(*x)).collect(),
+            TensorData::U16(v) => v.iter().map(|x| f64::from(*x)).collect(),
+            TensorData::U32(v) => v.iter().map(|x| f64::from(*x)).collect(),
+            TensorData::U64(v) => v.iter().map(|x| *x as f64).collect(),
+        }
+    }
+
+    /// All elements as integers; floats are truncated, and saturate at the ends of `i128`.
+    pub fn to_integers(&self) -> Vec<i128> {
+        match self {
+            TensorData::Bool(v) | TensorData::U8(v) => v.iter().map(|x| i128::from(*x)).collect(),
+            TensorData::I8(v) => v.iter().map(|x| i128::from(*x)).collect(),
+            TensorData::I16(v) => v.iter().map(|x| i128::from(*x)).collect(),
+            TensorData::I32(v) => v.iter().map(|x| i128::from(*x)).collect(),
+            TensorData::I64(v) => v.iter().map(|x| i128::from(*x)).collect(),
+            TensorData::U16(v) => v.iter().map(|x| i128::from(*x)).collect(),
+            TensorData::U32(v) => v.iter().map(|x| i128::from(*x)).collect(),
+            TensorData::U64(v) => v.iter().map(|x| i128::from(*x)).collect(),
+            TensorData::F16(_) | TensorData::Bf16(_) | TensorData::F32(_) | TensorData::F64(_) => {
+                self.to_f64().into_iter().map(|x| x as i128).collect()
+            }
+        }
+    }
+
+    /// Elements of `dtype` from integers: those of an integer type modulo its size, truth values by `!= 0`.
+    pub fn from_integers(dtype: DType, v: &[i128]) -> TensorData {
+        match dtype {
+            DType::Bool => TensorData::Bool(v.iter().map(|x| u8::from(*x != 0)).collect()),
+            DType::U8 => TensorData::U8(v.iter().map(|x| *x as u8).collect()),
+            DType::I8 => TensorData::I8(v.iter().map(|x| *x as i8).collect()),
+            DType::I16 => TensorData::I16(v.iter().map(|x| *x as i16).collect()),
+            DType::I32 => TensorData::I32(v.iter().map(|x| *x as i32).collect()),
+            DType::I64 => TensorData::I64(v.iter().map(|x| *x as i64).collect()),
+            DType::U16 => TensorData::U16(v.iter().map(|x| *x as u16).collect()),
+            DType::U32 => TensorData::U32(v.iter().map(|x| *x as u32).collect()),
+            DType::U64 => TensorData::U64(v.iter().map(|x| *x as u64).collect()),
+            DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => {
+                TensorData::from_f64(dtype, &v.iter().map(|x| *x as f64).collect::<Vec<_>>())
+            }
         }
     }
 
@@ -149,6 +243,10 @@ impl TensorData {
             DType::Bf16 => TensorData::Bf16(v.iter().map(|x| bf16::from_f64(*x)).collect()),
             DType::F32 => TensorData::F32(v.iter().map(|x| *x as f32).collect()),
             DType::F64 => TensorData::F64(v.to_vec()),
+            DType::I16 => TensorData::I16(v.iter().map(|x| *x as i16).collect()),
+            DType::U16 => TensorData::U16(v.iter().map(|x| *x as u16).collect()),
+            DType::U32 => TensorData::U32(v.iter().map(|x| *x as u32).collect()),
+            DType::U64 => TensorData::U64(v.iter().map(|x| *x as u64).collect()),
         }
     }
 }

@@ -187,6 +187,26 @@ fn dense(dtype: DType, bytes: &[u8], out: &mut [f32]) {
                 *w = i32::from_le_bytes([b[0], b[1], b[2], b[3]]) as f32;
             }
         }
+        DType::I16 => {
+            for (w, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+                *w = f32::from(i16::from_le_bytes([b[0], b[1]]));
+            }
+        }
+        DType::U16 => {
+            for (w, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+                *w = f32::from(u16::from_le_bytes([b[0], b[1]]));
+            }
+        }
+        DType::U32 => {
+            for (w, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
+                *w = u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as f32;
+            }
+        }
+        DType::U64 => {
+            for (w, b) in out.iter_mut().zip(bytes.chunks_exact(8)) {
+                *w = u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32;
+            }
+        }
         DType::I64 => {
             for (w, b) in out.iter_mut().zip(bytes.chunks_exact(8)) {
                 *w = i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32;

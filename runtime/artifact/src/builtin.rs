@@ -24,7 +24,7 @@ pub struct Arity {
 
 macro_rules! builtins {
     ($($(#[doc = $doc:literal])* $variant:ident $name:literal $version:literal
-        bufs $bl:literal $bm:literal tensors $t:literal dims $d:literal ints $i:literal $im:literal floats $f:literal),* $(,)?) => {
+        bufs $bl:literal $bm:literal tensors $t:literal dims $dl:literal $dm:literal ints $i:literal $im:literal floats $f:literal),* $(,)?) => {
         /// A function of the runtime.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Builtin { $($(#[doc = $doc])* $variant),* }
@@ -43,7 +43,7 @@ macro_rules! builtins {
             pub fn arity(self) -> Arity {
                 match self {
                     $(Builtin::$variant => Arity {
-                        bufs: ($bl, $bm), tensors: ($t, $t), dims: ($d, $d), ints: ($i, $im), floats: ($f, $f),
+                        bufs: ($bl, $bm), tensors: ($t, $t), dims: ($dl, $dm), ints: ($i, $im), floats: ($f, $f),
                     }),*
                 }
             }
@@ -59,7 +59,7 @@ builtins! {
     /// `act` is 0, or 8 to round activations first: per row and chunk of 64 columns with `a = absmax / 127`,
     /// `x -> a * round_ties_even(x * (127 / absmax))`, all in f32, zeros staying zeros. Weak columns of `W` take no
     /// part in `absmax` and are not rounded.
-    Linear "linear" 1 bufs 2 3 tensors 1 dims 1 ints 1 1 floats 0,
+    Linear "linear" 1 bufs 2 3 tensors 1 dims 1 1 ints 1 1 floats 0,
     /// Scaled dot-product attention of `S` new tokens over `P + S` tokens.
     ///
     /// bufs `q [S, H, D]`, `k [P + S, KV, D]`, `v [P + S, KV, D]`, `y [S, H, D]`; dims `S, P, H, KV, D`;
@@ -69,41 +69,65 @@ builtins! {
     /// see tokens above `P + i - window` only.
     ///
     /// With `bits` 16 or 8, `k` and `v` are rows that `round_rows` made.
-    Attention "attention" 1 bufs 4 4 tensors 0 dims 5 ints 2 3 floats 1,
+    Attention "attention" 1 bufs 4 4 tensors 0 dims 5 5 ints 2 3 floats 1,
     /// Rows of a stored table, times a factor.
     ///
     /// bufs `ids: i64 [S]`, `y [S, D]`; tensors `table [V, D]`; dims `S`; floats `scale`. An id outside `0..V` is an
     /// error.
-    Embedding "embedding" 1 bufs 2 2 tensors 1 dims 1 ints 0 0 floats 1,
+    Embedding "embedding" 1 bufs 2 2 tensors 1 dims 1 1 ints 0 0 floats 1,
     /// Adds `x^T x` to an accumulator, in place.
     ///
     /// bufs `x [M, K]`, `acc [K, K]`; dims `M, K`. Stays exactly symmetric.
-    Gram "gram" 1 bufs 2 2 tensors 0 dims 2 ints 0 0 floats 0,
+    Gram "gram" 1 bufs 2 2 tensors 0 dims 2 2 ints 0 0 floats 0,
     /// Adds to statistics of channels, in place.
     ///
     /// bufs `x [M, K]`, `acc`; dims `M, K`; ints `first`. `acc` has rows of `K`: count, absmax, sum, sum of squares.
     /// With `first` 1 it has eight rows: the first four for rows of `x` but the first, the last four for the first.
-    ChannelStats "channel_stats" 1 bufs 2 2 tensors 0 dims 2 ints 1 1 floats 0,
+    ChannelStats "channel_stats" 1 bufs 2 2 tensors 0 dims 2 2 ints 1 1 floats 0,
     /// Rounds rows to fewer bits.
     ///
     /// bufs `x [M, N]`, `y`; dims `M, N, offset`; ints `bits`. With `bits` 16 the rows of `y` are `N` halves, with 8 they
     /// are `N` signed bytes and the f32 scale of the row. They stand one behind the other from byte `offset` of `y` on.
-    RoundRows "round_rows" 1 bufs 2 2 tensors 0 dims 3 ints 1 1 floats 0,
+    RoundRows "round_rows" 1 bufs 2 2 tensors 0 dims 3 3 ints 1 1 floats 0,
     /// Softmax over rows. bufs `x [M, N]`, `y [M, N]`; dims `M, N`.
-    Softmax "softmax" 1 bufs 2 2 tensors 0 dims 2 ints 0 0 floats 0,
+    Softmax "softmax" 1 bufs 2 2 tensors 0 dims 2 2 ints 0 0 floats 0,
     /// Copies rows of bytes.
     ///
     /// bufs `from`, `to`; dims `rows, bytes, from_offset, from_stride, to_offset, to_stride`, all but the first in bytes.
     /// Row `i` of `bytes` bytes goes from `from_offset + i * from_stride` to `to_offset + i * to_stride`; rows of `to` do
     /// not overlap (`to_stride >= bytes`, or one row). This slices and concatenates.
-    Copy "copy" 1 bufs 2 2 tensors 0 dims 6 ints 0 0 floats 0,
+    Copy "copy" 1 bufs 2 2 tensors 0 dims 6 6 ints 0 0 floats 0,
     /// `start, start + 1, …`. bufs `y: i64 [N]`; dims `N, start`.
-    Range "range" 1 bufs 1 1 tensors 0 dims 2 ints 0 0 floats 0,
+    Range "range" 1 bufs 1 1 tensors 0 dims 2 2 ints 0 0 floats 0,
     /// Products of matrices that are both computed.
     ///
     /// bufs `a`, `b`, `y [B, M, N]`; dims `B, M, K, N`; ints `ta, tb`. `a` is `[B, M, K]`, with `ta` 1 `[B, K, M]`; `b` is
     /// `[B, K, N]`, with `tb` 1 `[B, N, K]`.
-    Matmul "matmul" 1 bufs 3 3 tensors 0 dims 4 ints 2 2 floats 0,
+    Matmul "matmul" 1 bufs 3 3 tensors 0 dims 4 4 ints 2 2 floats 0,
+    /// A function of one tensor of any element type, element by element.
+    ///
+    /// bufs `x`, `y`; dims: number of elements; ints `function, dtype`: the numbers of an
+    /// [`actc_types::function::UnaryFunction`] and of the type of `x`.
+    Unary "unary" 1 bufs 2 2 tensors 0 dims 1 1 ints 2 2 floats 0,
+    /// A function of two tensors of one element type, element by element; extents of 1 repeat.
+    ///
+    /// bufs `a`, `b`, `y`; dims: the extents of `y`, then as many of `a` and of `b`, ones in front; ints `function, dtype`:
+    /// the numbers of an [`actc_types::function::BinaryFunction`] and of the type of `a` and `b`.
+    Binary "binary" 1 bufs 3 3 tensors 0 dims 0 96 ints 2 2 floats 0,
+    /// Element by element `a` where `c` is not 0, else `b`; extents of 1 repeat.
+    ///
+    /// bufs `c`: one byte an element, `a`, `b`, `y`; dims: the extents of `y`, then as many of `c`, `a` and `b`, ones in
+    /// front; ints `size`: bytes of an element of `a`, `b` and `y`, 1, 2, 4 or 8.
+    Select "select" 1 bufs 4 4 tensors 0 dims 0 128 ints 1 1 floats 0,
+    /// Elements as another type: floats are rounded to nearest even, to integers truncated and saturated; integers wrap.
+    ///
+    /// bufs `x`, `y`; dims: number of elements; ints `from, to`: the numbers of the types.
+    Cast "cast" 1 bufs 2 2 tensors 0 dims 1 1 ints 2 2 floats 0,
+    /// Axes in another order.
+    ///
+    /// bufs `x`, `y`; dims: the extents of `x`; ints `size`, bytes of an element, 1, 2, 4 or 8, then for each axis of `y` the
+    /// one of `x` that it is.
+    Transpose "transpose" 1 bufs 2 2 tensors 0 dims 0 32 ints 1 33 floats 0,
 }
 
 impl Builtin {

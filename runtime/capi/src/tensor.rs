@@ -27,6 +27,14 @@ pub enum actc_dtype {
     ACTC_F32 = 8,
     /// IEEE double precision.
     ACTC_F64 = 9,
+    /// Signed 16-bit integer.
+    ACTC_I16 = 10,
+    /// Unsigned 16-bit integer.
+    ACTC_U16 = 11,
+    /// Unsigned 32-bit integer.
+    ACTC_U32 = 12,
+    /// Unsigned 64-bit integer.
+    ACTC_U64 = 13,
 }
 
 impl actc_dtype {
@@ -41,12 +49,13 @@ impl actc_dtype {
             DType::Bf16 => actc_dtype::ACTC_BF16,
             DType::F32 => actc_dtype::ACTC_F32,
             DType::F64 => actc_dtype::ACTC_F64,
+            DType::I16 => actc_dtype::ACTC_I16,
+            DType::U16 => actc_dtype::ACTC_U16,
+            DType::U32 => actc_dtype::ACTC_U32,
+            DType::U64 => actc_dtype::ACTC_U64,
         }
     }
 }
-
-const DTYPES: [DType; 9] =
-    [DType::Bool, DType::U8, DType::I8, DType::I32, DType::I64, DType::F16, DType::Bf16, DType::F32, DType::F64];
 
 /// A tensor in memory: the caller's for an input, the session's for an output.
 #[repr(C)]
@@ -84,7 +93,7 @@ impl actc_tensor {
     /// The pointers are null or have behind them what the numbers say.
     pub(crate) unsafe fn copy(&self, name: &str) -> Result<Tensor> {
         let wrong = |headline: String| Diagnostic::request("tensor-argument", format!("tensor `{name}`: {headline}"));
-        let dtype = DTYPES.into_iter().find(|d| actc_dtype::of(*d) as i32 == self.dtype);
+        let dtype = DType::ALL.iter().copied().find(|d| actc_dtype::of(*d) as i32 == self.dtype);
         let dtype = dtype.ok_or_else(|| wrong(format!("dtype is {}, from 1 to 9 are known", self.dtype)))?;
         if self.rank > MAX_RANK {
             return Err(wrong(format!("rank is {}, at most {MAX_RANK}", self.rank)));
@@ -120,7 +129,7 @@ mod tests {
 
     #[test]
     fn every_element_type_has_a_number() {
-        for (dtype, number) in DTYPES.into_iter().zip(1..) {
+        for (dtype, number) in DType::ALL.iter().copied().zip(1..) {
             assert_eq!(actc_dtype::of(dtype) as i32, number);
         }
     }

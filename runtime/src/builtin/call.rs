@@ -83,6 +83,11 @@ impl<'a> Call<'a> {
         usize::try_from(self.dims[i]).map_err(|_| self.wrong(format!("size {i} is {}", self.dims[i])))
     }
 
+    /// Number of sizes given.
+    pub(crate) fn dims(&self) -> usize {
+        self.dims.len()
+    }
+
     /// Integer `i`.
     pub(crate) fn int(&self, i: usize) -> i64 {
         self.call.ints[i]

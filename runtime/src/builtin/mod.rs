@@ -6,17 +6,24 @@
 pub(crate) mod call;
 
 mod attention;
+mod binary;
+mod cast;
 mod channel_stats;
 mod copy;
+mod element;
 mod embedding;
 mod exp;
 mod gram;
 mod linear;
 mod matmul;
 mod range;
+mod repeat;
 mod round_int8;
 mod round_rows;
+mod select;
 mod softmax;
+mod transpose;
+mod unary;
 
 use crate::device::cpu::team::Scratch;
 use crate::model::Model;
@@ -38,6 +45,11 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Copy => Ok(copy::run(call)?),
         Builtin::Range => Ok(range::run(call)?),
         Builtin::Matmul => Ok(matmul::run(call)?),
+        Builtin::Unary => Ok(unary::run(call)?),
+        Builtin::Binary => Ok(binary::run(call)?),
+        Builtin::Select => Ok(select::run(call)?),
+        Builtin::Cast => Ok(cast::run(call)?),
+        Builtin::Transpose => Ok(transpose::run(call)?),
     }
 }
 
@@ -53,6 +65,11 @@ pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Re
         | Builtin::Softmax
         | Builtin::Copy
         | Builtin::Range
-        | Builtin::Matmul => Ok(0),
+        | Builtin::Matmul
+        | Builtin::Unary
+        | Builtin::Binary
+        | Builtin::Select
+        | Builtin::Cast
+        | Builtin::Transpose => Ok(0),
     }
 }

@@ -10,7 +10,16 @@ pub(super) fn memory(dtype: DType) -> Mem {
         DType::F32 => Mem::F32,
         DType::F16 => Mem::F16,
         DType::Bf16 => Mem::Bf16,
-        DType::Bool | DType::U8 | DType::I8 | DType::I32 | DType::I64 | DType::F64 => {
+        DType::Bool
+        | DType::U8
+        | DType::I8
+        | DType::I16
+        | DType::I32
+        | DType::I64
+        | DType::U16
+        | DType::U32
+        | DType::U64
+        | DType::F64 => {
             panic!("weights of {dtype} were refused")
         }
     }

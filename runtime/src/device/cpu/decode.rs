@@ -73,7 +73,17 @@ impl<'a> Decoder<'a> {
         match tensor.dtype {
             DType::F16 => bytemuck::try_cast_slice(bytes).ok().map(Fast::Half),
             DType::Bf16 => bytemuck::try_cast_slice(bytes).ok().map(Fast::Brain),
-            DType::Bool | DType::U8 | DType::I8 | DType::I32 | DType::I64 | DType::F32 | DType::F64 => None,
+            DType::Bool
+            | DType::U8
+            | DType::I8
+            | DType::I16
+            | DType::I32
+            | DType::I64
+            | DType::U16
+            | DType::U32
+            | DType::U64
+            | DType::F32
+            | DType::F64 => None,
         }
     }
 

@@ -1,0 +1,78 @@
+//! Ops on tensors of any element type and shape as calls of the runtime: what no kernel is made for.
+
+use super::steps::{Steps, overflow};
+use actc_artifact::{Builtin, BuiltinCall};
+use actc_ir::{NodeData, Value};
+use actc_types::function::{BinaryFunction, UnaryFunction};
+use actc_types::{DType, Diagnostic, Dim, Result};
+
+impl Steps<'_, '_> {
+    pub(super) fn unary(&mut self, label: &str, data: &NodeData, function: UnaryFunction) -> Result<()> {
+        let dtype = self.graph.ty(data.args[0]).dtype;
+        self.each(label, data, Builtin::Unary, vec![function.code(), dtype.code()])
+    }
+
+    pub(super) fn cast(&mut self, label: &str, data: &NodeData, to: DType) -> Result<()> {
+        let from = self.graph.ty(data.args[0]).dtype;
+        self.each(label, data, Builtin::Cast, vec![from.code(), to.code()])
+    }
+
+    fn each(&mut self, label: &str, data: &NodeData, builtin: Builtin, ints: Vec<i64>) -> Result<()> {
+        let dims = vec![self.graph.ty(data.args[0]).shape.elements()?];
+        self.general(label, data, builtin, dims, ints)
+    }
+
+    pub(super) fn binary(&mut self, label: &str, data: &NodeData, function: BinaryFunction) -> Result<()> {
+        let dtype = self.graph.ty(data.args[0]).dtype;
+        let dims = self.repeated(data)?;
+        self.general(label, data, Builtin::Binary, dims, vec![function.code(), dtype.code()])
+    }
+
+    pub(super) fn select(&mut self, label: &str, data: &NodeData) -> Result<()> {
+        let size = self.graph.ty(data.results[0]).dtype.size() as i64;
+        let dims = self.repeated(data)?;
+        self.general(label, data, Builtin::Select, dims, vec![size])
+    }
+
+    pub(super) fn transpose(&mut self, label: &str, data: &NodeData, order: &[usize]) -> Result<()> {
+        let ty = self.graph.ty(data.args[0]).clone();
+        let ints = std::iter::once(ty.dtype.size() as i64).chain(order.iter().map(|a| *a as i64)).collect();
+        self.general(label, data, Builtin::Transpose, ty.shape.0, ints)
+    }
+
+    /// The extents of the result and of each argument, ones in front.
+    fn repeated(&self, data: &NodeData) -> Result<Vec<Dim>> {
+        let whole = self.graph.ty(data.results[0]).shape.clone();
+        let mut dims = whole.0.clone();
+        for arg in &data.args {
+            let own = self.graph.ty(*arg).shape.dims();
+            let missing = whole.rank().checked_sub(own.len()).ok_or_else(overflow)?;
+            dims.extend(std::iter::repeat_n(Dim::from(1), missing));
+            dims.extend(own.iter().cloned());
+        }
+        Ok(dims)
+    }
+
+    fn general(
+        &mut self,
+        label: &str,
+        data: &NodeData,
+        builtin: Builtin,
+        dims: Vec<Dim>,
+        ints: Vec<i64>,
+    ) -> Result<()> {
+        let (least, most) = builtin.arity().dims;
+        if !(least..=most).contains(&dims.len()) {
+            let headline = format!("`{}` over {} sizes, at most {most} can be", builtin.name(), dims.len());
+            return Err(Diagnostic::new("codegen-rank", headline));
+        }
+        let mut bufs = data.args.iter().map(|v| self.any(*v)).collect::<Result<Vec<u32>>>()?;
+        bufs.push(self.buffers.value(data.results[0])?);
+        self.builtin(BuiltinCall { bufs, dims, ints, ..BuiltinCall::new(label, builtin) }, "any type and shape");
+        Ok(())
+    }
+
+    fn any(&mut self, value: Value) -> Result<u32> {
+        self.buffers.any(&mut self.shared.tensors, value)
+    }
+}

@@ -1,0 +1,130 @@
+//! Elements of any type, as the functions of tensors take them.
+
+use super::call::Call;
+use actc_types::{DType, Result};
+use bytemuck::Pod;
+use half::{bf16, f16};
+
+/// Elements that one cell has at least, so that threads are not woken for a few.
+pub(super) const CELL: usize = 1 << 12;
+
+/// An element as the numbers that functions are computed in: floats in f64, which an f32 leaves exactly and to which the
+/// four operations of arithmetic come back rounded as if once; integers in `i128`, stored modulo their size.
+pub(super) trait Element: Pod + Send + Sync {
+    fn float(self) -> f64;
+    fn integer(self) -> i128;
+    fn from_float(x: f64) -> Self;
+    fn from_integer(x: i128) -> Self;
+}
+
+macro_rules! integers {
+    ($($t:ty),*) => {$(
+        impl Element for $t {
+            fn float(self) -> f64 { self as f64 }
+            fn integer(self) -> i128 { self as i128 }
+            fn from_float(x: f64) -> $t { x as $t }
+            fn from_integer(x: i128) -> $t { x as $t }
+        }
+    )*};
+}
+integers!(u8, i8, u16, i16, u32, i32, u64, i64);
+
+macro_rules! floats {
+    ($($t:ty, $to:expr, $from:expr);*) => {$(
+        impl Element for $t {
+            fn float(self) -> f64 { $to(self) }
+            fn integer(self) -> i128 { $to(self) as i128 }
+            fn from_float(x: f64) -> $t { $from(x) }
+            fn from_integer(x: i128) -> $t { $from(x as f64) }
+        }
+    )*};
+}
+floats!(f32, f64::from, |x| x as f32; f64, f64::from, |x| x; f16, f16::to_f64, f16::from_f64; bf16, bf16::to_f64, bf16::from_f64);
+
+/// Runs `$body` with `$t` the type in memory of elements of `$dtype`; truth values are bytes.
+macro_rules! with_element {
+    ($dtype:expr, $t:ident => $body:expr) => {
+        match $dtype {
+            DType::Bool | DType::U8 => {
+                type $t = u8;
+                $body
+            }
+            DType::I8 => {
+                type $t = i8;
+                $body
+            }
+            DType::U16 => {
+                type $t = u16;
+                $body
+            }
+            DType::I16 => {
+                type $t = i16;
+                $body
+            }
+            DType::U32 => {
+                type $t = u32;
+                $body
+            }
+            DType::I32 => {
+                type $t = i32;
+                $body
+            }
+            DType::U64 => {
+                type $t = u64;
+                $body
+            }
+            DType::I64 => {
+                type $t = i64;
+                $body
+            }
+            DType::F16 => {
+                type $t = half::f16;
+                $body
+            }
+            DType::Bf16 => {
+                type $t = half::bf16;
+                $body
+            }
+            DType::F32 => {
+                type $t = f32;
+                $body
+            }
+            DType::F64 => {
+                type $t = f64;
+                $body
+            }
+        }
+    };
+}
+pub(super) use with_element;
+
+/// The element type whose number is integer `i` of the call.
+pub(super) fn dtype(call: &Call<'_>, i: usize) -> Result<DType> {
+    DType::from_code(call.int(i)).ok_or_else(|| call.refuse_int(i, "the number of an element type"))
+}
+
+/// Runs `$body` with `$t` a type of `$size` bytes.
+macro_rules! with_size {
+    ($call:expr, $i:expr, $t:ident => $body:expr) => {
+        match $call.int($i) {
+            1 => {
+                type $t = u8;
+                $body
+            }
+            2 => {
+                type $t = u16;
+                $body
+            }
+            4 => {
+                type $t = u32;
+                $body
+            }
+            8 => {
+                type $t = u64;
+                $body
+            }
+            _ => Err($call.refuse_int($i, "1, 2, 4 or 8")),
+        }
+    };
+}
+pub(super) use with_size;

@@ -1,0 +1,145 @@
+//! Ops on tensors of any element type: compiled graphs against the reference, over shapes that repeat and all types.
+//!
+//! Integers and truth values must be equal. Floats that the runtime computes in f64 must be equal too, but for functions
+//! that kernels make of f32: those are within the bound that is stated below.
+
+use actc::evaluator::Compiled;
+use actc::ir::ops::pointwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction};
+use actc::ir::ops::shaping::{Concat, Slice, Transpose};
+use actc::ir::{Evaluator, Graph, Interpreter, Op, TensorType};
+use actc::types::{DType, Dim, Shape, Tensor, TensorData};
+use proptest::prelude::*;
+
+/// Relative error of a function that a kernel makes, with the rounding of its arguments: polynomials of degree 6 to 8 in
+/// f32, a few roundings each.
+const KERNEL: f64 = 2e-6;
+
+fn tensor(dtype: DType, dims: &[u64], seed: u64) -> Tensor {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let n = dims.iter().product::<u64>();
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    };
+    let values: Vec<f64> = (0..n)
+        .map(|_| match dtype {
+            DType::Bool => f64::from(next() < 0.5),
+            _ if dtype.is_float() => next() * 6.0 - 3.0,
+            _ => (next() * 40.0 - 20.0).floor(),
+        })
+        .collect();
+    let data = if dtype.is_float() {
+        TensorData::from_f64(dtype, &values)
+    } else {
+        TensorData::from_integers(dtype, &values.iter().map(|x| *x as i128).collect::<Vec<_>>())
+    };
+    Tensor::new(dims, data).unwrap()
+}
+
+/// Runs `op` on `inputs` both ways; extents of the first axis are a symbol where `symbolic`.
+fn check(op: Op, inputs: Vec<Tensor>, symbolic: bool, tolerance: f64) {
+    let mut graph = Graph::new("g");
+    let mut args = Vec::new();
+    let first = inputs[0].dims().first().copied();
+    for (i, t) in inputs.iter().enumerate() {
+        let mut shape = Shape::fixed(t.dims());
+        if symbolic
+            && t.dims().len() == inputs[0].dims().len()
+            && t.dims().first().copied() == first
+            && first != Some(1)
+            && let Some(dim) = shape.0.first_mut()
+        {
+            *dim = Dim::sym("N");
+        }
+        args.push(graph.input(format!("x{i}"), TensorType::new(t.dtype(), shape)));
+    }
+    let y = graph.add(op.clone(), &args, "y").unwrap_or_else(|e| panic!("{op:?}: {e}"));
+    graph.output("y", y);
+    let wanted = Interpreter.prepare(&graph).unwrap().run(inputs.clone()).unwrap();
+    for threads in [1, 3] {
+        let got = Compiled::new(threads).prepare(&graph).unwrap_or_else(|e| panic!("{op:?}: {e}")).run(inputs.clone());
+        let got = got.unwrap_or_else(|e| panic!("{op:?}: {e}"));
+        assert_eq!((wanted[0].dims(), wanted[0].dtype()), (got[0].dims(), got[0].dtype()), "{op:?}");
+        if wanted[0].dtype().is_float() {
+            let (w, g) = (wanted[0].data().to_f64(), got[0].data().to_f64());
+            for (i, (w, g)) in w.iter().zip(&g).enumerate() {
+                let near = (w - g).abs() <= tolerance * w.abs().max(1.0);
+                assert!(near || w == g || w.is_nan() && g.is_nan(), "{op:?} at {i}: {g}, expected {w}");
+            }
+        } else {
+            assert_eq!(wanted[0].data(), got[0].data(), "{op:?}");
+        }
+    }
+}
+
+/// Two shapes that broadcast, and theirs.
+fn shapes() -> impl Strategy<Value = (Vec<u64>, Vec<u64>)> {
+    prop::collection::vec((1u64..6, 0u8..4), 0..4).prop_map(|axes| {
+        let extent = |e: u64, one: bool| if one { 1 } else { e };
+        let a = axes.iter().map(|(e, k)| extent(*e, *k == 1)).collect();
+        let b: Vec<u64> = axes.iter().map(|(e, k)| extent(*e, *k == 2)).collect();
+        // Leading axes may be missing.
+        let skip = axes.iter().take_while(|(_, k)| *k == 3).count();
+        (a, b[skip..].to_vec())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    #[test]
+    fn unary(dims in prop::collection::vec(0u64..7, 0..4), seed: u64) {
+        for function in UnaryFunction::ALL {
+            for dtype in DType::ALL.iter().filter(|d| function.takes().includes(**d)) {
+                let tolerance = if *dtype == DType::F32 { KERNEL } else { 0.0 };
+                let x = tensor(*dtype, &dims, seed);
+                check(Op::Unary(Unary { function: *function }), vec![x], true, tolerance);
+            }
+        }
+    }
+
+    #[test]
+    fn binary((a, b) in shapes(), seed: u64) {
+        for function in BinaryFunction::ALL {
+            for dtype in DType::ALL.iter().filter(|d| function.takes().includes(**d)) {
+                let inputs = vec![tensor(*dtype, &a, seed), tensor(*dtype, &b, seed ^ 77)];
+                check(Op::Binary(Binary { function: *function }), inputs, true, 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn select((a, b) in shapes(), swapped: bool, seed: u64) {
+        for dtype in DType::ALL {
+            let condition = tensor(DType::Bool, if swapped { &b } else { &a }, seed);
+            let inputs = vec![condition, tensor(*dtype, &a, seed ^ 1), tensor(*dtype, &b, seed ^ 2)];
+            check(Op::Select(Select), inputs, false, 0.0);
+        }
+    }
+
+    #[test]
+    fn cast(dims in prop::collection::vec(0u64..7, 0..4), seed: u64) {
+        for from in DType::ALL {
+            for to in DType::ALL {
+                check(Op::Cast(Cast { to: *to }), vec![tensor(*from, &dims, seed)], true, 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn movements(dims in prop::collection::vec(1u64..7, 1..5), rotate in 0usize..4, axis in 0usize..4, seed: u64) {
+        for dtype in DType::ALL {
+            let x = tensor(*dtype, &dims, seed);
+            let mut order: Vec<usize> = (0..dims.len()).collect();
+            order.rotate_left(rotate % dims.len());
+            check(Op::Transpose(Transpose { order }), vec![x.clone()], true, 0.0);
+            let axis = axis % dims.len();
+            let (start, len) = (dims[axis] / 3, dims[axis] - dims[axis] / 2);
+            let slice = Slice { axis, start: Dim::from(start), len: Dim::from(len.min(dims[axis] - start)) };
+            check(Op::Slice(slice), vec![x.clone()], false, 0.0);
+            check(Op::Concat(Concat { axis }), vec![x.clone(), x], false, 0.0);
+        }
+    }
+}

@@ -159,6 +159,10 @@ fn a_read_only_root_and_a_tmp_without_programs() {
         return;
     }
     let place = Place::new();
+    if place.folder.path().starts_with("/tmp") {
+        eprintln!("skipped: what is built lies in /tmp, which the test hides");
+        return;
+    }
     let program = place.build("examples/c/generate.c", Form::Static);
     let expected = quiet(Command::new(&program).args(arguments(&place, 12)), "generate");
     let script = "mount -t tmpfs -o noexec none /tmp

@@ -5,6 +5,7 @@
 //!
 //! * All input is untrusted: lengths and counts are checked against the bytes that are there before they are used, and
 //!   every refusal is a [`Diagnostic`](actc_types::Diagnostic) with a stable code. Nothing here panics on what a file holds.
+//! * [`onnx`] reads ONNX files into typed structures of their own, which hold no more than the files say.
 //! * Weights stay slices of the mapped files, in the encoding of the file.
 //! * What a model asks for and the graph cannot say is an error that names it, never ignored.
 //!
@@ -15,6 +16,7 @@ pub mod arch;
 pub mod gguf;
 mod load;
 mod mapping;
+pub mod onnx;
 pub mod safetensors;
 mod sentencepiece;
 pub mod stored;

@@ -59,7 +59,7 @@ pub(crate) fn temporary(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()
     map_file(&std::env::temp_dir(), &file, &metadata)
 }
 
-fn map_file(path: &Path, file: &File, metadata: &Metadata) -> Result<Bytes> {
+pub(crate) fn map_file(path: &Path, file: &File, metadata: &Metadata) -> Result<Bytes> {
     if !metadata.is_file() {
         return Err(Diagnostic::request("file-kind", "not a regular file").at(place(path)));
     }

@@ -1,0 +1,10 @@
+//! The reader of ONNX files: what it accepts, in what form, and with which code it refuses all else.
+
+mod decoder;
+mod external;
+mod functions;
+mod graphs;
+mod standard;
+mod tensors;
+mod wire;
+mod writer;

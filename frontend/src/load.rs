@@ -2,6 +2,7 @@
 
 use crate::arch::{self, Model};
 use crate::gguf;
+use crate::onnx;
 use crate::safetensors::{self, Config, Folder};
 use crate::text::{TextModel, TokenizerSource};
 use actc_ir::Graph;
@@ -26,6 +27,8 @@ pub enum SourceFormat {
     Gguf,
     /// A folder with `config.json` and safetensors files.
     HuggingFace,
+    /// A `.onnx` file, and the files beside it that it names.
+    Onnx,
 }
 
 impl SourceFormat {
@@ -34,6 +37,7 @@ impl SourceFormat {
         match self {
             SourceFormat::Gguf => "gguf",
             SourceFormat::HuggingFace => "safetensors",
+            SourceFormat::Onnx => "onnx",
         }
     }
 }
@@ -63,7 +67,7 @@ pub struct Options {
     pub context: Option<u64>,
 }
 
-/// Reads the model at `path`: a `.gguf` file, or a folder with `config.json` and safetensors files.
+/// Reads the model at `path`: a `.onnx` or `.gguf` file, or a folder with `config.json` and safetensors files.
 pub fn load(path: &Path) -> Result<Import> {
     load_with(path, &Options::default())
 }
@@ -99,10 +103,10 @@ pub fn load_with(path: &Path, options: &Options) -> Result<Import> {
             "PyTorch pickles can run code and are not read",
             "save the model as safetensors with `save_pretrained`, or export it as ONNX with `torch.onnx.export`",
         ),
-        "onnx" => refuse("ONNX files are not read yet", "give a `.gguf` file, or a folder with `config.json`"),
+        "onnx" => onnx_file(path),
         _ => refuse(
             "not a model file that is known",
-            "give a `.gguf` file, or a folder with `config.json` and `*.safetensors`",
+            "give a `.onnx` or `.gguf` file, or a folder with `config.json` and `*.safetensors`",
         ),
     }
 }
@@ -145,6 +149,38 @@ fn gguf_file(path: &Path, options: &Options) -> Result<Import> {
         bytes: files.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
     };
     Ok(Import { graph, text, source })
+}
+
+fn onnx_file(path: &Path) -> Result<Import> {
+    let model = onnx::Model::open(path)?;
+    let shown = path.display().to_string();
+    let graph = onnx::import(&model).map_err(|all| together(all, &shown))?;
+    let files = model.files.iter().map(|(name, bytes)| (name.as_str(), bytes));
+    let source = SourceInfo {
+        format: SourceFormat::Onnx,
+        name: stem(path),
+        family: None,
+        licence: model.metadata.iter().find(|(key, _)| key == "license").map(|(_, value)| value.clone()),
+        digest: match model.files.len() {
+            1 => model.files.values().next().map_or_else(|| blake3::hash(b""), |bytes| blake3::hash(bytes)),
+            _ => safetensors::digest(files),
+        },
+        bytes: model.files.values().map(|bytes| bytes.len() as u64).sum(),
+    };
+    Ok(Import { graph, text: None, source })
+}
+
+/// All of `findings` as one error about `file`.
+fn together(findings: Vec<Diagnostic>, file: &str) -> Diagnostic {
+    match <[Diagnostic; 1]>::try_from(findings) {
+        Ok([one]) => one,
+        Err(all) => {
+            let code = all.first().map_or("onnx", |d| d.code);
+            let list: Vec<String> = all.iter().map(|d| format!("\n{d}")).collect();
+            let headline = format!("{} nodes or outputs cannot be compiled{}", all.len(), list.concat());
+            Diagnostic::new(code, headline).at(Place::File(file.to_owned()))
+        }
+    }
 }
 
 fn folder(path: &Path, options: &Options) -> Result<Import> {

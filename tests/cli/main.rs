@@ -7,6 +7,7 @@ mod compare;
 mod doctor;
 mod kv;
 mod malformed;
+mod onnx;
 mod plan;
 mod recipes;
 mod reference;

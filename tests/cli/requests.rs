@@ -53,7 +53,6 @@ fn wrong_requests_exit_with_two() {
         (&["compile", model, "--stop-after", "owq"], "watch-pass"),
         (&["compile", "missing.gguf"], "file-missing"),
         (&["compile", "org/model"], "model-format"),
-        (&["compile", "x.onnx"], "model-format"),
         (&["compile", "x.pth"], "model-format"),
         (&["compile", "x.safetensors"], "model-format"),
         (&["generate", "missing.actc", "-p", "a"], "file-missing"),

@@ -9,7 +9,7 @@
 //! * Documentation, training information, devices, quantization annotations and notes on anything but the model are
 //!   skipped: they do not change what a model computes.
 //!
-//! What operators mean is not known here.
+//! [`import`] makes the compiler's graph of it, operator by operator.
 
 mod attributes;
 mod check;
@@ -17,8 +17,10 @@ mod element;
 mod external;
 mod functions;
 mod graph;
+mod import;
 #[rustfmt::skip]
 mod layout;
+mod ops;
 mod opsets;
 mod read;
 mod rename;
@@ -32,6 +34,7 @@ mod value;
 pub use attributes::{Attribute, AttributeKind, Attributes};
 pub use element::ElementType;
 pub use graph::{Graph, Node};
+pub use import::import;
 pub use opsets::NEWEST_OPSET;
 pub use tensor::{Tensor, TensorBytes};
 pub use value::{Dimension, ValueInfo, ValueType};

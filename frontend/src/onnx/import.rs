@@ -1,0 +1,219 @@
+//! From an ONNX graph to the compiler's: types, symbols, constants, and each node by the table of [`ops`](super::ops).
+//!
+//! Nodes that are not in the table, and nodes that the table refuses, are reported all at once. Integers that describe
+//! shapes are followed as dimensions ([`Item::Extents`]), so that a shape which a model computes is known when it is
+//! compiled.
+
+mod call;
+mod extents;
+mod types;
+
+pub(super) use call::Call;
+pub(super) use extents::quotient;
+pub(super) use types::dtype;
+
+use super::ops;
+use super::{Graph as Source, Model, Node, Tensor, TensorBytes, ValueType};
+use actc_ir::{Const, Graph, Op, TensorType, Value};
+use actc_types::{Diagnostic, Dim, Encoding, Place, Result, Role, Shape};
+use std::collections::{BTreeSet, HashMap};
+
+/// What a name of the source stands for.
+#[derive(Clone, Debug)]
+pub(super) enum Item {
+    /// A value of the graph.
+    Value(Value),
+    /// 64-bit integers that are dimensions: a list, or one number without an axis.
+    Extents {
+        /// The numbers.
+        dims: Vec<Dim>,
+        /// Whether it has no axis.
+        scalar: bool,
+    },
+}
+
+/// A graph under construction.
+pub(super) struct Importer<'m> {
+    pub(super) graph: Graph,
+    names: HashMap<&'m str, Item>,
+    constants: BTreeSet<String>,
+    findings: Vec<Diagnostic>,
+    /// Names whose nodes were refused: what depends on them is not looked at.
+    lost: BTreeSet<&'m str>,
+}
+
+/// The graph of `model`. All findings are given.
+pub fn import(model: &Model) -> Result<Graph, Vec<Diagnostic>> {
+    let unknown = unsupported(&model.graph);
+    if !unknown.is_empty() {
+        return Err(unknown);
+    }
+    let mut importer = Importer {
+        graph: Graph::new("main"),
+        names: HashMap::new(),
+        constants: BTreeSet::new(),
+        findings: Vec::new(),
+        lost: BTreeSet::new(),
+    };
+    importer.inputs(&model.graph).map_err(|e| vec![e])?;
+    for (name, tensor) in &model.graph.initialisers {
+        match importer.tensor(name, tensor) {
+            Ok(value) => drop(importer.names.insert(name, Item::Value(value))),
+            Err(e) => {
+                importer.findings.push(e);
+                importer.lost.insert(name);
+            }
+        }
+    }
+    for (index, node) in model.graph.nodes.iter().enumerate() {
+        importer.node(index, node);
+    }
+    importer.outputs(&model.graph);
+    if importer.findings.is_empty() { Ok(importer.graph.compact()) } else { Err(importer.findings) }
+}
+
+/// A finding for each node that the table has not, in the order of the model.
+fn unsupported(graph: &Source) -> Vec<Diagnostic> {
+    let finding = |(index, node): (usize, &Node)| {
+        if ops::find(node).is_some() {
+            return None;
+        }
+        let headline = format!("no operator `{}` of version {}", ops::full_name(node), node.opset);
+        let error = Diagnostic::new("onnx-unsupported", headline).at(Place::Node(node.label(index)));
+        Some(match ops::nearest(node) {
+            Some(word) => error.help(format!("the nearest that is supported is `{word}`")),
+            None => error,
+        })
+    };
+    graph.nodes.iter().enumerate().filter_map(finding).collect()
+}
+
+impl<'m> Importer<'m> {
+    fn inputs(&mut self, source: &'m Source) -> Result<()> {
+        let mut symbols = types::Symbols::default();
+        for input in &source.inputs {
+            let ty = input.ty.as_ref().ok_or_else(|| {
+                Diagnostic::new("onnx-input", "the file does not say what type the input has")
+                    .at(Place::Tensor(input.name.clone()))
+            })?;
+            let ty = types::tensor_type(ty, &input.name, &mut symbols)?;
+            let value = self.graph.input(&*input.name, ty);
+            self.names.insert(&input.name, Item::Value(value));
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, index: usize, node: &'m Node) {
+        let needed = node.inputs.iter().flatten();
+        if needed.clone().any(|name| self.lost.contains(name.as_str())) {
+            self.lost.extend(node.outputs.iter().flatten().map(String::as_str));
+            return;
+        }
+        let label = node.label(index);
+        let Some(op) = ops::find(node) else { return };
+        let inputs: Option<Vec<Option<Item>>> = node
+            .inputs
+            .iter()
+            .map(|name| match name {
+                None => Some(None),
+                Some(name) => self.names.get(name.as_str()).cloned().map(Some),
+            })
+            .collect();
+        let made = match inputs {
+            Some(inputs) => {
+                let mut call = Call::new(self, node, &label, inputs);
+                (op.import)(&mut call).and_then(|items| call.all_read().map(|()| items))
+            }
+            None => Err(Diagnostic::new("onnx-order", "an input is used before it is defined")),
+        };
+        match made {
+            Ok(items) => {
+                for (name, item) in node.outputs.iter().zip(items) {
+                    if let Some(name) = name {
+                        self.names.insert(name, item);
+                    }
+                }
+                for name in node.outputs.iter().flatten().filter(|n| !self.names.contains_key(n.as_str())) {
+                    self.lost.insert(name);
+                    let headline = format!("`{name}`, an output that is not made here");
+                    self.findings.push(Diagnostic::new("onnx-unsupported", headline).at(Place::Node(label.clone())));
+                }
+            }
+            Err(e) => {
+                let placed = if e.place == Place::Request { e.at(Place::Node(label)) } else { e };
+                self.findings.push(placed);
+                self.lost.extend(node.outputs.iter().flatten().map(String::as_str));
+            }
+        }
+    }
+
+    fn outputs(&mut self, source: &'m Source) {
+        for output in &source.outputs {
+            if self.lost.contains(output.name.as_str()) {
+                continue;
+            }
+            let made = match self.names.get(output.name.as_str()).cloned() {
+                Some(item) => {
+                    self.value(&item, &output.name).and_then(|v| self.agrees(v, output.ty.as_ref()).map(|()| v))
+                }
+                None => Err(Diagnostic::new("onnx-output", "an output that no node gives")),
+            };
+            match made {
+                Ok(value) => self.graph.output(&*output.name, value),
+                Err(e) => self.findings.push(e.at(Place::Tensor(output.name.clone()))),
+            }
+        }
+    }
+
+    /// An error where a stated type of an output is not what was made; names of extents may differ.
+    fn agrees(&self, value: Value, stated: Option<&ValueType>) -> Result<()> {
+        let Some(ValueType::Tensor { dtype: element, shape }) = stated else { return Ok(()) };
+        let found = self.graph.ty(value);
+        let rank = shape.as_ref().is_none_or(|s| s.len() == found.shape.rank());
+        let fixed = |(stated, found): (&super::Dimension, &Dim)| match (stated, found.fixed()) {
+            (super::Dimension::Fixed(a), Some(b)) => *a == b,
+            (super::Dimension::Fixed(_) | super::Dimension::Named(_) | super::Dimension::Unknown, _) => true,
+        };
+        let same = shape.iter().flatten().zip(found.shape.dims()).all(fixed);
+        if dtype(*element)? == found.dtype && rank && same {
+            return Ok(());
+        }
+        Err(Diagnostic::new("onnx-output", format!("the output is {found}, the file says {element} {shape:?}")))
+    }
+
+    /// A constant of the graph over the bytes of `tensor`.
+    pub(super) fn tensor(&mut self, name: &str, tensor: &Tensor) -> Result<Value> {
+        let at = |d: Diagnostic| d.at(Place::Tensor(name.to_owned()));
+        let dtype = dtype(tensor.element).map_err(at)?;
+        let TensorBytes::Raw(bytes) = &tensor.data else {
+            return Err(at(Diagnostic::new("onnx-type", "texts are not supported")));
+        };
+        let ty = TensorType::new(dtype, Shape::fixed(&tensor.dims));
+        let parts = vec![(Role::Data, bytes.clone())];
+        let constant = Const::new(self.fresh(name), ty, Encoding::Dense, parts).map_err(at)?;
+        Ok(self.graph.constant(constant))
+    }
+
+    /// A name that no constant has yet.
+    pub(super) fn fresh(&mut self, name: &str) -> String {
+        let name = if name.is_empty() { "constant" } else { name };
+        let free = |n: &String| !self.constants.contains(n);
+        let numbered = (1..).map(|i| format!("{name}.{i}"));
+        let name = std::iter::once(name.to_owned()).chain(numbered).find(free).expect("numbers do not end");
+        self.constants.insert(name.clone());
+        name
+    }
+
+    /// The value of `item`; dimensions become a tensor of the integers that they are when the graph runs.
+    pub(super) fn value(&mut self, item: &Item, origin: &str) -> Result<Value> {
+        let (dims, scalar) = match item {
+            Item::Value(value) => return Ok(*value),
+            Item::Extents { dims, scalar } => (dims, *scalar),
+        };
+        extents::value(self, dims, scalar, origin)
+    }
+
+    pub(super) fn add(&mut self, op: Op, args: &[Value], origin: &str) -> Result<Value> {
+        self.graph.add(op, args, origin)
+    }
+}

@@ -1,0 +1,216 @@
+//! A node on its way into the graph: its inputs and attributes, and the small things that importers of operators need.
+
+use super::{Importer, Item, extents};
+use crate::onnx::{Attributes, Node};
+use actc_ir::ops::pointwise::{Binary, BinaryFunction, Cast, Unary, UnaryFunction};
+use actc_ir::ops::shaping::Reshape;
+use actc_ir::{Const, Op, TensorType, Value};
+use actc_types::{DType, Diagnostic, Dim, Result, Shape, Tensor, TensorData};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+/// A node that is being imported.
+pub(in crate::onnx) struct Call<'a, 'm> {
+    importer: &'a mut Importer<'m>,
+    /// The node.
+    pub(in crate::onnx) node: &'m Node,
+    label: &'a str,
+    inputs: Vec<Option<Item>>,
+    /// Attributes that were asked for.
+    read: RefCell<BTreeSet<String>>,
+}
+
+impl<'a, 'm> Call<'a, 'm> {
+    pub(super) fn new(
+        importer: &'a mut Importer<'m>,
+        node: &'m Node,
+        label: &'a str,
+        inputs: Vec<Option<Item>>,
+    ) -> Call<'a, 'm> {
+        Call { importer, node, label, inputs, read: RefCell::default() }
+    }
+
+    /// An error where the node has an attribute that its importer did not ask for: it may change what is computed.
+    pub(super) fn all_read(&self) -> Result<()> {
+        let read = self.read.borrow();
+        match self.node.attributes.names().find(|name| !read.contains(*name)) {
+            None => Ok(()),
+            Some(name) => {
+                let headline = format!("the attribute `{name}` of `{}` is not supported", self.node.op);
+                Err(Diagnostic::new("onnx-attribute", headline))
+            }
+        }
+    }
+
+    fn asked(&self, name: &str) -> &'m Attributes {
+        self.read.borrow_mut().insert(name.to_owned());
+        &self.node.attributes
+    }
+
+    /// The text attribute `name`.
+    pub(in crate::onnx) fn text(&self, name: &str, default: &'m str) -> Result<&'m str> {
+        Ok(self.asked(name).text(name)?.unwrap_or(default))
+    }
+
+    /// The attribute `name` of integers.
+    pub(in crate::onnx) fn int_list(&self, name: &str) -> Result<Option<Vec<i64>>> {
+        Ok(self.asked(name).ints(name)?.map(<[i64]>::to_vec))
+    }
+
+    /// The attribute `name` of numbers.
+    pub(in crate::onnx) fn float_list(&self, name: &str) -> Result<Option<&'m [f32]>> {
+        self.asked(name).floats(name)
+    }
+
+    /// The integer attribute `name`, where it is there.
+    pub(in crate::onnx) fn optional_int(&self, name: &str) -> Result<Option<i64>> {
+        self.asked(name).int(name)
+    }
+
+    /// The number attribute `name`, where it is there.
+    pub(in crate::onnx) fn optional_float(&self, name: &str) -> Result<Option<f32>> {
+        self.asked(name).float(name)
+    }
+
+    /// The tensor attribute `name`.
+    pub(in crate::onnx) fn tensor_of(&self, name: &str) -> Result<Option<&'m crate::onnx::Tensor>> {
+        self.asked(name).tensor(name)
+    }
+
+    /// An error about the node.
+    pub(in crate::onnx) fn refuse(&self, headline: impl Into<String>) -> Diagnostic {
+        Diagnostic::new("onnx-node", headline)
+    }
+
+    /// Number of inputs, left-out ones between included.
+    pub(in crate::onnx) fn count(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Whether input `i` is given.
+    pub(in crate::onnx) fn has(&self, i: usize) -> bool {
+        self.inputs.get(i).is_some_and(Option::is_some)
+    }
+
+    /// What input `i` is.
+    pub(in crate::onnx) fn item(&self, i: usize) -> Result<Item> {
+        let item = self.inputs.get(i).cloned().flatten();
+        item.ok_or_else(|| self.refuse(format!("input {i} is missing")))
+    }
+
+    /// The value of input `i`.
+    pub(in crate::onnx) fn input(&mut self, i: usize) -> Result<Value> {
+        let item = self.item(i)?;
+        self.importer.value(&item, self.label)
+    }
+
+    /// The values of all inputs, none of which is left out.
+    pub(in crate::onnx) fn all(&mut self) -> Result<Vec<Value>> {
+        (0..self.count()).map(|i| self.input(i)).collect()
+    }
+
+    /// The type of `value`.
+    pub(in crate::onnx) fn ty(&self, value: Value) -> TensorType {
+        self.importer.graph.ty(value).clone()
+    }
+
+    /// The constant that `value` is.
+    pub(in crate::onnx) fn constant(&self, value: Value) -> Option<&Const> {
+        self.importer.graph.as_const(value).map(|id| self.importer.graph.const_data(id))
+    }
+
+    /// The dimensions that `item` is: followed ones, or a constant of up to 64 integers in at most one axis. The flag says
+    /// whether it has no axis.
+    pub(in crate::onnx) fn dims_of(&self, item: &Item) -> Option<(Vec<Dim>, bool)> {
+        match item {
+            Item::Extents { dims, scalar } => Some((dims.clone(), *scalar)),
+            Item::Value(value) => {
+                let constant = self.constant(*value)?;
+                let small = constant.ty.shape.rank() <= 1 && constant.ty.shape.elements().ok()?.fixed()? <= 64;
+                if !small || !constant.ty.dtype.is_integer() {
+                    return None;
+                }
+                let numbers = constant.decode().ok()?.data().to_integers();
+                let dims = numbers.into_iter().map(|n| extents::dimension(i64::try_from(n).ok()?));
+                Some((dims.collect::<Option<Vec<Dim>>>()?, constant.ty.shape.rank() == 0))
+            }
+        }
+    }
+
+    /// The dimensions that input `i` is; an error where they are known only when the graph runs.
+    pub(in crate::onnx) fn dims(&self, i: usize) -> Result<Vec<Dim>> {
+        let known = self.dims_of(&self.item(i)?);
+        known.map(|(dims, _)| dims).ok_or_else(|| {
+            let headline = format!("input {i} says a shape that is known only when the model runs");
+            Diagnostic::new("onnx-data-dependent", headline)
+        })
+    }
+
+    /// The integers that input `i` is.
+    pub(in crate::onnx) fn ints(&self, i: usize) -> Result<Vec<i64>> {
+        let numbers = self.dims(i)?.iter().map(extents::number).collect::<Option<Vec<i64>>>();
+        numbers.ok_or_else(|| {
+            Diagnostic::new("onnx-data-dependent", format!("input {i} depends on extents of the inputs"))
+        })
+    }
+
+    /// Adds `op`.
+    pub(in crate::onnx) fn add(&mut self, op: Op, args: &[Value]) -> Result<Value> {
+        self.importer.add(op, args, self.label)
+    }
+
+    /// `function` of `x`.
+    pub(in crate::onnx) fn unary(&mut self, function: UnaryFunction, x: Value) -> Result<Value> {
+        self.add(Op::Unary(Unary { function }), &[x])
+    }
+
+    /// `function` of `a` and `b`.
+    pub(in crate::onnx) fn binary(&mut self, function: BinaryFunction, a: Value, b: Value) -> Result<Value> {
+        self.add(Op::Binary(Binary { function }), &[a, b])
+    }
+
+    /// `x` as elements of `to`; itself where it has them.
+    pub(in crate::onnx) fn cast(&mut self, x: Value, to: DType) -> Result<Value> {
+        if self.ty(x).dtype == to { Ok(x) } else { self.add(Op::Cast(Cast { to }), &[x]) }
+    }
+
+    /// `x` under another shape; itself where it has that.
+    pub(in crate::onnx) fn reshape(&mut self, x: Value, shape: Shape) -> Result<Value> {
+        if self.ty(x).shape == shape { Ok(x) } else { self.add(Op::Reshape(Reshape { shape }), &[x]) }
+    }
+
+    /// The number `x` as a constant without axes.
+    pub(in crate::onnx) fn number(&mut self, x: f64, dtype: DType) -> Result<Value> {
+        let tensor = Tensor::new(&[], TensorData::from_f64(dtype, &[x]))?;
+        Ok(self.tensor(&tensor))
+    }
+
+    /// A constant.
+    pub(in crate::onnx) fn tensor(&mut self, tensor: &Tensor) -> Value {
+        let name = self.importer.fresh(self.label);
+        self.importer.graph.constant(Const::dense(name, tensor))
+    }
+
+    /// A tensor of the file as a constant.
+    pub(in crate::onnx) fn stored(&mut self, tensor: &crate::onnx::Tensor) -> Result<Value> {
+        self.importer.tensor(self.label, tensor)
+    }
+
+    /// The integer attribute `name`.
+    pub(in crate::onnx) fn int(&self, name: &str, default: i64) -> Result<i64> {
+        Ok(self.optional_int(name)?.unwrap_or(default))
+    }
+
+    /// The number attribute `name`.
+    pub(in crate::onnx) fn float(&self, name: &str, default: f64) -> Result<f64> {
+        Ok(self.optional_float(name)?.map_or(default, f64::from))
+    }
+
+    /// The axis that `axis` is of `rank`; negative ones count from the end. `rank` itself is one where `behind`.
+    pub(in crate::onnx) fn axis(&self, axis: i64, rank: usize, behind: bool) -> Result<usize> {
+        let ends = rank as i64 + i64::from(behind);
+        let from_start = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
+        let found = from_start.filter(|a| (0..ends).contains(a)).and_then(|a| usize::try_from(a).ok());
+        found.ok_or_else(|| self.refuse(format!("axis {axis} of {rank} axes")))
+    }
+}

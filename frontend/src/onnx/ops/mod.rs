@@ -1,0 +1,61 @@
+//! The table of operators: for each its name, the versions that are read, and how it becomes part of the graph.
+//!
+//! One file a family. To add an operator: a function in its family's file and a line in that file's table.
+
+mod logic;
+mod matrix;
+mod movement;
+mod pointwise;
+mod shape;
+
+use super::import::{Call, Item};
+use crate::onnx::Node;
+use actc_types::Result;
+use actc_types::diagnostic::nearest as nearest_word;
+use std::ops::RangeInclusive;
+
+/// An operator that is read.
+pub(super) struct Operator {
+    /// Its domain; empty for the standard's own.
+    domain: &'static str,
+    name: &'static str,
+    /// Versions of the domain whose form of it is read.
+    versions: RangeInclusive<u64>,
+    /// Gives what the outputs are, as many as there are.
+    pub(super) import: fn(&mut Call<'_, '_>) -> Result<Vec<Item>>,
+}
+
+/// An operator of the standard whose forms from version `first` on are read.
+const fn since(name: &'static str, first: u64, import: fn(&mut Call<'_, '_>) -> Result<Vec<Item>>) -> Operator {
+    Operator { domain: "", name, versions: first..=super::NEWEST_OPSET, import }
+}
+
+const FAMILIES: &[&[Operator]] =
+    &[pointwise::OPERATORS, logic::OPERATORS, movement::OPERATORS, shape::OPERATORS, matrix::OPERATORS];
+
+fn all() -> impl Iterator<Item = &'static Operator> {
+    FAMILIES.iter().flat_map(|family| family.iter())
+}
+
+/// The operator of `node`, if it is in the table.
+pub(super) fn find(node: &Node) -> Option<&'static Operator> {
+    all().find(|o| o.name == node.op && o.domain == node.domain && o.versions.contains(&node.opset))
+}
+
+/// Domain and name of a node's operator.
+pub(super) fn full_name(node: &Node) -> String {
+    if node.domain.is_empty() { node.op.clone() } else { format!("{}.{}", node.domain, node.op) }
+}
+
+/// What is supported nearest to a node's operator: another version of it, or a name like it.
+pub(super) fn nearest(node: &Node) -> Option<String> {
+    if let Some(other) = all().find(|o| o.name == node.op && o.domain == node.domain) {
+        return Some(format!("{} of versions {} to {}", other.name, other.versions.start(), other.versions.end()));
+    }
+    nearest_word(&node.op, all().map(|o| o.name)).map(str::to_owned)
+}
+
+/// One value as all outputs.
+fn one(value: actc_ir::Value) -> Result<Vec<Item>> {
+    Ok(vec![Item::Value(value)])
+}

@@ -1,0 +1,342 @@
+//! Elements in other places: shapes, orders of axes, parts, joins, types.
+
+use super::{Operator, one, since};
+use crate::onnx::ElementType;
+use crate::onnx::import::{Call, Item, dtype, quotient};
+use actc_ir::ops::shaping::{Concat, Slice, Transpose};
+use actc_ir::{Op, Value};
+use actc_types::{Dim, Result, Shape, Tensor, TensorData};
+
+pub(super) const OPERATORS: &[Operator] = &[
+    since("Identity", 1, |c| Ok(vec![c.item(0)?])),
+    since("Constant", 1, constant),
+    since("Cast", 6, cast),
+    since("CastLike", 15, cast_like),
+    since("Reshape", 5, reshape),
+    since("Flatten", 1, flatten),
+    since("Squeeze", 1, squeeze),
+    since("Unsqueeze", 1, unsqueeze),
+    since("Transpose", 1, transpose),
+    since("Concat", 4, concat),
+    since("Slice", 1, slice),
+    since("Split", 2, split),
+    since("DepthToSpace", 1, depth_to_space),
+    since("SpaceToDepth", 1, space_to_depth),
+];
+
+fn constant(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    if let Some(tensor) = c.tensor_of("value")?.or(c.tensor_of("sparse_value")?) {
+        return one(c.stored(tensor)?);
+    }
+    let floats = |dims: &[u64], v: &[f32]| Tensor::f32(dims, v.to_vec());
+    let tensor = if let Some(x) = c.optional_float("value_float")? {
+        floats(&[], &[x])?
+    } else if let Some(x) = c.float_list("value_floats")? {
+        floats(&[x.len() as u64], x)?
+    } else if let Some(n) = c.optional_int("value_int")? {
+        Tensor::i64(&[], vec![n])?
+    } else if let Some(n) = c.int_list("value_ints")? {
+        Tensor::i64(&[n.len() as u64], n)?
+    } else {
+        return Err(c.refuse("it has no value of numbers"));
+    };
+    one(c.tensor(&tensor))
+}
+
+fn cast(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    // How numbers beyond the range of 8-bit floats are rounded, which are not supported.
+    c.int("saturate", 1)?;
+    c.text("round_mode", "up")?;
+    let code = c.int("to", 0)?;
+    let element = i32::try_from(code).ok().and_then(ElementType::from_code);
+    let element = element.ok_or_else(|| c.refuse(format!("`to` is the unknown type {code}")))?;
+    if element == ElementType::Int64
+        && let item @ Item::Extents { .. } = c.item(0)?
+    {
+        return Ok(vec![item]);
+    }
+    let x = c.input(0)?;
+    one(c.cast(x, dtype(element)?)?)
+}
+
+fn cast_like(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    c.int("saturate", 1)?;
+    c.text("round_mode", "up")?;
+    let (x, like) = (c.input(0)?, c.input(1)?);
+    let to = c.ty(like).dtype;
+    one(c.cast(x, to)?)
+}
+
+/// The product of `dims`.
+fn product(c: &Call<'_, '_>, dims: &[Dim]) -> Result<Dim> {
+    let product = dims.iter().try_fold(Dim::from(1), |n, d| n.checked_mul(d));
+    product.ok_or_else(|| c.refuse("a number of elements exceeds 63 bits"))
+}
+
+fn reshape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let keep_zeros = c.int("allowzero", 0)? != 0;
+    let wanted = c.dims(1)?;
+    let minus = Dim::from(0).checked_sub(&Dim::from(1)).unwrap_or_default();
+    if let Item::Extents { dims, .. } = c.item(0)? {
+        let fits = wanted.len() <= 1 && wanted.iter().all(|d| *d == minus || d.fixed() == Some(dims.len() as u64));
+        if fits && (dims.len() == 1 || !wanted.is_empty()) {
+            return Ok(vec![Item::Extents { dims, scalar: wanted.is_empty() }]);
+        }
+    }
+    let x = c.input(0)?;
+    let own = c.ty(x).shape;
+    let mut dims = Vec::with_capacity(wanted.len());
+    let mut open = None;
+    for (i, dim) in wanted.into_iter().enumerate() {
+        if dim == minus {
+            if open.replace(i).is_some() {
+                return Err(c.refuse("two extents of the new shape are -1"));
+            }
+            dims.push(Dim::from(1));
+        } else if dim == Dim::from(0) && !keep_zeros {
+            dims.push(
+                own.dims().get(i).cloned().ok_or_else(|| c.refuse(format!("extent {i} is 0, beyond the input")))?,
+            );
+        } else {
+            dims.push(dim);
+        }
+    }
+    if let Some(i) = open {
+        let (whole, rest) = (product(c, own.dims())?, product(c, &dims)?);
+        dims[i] = quotient(&whole, &rest).ok_or_else(|| c.refuse(format!("{whole} elements over {rest}")))?;
+    }
+    one(c.reshape(x, Shape(dims))?)
+}
+
+fn flatten(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    let own = c.ty(x).shape;
+    let axis = c.axis(c.int("axis", 1)?, own.rank(), true)?;
+    let dims = vec![product(c, &own.dims()[..axis])?, product(c, &own.dims()[axis..])?];
+    one(c.reshape(x, Shape(dims))?)
+}
+
+/// Axes as an input from version 13 on, as an attribute before.
+fn axes(c: &Call<'_, '_>) -> Result<Option<Vec<i64>>> {
+    if c.node.opset >= 13 {
+        return if c.has(1) { c.ints(1).map(Some) } else { Ok(None) };
+    }
+    c.int_list("axes")
+}
+
+fn squeeze(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let axes = axes(c)?;
+    if let Item::Extents { dims, scalar: false } = c.item(0)?
+        && dims.len() == 1
+    {
+        return Ok(vec![Item::Extents { dims, scalar: true }]);
+    }
+    let x = c.input(0)?;
+    let own = c.ty(x).shape;
+    let dropped: Vec<usize> = match axes {
+        Some(axes) => axes.iter().map(|a| c.axis(*a, own.rank(), false)).collect::<Result<_>>()?,
+        None => (0..own.rank()).filter(|i| own.dims()[*i] == Dim::from(1)).collect(),
+    };
+    if let Some(i) = dropped.iter().find(|i| own.dims()[**i] != Dim::from(1)) {
+        return Err(c.refuse(format!("axis {i} of {own} has more than one element")));
+    }
+    let kept = own.dims().iter().enumerate().filter(|(i, _)| !dropped.contains(i)).map(|(_, d)| d.clone());
+    let shape = Shape(kept.collect());
+    one(c.reshape(x, shape)?)
+}
+
+fn unsqueeze(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let axes = axes(c)?.ok_or_else(|| c.refuse("it names no axes"))?;
+    if let Item::Extents { dims, scalar: true } = c.item(0)?
+        && axes.len() == 1
+    {
+        return Ok(vec![Item::Extents { dims, scalar: false }]);
+    }
+    let x = c.input(0)?;
+    let own = c.ty(x).shape;
+    let rank = own.rank() + axes.len();
+    let added = axes.iter().map(|a| c.axis(*a, rank, false)).collect::<Result<Vec<usize>>>()?;
+    let mut left = own.0.into_iter();
+    let dims = (0..rank).map(|i| if added.contains(&i) { Some(Dim::from(1)) } else { left.next() });
+    let dims = dims.collect::<Option<Vec<Dim>>>().filter(|_| left.next().is_none());
+    let dims = dims.ok_or_else(|| c.refuse("an axis is named twice"))?;
+    one(c.reshape(x, Shape(dims))?)
+}
+
+fn ordered(c: &mut Call<'_, '_>, x: Value, order: Vec<usize>) -> Result<Value> {
+    if order.iter().copied().eq(0..order.len()) { Ok(x) } else { c.add(Op::Transpose(Transpose { order }), &[x]) }
+}
+
+fn transpose(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    let rank = c.ty(x).shape.rank();
+    let order = match c.int_list("perm")? {
+        Some(perm) => perm.iter().map(|a| c.axis(*a, rank, false)).collect::<Result<_>>()?,
+        None => (0..rank).rev().collect(),
+    };
+    one(ordered(c, x, order)?)
+}
+
+fn concat(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let stated = c.int("axis", 1)?;
+    let followed: Option<Vec<(Vec<Dim>, bool)>> = (0..c.count()).map(|i| c.dims_of(&c.item(i).ok()?)).collect();
+    let mixed = (0..c.count()).any(|i| matches!(c.item(i), Ok(Item::Extents { .. })));
+    if let (true, Some(parts)) = (mixed, followed)
+        && parts.iter().all(|(_, scalar)| !scalar)
+    {
+        return Ok(vec![Item::Extents { dims: parts.into_iter().flat_map(|(d, _)| d).collect(), scalar: false }]);
+    }
+    let all = c.all()?;
+    let rank = all.first().map_or(0, |x| c.ty(*x).shape.rank());
+    let axis = c.axis(stated, rank, false)?;
+    if let [only] = all[..] {
+        return one(only);
+    }
+    one(c.add(Op::Concat(Concat { axis }), &all)?)
+}
+
+fn run(c: &mut Call<'_, '_>, x: Value, axis: usize, start: Dim, len: Dim) -> Result<Value> {
+    if c.ty(x).shape.dims()[axis] == len {
+        return Ok(x);
+    }
+    c.add(Op::Slice(Slice { axis, start, len }), &[x])
+}
+
+/// Starts, ends, axes and steps: attributes up to version 9, inputs from then on.
+fn slice(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let input = |i: usize| if c.has(i) { c.ints(i).map(Some) } else { Ok(None) };
+    let (starts, ends, axes, steps) = if c.node.opset < 10 {
+        (c.int_list("starts")?, c.int_list("ends")?, c.int_list("axes")?, None)
+    } else {
+        (input(1)?, input(2)?, input(3)?, input(4)?)
+    };
+    let (starts, ends) = (starts.unwrap_or_default(), ends.unwrap_or_default());
+    let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
+    if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
+        return Err(c.refuse("starts, ends, axes and steps are not as many"));
+    }
+    if let Item::Extents { dims, scalar: false } = c.item(0)?
+        && let ([start], [end], [1]) = (&starts[..], &ends[..], &steps[..])
+    {
+        let (from, to) = bounds(*start, *end, dims.len() as i64);
+        return Ok(vec![Item::Extents { dims: dims[from as usize..to as usize].to_vec(), scalar: false }]);
+    }
+    let mut x = c.input(0)?;
+    for (((start, end), axis), step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
+        let shape = c.ty(x).shape;
+        let axis = c.axis(*axis, shape.rank(), false)?;
+        if *step != 1 {
+            return Err(c.refuse(format!("a step of {step} is not supported yet")));
+        }
+        let Some(extent) = shape.dims()[axis].fixed() else {
+            // What counts from the start is known, and all to the end where nothing is cut off there.
+            let whole = *start == 0 && *end >= i64::from(i32::MAX);
+            if whole {
+                continue;
+            }
+            return Err(c.refuse(format!("axis {axis} of {shape} has no fixed extent to cut")));
+        };
+        let (from, to) = bounds(*start, *end, extent as i64);
+        x = run(c, x, axis, Dim::from(from as u64), Dim::from((to - from) as u64))?;
+    }
+    one(x)
+}
+
+/// The run of `0..extent` from `start` to `end`, each from the end where negative, cut to what is there.
+fn bounds(start: i64, end: i64, extent: i64) -> (i64, i64) {
+    let place = |n: i64| if n < 0 { n.saturating_add(extent) } else { n }.clamp(0, extent);
+    let from = place(start);
+    (from, place(end).max(from))
+}
+
+fn split(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    let shape = c.ty(x).shape;
+    let axis = c.axis(c.int("axis", 0)?, shape.rank(), false)?;
+    let given = if c.node.opset >= 13 { if c.has(1) { Some(c.ints(1)?) } else { None } } else { c.int_list("split")? };
+    let extent = shape.dims()[axis].fixed().ok_or_else(|| c.refuse(format!("axis {axis} of {shape} is not fixed")))?;
+    let count = c.node.outputs.len().max(1) as u64;
+    if let Some(n) = c.optional_int("num_outputs")?
+        && u64::try_from(n) != Ok(count)
+    {
+        return Err(c.refuse(format!("`num_outputs` is {n}, {count} outputs are named")));
+    }
+    let lengths: Vec<u64> = match given {
+        Some(given) => given
+            .iter()
+            .map(|n| u64::try_from(*n))
+            .collect::<Result<_, _>>()
+            .map_err(|_| c.refuse("a negative part"))?,
+        None => {
+            let part = extent.div_ceil(count);
+            (0..count).map(|i| part.min(extent.saturating_sub(i * part))).collect()
+        }
+    };
+    if lengths.iter().try_fold(0u64, |n, l| n.checked_add(*l)) != Some(extent) || lengths.len() as u64 != count {
+        return Err(c.refuse(format!("parts {lengths:?} of an axis of {extent}")));
+    }
+    let mut start = 0;
+    let mut parts = Vec::with_capacity(lengths.len());
+    for len in lengths {
+        parts.push(Item::Value(run(c, x, axis, Dim::from(start), Dim::from(len))?));
+        start += len;
+    }
+    Ok(parts)
+}
+
+/// Batch, channels, height and width of the image `x`, and the block.
+fn image(c: &Call<'_, '_>, x: Value) -> Result<([Dim; 4], Dim)> {
+    let shape = c.ty(x).shape;
+    let [n, channels, h, w] = shape.dims() else { return Err(c.refuse(format!("{shape} is no image"))) };
+    let block = u64::try_from(c.int("blocksize", 0)?).ok().filter(|b| *b > 0);
+    let block = block.ok_or_else(|| c.refuse("`blocksize` is no positive number"))?;
+    Ok(([n.clone(), channels.clone(), h.clone(), w.clone()], Dim::from(block)))
+}
+
+fn depth_to_space(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    let ([n, channels, h, w], b) = image(c, x)?;
+    let area = product(c, &[b.clone(), b.clone()])?;
+    let left =
+        quotient(&channels, &area).ok_or_else(|| c.refuse(format!("{channels} channels in blocks of {area}")))?;
+    let shape = |dims: [&Dim; 6]| Shape(dims.into_iter().cloned().collect());
+    let y = match c.text("mode", "DCR")? {
+        "DCR" => {
+            let y = c.reshape(x, shape([&n, &b, &b, &left, &h, &w]))?;
+            ordered(c, y, vec![0, 3, 4, 1, 5, 2])?
+        }
+        "CRD" => {
+            let y = c.reshape(x, shape([&n, &left, &b, &b, &h, &w]))?;
+            ordered(c, y, vec![0, 1, 4, 2, 5, 3])?
+        }
+        other => return Err(c.refuse(format!("`mode` is `{other}`, expected `DCR` or `CRD`"))),
+    };
+    let dims = vec![n, left, product(c, &[h, b.clone()])?, product(c, &[w, b])?];
+    one(c.reshape(y, Shape(dims))?)
+}
+
+fn space_to_depth(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    let ([n, channels, h, w], b) = image(c, x)?;
+    let cut = |c: &Call<'_, '_>, d: &Dim| quotient(d, &b).ok_or_else(|| c.refuse(format!("{d} in blocks of {b}")));
+    let (h, w) = (cut(c, &h)?, cut(c, &w)?);
+    let dims = [&n, &channels, &h, &b, &w, &b].into_iter().cloned().collect();
+    let y = c.reshape(x, Shape(dims))?;
+    let order = match c.text("mode", "DCR")? {
+        "DCR" => vec![0, 3, 5, 1, 2, 4],
+        "CRD" => vec![0, 1, 3, 5, 2, 4],
+        other => return Err(c.refuse(format!("`mode` is `{other}`, expected `DCR` or `CRD`"))),
+    };
+    let y = ordered(c, y, order)?;
+    let depth = product(c, &[b.clone(), b.clone(), channels])?;
+    one(c.reshape(y, Shape(vec![n, depth, h, w]))?)
+}
+
+/// A tensor of `dims` equal elements.
+pub(super) fn filled(c: &mut Call<'_, '_>, like: &TensorData, dims: &[u64]) -> Result<Value> {
+    let count = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).filter(|n| *n <= 1 << 28);
+    let count = count.ok_or_else(|| c.refuse(format!("a constant of shape {dims:?} is too large")))?;
+    let tensor = Tensor::new(dims, like.pick((0..count).map(|_| 0)))?;
+    Ok(c.tensor(&tensor))
+}

@@ -1,0 +1,97 @@
+//! Shapes as numbers, and arithmetic on them.
+
+use super::movement::filled;
+use super::{Operator, one, since};
+use crate::onnx::TensorBytes;
+use crate::onnx::import::{Call, Item, dtype, quotient};
+use actc_ir::ops::pointwise::BinaryFunction as B;
+use actc_types::{Dim, Result, TensorData};
+
+pub(super) const OPERATORS: &[Operator] = &[
+    since("Shape", 1, shape),
+    since("Size", 1, size),
+    since("Gather", 1, gather),
+    since("ConstantOfShape", 9, constant_of_shape),
+];
+
+fn shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let dims = match c.item(0)? {
+        Item::Extents { dims, scalar } => {
+            if scalar {
+                Vec::new()
+            } else {
+                vec![Dim::from(dims.len() as u64)]
+            }
+        }
+        Item::Value(value) => c.ty(value).shape.0,
+    };
+    let rank = dims.len() as i64;
+    let place = |n: i64| if n < 0 { n.saturating_add(rank) } else { n }.clamp(0, rank) as usize;
+    let (from, to) = (place(c.int("start", 0)?), place(c.int("end", rank)?));
+    Ok(vec![Item::Extents { dims: dims.get(from..to).unwrap_or_default().to_vec(), scalar: false }])
+}
+
+fn size(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    Ok(vec![Item::Extents { dims: vec![c.ty(x).shape.elements()?], scalar: true }])
+}
+
+/// Dimensions by constant indices. Of other tensors it is not supported yet.
+fn gather(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let (Item::Extents { dims, scalar: false }, Some((_, scalar))) = (c.item(0)?, c.dims_of(&c.item(1)?)) else {
+        return Err(c.refuse("only extents are gathered yet"));
+    };
+    c.axis(c.int("axis", 0)?, 1, false)?;
+    let indices = c.ints(1)?;
+    let at = |i: &i64| {
+        let i = if *i < 0 { i.checked_add(dims.len() as i64)? } else { *i };
+        dims.get(usize::try_from(i).ok()?).cloned()
+    };
+    let picked = indices.iter().map(at).collect::<Option<Vec<Dim>>>();
+    let dims = picked.ok_or_else(|| c.refuse(format!("indices {indices:?} of {} extents", dims.len())))?;
+    Ok(vec![Item::Extents { dims, scalar }])
+}
+
+fn constant_of_shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let extents = c.ints(0)?.into_iter().map(u64::try_from).collect::<Result<Vec<u64>, _>>();
+    let extents = extents.map_err(|_| c.refuse("a negative extent"))?;
+    let like = match c.tensor_of("value")? {
+        None => TensorData::F32(vec![0.0]),
+        Some(tensor) => match &tensor.data {
+            TensorBytes::Raw(bytes) if tensor.elements() == 1 => {
+                TensorData::from_le_bytes(dtype(tensor.element)?, bytes)
+            }
+            TensorBytes::Raw(_) | TensorBytes::Texts(_) => return Err(c.refuse("`value` is not one number")),
+        },
+    };
+    one(filled(c, &like, &extents)?)
+}
+
+/// The sum, difference, product or quotient of inputs of which one is followed as dimensions; `None` where none is, or where
+/// the result is no list of polynomials.
+pub(super) fn arithmetic(c: &mut Call<'_, '_>, function: B) -> Result<Option<Item>> {
+    let (a, b) = (c.item(0)?, c.item(1)?);
+    if !matches!(a, Item::Extents { .. }) && !matches!(b, Item::Extents { .. }) {
+        return Ok(None);
+    }
+    let (Some((a, a_scalar)), Some((b, b_scalar))) = (c.dims_of(&a), c.dims_of(&b)) else { return Ok(None) };
+    let count = a.len().max(b.len());
+    if (a.len() != count && a.len() != 1) || (b.len() != count && b.len() != 1) {
+        return Ok(None);
+    }
+    let at = |dims: &[Dim], i: usize| dims[if dims.len() == 1 { 0 } else { i }].clone();
+    let each = |i: usize| {
+        let (x, y) = (at(&a, i), at(&b, i));
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the four operations are followed, others are computed")]
+        match function {
+            B::Add => x.checked_add(&y),
+            B::Sub => x.checked_sub(&y),
+            B::Mul => x.checked_mul(&y),
+            // A quotient of polynomials that is one is exact.
+            B::Div => quotient(&x, &y),
+            _ => None,
+        }
+    };
+    let dims = (0..count).map(each).collect::<Option<Vec<Dim>>>();
+    Ok(dims.map(|dims| Item::Extents { dims, scalar: a_scalar && b_scalar }))
+}

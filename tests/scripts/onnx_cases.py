@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""The standard's own cases through `actc compile` and `actc run`: a line for each, and a summary.
+
+    pip install onnx==1.23.2 numpy
+    cargo build --release
+    tests/scripts/onnx_cases.py [--only PART] [--write tests/data/onnx-cases.tsv]
+
+A case passes where its model compiles, runs on the case's inputs and gives the case's outputs: integers and truth values
+equal, floats within the case's tolerance (1e-3 relative where it states none). Cases with texts, sequences, dictionaries or
+optional values as inputs or outputs are out of scope. Other cases fail, with the code of the error or what is wrong; what
+`.npy` files cannot hold, such as bfloat16, is not tested and fails too.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import pathlib
+import re
+import subprocess
+import tempfile
+
+import numpy as np
+import onnx
+from onnx.backend.test.case import node as nodes
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+ACTC = ROOT / "target/release/actc"
+
+
+def numbers(value):
+    return isinstance(value, (np.ndarray, np.generic)) and np.asarray(value).dtype.kind in "biufcV"
+
+
+def plain(value):
+    return np.asarray(value).dtype.kind in "biuf"
+
+
+def file_name(name):
+    kept = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    return ("_" + kept if set(kept) <= {"."} else kept) + ".npy"
+
+
+def error_code(text):
+    found = re.search(r"error\[([a-z0-9-]+)\]", text)
+    return found.group(1) if found else "crash"
+
+
+def outcome(case):
+    """`pass`, `out of scope` or what is wrong."""
+    model = case.model
+    names_in, names_out = [i.name for i in model.graph.input], [o.name for o in model.graph.output]
+    for inputs, outputs in case.data_sets or []:
+        if not all(numbers(v) for v in [*inputs, *outputs]):
+            return "out of scope"
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "model.onnx").write_bytes(model.SerializeToString())
+        made = subprocess.run([ACTC, "compile", folder / "model.onnx", "--target", "host", "-o", folder / "m.actc"],
+                              capture_output=True, text=True, timeout=120)
+        if made.returncode != 0:
+            return error_code(made.stderr)
+        for inputs, outputs in case.data_sets or []:
+            if not all(plain(v) for v in [*inputs, *outputs]):
+                return "no .npy form"
+            arguments = []
+            for i, (name, value) in enumerate(zip(names_in, inputs)):
+                np.save(folder / f"in{i}.npy", np.asarray(value))
+                arguments += ["--input", f"{name}={folder / f'in{i}.npy'}"]
+            ran = subprocess.run([ACTC, "run", folder / "m.actc", "--trust-code", *arguments, "--output", folder / "out"],
+                                 capture_output=True, text=True, timeout=120)
+            if ran.returncode != 0:
+                return error_code(ran.stderr)
+            for name, wanted in zip(names_out, outputs):
+                wanted, found = np.asarray(wanted), np.load(folder / "out" / file_name(name))
+                if wanted.shape != found.shape:
+                    return f"shape {found.shape}"
+                if wanted.dtype.kind == "f":
+                    rtol, atol = case.rtol or 1e-3, case.atol or 1e-7
+                    same = np.allclose(found.astype(np.float64), wanted.astype(np.float64), rtol, atol, equal_nan=True)
+                else:
+                    same = wanted.dtype == found.dtype and np.array_equal(found, wanted)
+                if not same:
+                    return "values"
+    return "pass"
+
+
+def safely(case):
+    try:
+        return case.name, outcome(case)
+    except Exception as error:  # a case that breaks the script fails
+        return case.name, f"script: {type(error).__name__}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--write", type=pathlib.Path, help="where the table goes")
+    options = parser.parse_args()
+    cases = [c for c in nodes.collect_testcases(None) if options.only in c.name]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        rows = sorted(pool.map(safely, cases))
+    counts = collections.Counter(what for _, what in rows)
+    lines = [f"{name}\t{what}" for name, what in rows]
+    if options.write:
+        head = f"# {len(rows)} cases of onnx {onnx.__version__} by tests/scripts/onnx_cases.py: {counts['pass']} pass"
+        options.write.write_text("\n".join([head, *lines]) + "\n")
+    else:
+        print("\n".join(lines))
+    for what, count in counts.most_common():
+        print(f"{count:5} {what}")
+
+
+if __name__ == "__main__":
+    main()

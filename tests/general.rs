@@ -4,7 +4,10 @@
 //! that kernels make of f32: those are within the bound that is stated below.
 
 use actc::evaluator::Compiled;
-use actc::ir::ops::pointwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction};
+use actc::ir::ops::indexing::{Expand, Gather};
+use actc::ir::ops::matmul::Matmul;
+use actc::ir::ops::pointwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction, broadcast};
+use actc::ir::ops::reduce::{Extreme, PlaceOf, Reduce, RowFunction};
 use actc::ir::ops::shaping::{Concat, Slice, Transpose};
 use actc::ir::{Evaluator, Graph, Interpreter, Op, TensorType};
 use actc::types::{DType, Dim, Shape, Tensor, TensorData};
@@ -140,6 +143,69 @@ proptest! {
             let slice = Slice { axis, start: Dim::from(start), len: Dim::from(len.min(dims[axis] - start)) };
             check(Op::Slice(slice), vec![x.clone()], false, 0.0);
             check(Op::Concat(Concat { axis }), vec![x.clone(), x], false, 0.0);
+        }
+    }
+
+    #[test]
+    fn rows(dims in prop::collection::vec(0u64..9, 1..4), seed: u64) {
+        for dtype in DType::ALL {
+            let x = tensor(*dtype, &dims, seed);
+            for function in RowFunction::ALL.iter().filter(|f| f.takes().includes(*dtype)) {
+                check(Op::Reduce(Reduce { function: *function }), vec![x.clone()], true, 0.0);
+            }
+            for code in 0..4 {
+                let extreme = Extreme::from_code(code).unwrap();
+                check(Op::PlaceOf(PlaceOf { extreme }), vec![x.clone()], true, 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn gather(
+        dims in prop::collection::vec(1u64..6, 1..4), indices in prop::collection::vec(0u64..4, 0..3), axis in 0usize..3,
+        seed: u64,
+    ) {
+        let axis = axis % dims.len();
+        let extent = dims[axis] as i64;
+        let count: u64 = indices.iter().product();
+        let places = (0..count as i64).map(|i| (i * 7 + (seed % 5) as i64) % (2 * extent) - extent).collect();
+        let places = Tensor::i64(&indices, places).unwrap();
+        for dtype in DType::ALL {
+            check(Op::Gather(Gather { axis }), vec![tensor(*dtype, &dims, seed), places.clone()], false, 0.0);
+        }
+    }
+
+    #[test]
+    fn expand((a, b) in shapes(), seed: u64) {
+        let shape = broadcast(&Shape::fixed(&a), &Shape::fixed(&b)).unwrap();
+        for dtype in DType::ALL {
+            check(Op::Expand(Expand { shape: shape.clone() }), vec![tensor(*dtype, &a, seed)], false, 0.0);
+        }
+    }
+
+    #[test]
+    fn matmul(outer in prop::collection::vec(1u64..4, 0..3), sizes in (1u64..20, 1u64..40, 1u64..20), one: bool, seed: u64) {
+        let (m, k, n) = sizes;
+        let a = tensor(DType::F32, &[&outer[..], &[m, k]].concat(), seed);
+        let b = tensor(DType::F32, &if one { vec![k, n] } else { [&outer[..], &[k, n]].concat() }, seed ^ 9);
+        // K products below 9, each rounded, and as many sums.
+        let tolerance = 9.0 * (k * k) as f64 * f64::from(f32::EPSILON);
+        check(Op::Matmul(Matmul), vec![a, b], true, tolerance);
+    }
+}
+
+#[test]
+fn an_index_outside_is_an_error_that_names_it() {
+    let mut graph = Graph::new("g");
+    let x = graph.input("x", TensorType::new(DType::F32, Shape::fixed(&[3])));
+    let i = graph.input("i", TensorType::new(DType::I64, Shape::fixed(&[2])));
+    let y = graph.add(Op::Gather(Gather { axis: 0 }), &[x, i], "y").unwrap();
+    graph.output("y", y);
+    for bad in [3, -4, i64::MIN, i64::MAX] {
+        let inputs = vec![tensor(DType::F32, &[3], 1), Tensor::i64(&[2], vec![0, bad]).unwrap()];
+        for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2)] {
+            let error = evaluator.prepare(&graph).unwrap().run(inputs.clone()).unwrap_err();
+            assert!(error.code == "index-range" && error.headline.contains(&bad.to_string()), "{error}");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use actc_ir::eval::new_tokens;
 use actc_ir::ops::control::If;
+use actc_ir::ops::indexing::Expand;
 use actc_ir::ops::shaping::{Range, Reshape, Slice};
 use actc_ir::{Graph, Op, Region, TensorType, Value};
 use actc_types::{Diagnostic, Dim, Result, Shape, Symbol};
@@ -56,6 +57,11 @@ fn row_wise(op: &Op) -> bool {
         | Op::Concat(_)
         | Op::Range(_)
         | Op::Select(_)
+        | Op::Matmul(_)
+        | Op::Reduce(_)
+        | Op::PlaceOf(_)
+        | Op::Gather(_)
+        | Op::Expand(_)
         | Op::Gram(_)
         | Op::ChannelStats(_)
         | Op::If(_)
@@ -203,6 +209,7 @@ impl Copy<'_> {
             }
             Op::Slice(s) => Op::Slice(Slice { axis: s.axis, start: self.dim(&s.start)?, len: self.dim(&s.len)? }),
             Op::Range(r) => Op::Range(Range { start: self.dim(&r.start)?, len: self.dim(&r.len)? }),
+            Op::Expand(e) => Op::Expand(Expand { shape: self.shape(&e.shape)? }),
             Op::If(i) => Op::If(If { results: i.results.iter().map(|t| self.ty(t)).collect::<Result<_>>()? }),
             without_symbols => without_symbols.clone(),
         })

@@ -5,6 +5,7 @@ use crate::evaluator::{Evaluator, Prepared};
 use crate::graph::Graph;
 use crate::handle::{Region, Value};
 use crate::op::{Arg, Op};
+use crate::ops::indexing::Expand;
 use crate::ops::shaping::{Range, Reshape, Slice};
 use crate::types::TensorType;
 use actc_types::dim::Bindings;
@@ -176,6 +177,7 @@ impl Run<'_> {
                 Op::Slice(Slice { axis: s.axis, start: self.fix_dim(&s.start)?, len: self.fix_dim(&s.len)? })
             }
             Op::Range(r) => Op::Range(Range { start: self.fix_dim(&r.start)?, len: self.fix_dim(&r.len)? }),
+            Op::Expand(e) => Op::Expand(Expand { shape: self.fix_shape(&e.shape)? }),
             without_symbols => without_symbols.clone(),
         })
     }

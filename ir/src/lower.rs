@@ -69,6 +69,10 @@ fn of_any_type(op: &Op) -> bool {
         | Op::Transpose(_)
         | Op::Slice(_)
         | Op::Concat(_)
+        | Op::Reduce(_)
+        | Op::PlaceOf(_)
+        | Op::Gather(_)
+        | Op::Expand(_)
         | Op::If(_)
         | Op::Loop(_) => true,
         Op::Linear(_)
@@ -80,6 +84,7 @@ fn of_any_type(op: &Op) -> bool {
         | Op::CacheAppend(_)
         | Op::RoundRows(_)
         | Op::Softmax(_)
+        | Op::Matmul(_)
         | Op::Range(_)
         | Op::Gram(_)
         | Op::ChannelStats(_) => false,

@@ -7,13 +7,16 @@ use crate::handle::ConstId;
 use crate::ops::attention::{Attention, CacheAppend};
 use crate::ops::control::{If, Loop};
 use crate::ops::embedding::Embedding;
+use crate::ops::indexing::{Expand, Gather};
 use crate::ops::linear::Linear;
+use crate::ops::matmul::Matmul;
 use crate::ops::norm::{LayerNorm, RmsNorm};
 use crate::ops::pointwise::{Binary, Cast, Select, Unary};
-use crate::ops::reduce::Softmax;
+use crate::ops::reduce::{PlaceOf, Reduce};
 use crate::ops::rope::Rope;
 use crate::ops::rows::RoundRows;
 use crate::ops::shaping::{Concat, Range, Reshape, Slice, Transpose};
+use crate::ops::softmax::Softmax;
 use crate::ops::statistics::{ChannelStats, Gram};
 use crate::types::TensorType;
 use actc_types::braced::{Field, Fields};
@@ -149,6 +152,16 @@ ops! {
     Select(Select) "select",
     /// Another element type.
     Cast(Cast) "cast",
+    /// Product of two matrices.
+    Matmul(Matmul) "matmul",
+    /// One number for each row along the last axis.
+    Reduce(Reduce) "reduce",
+    /// Where the extreme of each row along the last axis stands.
+    PlaceOf(PlaceOf) "place",
+    /// Parts of a tensor by their indices.
+    Gather(Gather) "gather",
+    /// Extents of 1 repeated.
+    Expand(Expand) "expand",
     /// Softmax over the last axis.
     Softmax(Softmax) "softmax",
     /// The same elements under another shape.

@@ -1,6 +1,6 @@
 //! Ops on tensors of any element type and shape as calls of the runtime: what no kernel is made for.
 
-use super::steps::{Steps, overflow};
+use super::steps::{Steps, overflow, product, rows_of};
 use actc_artifact::{Builtin, BuiltinCall};
 use actc_ir::{NodeData, Value};
 use actc_types::function::{BinaryFunction, UnaryFunction};
@@ -38,6 +38,46 @@ impl Steps<'_, '_> {
         let ty = self.graph.ty(data.args[0]).clone();
         let ints = std::iter::once(ty.dtype.size() as i64).chain(order.iter().map(|a| *a as i64)).collect();
         self.general(label, data, Builtin::Transpose, ty.shape.0, ints)
+    }
+
+    pub(super) fn reduce(&mut self, label: &str, data: &NodeData, builtin: Builtin, code: i64) -> Result<()> {
+        let ty = self.graph.ty(data.args[0]);
+        let dims = vec![rows_of(ty)?, ty.shape.last().cloned().ok_or_else(overflow)?];
+        let ints = vec![code, ty.dtype.code()];
+        self.general(label, data, builtin, dims, ints)
+    }
+
+    pub(super) fn gather(&mut self, label: &str, data: &NodeData, axis: usize) -> Result<()> {
+        let x = self.graph.ty(data.args[0]).clone();
+        let whole = x.shape.dims();
+        let count = self.graph.ty(data.args[1]).shape.elements()?;
+        let dims = vec![product(&whole[..axis])?, whole[axis].clone(), product(&whole[axis + 1..])?, count];
+        self.general(label, data, Builtin::Gather, dims, vec![x.dtype.size() as i64])
+    }
+
+    pub(super) fn expand(&mut self, label: &str, data: &NodeData) -> Result<()> {
+        let size = self.graph.ty(data.results[0]).dtype.size() as i64;
+        let dims = self.repeated(data)?;
+        self.general(label, data, Builtin::Expand, dims, vec![size])
+    }
+
+    /// Products of matrices whose leading axes are equal, or by one matrix.
+    pub(super) fn matmul(&mut self, label: &str, data: &NodeData) -> Result<()> {
+        let (a, b) = (self.graph.ty(data.args[0]).clone(), self.graph.ty(data.args[1]).clone());
+        let ([outer_a @ .., m, k], [outer_b @ .., _, n]) = (a.shape.dims(), b.shape.dims()) else {
+            return Err(overflow());
+        };
+        let single = outer_b.iter().all(|d| *d == Dim::from(1));
+        if a.dtype != DType::F32 || outer_a != outer_b && !single {
+            let headline = format!("no product of {a} and {b}");
+            return Err(Diagnostic::new("codegen-matmul", headline).help("f32, with equal leading axes or one matrix"));
+        }
+        let (batches, rows) = if outer_a == outer_b {
+            (product(outer_a)?, m.clone())
+        } else {
+            (Dim::from(1), product(outer_a)?.checked_mul(m).ok_or_else(overflow)?)
+        };
+        self.general(label, data, Builtin::Matmul, vec![batches, rows, k.clone(), n.clone()], vec![0, 0])
     }
 
     /// The extents of the result and of each argument, ones in front.

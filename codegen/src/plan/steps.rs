@@ -117,7 +117,7 @@ pub(super) fn rows_of(ty: &TensorType) -> Result<Dim> {
     product(leading)
 }
 
-fn product(dims: &[Dim]) -> Result<Dim> {
+pub(super) fn product(dims: &[Dim]) -> Result<Dim> {
     dims.iter()
         .try_fold(Dim::from(1), |n, d| n.checked_mul(d))
         .ok_or_else(|| Diagnostic::new("dim-overflow", "a shape exceeds 63 bits"))
@@ -235,6 +235,11 @@ impl Steps<'_, '_> {
             Op::Binary(b) => self.binary(&label, &data, b.function),
             Op::Select(_) => self.select(&label, &data),
             Op::Cast(c) => self.cast(&label, &data, c.to),
+            Op::Matmul(_) => self.matmul(&label, &data),
+            Op::Reduce(r) => self.reduce(&label, &data, Builtin::Reduce, r.function.code()),
+            Op::PlaceOf(p) => self.reduce(&label, &data, Builtin::Place, p.extreme.code()),
+            Op::Gather(g) => self.gather(&label, &data, g.axis),
+            Op::Expand(_) => self.expand(&label, &data),
             Op::Transpose(t) => self.transpose(&label, &data, &t.order),
             Op::Embedding(e) => {
                 let table = self.weight(&data, 1)?;

@@ -3,11 +3,14 @@
 pub mod attention;
 pub mod control;
 pub mod embedding;
+pub mod indexing;
 pub mod linear;
+pub mod matmul;
 pub mod norm;
 pub mod pointwise;
 pub mod reduce;
 pub mod rope;
 pub mod rows;
 pub mod shaping;
+pub mod softmax;
 pub mod statistics;

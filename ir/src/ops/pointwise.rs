@@ -79,14 +79,14 @@ impl Payload for Unary {
 }
 
 /// The extents of what tensors of these extents broadcast to.
-fn repeated(all: &[&[u64]]) -> Vec<u64> {
+pub(crate) fn repeated(all: &[&[u64]]) -> Vec<u64> {
     let rank = all.iter().map(|d| d.len()).max().unwrap_or(0);
     let extent = |d: &[u64], i: usize| (i + d.len()).checked_sub(rank).map_or(1, |j| d[j]);
     (0..rank).map(|i| all.iter().map(|d| extent(d, i)).find(|e| *e != 1).unwrap_or(1)).collect()
 }
 
 /// Which element of a tensor of extents `from` stands at element `flat` where it is repeated to extents `to`.
-fn source(from: &[u64], to: &[u64], flat: u64) -> usize {
+pub(crate) fn source(from: &[u64], to: &[u64], flat: u64) -> usize {
     let (mut rest, mut stride, mut at) = (flat, 1, 0);
     for i in (0..to.len()).rev() {
         let here = rest % to[i].max(1);

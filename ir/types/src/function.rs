@@ -144,6 +144,79 @@ functions! {
     LessEqual "less_equal" Numbers true "`a <= b`",
 }
 
+functions! {
+    /// Functions of a row of numbers.
+    RowFunction
+    Sum "sum" Numbers false "the sum, 0 of none",
+    Prod "prod" Numbers false "the product, 1 of none",
+    Least "least" All false "the smallest; of none the largest there is",
+    Most "most" All false "the largest; of none the smallest there is",
+}
+
+/// Which of several equal extremes of a row is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Extreme {
+    /// The largest element, not the smallest.
+    pub largest: bool,
+    /// The last of equal ones, not the first.
+    pub last: bool,
+}
+
+impl RowFunction {
+    /// The function of floats, summed in order. Not-a-number where one is.
+    pub fn apply(self, row: impl Iterator<Item = f64>) -> f64 {
+        match self {
+            RowFunction::Sum => row.sum(),
+            RowFunction::Prod => row.product(),
+            RowFunction::Least => row.fold(f64::INFINITY, |m, x| BinaryFunction::Min.apply(m, x)),
+            RowFunction::Most => row.fold(f64::NEG_INFINITY, |m, x| BinaryFunction::Max.apply(m, x)),
+        }
+    }
+
+    /// The function of integers or truth values of type `dtype`.
+    pub fn apply_integer(self, dtype: DType, row: impl Iterator<Item = i128>) -> i128 {
+        let bits = 8 * dtype.size() as u32;
+        let (lowest, highest) = match dtype.kind() {
+            Kind::Bool => (0, 1),
+            Kind::Unsigned | Kind::Float => (0, (1i128 << bits) - 1),
+            Kind::Signed => (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1),
+        };
+        match self {
+            RowFunction::Sum => row.fold(0, i128::wrapping_add),
+            RowFunction::Prod => row.fold(1, i128::wrapping_mul),
+            RowFunction::Least => row.fold(highest, i128::min),
+            RowFunction::Most => row.fold(lowest, i128::max),
+        }
+    }
+}
+
+impl Extreme {
+    /// All of them, by number in plans: twice whether it is the largest, and whether it is the last.
+    pub fn from_code(code: i64) -> Option<Extreme> {
+        (0..4).contains(&code).then_some(Extreme { largest: code & 2 != 0, last: code & 1 != 0 })
+    }
+
+    /// Its number in plans.
+    pub fn code(self) -> i64 {
+        2 * i64::from(self.largest) + i64::from(self.last)
+    }
+
+    /// Where it stands in `row`; 0 where that is empty.
+    pub fn place<T: PartialOrd>(self, row: impl Iterator<Item = T>) -> usize {
+        let mut best: Option<(usize, T)> = None;
+        for (i, x) in row.enumerate() {
+            let better = best.as_ref().is_none_or(|(_, b)| {
+                let beyond = if self.largest { x > *b } else { x < *b };
+                beyond || self.last && x == *b
+            });
+            if better {
+                best = Some((i, x));
+            }
+        }
+        best.map_or(0, |(i, _)| i)
+    }
+}
+
 /// `erf`, by its Maclaurin series below 3 and its continued fraction above: accurate to 1e-15.
 fn erf(x: f64) -> f64 {
     let a = x.abs();

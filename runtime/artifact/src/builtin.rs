@@ -128,6 +128,25 @@ builtins! {
     /// bufs `x`, `y`; dims: the extents of `x`; ints `size`, bytes of an element, 1, 2, 4 or 8, then for each axis of `y` the
     /// one of `x` that it is.
     Transpose "transpose" 1 bufs 2 2 tensors 0 dims 0 32 ints 1 33 floats 0,
+    /// One number for each row.
+    ///
+    /// bufs `x [M, N]`, `y [M]`; dims `M, N`; ints `function, dtype`: the numbers of an
+    /// [`actc_types::function::RowFunction`] and of the type of `x` and `y`. Floats are computed in f64 in order.
+    Reduce "reduce" 1 bufs 2 2 tensors 0 dims 2 2 ints 2 2 floats 0,
+    /// Where the extreme of each row stands.
+    ///
+    /// bufs `x [M, N]`, `y: i64 [M]`; dims `M, N`; ints `extreme, dtype`: the numbers of an
+    /// [`actc_types::function::Extreme`] and of the type of `x`.
+    Place "place" 1 bufs 2 2 tensors 0 dims 2 2 ints 2 2 floats 0,
+    /// Parts of a tensor by their indices.
+    ///
+    /// bufs `x [O, E, I]`, `indices: i64 [N]`, `y [O, N, I]`; dims `O, E, I, N`; ints `size`, bytes of an element. Negative
+    /// indices count from the end; one outside of `-E..E` is an error.
+    Gather "gather" 1 bufs 3 3 tensors 0 dims 4 4 ints 1 1 floats 0,
+    /// Extents of 1 repeated.
+    ///
+    /// bufs `x`, `y`; dims: the extents of `y`, then as many of `x`, ones in front; ints `size`, bytes of an element.
+    Expand "expand" 1 bufs 2 2 tensors 0 dims 0 64 ints 1 1 floats 0,
 }
 
 impl Builtin {

@@ -13,10 +13,14 @@ mod copy;
 mod element;
 mod embedding;
 mod exp;
+mod expand;
+mod gather;
 mod gram;
 mod linear;
 mod matmul;
+mod place;
 mod range;
+mod reduce;
 mod repeat;
 mod round_int8;
 mod round_rows;
@@ -50,6 +54,10 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Select => Ok(select::run(call)?),
         Builtin::Cast => Ok(cast::run(call)?),
         Builtin::Transpose => Ok(transpose::run(call)?),
+        Builtin::Reduce => Ok(reduce::run(call)?),
+        Builtin::Place => Ok(place::run(call)?),
+        Builtin::Gather => Ok(gather::run(call)?),
+        Builtin::Expand => Ok(expand::run(call)?),
     }
 }
 
@@ -70,6 +78,10 @@ pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Re
         | Builtin::Binary
         | Builtin::Select
         | Builtin::Cast
-        | Builtin::Transpose => Ok(0),
+        | Builtin::Transpose
+        | Builtin::Reduce
+        | Builtin::Place
+        | Builtin::Gather
+        | Builtin::Expand => Ok(0),
     }
 }

@@ -191,6 +191,22 @@ impl<'a, 'm> Call<'a, 'm> {
         self.importer.graph.constant(Const::dense(name, tensor))
     }
 
+    /// The integers `numbers` as a constant without axes where there is one, else as a list.
+    pub(in crate::onnx) fn tensor_from(&mut self, numbers: &[i64]) -> Result<Value> {
+        let extents: &[u64] = if numbers.len() == 1 { &[] } else { &[numbers.len() as u64] };
+        Ok(self.tensor(&Tensor::i64(extents, numbers.to_vec())?))
+    }
+
+    /// The extent `dim` as a number of type `dtype` without axes.
+    pub(in crate::onnx) fn extent(&mut self, dim: &Dim, dtype: DType) -> Result<Value> {
+        if let Some(n) = extents::number(dim) {
+            return self.number(n as f64, dtype);
+        }
+        let item = Item::Extents { dims: vec![dim.clone()], scalar: true };
+        let value = self.importer.value(&item, self.label)?;
+        self.cast(value, dtype)
+    }
+
     /// A tensor of the file as a constant.
     pub(in crate::onnx) fn stored(&mut self, tensor: &crate::onnx::Tensor) -> Result<Value> {
         self.importer.tensor(self.label, tensor)

@@ -1,50 +1,87 @@
 //! Products of matrices.
 
+use super::indexing::expanded;
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::linear::{Act, Linear};
-use actc_ir::ops::pointwise::BinaryFunction as B;
+use actc_ir::ops::matmul::Matmul;
+use actc_ir::ops::pointwise::{BinaryFunction as B, broadcast};
 use actc_ir::ops::shaping::Transpose;
 use actc_ir::{Op, Value};
-use actc_types::{DType, Encoding, Result, Tensor};
+use actc_types::{DType, Dim, Encoding, Result, Shape, Tensor};
 
 pub(super) const OPERATORS: &[Operator] = &[since("MatMul", 1, matmul), since("Gemm", 7, gemm)];
 
-/// `weight`, a constant `[K, N]` or, with `transposed`, `[N, K]`, as the `[N, K]` that linears read.
-fn rows(c: &mut Call<'_, '_>, weight: Value, transposed: bool) -> Result<Value> {
-    let Some(constant) = c.constant(weight).cloned() else {
-        return Err(c.refuse("a product of two computed matrices is not supported yet"));
-    };
+/// `weight`, an f32 constant `[K, N]` or, with `transposed`, `[N, K]`, as the `[N, K]` that linears read; `None` where it is
+/// no such thing.
+fn rows(c: &mut Call<'_, '_>, weight: Value, transposed: bool) -> Result<Option<Value>> {
+    let Some(constant) = c.constant(weight).cloned() else { return Ok(None) };
     let dims = constant.fixed_dims()?;
     let (&[k, n], DType::F32, Encoding::Dense) = (&dims[..], constant.ty.dtype, &constant.encoding) else {
-        return Err(c.refuse(format!("a weight {} is not supported yet", constant.ty)));
+        return Ok(None);
     };
     if transposed {
-        return Ok(weight);
+        return Ok(Some(weight));
     }
     let turned = constant.decode()?.into_data().pick((0..n * k).map(|i| (i % k * n + i / k) as usize));
-    Ok(c.tensor(&Tensor::new(&[n, k], turned)?))
+    Ok(Some(c.tensor(&Tensor::new(&[n, k], turned)?)))
 }
 
-fn linear(c: &mut Call<'_, '_>, x: Value, weight: Value, bias: Option<Value>) -> Result<Value> {
-    let args: Vec<Value> = [x, weight].into_iter().chain(bias).collect();
-    c.add(Op::Linear(Linear { act: Act::F32 }), &args)
+fn linear(c: &mut Call<'_, '_>, x: Value, weight: Value) -> Result<Value> {
+    c.add(Op::Linear(Linear { act: Act::F32 }), &[x, weight])
 }
 
+/// `a b`, both of at least two axes, in single precision; other floats are rounded to it and back.
+fn multiplied(c: &mut Call<'_, '_>, a: Value, b: Value) -> Result<Value> {
+    let dtype = c.ty(a).dtype;
+    let narrow = matches!(dtype, DType::F32 | DType::F16 | DType::Bf16);
+    if !narrow || c.ty(b).dtype != dtype {
+        return Err(c.refuse(format!("a product of matrices of {dtype} is not supported yet")));
+    }
+    let (a, b) = (c.cast(a, DType::F32)?, c.cast(b, DType::F32)?);
+    let (own, other) = (c.ty(a).shape, c.ty(b).shape);
+    let ([outer_a @ .., m, k], [outer_b @ .., _, n]) = (own.dims(), other.dims()) else {
+        return Err(c.refuse(format!("{own} and {other} are no matrices")));
+    };
+    let outer = broadcast(&Shape(outer_a.to_vec()), &Shape(outer_b.to_vec()));
+    let outer = outer.ok_or_else(|| c.refuse(format!("{own} and {other} do not broadcast")))?;
+    let whole = |rows: &Dim, cols: &Dim| Shape([outer.dims(), &[rows.clone(), cols.clone()]].concat());
+    let a = expanded(c, a, whole(m, k))?;
+    let b = if outer_b.is_empty() { b } else { expanded(c, b, whole(k, n))? };
+    let y = c.add(Op::Matmul(Matmul), &[a, b])?;
+    c.cast(y, dtype)
+}
+
+/// A vector is one row of `a`, one column of `b`, and that axis is left out of the result.
 fn matmul(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (x, weight) = (c.input(0)?, c.input(1)?);
-    let weight = rows(c, weight, false)?;
-    one(linear(c, x, weight, None)?)
+    let (a, b) = (c.input(0)?, c.input(1)?);
+    if let (Some(weight), true) = (rows(c, b, false)?, c.ty(a).dtype == DType::F32 && c.ty(a).shape.rank() > 0) {
+        return one(linear(c, a, weight)?);
+    }
+    let (own, other) = (c.ty(a).shape, c.ty(b).shape);
+    let row = own.rank() == 1;
+    let column = other.rank() == 1;
+    let a = if row { c.reshape(a, Shape([&[Dim::from(1)], own.dims()].concat()))? } else { a };
+    let b = if column { c.reshape(b, Shape([other.dims(), &[Dim::from(1)]].concat()))? } else { b };
+    let y = multiplied(c, a, b)?;
+    let mut dims = c.ty(y).shape.0;
+    if column {
+        dims.pop();
+    }
+    if row {
+        dims.remove(dims.len() - usize::from(!column) - 1);
+    }
+    one(c.reshape(y, Shape(dims))?)
 }
 
 /// `alpha A B + beta C`, `A` and `B` transposed where asked for.
 fn gemm(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (mut x, weight) = (c.input(0)?, c.input(1)?);
+    let turned = |c: &mut Call<'_, '_>, x: Value| c.add(Op::Transpose(Transpose { order: vec![1, 0] }), &[x]);
     if c.int("transA", 0)? != 0 {
-        x = c.add(Op::Transpose(Transpose { order: vec![1, 0] }), &[x])?;
+        x = turned(c, x)?;
     }
     let transposed = c.int("transB", 0)? != 0;
-    let weight = rows(c, weight, transposed)?;
     let (alpha, beta) = (c.float("alpha", 1.0)?, c.float("beta", 1.0)?);
     let scaled = |c: &mut Call<'_, '_>, x: Value, by: f64| {
         if by == 1.0 {
@@ -53,7 +90,13 @@ fn gemm(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         let by = c.number(by, c.ty(x).dtype)?;
         c.binary(B::Mul, x, by)
     };
-    let y = linear(c, x, weight, None)?;
+    let y = match rows(c, weight, transposed)? {
+        Some(weight) if c.ty(x).dtype == DType::F32 => linear(c, x, weight)?,
+        Some(_) | None => {
+            let weight = if transposed { turned(c, weight)? } else { weight };
+            multiplied(c, x, weight)?
+        }
+    };
     let y = scaled(c, y, alpha)?;
     if !c.has(2) {
         return one(y);

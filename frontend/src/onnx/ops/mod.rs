@@ -2,10 +2,14 @@
 //!
 //! One file a family. To add an operator: a function in its family's file and a line in that file's table.
 
+mod indexing;
 mod logic;
 mod matrix;
 mod movement;
+mod norm;
 mod pointwise;
+mod quantise;
+mod reduce;
 mod shape;
 
 use super::import::{Call, Item};
@@ -30,8 +34,17 @@ const fn since(name: &'static str, first: u64, import: fn(&mut Call<'_, '_>) -> 
     Operator { domain: "", name, versions: first..=super::NEWEST_OPSET, import }
 }
 
-const FAMILIES: &[&[Operator]] =
-    &[pointwise::OPERATORS, logic::OPERATORS, movement::OPERATORS, shape::OPERATORS, matrix::OPERATORS];
+const FAMILIES: &[&[Operator]] = &[
+    pointwise::OPERATORS,
+    logic::OPERATORS,
+    movement::OPERATORS,
+    shape::OPERATORS,
+    indexing::OPERATORS,
+    reduce::OPERATORS,
+    norm::OPERATORS,
+    quantise::OPERATORS,
+    matrix::OPERATORS,
+];
 
 fn all() -> impl Iterator<Item = &'static Operator> {
     FAMILIES.iter().flat_map(|family| family.iter())

@@ -68,7 +68,7 @@ fn cast_like(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 }
 
 /// The product of `dims`.
-fn product(c: &Call<'_, '_>, dims: &[Dim]) -> Result<Dim> {
+pub(super) fn product(c: &Call<'_, '_>, dims: &[Dim]) -> Result<Dim> {
     let product = dims.iter().try_fold(Dim::from(1), |n, d| n.checked_mul(d));
     product.ok_or_else(|| c.refuse("a number of elements exceeds 63 bits"))
 }
@@ -163,7 +163,7 @@ fn unsqueeze(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(c.reshape(x, Shape(dims))?)
 }
 
-fn ordered(c: &mut Call<'_, '_>, x: Value, order: Vec<usize>) -> Result<Value> {
+pub(super) fn ordered(c: &mut Call<'_, '_>, x: Value, order: Vec<usize>) -> Result<Value> {
     if order.iter().copied().eq(0..order.len()) { Ok(x) } else { c.add(Op::Transpose(Transpose { order }), &[x]) }
 }
 

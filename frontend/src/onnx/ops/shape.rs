@@ -7,12 +7,8 @@ use crate::onnx::import::{Call, Item, dtype, quotient};
 use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_types::{Dim, Result, TensorData};
 
-pub(super) const OPERATORS: &[Operator] = &[
-    since("Shape", 1, shape),
-    since("Size", 1, size),
-    since("Gather", 1, gather),
-    since("ConstantOfShape", 9, constant_of_shape),
-];
+pub(super) const OPERATORS: &[Operator] =
+    &[since("Shape", 1, shape), since("Size", 1, size), since("ConstantOfShape", 9, constant_of_shape)];
 
 fn shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let dims = match c.item(0)? {
@@ -34,22 +30,6 @@ fn shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 fn size(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let x = c.input(0)?;
     Ok(vec![Item::Extents { dims: vec![c.ty(x).shape.elements()?], scalar: true }])
-}
-
-/// Dimensions by constant indices. Of other tensors it is not supported yet.
-fn gather(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (Item::Extents { dims, scalar: false }, Some((_, scalar))) = (c.item(0)?, c.dims_of(&c.item(1)?)) else {
-        return Err(c.refuse("only extents are gathered yet"));
-    };
-    c.axis(c.int("axis", 0)?, 1, false)?;
-    let indices = c.ints(1)?;
-    let at = |i: &i64| {
-        let i = if *i < 0 { i.checked_add(dims.len() as i64)? } else { *i };
-        dims.get(usize::try_from(i).ok()?).cloned()
-    };
-    let picked = indices.iter().map(at).collect::<Option<Vec<Dim>>>();
-    let dims = picked.ok_or_else(|| c.refuse(format!("indices {indices:?} of {} extents", dims.len())))?;
-    Ok(vec![Item::Extents { dims, scalar }])
 }
 
 fn constant_of_shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {

@@ -1,0 +1,182 @@
+//! Elements by index, repetition, and tensors made of indices.
+
+use super::movement::product;
+use super::{Operator, one, since};
+use crate::onnx::ElementType;
+use crate::onnx::import::{Call, Item, dtype};
+use actc_ir::ops::indexing::{Expand, Gather};
+use actc_ir::ops::pointwise::{BinaryFunction as B, broadcast};
+use actc_ir::{Op, Value};
+use actc_types::{DType, Dim, Result, Shape, Tensor};
+
+pub(super) const OPERATORS: &[Operator] = &[
+    since("Gather", 1, gather),
+    since("Expand", 8, expand),
+    since("Tile", 6, tile),
+    since("Range", 11, range),
+    since("EyeLike", 9, eye_like),
+    since("OneHot", 9, one_hot),
+    since("Trilu", 14, trilu),
+    since("Dropout", 7, dropout),
+];
+
+/// Of dimensions by constant indices it gives dimensions.
+fn gather(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let stated = c.int("axis", 0)?;
+    if let (Item::Extents { dims, scalar: false }, Some((_, scalar))) = (c.item(0)?, c.dims_of(&c.item(1)?)) {
+        let indices = c.ints(1)?;
+        let at = |i: &i64| {
+            let i = if *i < 0 { i.checked_add(dims.len() as i64)? } else { *i };
+            dims.get(usize::try_from(i).ok()?).cloned()
+        };
+        let picked = indices.iter().map(at).collect::<Option<Vec<Dim>>>();
+        let dims = picked.ok_or_else(|| c.refuse(format!("indices {indices:?} of {} extents", dims.len())))?;
+        return Ok(vec![Item::Extents { dims, scalar }]);
+    }
+    let (x, indices) = (c.input(0)?, c.input(1)?);
+    let axis = c.axis(stated, c.ty(x).shape.rank(), false)?;
+    let indices = c.cast(indices, DType::I64)?;
+    one(c.add(Op::Gather(Gather { axis }), &[x, indices])?)
+}
+
+/// `x` repeated to `shape`.
+pub(super) fn expanded(c: &mut Call<'_, '_>, x: Value, shape: Shape) -> Result<Value> {
+    if c.ty(x).shape == shape { Ok(x) } else { c.add(Op::Expand(Expand { shape }), &[x]) }
+}
+
+fn expand(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let (x, wanted) = (c.input(0)?, Shape(c.dims(1)?));
+    let own = c.ty(x).shape;
+    let shape = broadcast(&own, &wanted).ok_or_else(|| c.refuse(format!("{own} does not repeat to {wanted}")))?;
+    one(expanded(c, x, shape)?)
+}
+
+/// Each axis is given one of its number of copies in front of it, which is then joined with it.
+fn tile(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let (x, copies) = (c.input(0)?, c.dims(1)?);
+    let own = c.ty(x).shape;
+    if own.rank() != copies.len() {
+        return Err(c.refuse(format!("{} numbers of copies for {own}", copies.len())));
+    }
+    let pairs = |first: &dyn Fn(usize) -> Dim| {
+        Shape(own.dims().iter().enumerate().flat_map(|(i, d)| [first(i), d.clone()]).collect())
+    };
+    let y = c.reshape(x, pairs(&|_| Dim::from(1)))?;
+    let y = expanded(c, y, pairs(&|i| copies[i].clone()))?;
+    let joined = own.dims().iter().zip(&copies).map(|(d, n)| product(c, &[d.clone(), n.clone()]));
+    let dims = joined.collect::<Result<Vec<Dim>>>()?;
+    one(c.reshape(y, Shape(dims))?)
+}
+
+/// Of numbers that are known when the model is compiled.
+fn range(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let values = [c.input(0)?, c.input(1)?, c.input(2)?];
+    let [start, limit, delta] = values.map(|v| c.constant(v).and_then(|k| k.decode().ok()));
+    let (Some(start), Some(limit), Some(delta)) = (start, limit, delta) else {
+        let headline = "a range whose bounds are known only when the model runs";
+        return Err(actc_types::Diagnostic::new("onnx-data-dependent", headline));
+    };
+    let number = |t: &Tensor| t.data().to_f64().first().copied().unwrap_or(f64::NAN);
+    let (from, step) = (number(&start), number(&delta));
+    let count = ((number(&limit) - from) / step).ceil().max(0.0);
+    if !(0.0..=(1u64 << 28) as f64).contains(&count) {
+        return Err(c.refuse(format!("a range of {count} numbers")));
+    }
+    let numbers: Vec<f64> = (0..count as u64).map(|i| from + i as f64 * step).collect();
+    let data = actc_types::TensorData::from_f64(start.dtype(), &numbers);
+    one(c.tensor(&Tensor::new(&[count as u64], data)?))
+}
+
+/// The integers `0..n` along axis `axis` of `rank`, as a constant that repeats over the others.
+fn counting(c: &mut Call<'_, '_>, n: u64, axis: usize, rank: usize) -> Result<Value> {
+    if n > 1 << 24 {
+        return Err(c.refuse(format!("an axis of {n} elements is too long")));
+    }
+    let dims: Vec<u64> = (0..rank).map(|i| if i == axis { n } else { 1 }).collect();
+    Ok(c.tensor(&Tensor::i64(&dims, (0..n as i64).collect())?))
+}
+
+fn fixed(c: &Call<'_, '_>, dim: &Dim) -> Result<u64> {
+    dim.fixed().ok_or_else(|| c.refuse(format!("the extent {dim} is not fixed")))
+}
+
+fn eye_like(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    let (ty, shift) = (c.ty(x), c.int("k", 0)?);
+    let to = match c.optional_int("dtype")? {
+        None => ty.dtype,
+        Some(code) => {
+            let element = i32::try_from(code).ok().and_then(ElementType::from_code);
+            dtype(element.ok_or_else(|| c.refuse(format!("`dtype` is the unknown type {code}")))?)?
+        }
+    };
+    let [rows, cols] = ty.shape.dims() else { return Err(c.refuse(format!("{} is no matrix", ty.shape))) };
+    let (rows, cols) = (fixed(c, rows)?, fixed(c, cols)?);
+    let (i, j) = (counting(c, rows, 0, 2)?, counting(c, cols, 1, 2)?);
+    let k = c.tensor(&Tensor::i64(&[], vec![shift])?);
+    let i = c.binary(B::Add, i, k)?;
+    let there = c.binary(B::Equal, i, j)?;
+    one(c.cast(there, to)?)
+}
+
+fn one_hot(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let (indices, values) = (c.input(0)?, c.input(2)?);
+    let depth = c.input(1)?;
+    let depth = c.constant(depth).and_then(|k| k.decode().ok()).and_then(|t| t.data().to_f64().first().copied());
+    let depth = depth.filter(|d| (1.0..=(1u64 << 24) as f64).contains(d)).map(|d| d as u64);
+    let Some(depth) = depth else {
+        let headline = "a depth that is known only when the model runs";
+        return Err(actc_types::Diagnostic::new("onnx-data-dependent", headline));
+    };
+    let mut shape = c.ty(indices).shape;
+    let rank = shape.rank() + 1;
+    let axis = c.axis(c.int("axis", -1)?, rank, false)?;
+    shape.0.insert(axis, Dim::from(1));
+    let indices = c.cast(indices, DType::I64)?;
+    let indices = c.reshape(indices, shape)?;
+    // Negative indices count from the end.
+    let zero = c.tensor(&Tensor::i64(&[], vec![0])?);
+    let whole = c.tensor(&Tensor::i64(&[], vec![depth as i64])?);
+    let negative = c.binary(B::Less, indices, zero)?;
+    let raised = c.binary(B::Add, indices, whole)?;
+    let indices = super::logic::select(c, negative, raised, indices)?;
+    let columns = counting(c, depth, axis, rank)?;
+    let there = c.binary(B::Equal, indices, columns)?;
+    let [off, on] = [0, 1].map(|i| c.tensor_from(&[i]));
+    let (off, on) = (off?, on?);
+    let (off, on) =
+        (c.add(Op::Gather(Gather { axis: 0 }), &[values, off])?, c.add(Op::Gather(Gather { axis: 0 }), &[values, on])?);
+    one(super::logic::select(c, there, on, off)?)
+}
+
+fn trilu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    let shift = if c.has(1) { c.ints(1)?.first().copied().unwrap_or(0) } else { 0 };
+    let upper = c.int("upper", 1)? != 0;
+    let ty = c.ty(x);
+    let [.., rows, cols] = ty.shape.dims() else { return Err(c.refuse(format!("{} is no matrix", ty.shape))) };
+    let (rows, cols) = (fixed(c, rows)?, fixed(c, cols)?);
+    let (i, j) = (counting(c, rows, 0, 2)?, counting(c, cols, 1, 2)?);
+    let k = c.tensor(&Tensor::i64(&[], vec![shift])?);
+    let i = c.binary(B::Add, i, k)?;
+    let kept = if upper { c.binary(B::LessEqual, i, j)? } else { c.binary(B::LessEqual, j, i)? };
+    let zero = c.number(0.0, ty.dtype)?;
+    one(super::logic::select(c, kept, x, zero)?)
+}
+
+/// At inference nothing is dropped.
+fn dropout(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    (c.optional_float("ratio")?, c.optional_int("seed")?);
+    if c.has(2) {
+        let training = c.input(2)?;
+        let training = c.constant(training).and_then(|k| k.decode().ok()).map(|t| t.data().to_integers());
+        if training != Some(vec![0]) {
+            return Err(c.refuse("dropout while training"));
+        }
+    }
+    let shape = c.ty(x).shape;
+    let kept = c.number(1.0, DType::Bool)?;
+    let mask = expanded(c, kept, shape)?;
+    Ok(vec![Item::Value(x), Item::Value(mask)])
+}

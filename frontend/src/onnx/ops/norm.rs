@@ -1,0 +1,142 @@
+//! Normalisation: means, variances and the like taken out.
+
+use super::reduce::{mean, over, row};
+use super::{Operator, one, since};
+use crate::onnx::import::{Call, Item};
+use actc_ir::Value;
+use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
+use actc_ir::ops::reduce::RowFunction as R;
+use actc_types::{DType, Dim, Result, Shape};
+
+pub(super) const OPERATORS: &[Operator] = &[
+    since("BatchNormalization", 9, batch),
+    since("InstanceNormalization", 6, instance),
+    since("LayerNormalization", 17, layer),
+    since("RMSNormalization", 23, rms),
+    since("LpNormalization", 1, lp),
+];
+
+/// A vector of channels, the second axis of `rank`, as a tensor that repeats over the others.
+fn per_channel(c: &mut Call<'_, '_>, v: Value, rank: usize) -> Result<Value> {
+    let n = c.ty(v).shape.last().cloned().unwrap_or(Dim::from(1));
+    let dims = (0..rank.max(2)).map(|i| if i == 1 { n.clone() } else { Dim::from(1) }).collect();
+    c.reshape(v, Shape(dims))
+}
+
+/// `x / sqrt(variance + eps)`.
+fn divided(c: &mut Call<'_, '_>, x: Value, variance: Value, eps: f64) -> Result<Value> {
+    let eps = c.number(eps, c.ty(variance).dtype)?;
+    let raised = c.binary(B::Add, variance, eps)?;
+    let deviation = c.unary(U::Sqrt, raised)?;
+    c.binary(B::Div, x, deviation)
+}
+
+/// By the statistics that training left.
+fn batch(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    c.optional_float("momentum")?;
+    if c.int("training_mode", 0)? != 0 || c.node.outputs.iter().flatten().count() > 1 {
+        return Err(c.refuse("batch statistics, which are for training"));
+    }
+    let (x, eps) = (c.input(0)?, c.float("epsilon", 1e-5)?);
+    let (rank, dtype) = (c.ty(x).shape.rank(), c.ty(x).dtype);
+    let mut of = [0; 4].map(|_| x);
+    for (i, slot) in of.iter_mut().enumerate() {
+        let v = c.input(i + 1)?;
+        let v = c.cast(v, dtype)?;
+        *slot = per_channel(c, v, rank)?;
+    }
+    let [scale, bias, mean, variance] = of;
+    let y = c.binary(B::Sub, x, mean)?;
+    let y = divided(c, y, variance, eps)?;
+    let y = c.binary(B::Mul, y, scale)?;
+    one(c.binary(B::Add, y, bias)?)
+}
+
+/// `x` less its mean over `axes`, and the mean square of that.
+fn centred(c: &mut Call<'_, '_>, x: Value, axes: &[usize]) -> Result<(Value, Value, Value)> {
+    let centre = over(c, x, axes, true, mean)?;
+    let low = c.binary(B::Sub, x, centre)?;
+    let squares = c.binary(B::Mul, low, low)?;
+    Ok((low, over(c, squares, axes, true, mean)?, centre))
+}
+
+fn instance(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let (x, scale, bias) = (c.input(0)?, c.input(1)?, c.input(2)?);
+    let eps = c.float("epsilon", 1e-5)?;
+    let rank = c.ty(x).shape.rank();
+    let axes: Vec<usize> = (2..rank).collect();
+    let (low, variance, _) = centred(c, x, &axes)?;
+    let y = divided(c, low, variance, eps)?;
+    let (scale, bias) = (per_channel(c, scale, rank)?, per_channel(c, bias, rank)?);
+    let y = c.binary(B::Mul, y, scale)?;
+    one(c.binary(B::Add, y, bias)?)
+}
+
+/// Statistics are computed in single precision unless `stash_type` says otherwise; only that is supported.
+fn layer(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    let ty = c.ty(x);
+    let axis = c.axis(c.int("axis", -1)?, ty.shape.rank(), false)?;
+    let eps = c.float("epsilon", 1e-5)?;
+    let wide = stash(c)?;
+    let axes: Vec<usize> = (axis..ty.shape.rank()).collect();
+    let x = c.cast(x, wide)?;
+    let (low, variance, centre) = centred(c, x, &axes)?;
+    let one_number = c.number(1.0, wide)?;
+    let inverse = divided(c, one_number, variance, eps)?;
+    let y = c.binary(B::Mul, low, inverse)?;
+    let y = c.cast(y, ty.dtype)?;
+    let scale = c.input(1)?;
+    let mut y = c.binary(B::Mul, y, scale)?;
+    if c.has(2) {
+        let bias = c.input(2)?;
+        y = c.binary(B::Add, y, bias)?;
+    }
+    Ok([y, centre, inverse].map(Item::Value).to_vec())
+}
+
+fn stash(c: &Call<'_, '_>) -> Result<DType> {
+    match c.int("stash_type", 1)? {
+        1 => Ok(DType::F32),
+        other => Err(c.refuse(format!("`stash_type` is {other}, expected 1"))),
+    }
+}
+
+fn rms(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    let ty = c.ty(x);
+    let axis = c.axis(c.int("axis", -1)?, ty.shape.rank(), false)?;
+    let eps = c.float("epsilon", 1e-5)?;
+    let wide = stash(c)?;
+    let axes: Vec<usize> = (axis..ty.shape.rank()).collect();
+    let x = c.cast(x, wide)?;
+    let squares = c.binary(B::Mul, x, x)?;
+    let square = over(c, squares, &axes, true, mean)?;
+    let y = divided(c, x, square, eps)?;
+    let y = c.cast(y, ty.dtype)?;
+    let scale = c.input(1)?;
+    one(c.binary(B::Mul, y, scale)?)
+}
+
+/// Rows divided by their norm; rows of zeros stay.
+fn lp(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    let axis = c.axis(c.int("axis", -1)?, c.ty(x).shape.rank(), false)?;
+    let size = match c.int("p", 2)? {
+        1 => {
+            let size = c.unary(U::Abs, x)?;
+            over(c, size, &[axis], true, |c, x| row(c, R::Sum, x))?
+        }
+        2 => {
+            let squares = c.binary(B::Mul, x, x)?;
+            let sum = over(c, squares, &[axis], true, |c, x| row(c, R::Sum, x))?;
+            c.unary(U::Sqrt, sum)?
+        }
+        other => return Err(c.refuse(format!("`p` is {other}, expected 1 or 2"))),
+    };
+    let zero = c.number(0.0, c.ty(x).dtype)?;
+    let none = c.binary(B::Equal, size, zero)?;
+    let one_number = c.number(1.0, c.ty(x).dtype)?;
+    let size = super::logic::select(c, none, one_number, size)?;
+    one(c.binary(B::Div, x, size)?)
+}

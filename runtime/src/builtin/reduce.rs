@@ -1,0 +1,39 @@
+//! One number for each row.
+
+use super::call::Call;
+use super::element::{CELL, Element, dtype, with_element};
+use crate::device::cpu::memory::Grid;
+use actc_types::function::RowFunction;
+use actc_types::{DType, Result};
+
+pub(super) fn run(call: &Call<'_>) -> Result<()> {
+    let function =
+        RowFunction::from_code(call.int(0)).ok_or_else(|| call.refuse_int(0, "the number of a function of rows"))?;
+    let dtype = dtype(call, 1)?;
+    if !function.takes().includes(dtype) {
+        return Err(call.refuse(format!("`{}` takes {}, not {dtype}", function.name(), function.takes().words())));
+    }
+    if dtype.is_float() {
+        return with_element!(dtype, T => {
+            rows::<T, T>(call, |row| T::from_float(function.apply(row.iter().map(|x| x.float()))))
+        });
+    }
+    with_element!(dtype, T => {
+        rows::<T, T>(call, |row| T::from_integer(function.apply_integer(dtype, row.iter().map(|x| x.integer()))))
+    })
+}
+
+/// `y[i] = f(x[i])`.
+pub(super) fn rows<T: Element, O: Element>(call: &Call<'_>, f: impl Fn(&[T]) -> O) -> Result<()> {
+    let (m, n) = (call.dim(0)?, call.dim(1)?);
+    let x: &[T] = call.read(0, &[m, n])?;
+    let cell_cols = CELL.div_ceil(n.max(1));
+    let grid = Grid { offset: 0, rows: 1, cols: m, stride: m, cell_rows: 1, cell_cols };
+    for mut tile in call.tiles::<O>(1, grid)? {
+        let first = tile.col();
+        for (i, y) in tile.row_mut(0).iter_mut().enumerate() {
+            *y = f(&x[(first + i) * n..][..n]);
+        }
+    }
+    Ok(())
+}

@@ -9,13 +9,13 @@ mod extents;
 mod types;
 
 pub(super) use call::Call;
-pub(super) use extents::quotient;
+pub(super) use extents::{dimension, number, quotient};
 pub(super) use types::dtype;
 
 use super::ops;
 use super::{Graph as Source, Model, Node, Tensor, TensorBytes, ValueType};
 use actc_ir::{Const, Graph, Op, TensorType, Value};
-use actc_types::{Diagnostic, Dim, Encoding, Place, Result, Role, Shape};
+use actc_types::{Diagnostic, Dim, Encoding, Place, Result, Role, Shape, TensorData};
 use std::collections::{BTreeSet, HashMap};
 
 /// What a name of the source stands for.
@@ -30,6 +30,8 @@ pub(super) enum Item {
         /// Whether it has no axis.
         scalar: bool,
     },
+    /// Truth values about dimensions: a list.
+    Truths(Vec<bool>),
 }
 
 /// A graph under construction.
@@ -209,6 +211,12 @@ impl<'m> Importer<'m> {
         let (dims, scalar) = match item {
             Item::Value(value) => return Ok(*value),
             Item::Extents { dims, scalar } => (dims, *scalar),
+            Item::Truths(truths) => {
+                let bytes = truths.iter().map(|t| u8::from(*t)).collect();
+                let tensor = actc_types::Tensor::new(&[truths.len() as u64], TensorData::Bool(bytes))?;
+                let name = self.fresh(origin);
+                return Ok(self.graph.constant(Const::dense(name, &tensor)));
+            }
         };
         extents::value(self, dims, scalar, origin)
     }

@@ -119,11 +119,20 @@ impl<'a, 'm> Call<'a, 'm> {
         self.importer.graph.as_const(value).map(|id| self.importer.graph.const_data(id))
     }
 
-    /// The dimensions that `item` is: followed ones, or a constant of up to 64 integers in at most one axis. The flag says
-    /// whether it has no axis.
+    /// The dimensions that `item` is: followed ones, or a constant of up to 64 64-bit integers in at most one axis. The flag
+    /// says whether it has no axis.
     pub(in crate::onnx) fn dims_of(&self, item: &Item) -> Option<(Vec<Dim>, bool)> {
         match item {
+            Item::Value(value) if self.ty(*value).dtype != DType::I64 => None,
+            Item::Value(_) | Item::Extents { .. } | Item::Truths(_) => self.numbers(item),
+        }
+    }
+
+    /// The same of integers of any type.
+    fn numbers(&self, item: &Item) -> Option<(Vec<Dim>, bool)> {
+        match item {
             Item::Extents { dims, scalar } => Some((dims.clone(), *scalar)),
+            Item::Truths(_) => None,
             Item::Value(value) => {
                 let constant = self.constant(*value)?;
                 let small = constant.ty.shape.rank() <= 1 && constant.ty.shape.elements().ok()?.fixed()? <= 64;
@@ -139,7 +148,7 @@ impl<'a, 'm> Call<'a, 'm> {
 
     /// The dimensions that input `i` is; an error where they are known only when the graph runs.
     pub(in crate::onnx) fn dims(&self, i: usize) -> Result<Vec<Dim>> {
-        let known = self.dims_of(&self.item(i)?);
+        let known = self.numbers(&self.item(i)?);
         known.map(|(dims, _)| dims).ok_or_else(|| {
             let headline = format!("input {i} says a shape that is known only when the model runs");
             Diagnostic::new("onnx-data-dependent", headline)

@@ -6,7 +6,7 @@ use actc_ir::{Const, Op, Value};
 use actc_types::{Diagnostic, Dim, Result, Shape, Tensor};
 
 /// `n` as a dimension, negative ones too.
-pub(super) fn dimension(n: i64) -> Option<Dim> {
+pub(in crate::onnx) fn dimension(n: i64) -> Option<Dim> {
     let size = Dim::from(n.checked_abs()?.unsigned_abs());
     if n < 0 { Dim::from(0).checked_sub(&size) } else { Some(size) }
 }
@@ -62,7 +62,7 @@ pub(super) fn value(importer: &mut Importer<'_>, dims: &[Dim], scalar: bool, ori
 }
 
 /// The number that `dim` is where it does not depend on a symbol.
-pub(super) fn number(dim: &Dim) -> Option<i64> {
+pub(in crate::onnx) fn number(dim: &Dim) -> Option<i64> {
     let mut terms = dim.terms();
     match (terms.next(), terms.next()) {
         (None, _) => Some(0),

@@ -20,10 +20,13 @@ pub(super) const OPERATORS: &[Operator] = &[
     since("Dropout", 7, dropout),
 ];
 
+/// Most numbers of a constant that is made here: a line of a file must not take gigabytes.
+pub(super) const LONGEST: u64 = 1 << 20;
+
 /// Of dimensions by constant indices it gives dimensions.
 fn gather(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let stated = c.int("axis", 0)?;
-    if let (Item::Extents { dims, scalar: false }, Some((_, scalar))) = (c.item(0)?, c.dims_of(&c.item(1)?)) {
+    if let (Some((dims, false)), Some((_, scalar))) = (c.dims_of(&c.item(0)?), c.dims_of(&c.item(1)?)) {
         let indices = c.ints(1)?;
         let at = |i: &i64| {
             let i = if *i < 0 { i.checked_add(dims.len() as i64)? } else { *i };
@@ -79,7 +82,7 @@ fn range(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let number = |t: &Tensor| t.data().to_f64().first().copied().unwrap_or(f64::NAN);
     let (from, step) = (number(&start), number(&delta));
     let count = ((number(&limit) - from) / step).ceil().max(0.0);
-    if !(0.0..=(1u64 << 28) as f64).contains(&count) {
+    if !(0.0..=LONGEST as f64).contains(&count) {
         return Err(c.refuse(format!("a range of {count} numbers")));
     }
     let numbers: Vec<f64> = (0..count as u64).map(|i| from + i as f64 * step).collect();
@@ -89,7 +92,7 @@ fn range(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 /// The integers `0..n` along axis `axis` of `rank`, as a constant that repeats over the others.
 fn counting(c: &mut Call<'_, '_>, n: u64, axis: usize, rank: usize) -> Result<Value> {
-    if n > 1 << 24 {
+    if n > LONGEST {
         return Err(c.refuse(format!("an axis of {n} elements is too long")));
     }
     let dims: Vec<u64> = (0..rank).map(|i| if i == axis { n } else { 1 }).collect();
@@ -123,7 +126,7 @@ fn one_hot(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (indices, values) = (c.input(0)?, c.input(2)?);
     let depth = c.input(1)?;
     let depth = c.constant(depth).and_then(|k| k.decode().ok()).and_then(|t| t.data().to_f64().first().copied());
-    let depth = depth.filter(|d| (1.0..=(1u64 << 24) as f64).contains(d)).map(|d| d as u64);
+    let depth = depth.filter(|d| (1.0..=LONGEST as f64).contains(d)).map(|d| d as u64);
     let Some(depth) = depth else {
         let headline = "a depth that is known only when the model runs";
         return Err(actc_types::Diagnostic::new("onnx-data-dependent", headline));

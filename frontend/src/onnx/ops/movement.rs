@@ -2,7 +2,7 @@
 
 use super::{Operator, one, since};
 use crate::onnx::ElementType;
-use crate::onnx::import::{Call, Item, dtype, quotient};
+use crate::onnx::import::{Call, Item, dimension, dtype, number, quotient};
 use actc_ir::ops::shaping::{Concat, Slice, Transpose};
 use actc_ir::{Op, Value};
 use actc_types::{Dim, Result, Shape, Tensor, TensorData};
@@ -126,7 +126,7 @@ fn axes(c: &Call<'_, '_>) -> Result<Option<Vec<i64>>> {
 
 fn squeeze(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let axes = axes(c)?;
-    if let Item::Extents { dims, scalar: false } = c.item(0)?
+    if let Some((dims, false)) = c.dims_of(&c.item(0)?)
         && dims.len() == 1
     {
         return Ok(vec![Item::Extents { dims, scalar: true }]);
@@ -147,7 +147,7 @@ fn squeeze(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 fn unsqueeze(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let axes = axes(c)?.ok_or_else(|| c.refuse("it names no axes"))?;
-    if let Item::Extents { dims, scalar: true } = c.item(0)?
+    if let Some((dims, true)) = c.dims_of(&c.item(0)?)
         && axes.len() == 1
     {
         return Ok(vec![Item::Extents { dims, scalar: false }]);
@@ -180,8 +180,7 @@ fn transpose(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 fn concat(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let stated = c.int("axis", 1)?;
     let followed: Option<Vec<(Vec<Dim>, bool)>> = (0..c.count()).map(|i| c.dims_of(&c.item(i).ok()?)).collect();
-    let mixed = (0..c.count()).any(|i| matches!(c.item(i), Ok(Item::Extents { .. })));
-    if let (true, Some(parts)) = (mixed, followed)
+    if let Some(parts) = followed
         && parts.iter().all(|(_, scalar)| !scalar)
     {
         return Ok(vec![Item::Extents { dims: parts.into_iter().flat_map(|(d, _)| d).collect(), scalar: false }]);
@@ -206,9 +205,11 @@ fn run(c: &mut Call<'_, '_>, x: Value, axis: usize, start: Dim, len: Dim) -> Res
 fn slice(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let input = |i: usize| if c.has(i) { c.ints(i).map(Some) } else { Ok(None) };
     let (starts, ends, axes, steps) = if c.node.opset < 10 {
-        (c.int_list("starts")?, c.int_list("ends")?, c.int_list("axes")?, None)
+        let ends = c.int_list("ends")?.map(|ends| ends.into_iter().map(dimension).collect::<Option<Vec<Dim>>>());
+        let ends = ends.map(|e| e.ok_or_else(|| c.refuse("an end is -2^63"))).transpose()?;
+        (c.int_list("starts")?, ends, c.int_list("axes")?, None)
     } else {
-        (input(1)?, input(2)?, input(3)?, input(4)?)
+        (input(1)?, Some(c.dims(2)?), input(3)?, input(4)?)
     };
     let (starts, ends) = (starts.unwrap_or_default(), ends.unwrap_or_default());
     let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
@@ -216,10 +217,11 @@ fn slice(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
         return Err(c.refuse("starts, ends, axes and steps are not as many"));
     }
-    if let Item::Extents { dims, scalar: false } = c.item(0)?
+    if let Some((dims, false)) = c.dims_of(&c.item(0)?)
         && let ([start], [end], [1]) = (&starts[..], &ends[..], &steps[..])
+        && let Some(end) = number(end)
     {
-        let (from, to) = bounds(*start, *end, dims.len() as i64);
+        let (from, to) = bounds(*start, end, dims.len() as i64);
         return Ok(vec![Item::Extents { dims: dims[from as usize..to as usize].to_vec(), scalar: false }]);
     }
     let mut x = c.input(0)?;
@@ -229,18 +231,38 @@ fn slice(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         if *step != 1 {
             return Err(c.refuse(format!("a step of {step} is not supported yet")));
         }
-        let Some(extent) = shape.dims()[axis].fixed() else {
-            // What counts from the start is known, and all to the end where nothing is cut off there.
-            let whole = *start == 0 && *end >= i64::from(i32::MAX);
-            if whole {
-                continue;
+        let (from, len) = match (shape.dims()[axis].fixed(), number(end)) {
+            (Some(extent), Some(end)) => {
+                let (from, to) = bounds(*start, end, extent as i64);
+                (Dim::from(from as u64), Dim::from((to - from) as u64))
             }
-            return Err(c.refuse(format!("axis {axis} of {shape} has no fixed extent to cut")));
+            _ => symbolic(c, &shape, axis, *start, end)?,
         };
-        let (from, to) = bounds(*start, *end, extent as i64);
-        x = run(c, x, axis, Dim::from(from as u64), Dim::from((to - from) as u64))?;
+        x = run(c, x, axis, from, len)?;
     }
     one(x)
+}
+
+/// The run from `start` to `end` where the extent or the end depends on symbols. What would be cut to the extent is an error
+/// when the graph runs.
+fn symbolic(c: &Call<'_, '_>, shape: &Shape, axis: usize, start: i64, end: &Dim) -> Result<(Dim, Dim)> {
+    let extent = &shape.dims()[axis];
+    let refuse = || c.refuse(format!("the run from {start} to {end} of axis {axis} of {shape}"));
+    let from_end = |n: i64| dimension(n).and_then(|n| extent.checked_add(&n));
+    let from = if start < 0 { from_end(start) } else { dimension(start) }.ok_or_else(refuse)?;
+    let to = match number(end) {
+        Some(end) if end >= i64::from(i32::MAX) => Some(extent.clone()),
+        Some(end) if end < 0 => from_end(end),
+        // Whether the axis is so long is not known.
+        Some(_) => None,
+        // Reading beyond the end is seen where rows lie one behind the other.
+        None if product(c, &shape.dims()[..axis])? == Dim::from(1) => Some(end.clone()),
+        None if end == extent => Some(end.clone()),
+        None => None,
+    };
+    let to = to.ok_or_else(refuse)?;
+    let len = to.checked_sub(&from).ok_or_else(refuse)?;
+    Ok((from, len))
 }
 
 /// The run of `0..extent` from `start` to `end`, each from the end where negative, cut to what is there.
@@ -333,10 +355,13 @@ fn space_to_depth(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(c.reshape(y, Shape(vec![n, depth, h, w]))?)
 }
 
-/// A tensor of `dims` equal elements.
+/// A tensor of `dims` elements equal to the one of `like`: a constant where it is small, else repeated when the graph runs.
 pub(super) fn filled(c: &mut Call<'_, '_>, like: &TensorData, dims: &[u64]) -> Result<Value> {
-    let count = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).filter(|n| *n <= 1 << 28);
-    let count = count.ok_or_else(|| c.refuse(format!("a constant of shape {dims:?} is too large")))?;
-    let tensor = Tensor::new(dims, like.pick((0..count).map(|_| 0)))?;
-    Ok(c.tensor(&tensor))
+    let count = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).filter(|n| i64::try_from(*n).is_ok());
+    let count = count.ok_or_else(|| c.refuse(format!("a shape {dims:?}")))?;
+    if count <= 64 {
+        return Ok(c.tensor(&Tensor::new(dims, like.pick((0..count).map(|_| 0)))?));
+    }
+    let one = c.tensor(&Tensor::new(&[], like.clone())?);
+    super::indexing::expanded(c, one, Shape::fixed(dims))
 }

@@ -214,7 +214,7 @@ fn log_softmax(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
 /// 1 where the first largest element of a row stands, else 0.
 fn hardmax(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
     let ty = c.ty(x);
-    let n = ty.shape.last().and_then(Dim::fixed).filter(|n| *n <= 1 << 24);
+    let n = ty.shape.last().and_then(Dim::fixed).filter(|n| *n <= super::indexing::LONGEST);
     let n = n.ok_or_else(|| c.refuse(format!("rows of {} are not fixed", ty.shape)))?;
     let at = extreme(c, x, true, false)?;
     let at = with_last(c, at)?;

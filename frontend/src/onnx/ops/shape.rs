@@ -12,13 +12,9 @@ pub(super) const OPERATORS: &[Operator] =
 
 fn shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let dims = match c.item(0)? {
-        Item::Extents { dims, scalar } => {
-            if scalar {
-                Vec::new()
-            } else {
-                vec![Dim::from(dims.len() as u64)]
-            }
-        }
+        Item::Extents { scalar: true, .. } => Vec::new(),
+        Item::Extents { dims, scalar: false } => vec![Dim::from(dims.len() as u64)],
+        Item::Truths(truths) => vec![Dim::from(truths.len() as u64)],
         Item::Value(value) => c.ty(value).shape.0,
     };
     let rank = dims.len() as i64;
@@ -47,13 +43,10 @@ fn constant_of_shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(filled(c, &like, &extents)?)
 }
 
-/// The sum, difference, product or quotient of inputs of which one is followed as dimensions; `None` where none is, or where
-/// the result is no list of polynomials.
+/// The sum, difference, product or quotient of inputs that are followed as dimensions; `None` where one is not, or where the
+/// result is no list of polynomials.
 pub(super) fn arithmetic(c: &mut Call<'_, '_>, function: B) -> Result<Option<Item>> {
     let (a, b) = (c.item(0)?, c.item(1)?);
-    if !matches!(a, Item::Extents { .. }) && !matches!(b, Item::Extents { .. }) {
-        return Ok(None);
-    }
     let (Some((a, a_scalar)), Some((b, b_scalar))) = (c.dims_of(&a), c.dims_of(&b)) else { return Ok(None) };
     let count = a.len().max(b.len());
     if (a.len() != count && a.len() != 1) || (b.len() != count && b.len() != 1) {

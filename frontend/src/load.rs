@@ -7,6 +7,7 @@ use crate::safetensors::{self, Config, Folder};
 use crate::text::{TextModel, TokenizerSource};
 use actc_ir::Graph;
 use actc_types::{Diagnostic, Place, Result};
+use bytes::Bytes;
 use std::path::Path;
 
 /// A model as the front end hands it on.
@@ -124,6 +125,14 @@ fn gguf_stem(path: &Path, parts: usize) -> String {
     }
 }
 
+/// The digest of the files of a model: of the only one its bytes, else over their names too.
+fn digest(files: &[(&str, &Bytes)]) -> blake3::Hash {
+    match files {
+        [(_, bytes)] => blake3::hash(bytes),
+        parts => safetensors::digest(parts.iter().copied()),
+    }
+}
+
 fn gguf_file(path: &Path, options: &Options) -> Result<Import> {
     let shown = path.display().to_string();
     let (file, files) = gguf::open(path)?;
@@ -142,10 +151,7 @@ fn gguf_file(path: &Path, options: &Options) -> Result<Import> {
         name: file.metadata.text("general.name")?.map_or_else(|| gguf_stem(path, files.len()), str::to_owned),
         family: Some(family.name()),
         licence: file.metadata.text("general.license")?.map(str::to_owned),
-        digest: match &files[..] {
-            [(_, bytes)] => blake3::hash(bytes),
-            parts => safetensors::digest(parts.iter().map(|(name, bytes)| (name.as_str(), bytes))),
-        },
+        digest: digest(&files.iter().map(|(name, bytes)| (name.as_str(), bytes)).collect::<Vec<_>>()),
         bytes: files.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
     };
     Ok(Import { graph, text, source })
@@ -155,16 +161,13 @@ fn onnx_file(path: &Path) -> Result<Import> {
     let model = onnx::Model::open(path)?;
     let shown = path.display().to_string();
     let graph = onnx::import(&model).map_err(|all| together(all, &shown))?;
-    let files = model.files.iter().map(|(name, bytes)| (name.as_str(), bytes));
+    let files: Vec<(&str, &Bytes)> = model.files.iter().map(|(name, bytes)| (name.as_str(), bytes)).collect();
     let source = SourceInfo {
         format: SourceFormat::Onnx,
         name: stem(path),
         family: None,
         licence: model.metadata.iter().find(|(key, _)| key == "license").map(|(_, value)| value.clone()),
-        digest: match model.files.len() {
-            1 => model.files.values().next().map_or_else(|| blake3::hash(b""), |bytes| blake3::hash(bytes)),
-            _ => safetensors::digest(files),
-        },
+        digest: digest(&files),
         bytes: model.files.values().map(|bytes| bytes.len() as u64).sum(),
     };
     Ok(Import { graph, text: None, source })

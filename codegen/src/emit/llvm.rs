@@ -490,22 +490,18 @@ impl<'c> Emitter<'_, 'c> {
                 self.widen(kind, self.load(c.i16_type().vec_type(4), addr, offset)?, 4)
             }
             Fetch::Signed8 => self.widen(kind, self.load(c.i8_type().vec_type(4), addr, offset)?, 4),
-            Fetch::Words8 => self.words(self.load(c.i8_type().vec_type(8), addr, offset)?, 8),
+            Fetch::Words8 => self.widen(kind, self.load(c.i8_type().vec_type(8), addr, offset)?, 8),
         }
     }
 
     fn widen(&self, kind: Fetch, v: BasicValueEnum<'c>, n: u32) -> Made<'c> {
-        let wide = self.context.i32_type().vec_type(n);
-        Ok(if matches!(kind, Fetch::Signed16 | Fetch::Signed8) {
+        let c = self.context;
+        let wide = if kind == Fetch::Words8 { c.i16_type() } else { c.i32_type() }.vec_type(n);
+        Ok(if matches!(kind, Fetch::Signed16 | Fetch::Signed8 | Fetch::Words8) {
             self.b.build_int_s_extend(v.into_vector_value(), wide, "")?.into()
         } else {
             self.b.build_int_z_extend(v.into_vector_value(), wide, "")?.into()
         })
-    }
-
-    fn words(&self, bytes: BasicValueEnum<'c>, n: u32) -> Made<'c> {
-        let wide = self.context.i16_type().vec_type(n);
-        Ok(self.b.build_int_s_extend(bytes.into_vector_value(), wide, "")?.into())
     }
 
     fn fetch(&self, ty: Ty, kind: Fetch, addr: IntValue<'c>, offset: i32, gap: i32) -> Made<'c> {
@@ -520,7 +516,9 @@ impl<'c> Emitter<'_, 'c> {
             (_, Fetch::Signed8, 4) => {
                 self.widen(kind, self.load(self.context.i8_type().vec_type(8), addr, offset)?, 8)?
             }
-            (_, Fetch::Words8, 8) => self.words(self.load(self.context.i8_type().vec_type(16), addr, offset)?, 16)?,
+            (_, Fetch::Words8, 8) => {
+                self.widen(kind, self.load(self.context.i8_type().vec_type(16), addr, offset)?, 16)?
+            }
             (_, _, 0) => {
                 let half = self.half(kind, addr, offset)?;
                 self.joined(half, half)?

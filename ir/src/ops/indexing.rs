@@ -2,10 +2,11 @@
 
 use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
 use crate::ops::pointwise::broadcast;
+use crate::ops::shaping::{list, read_shape};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
 use actc_types::dim::Bindings;
-use actc_types::{DType, Diagnostic, Dim, Result, Shape, Tensor};
+use actc_types::{DType, Diagnostic, Result, Shape, Tensor};
 
 /// Payload of `gather`. Arguments: `x`, `indices i64`; the axis of `x` is replaced by the axes of `indices`. Negative
 /// indices count from the end.
@@ -85,15 +86,10 @@ impl Payload for Expand {
     }
 
     fn fields(&self) -> PayloadFields {
-        let dims: Vec<String> = self.shape.dims().iter().map(ToString::to_string).collect();
-        vec![("shape", Some(dims.join(", ")))]
+        vec![("shape", Some(list(self.shape.dims())))]
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Expand> {
-        let shape = fields.with("shape", "dimensions", |v| {
-            let dims = v.split(',').filter(|d| !d.trim().is_empty()).map(|d| Dim::parse(d.trim()).ok());
-            dims.collect::<Option<Vec<Dim>>>().map(Shape)
-        })?;
-        Ok(Expand { shape: fields.need("shape", shape)? })
+        Ok(Expand { shape: read_shape(fields)? })
     }
 }

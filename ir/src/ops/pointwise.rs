@@ -177,15 +177,11 @@ impl Payload for Select {
         let taken = condition.data().to_integers();
         let pick = |i: u64| taken[source(condition.dims(), &dims, i)] != 0;
         let total: u64 = dims.iter().product();
-        let y = if results[0].dtype.is_float() {
-            let (x, y) = (a.data().to_f64(), b.data().to_f64());
-            let at = |i| if pick(i) { x[source(a.dims(), &dims, i)] } else { y[source(b.dims(), &dims, i)] };
-            TensorData::from_f64(results[0].dtype, &(0..total).map(at).collect::<Vec<_>>())
-        } else {
-            let (x, y) = (a.data().to_integers(), b.data().to_integers());
-            let at = |i| if pick(i) { x[source(a.dims(), &dims, i)] } else { y[source(b.dims(), &dims, i)] };
-            TensorData::from_integers(results[0].dtype, &(0..total).map(at).collect::<Vec<_>>())
-        };
+        let size = results[0].dtype.size();
+        let (x, z) = (a.data().to_le_bytes(), b.data().to_le_bytes());
+        let each = |i| if pick(i) { (&x, source(a.dims(), &dims, i)) } else { (&z, source(b.dims(), &dims, i)) };
+        let bytes: Vec<u8> = (0..total).map(each).flat_map(|(from, at)| from[at * size..][..size].to_vec()).collect();
+        let y = TensorData::from_le_bytes(results[0].dtype, &bytes);
         Ok(vec![Tensor::new(&dims, y)?])
     }
 

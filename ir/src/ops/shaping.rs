@@ -49,8 +49,17 @@ pub struct Range {
 }
 
 /// Dims of a payload as text, comma-separated.
-fn list(dims: &[impl std::fmt::Display]) -> String {
+pub(super) fn list(dims: &[impl std::fmt::Display]) -> String {
     dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The field `shape`, as [`list`] writes it.
+pub(super) fn read_shape(fields: &mut Fields<'_>) -> Result<Shape> {
+    let shape = fields.with("shape", "dimensions", |v| {
+        let dims = v.split(',').filter(|d| !d.trim().is_empty()).map(|d| Dim::parse(d.trim()).ok());
+        dims.collect::<Option<Vec<Dim>>>().map(Shape)
+    })?;
+    fields.need("shape", shape)
 }
 
 fn read_dim(fields: &mut Fields<'_>, key: &'static str) -> Result<Dim> {
@@ -88,11 +97,7 @@ impl Payload for Reshape {
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Reshape> {
-        let shape = fields.with("shape", "dimensions", |v| {
-            let dims = v.split(',').filter(|d| !d.trim().is_empty()).map(|d| Dim::parse(d.trim()).ok());
-            dims.collect::<Option<Vec<Dim>>>().map(Shape)
-        })?;
-        Ok(Reshape { shape: fields.need("shape", shape)? })
+        Ok(Reshape { shape: read_shape(fields)? })
     }
 }
 

@@ -175,19 +175,22 @@ impl<'c> Emitter<'_, 'c> {
     fn widen_pairs(&self, a: Val) -> Made<'c> {
         let n = self.bytes_of(a) / 2;
         if self.x86 {
-            let ones = self.splat_int(Elem::I16, n, 1);
-            let name = if n == 8 { "llvm.x86.sse2.pmadd.wd" } else { "llvm.x86.avx2.pmadd.wd" };
-            return self.call(name, &[], &[self.val(a).into(), ones.into()]);
+            return self.multiply_add(n, self.val(a), self.splat_int(Elem::I16, n, 1).into());
         }
         let wide = self.b.build_int_s_extend(self.vec(a), self.vector_ty(Elem::I32, n), "")?;
         self.pair_sums(wide)
     }
 
+    /// x86's products of `n` 16-bit lanes, neighbours summed.
+    fn multiply_add(&self, n: u32, a: BasicValueEnum<'c>, b: BasicValueEnum<'c>) -> Made<'c> {
+        let name = if n == 8 { "llvm.x86.sse2.pmadd.wd" } else { "llvm.x86.avx2.pmadd.wd" };
+        self.call(name, &[], &[a.into(), b.into()])
+    }
+
     fn dot_words(&self, a: Val, b: Val) -> Made<'c> {
         let n = self.bytes_of(a) / 2;
         if self.x86 {
-            let name = if n == 8 { "llvm.x86.sse2.pmadd.wd" } else { "llvm.x86.avx2.pmadd.wd" };
-            return self.call(name, &[], &[self.val(a).into(), self.val(b).into()]);
+            return self.multiply_add(n, self.val(a), self.val(b));
         }
         let wide = self.vector_ty(Elem::I32, n);
         let a = self.b.build_int_s_extend(self.vec(a), wide, "")?;

@@ -1,7 +1,7 @@
 //! A node on its way into the graph: its inputs and attributes, and the small things that importers of operators need.
 
 use super::{Importer, Item, extents};
-use crate::onnx::{Attributes, Node};
+use crate::onnx::{Attributes, ElementType, Node};
 use actc_ir::ops::pointwise::{Binary, BinaryFunction, Cast, Unary, UnaryFunction};
 use actc_ir::ops::shaping::Reshape;
 use actc_ir::{Const, Op, TensorType, Value};
@@ -163,6 +163,17 @@ impl<'a, 'm> Call<'a, 'm> {
         })
     }
 
+    /// The integers that input `i` is, where it is given.
+    pub(in crate::onnx) fn optional_ints(&self, i: usize) -> Result<Option<Vec<i64>>> {
+        self.has(i).then(|| self.ints(i)).transpose()
+    }
+
+    /// The tensor that input `i` is, where that is a constant.
+    pub(in crate::onnx) fn known(&mut self, i: usize) -> Result<Option<Tensor>> {
+        let value = self.input(i)?;
+        Ok(self.constant(value).and_then(|constant| constant.decode().ok()))
+    }
+
     /// Adds `op`.
     pub(in crate::onnx) fn add(&mut self, op: Op, args: &[Value]) -> Result<Value> {
         self.importer.add(op, args, self.label)
@@ -224,6 +235,13 @@ impl<'a, 'm> Call<'a, 'm> {
     /// The integer attribute `name`.
     pub(in crate::onnx) fn int(&self, name: &str, default: i64) -> Result<i64> {
         Ok(self.optional_int(name)?.unwrap_or(default))
+    }
+
+    /// The element type that the attribute `name` says by its number, where it is there.
+    pub(in crate::onnx) fn element(&self, name: &str) -> Result<Option<ElementType>> {
+        let Some(code) = self.optional_int(name)? else { return Ok(None) };
+        let element = i32::try_from(code).ok().and_then(ElementType::from_code);
+        element.map(Some).ok_or_else(|| self.refuse(format!("`{name}` is the unknown type {code}")))
     }
 
     /// The number attribute `name`.

@@ -2,7 +2,6 @@
 
 use super::movement::product;
 use super::{Operator, one, since};
-use crate::onnx::ElementType;
 use crate::onnx::import::{Call, Item, dtype};
 use actc_ir::ops::indexing::{Expand, Gather};
 use actc_ir::ops::pointwise::{BinaryFunction as B, broadcast};
@@ -73,9 +72,7 @@ fn tile(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 /// Of numbers that are known when the model is compiled.
 fn range(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let values = [c.input(0)?, c.input(1)?, c.input(2)?];
-    let [start, limit, delta] = values.map(|v| c.constant(v).and_then(|k| k.decode().ok()));
-    let (Some(start), Some(limit), Some(delta)) = (start, limit, delta) else {
+    let (Some(start), Some(limit), Some(delta)) = (c.known(0)?, c.known(1)?, c.known(2)?) else {
         let headline = "a range whose bounds are known only when the model runs";
         return Err(actc_types::Diagnostic::new("onnx-data-dependent", headline));
     };
@@ -106,13 +103,7 @@ fn fixed(c: &Call<'_, '_>, dim: &Dim) -> Result<u64> {
 fn eye_like(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let x = c.input(0)?;
     let (ty, shift) = (c.ty(x), c.int("k", 0)?);
-    let to = match c.optional_int("dtype")? {
-        None => ty.dtype,
-        Some(code) => {
-            let element = i32::try_from(code).ok().and_then(ElementType::from_code);
-            dtype(element.ok_or_else(|| c.refuse(format!("`dtype` is the unknown type {code}")))?)?
-        }
-    };
+    let to = c.element("dtype")?.map_or(Ok(ty.dtype), dtype)?;
     let [rows, cols] = ty.shape.dims() else { return Err(c.refuse(format!("{} is no matrix", ty.shape))) };
     let (rows, cols) = (fixed(c, rows)?, fixed(c, cols)?);
     let (i, j) = (counting(c, rows, 0, 2)?, counting(c, cols, 1, 2)?);
@@ -124,8 +115,7 @@ fn eye_like(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 fn one_hot(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (indices, values) = (c.input(0)?, c.input(2)?);
-    let depth = c.input(1)?;
-    let depth = c.constant(depth).and_then(|k| k.decode().ok()).and_then(|t| t.data().to_f64().first().copied());
+    let depth = c.known(1)?.and_then(|t| t.data().to_f64().first().copied());
     let depth = depth.filter(|d| (1.0..=LONGEST as f64).contains(d)).map(|d| d as u64);
     let Some(depth) = depth else {
         let headline = "a depth that is known only when the model runs";
@@ -172,8 +162,7 @@ fn dropout(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let x = c.input(0)?;
     (c.optional_float("ratio")?, c.optional_int("seed")?);
     if c.has(2) {
-        let training = c.input(2)?;
-        let training = c.constant(training).and_then(|k| k.decode().ok()).map(|t| t.data().to_integers());
+        let training = c.known(2)?.map(|t| t.data().to_integers());
         if training != Some(vec![0]) {
             return Err(c.refuse("dropout while training"));
         }

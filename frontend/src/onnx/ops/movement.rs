@@ -47,9 +47,7 @@ fn cast(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     // How numbers beyond the range of 8-bit floats are rounded, which are not supported.
     c.int("saturate", 1)?;
     c.text("round_mode", "up")?;
-    let code = c.int("to", 0)?;
-    let element = i32::try_from(code).ok().and_then(ElementType::from_code);
-    let element = element.ok_or_else(|| c.refuse(format!("`to` is the unknown type {code}")))?;
+    let element = c.element("to")?.ok_or_else(|| c.refuse("it has no `to`"))?;
     if element == ElementType::Int64
         && let item @ Item::Extents { .. } = c.item(0)?
     {
@@ -119,7 +117,7 @@ fn flatten(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 /// Axes as an input from version 13 on, as an attribute before.
 fn axes(c: &Call<'_, '_>) -> Result<Option<Vec<i64>>> {
     if c.node.opset >= 13 {
-        return if c.has(1) { c.ints(1).map(Some) } else { Ok(None) };
+        return c.optional_ints(1);
     }
     c.int_list("axes")
 }
@@ -203,13 +201,12 @@ fn run(c: &mut Call<'_, '_>, x: Value, axis: usize, start: Dim, len: Dim) -> Res
 
 /// Starts, ends, axes and steps: attributes up to version 9, inputs from then on.
 fn slice(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let input = |i: usize| if c.has(i) { c.ints(i).map(Some) } else { Ok(None) };
     let (starts, ends, axes, steps) = if c.node.opset < 10 {
         let ends = c.int_list("ends")?.map(|ends| ends.into_iter().map(dimension).collect::<Option<Vec<Dim>>>());
         let ends = ends.map(|e| e.ok_or_else(|| c.refuse("an end is -2^63"))).transpose()?;
         (c.int_list("starts")?, ends, c.int_list("axes")?, None)
     } else {
-        (input(1)?, Some(c.dims(2)?), input(3)?, input(4)?)
+        (c.optional_ints(1)?, Some(c.dims(2)?), c.optional_ints(3)?, c.optional_ints(4)?)
     };
     let (starts, ends) = (starts.unwrap_or_default(), ends.unwrap_or_default());
     let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
@@ -266,7 +263,7 @@ fn symbolic(c: &Call<'_, '_>, shape: &Shape, axis: usize, start: i64, end: &Dim)
 }
 
 /// The run of `0..extent` from `start` to `end`, each from the end where negative, cut to what is there.
-fn bounds(start: i64, end: i64, extent: i64) -> (i64, i64) {
+pub(super) fn bounds(start: i64, end: i64, extent: i64) -> (i64, i64) {
     let place = |n: i64| if n < 0 { n.saturating_add(extent) } else { n }.clamp(0, extent);
     let from = place(start);
     (from, place(end).max(from))
@@ -276,7 +273,7 @@ fn split(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let x = c.input(0)?;
     let shape = c.ty(x).shape;
     let axis = c.axis(c.int("axis", 0)?, shape.rank(), false)?;
-    let given = if c.node.opset >= 13 { if c.has(1) { Some(c.ints(1)?) } else { None } } else { c.int_list("split")? };
+    let given = if c.node.opset >= 13 { c.optional_ints(1)? } else { c.int_list("split")? };
     let extent = shape.dims()[axis].fixed().ok_or_else(|| c.refuse(format!("axis {axis} of {shape} is not fixed")))?;
     let count = c.node.outputs.len().max(1) as u64;
     if let Some(n) = c.optional_int("num_outputs")?

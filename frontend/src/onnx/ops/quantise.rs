@@ -3,7 +3,6 @@
 use super::indexing::expanded;
 use super::reduce::row;
 use super::{Operator, one, since};
-use crate::onnx::ElementType;
 use crate::onnx::import::{Call, Item, dtype};
 use actc_ir::Value;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
@@ -51,13 +50,11 @@ fn over(c: &mut Call<'_, '_>, grid: Value, whole: &Shape, axis: i64, block: i64)
 
 /// The element type that attribute `name` says, or `default` where it says none.
 fn stated(c: &Call<'_, '_>, name: &str, default: DType) -> Result<DType> {
-    match c.int(name, 0)? {
-        0 => Ok(default),
-        code => {
-            let element = i32::try_from(code).ok().and_then(ElementType::from_code);
-            dtype(element.ok_or_else(|| c.refuse(format!("`{name}` is the unknown type {code}")))?)
-        }
+    // The standard writes none as 0 here.
+    if c.int(name, 0)? == 0 {
+        return Ok(default);
     }
+    c.element(name)?.map_or(Ok(default), dtype)
 }
 
 /// The ends of the integers of `dtype`.

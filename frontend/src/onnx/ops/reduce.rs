@@ -127,7 +127,7 @@ fn reduced(c: &mut Call<'_, '_>, function: Row) -> Result<Vec<Item>> {
     let as_input = c.node.opset >= if c.node.op == "ReduceSum" { 13 } else { 18 };
     let keep = c.int("keepdims", 1)? != 0;
     let (axes, nothing) = if as_input {
-        (if c.has(1) { Some(c.ints(1)?) } else { None }, c.int("noop_with_empty_axes", 0)? != 0)
+        (c.optional_ints(1)?, c.int("noop_with_empty_axes", 0)? != 0)
     } else {
         (c.int_list("axes")?, false)
     };

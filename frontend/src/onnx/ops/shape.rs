@@ -1,6 +1,6 @@
 //! Shapes as numbers, and arithmetic on them.
 
-use super::movement::filled;
+use super::movement::{bounds, filled};
 use super::{Operator, one, since};
 use crate::onnx::TensorBytes;
 use crate::onnx::import::{Call, Item, dtype, quotient};
@@ -18,9 +18,8 @@ fn shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         Item::Value(value) => c.ty(value).shape.0,
     };
     let rank = dims.len() as i64;
-    let place = |n: i64| if n < 0 { n.saturating_add(rank) } else { n }.clamp(0, rank) as usize;
-    let (from, to) = (place(c.int("start", 0)?), place(c.int("end", rank)?));
-    Ok(vec![Item::Extents { dims: dims.get(from..to).unwrap_or_default().to_vec(), scalar: false }])
+    let (from, to) = bounds(c.int("start", 0)?, c.int("end", rank)?, rank);
+    Ok(vec![Item::Extents { dims: dims[from as usize..to as usize].to_vec(), scalar: false }])
 }
 
 fn size(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {

@@ -3,7 +3,9 @@
 
     pip install onnx==1.23.2 numpy
     cargo build --release
-    tests/scripts/onnx_cases.py [--only PART] [--write tests/data/onnx-cases.tsv]
+    tests/scripts/onnx_cases.py [--only PART] [--write tests/data/onnx/cases.tsv]
+
+`ACTC` in the environment names another binary than the release build's.
 
 A case passes where its model compiles, runs on the case's inputs and gives the case's outputs: integers and truth values
 equal, floats within the case's tolerance (1e-3 relative where it states none). Cases with texts, sequences, dictionaries or
@@ -14,6 +16,7 @@ optional values as inputs or outputs are out of scope. Other cases fail, with th
 import argparse
 import collections
 import concurrent.futures
+import os
 import pathlib
 import re
 import subprocess
@@ -24,7 +27,7 @@ import onnx
 from onnx.backend.test.case import node as nodes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-ACTC = ROOT / "target/release/actc"
+ACTC = pathlib.Path(os.environ.get("ACTC", ROOT / "target/release/actc"))
 
 
 def numbers(value):

@@ -73,6 +73,8 @@ fn of_any_type(op: &Op) -> bool {
         | Op::PlaceOf(_)
         | Op::Gather(_)
         | Op::Expand(_)
+        | Op::Bind(_)
+        | Op::Expect(_)
         | Op::If(_)
         | Op::Loop(_) => true,
         Op::Linear(_)

@@ -14,6 +14,7 @@ mod element;
 mod embedding;
 mod exp;
 mod expand;
+mod expect;
 mod gather;
 mod gram;
 mod linear;
@@ -58,6 +59,7 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Place => Ok(place::run(call)?),
         Builtin::Gather => Ok(gather::run(call)?),
         Builtin::Expand => Ok(expand::run(call)?),
+        Builtin::Expect => Ok(expect::run(call)?),
     }
 }
 
@@ -82,6 +84,7 @@ pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Re
         | Builtin::Reduce
         | Builtin::Place
         | Builtin::Gather
-        | Builtin::Expand => Ok(0),
+        | Builtin::Expand
+        | Builtin::Expect => Ok(0),
     }
 }

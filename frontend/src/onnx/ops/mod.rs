@@ -2,6 +2,7 @@
 //!
 //! One file a family. To add an operator: a function in its family's file and a line in that file's table.
 
+mod dynamic;
 mod indexing;
 mod logic;
 mod matrix;

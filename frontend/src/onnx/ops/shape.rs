@@ -3,9 +3,9 @@
 use super::movement::{bounds, filled};
 use super::{Operator, one, since};
 use crate::onnx::TensorBytes;
-use crate::onnx::import::{Call, Item, dtype, quotient};
+use crate::onnx::import::{Call, Item, dtype, number, quotient};
 use actc_ir::ops::pointwise::BinaryFunction as B;
-use actc_types::{Dim, Result, TensorData};
+use actc_types::{Dim, Result, Shape, TensorData};
 
 pub(super) const OPERATORS: &[Operator] =
     &[since("Shape", 1, shape), since("Size", 1, size), since("ConstantOfShape", 9, constant_of_shape)];
@@ -28,8 +28,10 @@ fn size(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 }
 
 fn constant_of_shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let extents = c.ints(0)?.into_iter().map(u64::try_from).collect::<Result<Vec<u64>, _>>();
-    let extents = extents.map_err(|_| c.refuse("a negative extent"))?;
+    let dims = c.extents(0)?;
+    if let Some(n) = dims.iter().filter_map(number).find(|n| *n < 0) {
+        return Err(c.refuse(format!("an extent of {n}")));
+    }
     let like = match c.tensor_of("value")? {
         None => TensorData::F32(vec![0.0]),
         Some(tensor) => match &tensor.data {
@@ -39,7 +41,7 @@ fn constant_of_shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
             TensorBytes::Raw(_) | TensorBytes::Texts(_) => return Err(c.refuse("`value` is not one number")),
         },
     };
-    one(filled(c, &like, &extents)?)
+    one(filled(c, &like, Shape(dims))?)
 }
 
 /// The sum, difference, product or quotient of inputs that are followed as dimensions; `None` where one is not, or where the

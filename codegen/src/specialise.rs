@@ -3,7 +3,9 @@
 
 use actc_ir::eval::new_tokens;
 use actc_ir::ops::control::If;
+use actc_ir::ops::conv::{Conv, ConvInteger, ConvTranspose, Geometry};
 use actc_ir::ops::indexing::Expand;
+use actc_ir::ops::pool::{Fold, Pool, Unpool};
 use actc_ir::ops::shaping::{Range, Reshape, Slice};
 use actc_ir::{Graph, Op, Region, TensorType, Value};
 use actc_types::{Diagnostic, Dim, Result, Shape, Symbol};
@@ -62,6 +64,14 @@ fn row_wise(op: &Op) -> bool {
         | Op::PlaceOf(_)
         | Op::Gather(_)
         | Op::Expand(_)
+        | Op::Conv(_)
+        | Op::ConvInteger(_)
+        | Op::ConvTranspose(_)
+        | Op::DeformConv(_)
+        | Op::Pool(_)
+        | Op::Fold(_)
+        | Op::Unpool(_)
+        | Op::RegionPool(_)
         | Op::Gram(_)
         | Op::ChannelStats(_)
         | Op::If(_)
@@ -190,8 +200,16 @@ impl Copy<'_> {
         self.fixed.iter().try_fold(dim.clone(), |d, (s, n)| d.substitute(s, &Dim::from(*n)).ok_or_else(overflow))
     }
 
+    fn dims(&self, dims: &[Dim]) -> Result<Vec<Dim>> {
+        dims.iter().map(|d| self.dim(d)).collect()
+    }
+
     fn shape(&self, shape: &Shape) -> Result<Shape> {
-        shape.dims().iter().map(|d| self.dim(d)).collect::<Result<_>>().map(Shape)
+        self.dims(shape.dims()).map(Shape)
+    }
+
+    fn geometry(&self, geometry: &Geometry) -> Result<Geometry> {
+        Ok(Geometry { extents: self.dims(&geometry.extents)?, ..geometry.clone() })
     }
 
     fn ty(&self, ty: &TensorType) -> Result<TensorType> {
@@ -210,6 +228,15 @@ impl Copy<'_> {
             Op::Slice(s) => Op::Slice(Slice { axis: s.axis, start: self.dim(&s.start)?, len: self.dim(&s.len)? }),
             Op::Range(r) => Op::Range(Range { start: self.dim(&r.start)?, len: self.dim(&r.len)? }),
             Op::Expand(e) => Op::Expand(Expand { shape: self.shape(&e.shape)? }),
+            Op::Conv(c) => Op::Conv(Conv(self.geometry(&c.0)?)),
+            Op::ConvInteger(c) => Op::ConvInteger(ConvInteger(self.geometry(&c.0)?)),
+            Op::ConvTranspose(c) => Op::ConvTranspose(ConvTranspose(self.geometry(&c.0)?)),
+            Op::Pool(p) => Op::Pool(Pool { extents: self.dims(&p.extents)?, ..p.clone() }),
+            Op::Fold(f) => {
+                let (windows, extents) = (self.dims(&f.windows)?, self.dims(&f.extents)?);
+                Op::Fold(Fold { window: f.window.clone(), windows, extents })
+            }
+            Op::Unpool(u) => Op::Unpool(Unpool { shape: self.shape(&u.shape)? }),
             Op::If(i) => Op::If(If { results: i.results.iter().map(|t| self.ty(t)).collect::<Result<_>>()? }),
             without_symbols => without_symbols.clone(),
         })

@@ -6,6 +6,7 @@ use crate::graph::Graph;
 use crate::handle::{Region, Value};
 use crate::op::{Arg, Op};
 use crate::ops::indexing::Expand;
+use crate::ops::pool::Fold;
 use crate::ops::shaping::{Range, Reshape, Slice};
 use crate::types::TensorType;
 use actc_types::dim::Bindings;
@@ -178,6 +179,10 @@ impl Run<'_> {
             }
             Op::Range(r) => Op::Range(Range { start: self.fix_dim(&r.start)?, len: self.fix_dim(&r.len)? }),
             Op::Expand(e) => Op::Expand(Expand { shape: self.fix_shape(&e.shape)? }),
+            Op::Fold(f) => {
+                let windows = f.windows.iter().map(|d| self.fix_dim(d)).collect::<Result<_>>()?;
+                Op::Fold(Fold { windows, ..f.clone() })
+            }
             without_symbols => without_symbols.clone(),
         })
     }

@@ -6,13 +6,16 @@
 use crate::handle::ConstId;
 use crate::ops::attention::{Attention, CacheAppend};
 use crate::ops::control::{If, Loop};
+use crate::ops::conv::{Conv, ConvInteger, ConvTranspose};
 use crate::ops::embedding::Embedding;
 use crate::ops::indexing::{Expand, Gather};
 use crate::ops::linear::Linear;
 use crate::ops::matmul::Matmul;
 use crate::ops::norm::{LayerNorm, RmsNorm};
 use crate::ops::pointwise::{Binary, Cast, Select, Unary};
+use crate::ops::pool::{Fold, Pool, Unpool};
 use crate::ops::reduce::{PlaceOf, Reduce};
+use crate::ops::regions::{DeformConv, RegionPool};
 use crate::ops::rope::Rope;
 use crate::ops::rows::RoundRows;
 use crate::ops::shaping::{Concat, Range, Reshape, Slice, Transpose};
@@ -162,6 +165,22 @@ ops! {
     Gather(Gather) "gather",
     /// Extents of 1 repeated.
     Expand(Expand) "expand",
+    /// Convolution of floats.
+    Conv(Conv) "conv",
+    /// Convolution of 8-bit integers.
+    ConvInteger(ConvInteger) "conv_integer",
+    /// Transposed convolution.
+    ConvTranspose(ConvTranspose) "conv_transpose",
+    /// Convolution whose taps are moved.
+    DeformConv(DeformConv) "deform_conv",
+    /// One number for each window.
+    Pool(Pool) "pool",
+    /// Windows added up.
+    Fold(Fold) "fold",
+    /// Elements put back to where they came from.
+    Unpool(Unpool) "unpool",
+    /// A small image of each region.
+    RegionPool(RegionPool) "region_pool",
     /// Softmax over the last axis.
     Softmax(Softmax) "softmax",
     /// The same elements under another shape.

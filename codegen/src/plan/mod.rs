@@ -10,3 +10,4 @@ pub mod launch;
 mod linear;
 mod pointwise;
 pub mod steps;
+mod window;

@@ -2,15 +2,19 @@
 
 pub mod attention;
 pub mod control;
+pub mod conv;
 pub mod embedding;
 pub mod indexing;
 pub mod linear;
 pub mod matmul;
 pub mod norm;
 pub mod pointwise;
+pub mod pool;
 pub mod reduce;
+pub mod regions;
 pub mod rope;
 pub mod rows;
 pub mod shaping;
 pub mod softmax;
 pub mod statistics;
+pub mod window;

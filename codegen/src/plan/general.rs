@@ -93,7 +93,7 @@ impl Steps<'_, '_> {
         Ok(dims)
     }
 
-    fn general(
+    pub(super) fn general(
         &mut self,
         label: &str,
         data: &NodeData,

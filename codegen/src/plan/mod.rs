@@ -11,3 +11,4 @@ pub mod launch;
 mod linear;
 mod pointwise;
 pub mod steps;
+mod window;

@@ -235,6 +235,14 @@ impl Steps<'_, '_> {
             Op::Expand(_) => self.expand(&label, &data),
             Op::Bind(b) => self.bind(&data, &b.symbols),
             Op::Expect(e) => self.expect(&label, &data, &e.shape),
+            Op::Conv(c) => self.conv(&label, &data, &c.0),
+            Op::ConvInteger(c) => self.conv_integer(&label, &data, &c.0),
+            Op::ConvTranspose(c) => self.conv_transpose(&label, &data, &c.0),
+            Op::DeformConv(d) => self.deform_conv(&label, &data, d),
+            Op::Pool(p) => self.pool(&label, &data, p),
+            Op::Fold(f) => self.fold(&label, &data, f),
+            Op::Unpool(_) => self.unpool(&label, &data),
+            Op::RegionPool(r) => self.region_pool(&label, &data, r),
             Op::Transpose(t) => self.transpose(&label, &data, &t.order),
             Op::Embedding(e) => {
                 let table = self.weight(&data, 1)?;

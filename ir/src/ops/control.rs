@@ -4,7 +4,7 @@
 //! `loop count, carried…`: one region over an `i64` scalar (the iteration) and the carried values, giving the carried
 //! values anew; `count` is an `i64` scalar.
 
-use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
+use crate::op::{Arg, DimMap, Payload, PayloadFields, arity, map_dims, mismatch};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
 use actc_types::{DType, Diagnostic, Result, Shape, Tensor};
@@ -50,6 +50,11 @@ impl Payload for If {
     fn read(_fields: &mut Fields<'_>) -> Result<If> {
         // Result types stand behind the op in the text form; the parser fills them in.
         Ok(If { results: Vec::new() })
+    }
+
+    fn with_dims<E>(&self, f: DimMap<'_, E>) -> Result<If, E> {
+        let ty = |t: &TensorType| Ok(TensorType::new(t.dtype, Shape(map_dims(t.shape.dims(), f)?)));
+        Ok(If { results: self.results.iter().map(ty).collect::<Result<_, E>>()? })
     }
 }
 

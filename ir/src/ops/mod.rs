@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod control;
+pub mod conv;
 pub mod embedding;
 pub mod extents;
 pub mod indexing;
@@ -9,9 +10,12 @@ pub mod linear;
 pub mod matmul;
 pub mod norm;
 pub mod pointwise;
+pub mod pool;
 pub mod reduce;
+pub mod regions;
 pub mod rope;
 pub mod rows;
 pub mod shaping;
 pub mod softmax;
 pub mod statistics;
+pub mod window;

@@ -20,6 +20,7 @@ pub mod shape;
 pub mod target;
 pub mod tensor;
 pub mod weight;
+pub mod window;
 
 pub use block::BlockFormat;
 pub use braced::Braced;

@@ -9,26 +9,35 @@ mod attention;
 mod binary;
 mod cast;
 mod channel_stats;
+mod conv;
+mod conv_integer;
+mod conv_transpose;
 mod copy;
+mod deform_conv;
 mod element;
 mod embedding;
 mod exp;
 mod expand;
 mod expect;
+mod fold;
 mod gather;
 mod gram;
 mod linear;
 mod matmul;
 mod place;
+mod pool;
 mod range;
 mod reduce;
+mod region_pool;
 mod repeat;
 mod round_int8;
 mod round_rows;
 mod select;
+mod sheet;
 mod softmax;
 mod transpose;
 mod unary;
+mod window;
 
 use crate::device::cpu::team::Scratch;
 use crate::model::Model;
@@ -60,6 +69,14 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Gather => Ok(gather::run(call)?),
         Builtin::Expand => Ok(expand::run(call)?),
         Builtin::Expect => Ok(expect::run(call)?),
+        Builtin::Conv => Ok(conv::run(call, scratch)?),
+        Builtin::ConvInteger => Ok(conv_integer::run(call, scratch)?),
+        Builtin::ConvTranspose => Ok(conv_transpose::run(call, scratch)?),
+        Builtin::DeformConv => Ok(deform_conv::run(call, scratch)?),
+        Builtin::Pool => Ok(pool::run(call)?),
+        Builtin::Fold => Ok(fold::run(call)?),
+        Builtin::Unpool => Ok(fold::unpool(call)?),
+        Builtin::RegionPool => Ok(region_pool::run(call)?),
     }
 }
 
@@ -85,6 +102,14 @@ pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Re
         | Builtin::Place
         | Builtin::Gather
         | Builtin::Expand
-        | Builtin::Expect => Ok(0),
+        | Builtin::Expect
+        | Builtin::Conv
+        | Builtin::ConvInteger
+        | Builtin::ConvTranspose
+        | Builtin::DeformConv
+        | Builtin::Pool
+        | Builtin::Fold
+        | Builtin::Unpool
+        | Builtin::RegionPool => Ok(0),
     }
 }

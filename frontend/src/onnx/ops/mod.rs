@@ -2,6 +2,7 @@
 //!
 //! One file a family. To add an operator: a function in its family's file and a line in that file's table.
 
+mod conv;
 mod dynamic;
 mod indexing;
 mod logic;
@@ -9,9 +10,11 @@ mod matrix;
 mod movement;
 mod norm;
 mod pointwise;
+mod pool;
 mod quantise;
 mod reduce;
 mod shape;
+mod window;
 
 use super::import::{Call, Item};
 use crate::onnx::Node;
@@ -45,6 +48,8 @@ const FAMILIES: &[&[Operator]] = &[
     norm::OPERATORS,
     quantise::OPERATORS,
     matrix::OPERATORS,
+    conv::OPERATORS,
+    pool::OPERATORS,
 ];
 
 fn all() -> impl Iterator<Item = &'static Operator> {

@@ -77,7 +77,7 @@ fn ends(c: &Call<'_, '_>, dtype: DType) -> Result<(f64, f64)> {
 }
 
 /// `saturate(round(x / scale) + zero)`, ties to even.
-fn rounded(c: &mut Call<'_, '_>, x: Value, scale: Value, zero: Option<Value>, to: DType) -> Result<Value> {
+pub(super) fn rounded(c: &mut Call<'_, '_>, x: Value, scale: Value, zero: Option<Value>, to: DType) -> Result<Value> {
     let (low, high) = ends(c, to)?;
     let y = c.binary(B::Div, x, scale)?;
     let y = c.unary(U::Round, y)?;

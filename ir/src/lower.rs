@@ -73,6 +73,11 @@ fn of_any_type(op: &Op) -> bool {
         | Op::PlaceOf(_)
         | Op::Gather(_)
         | Op::Expand(_)
+        | Op::Pad(_)
+        | Op::Resample(_)
+        | Op::GridSample(_)
+        | Op::Det(_)
+        | Op::Matmul(_)
         | Op::If(_)
         | Op::Loop(_) => true,
         Op::Linear(_)
@@ -84,7 +89,6 @@ fn of_any_type(op: &Op) -> bool {
         | Op::CacheAppend(_)
         | Op::RoundRows(_)
         | Op::Softmax(_)
-        | Op::Matmul(_)
         | Op::Range(_)
         | Op::Gram(_)
         | Op::ChannelStats(_) => false,

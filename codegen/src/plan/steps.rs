@@ -240,6 +240,10 @@ impl Steps<'_, '_> {
             Op::PlaceOf(p) => self.reduce(&label, &data, Builtin::Place, p.extreme.code()),
             Op::Gather(g) => self.gather(&label, &data, g.axis),
             Op::Expand(_) => self.expand(&label, &data),
+            Op::Pad(p) => self.pad(&label, &data, p),
+            Op::Resample(r) => self.resample(&label, &data, r.axis),
+            Op::GridSample(g) => self.grid_sample(&label, &data, g.sampling),
+            Op::Det(_) => self.det(&label, &data),
             Op::Transpose(t) => self.transpose(&label, &data, &t.order),
             Op::Embedding(e) => {
                 let table = self.weight(&data, 1)?;

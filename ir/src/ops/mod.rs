@@ -2,15 +2,18 @@
 
 pub mod attention;
 pub mod control;
+pub mod det;
 pub mod embedding;
 pub mod indexing;
 pub mod linear;
 pub mod matmul;
 pub mod norm;
+pub mod pad;
 pub mod pointwise;
 pub mod reduce;
 pub mod rope;
 pub mod rows;
+pub mod sampling;
 pub mod shaping;
 pub mod softmax;
 pub mod statistics;

@@ -10,18 +10,22 @@ mod binary;
 mod cast;
 mod channel_stats;
 mod copy;
+mod det;
 mod element;
 mod embedding;
 mod exp;
 mod expand;
 mod gather;
 mod gram;
+mod grid_sample;
 mod linear;
 mod matmul;
+mod pad;
 mod place;
 mod range;
 mod reduce;
 mod repeat;
+mod resample;
 mod round_int8;
 mod round_rows;
 mod select;
@@ -58,6 +62,10 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Place => Ok(place::run(call)?),
         Builtin::Gather => Ok(gather::run(call)?),
         Builtin::Expand => Ok(expand::run(call)?),
+        Builtin::Pad => Ok(pad::run(call)?),
+        Builtin::Resample => Ok(resample::run(call)?),
+        Builtin::GridSample => Ok(grid_sample::run(call)?),
+        Builtin::Det => Ok(det::run(call)?),
     }
 }
 
@@ -82,6 +90,10 @@ pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Re
         | Builtin::Reduce
         | Builtin::Place
         | Builtin::Gather
-        | Builtin::Expand => Ok(0),
+        | Builtin::Expand
+        | Builtin::Pad
+        | Builtin::Resample
+        | Builtin::GridSample
+        | Builtin::Det => Ok(0),
     }
 }

@@ -2,15 +2,22 @@
 //!
 //! One file a family. To add an operator: a function in its family's file and a line in that file's table.
 
+mod einsum;
+mod grid;
 mod indexing;
 mod logic;
+mod loss;
 mod matrix;
 mod movement;
 mod norm;
+mod pad;
 mod pointwise;
+mod product;
 mod quantise;
 mod reduce;
+mod resize;
 mod shape;
+mod spectral;
 
 use super::import::{Call, Item};
 use crate::onnx::Node;
@@ -44,6 +51,13 @@ const FAMILIES: &[&[Operator]] = &[
     norm::OPERATORS,
     quantise::OPERATORS,
     matrix::OPERATORS,
+    loss::OPERATORS,
+    resize::OPERATORS,
+    grid::OPERATORS,
+    pad::OPERATORS,
+    einsum::OPERATORS,
+    product::OPERATORS,
+    spectral::OPERATORS,
 ];
 
 fn all() -> impl Iterator<Item = &'static Operator> {

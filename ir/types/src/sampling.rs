@@ -107,10 +107,11 @@ impl Sampling {
             Interpolation::Nearest => place.round_ties_even(),
             Interpolation::Linear | Interpolation::Cubic => place,
         };
-        let place = match self.border {
-            Border::Clamp if place < low || place > high => place.clamp(0.0, n - 1.0),
-            Border::Reflect => reflected(place, low, high),
-            Border::Zeros | Border::Clamp => place,
+        let place = match (self.border, self.interpolation) {
+            // Of cubics the points are on the border, each for itself.
+            (Border::Clamp, Interpolation::Nearest | Interpolation::Linear) => place.clamp(0.0, n - 1.0),
+            (Border::Reflect, _) => reflected(place, low, high),
+            (Border::Clamp, Interpolation::Cubic) | (Border::Zeros, _) => place,
         };
         let first = place.floor();
         let t = place - first;

@@ -104,8 +104,8 @@ builtins! {
     /// bufs `a`, `b`, `y [B, M, N]`; dims `B, M, K, N`; ints `ta, tb`, and optionally `dtype`. `a` is `[B, M, K]`, with `ta` 1
     /// `[B, K, M]`; `b` is `[B, K, N]`, with `tb` 1 `[B, N, K]`.
     ///
-    /// `dtype` is the number of the type of all three: f32 where it is not given, else f64 or integers of 32 or 64 bits, of
-    /// matrices that are not transposed; those of f64 add in order, integers wrap.
+    /// `dtype` is the number of the type of all three: f32 where it is not given, else f32, f64, or integers of 32 or 64 bits,
+    /// which wrap, of matrices that are not transposed.
     Matmul "matmul" 2 bufs 3 3 tensors 0 dims 4 4 ints 2 3 floats 0,
     /// A function of one tensor of any element type, element by element.
     ///

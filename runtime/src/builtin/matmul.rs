@@ -1,7 +1,7 @@
-//! Products of matrices that are both computed, a batch of them: of f32 by the library, of other types exactly.
+//! Products of matrices that are both computed, a batch of them: of floats by the library, of integers exactly.
 
 use super::call::Call;
-use crate::device::cpu::gemm::{Matrix, gemm};
+use crate::device::cpu::gemm::{Matrix, Scalar, gemm};
 use crate::device::cpu::memory::Grid;
 use actc_types::{DType, Result};
 use bytemuck::Pod;
@@ -9,7 +9,7 @@ use bytemuck::Pod;
 /// Rows of a cell.
 const CELL: usize = 64;
 
-/// Rows and columns of a cell of other types than f32: it stays in the nearest cache while a strip of `b` runs through.
+/// Rows and columns of a cell of integers: it stays in the nearest cache while a strip of `b` runs through.
 const STRIP: (usize, usize) = (8, 512);
 
 pub(super) fn run(call: &Call<'_>) -> Result<()> {
@@ -18,8 +18,8 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
         Some(code) => DType::from_code(code).ok_or_else(|| call.refuse_int(2, "the number of an element type"))?,
     };
     match dtype {
-        DType::F32 => floats(call),
-        DType::F64 => ring(call, |y: &mut f64, a, b| *y += a * b),
+        DType::F32 => floats::<f32>(call),
+        DType::F64 => floats::<f64>(call),
         // Modulo their size signed and unsigned ones are the same.
         DType::I32 | DType::U32 => ring(call, |y: &mut u32, a, b| *y = y.wrapping_add(a.wrapping_mul(b))),
         DType::I64 | DType::U64 => ring(call, |y: &mut u64, a, b| *y = y.wrapping_add(a.wrapping_mul(b))),
@@ -29,11 +29,11 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
     }
 }
 
-fn floats(call: &Call<'_>) -> Result<()> {
+fn floats<T: Scalar>(call: &Call<'_>) -> Result<()> {
     let (batch, m, k, n) = (call.dim(0)?, call.dim(1)?, call.dim(2)?, call.dim(3)?);
     let (ta, tb) = (call.flag(0)?, call.flag(1)?);
-    let a: &[f32] = call.read(0, &[batch, m, k])?;
-    let b: &[f32] = call.read(1, &[batch, k, n])?;
+    let a: &[T] = call.read(0, &[batch, m, k])?;
+    let b: &[T] = call.read(1, &[batch, k, n])?;
     if m == 0 || n == 0 {
         return Ok(());
     }
@@ -43,18 +43,18 @@ fn floats(call: &Call<'_>) -> Result<()> {
         let b = if tb { Matrix::dense(b, n, k).transposed() } else { Matrix::dense(b, k, n) };
         let grid = Grid { offset: i * m * n, rows: m, cols: n, stride: n, cell_rows: CELL, cell_cols: n.max(1) };
         // Cells start with another member in each matrix of the batch, so that small matrices spread over the team.
-        for mut tile in call.tiles_from::<f32>(2, grid, i)? {
+        for mut tile in call.tiles_from::<T>(2, grid, i)? {
             gemm(a.rows(tile.row(), tile.rows()), b, &mut tile, false);
         }
     }
     Ok(())
 }
 
-/// Sums in order by `add`, which adds the product of its last two arguments to its first.
+/// Sums by `add`, which adds the product of its last two arguments to its first.
 fn ring<T: Pod>(call: &Call<'_>, add: impl Fn(&mut T, T, T)) -> Result<()> {
     let (batch, m, k, n) = (call.dim(0)?, call.dim(1)?, call.dim(2)?, call.dim(3)?);
     if call.flag(0)? || call.flag(1)? {
-        return Err(call.refuse("transposed matrices of another type than f32".into()));
+        return Err(call.refuse("transposed matrices of integers".into()));
     }
     let a: &[T] = call.read(0, &[batch, m, k])?;
     let b: &[T] = call.read(1, &[batch, k, n])?;

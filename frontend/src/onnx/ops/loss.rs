@@ -51,7 +51,7 @@ fn loss(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
     let [n, classes, rest @ ..] = ty.shape.dims() else {
         return Err(c.refuse(format!("{} has no axis of classes", ty.shape)));
     };
-    if shape.dims() != [&[n.clone()], rest].concat() {
+    if shape.dims() != [std::slice::from_ref(n), rest].concat() {
         return Err(c.refuse(format!("targets {shape} of {}", ty.shape)));
     }
     let inner = product(c, rest)?;

@@ -58,7 +58,7 @@ fn cut(c: &mut Call<'_, '_>, x: Value, axis: usize, before: u64, behind: u64) ->
         return Ok(x);
     }
     let extent = c.ty(x).shape.dims()[axis].clone();
-    let gone = before.checked_add(behind).map(Dim::from);
+    let gone = before.checked_add(behind).filter(|n| i64::try_from(*n).is_ok()).map(Dim::from);
     let len = gone.and_then(|gone| extent.checked_sub(&gone)).filter(|n| number(n).is_none_or(|n| n >= 0));
     let len = len.ok_or_else(|| c.refuse(format!("{before} and {behind} elements cut from {extent}")))?;
     c.add(Op::Slice(Slice { axis, start: Dim::from(before), len }), &[x])

@@ -83,6 +83,11 @@ fn binary(c: &mut Call<'_, '_>, function: B) -> Result<Vec<Item>> {
 }
 
 fn fold(c: &mut Call<'_, '_>, function: B) -> Result<Vec<Item>> {
+    if c.count() == 2
+        && let Some(item) = super::shape::arithmetic(c, function)?
+    {
+        return Ok(vec![item]);
+    }
     one(folded(c, function)?)
 }
 

@@ -1,6 +1,7 @@
 //! Products of matrices of integers and of numbers in few bits, and others around them; determinants.
 //!
-//! Integers are multiplied and summed exactly, modulo 32 bits; scales come afterwards.
+//! Integers are multiplied and summed exactly; scales come afterwards. Where sums of products of codes fit a float without
+//! rounding, the library's products of floats are exact too, and faster than those of integers.
 
 use super::matrix::matrices;
 use super::movement::ordered;
@@ -48,26 +49,45 @@ fn over(c: &mut Call<'_, '_>, grid: Value, each: Each) -> Result<Value> {
     }
 }
 
-/// The codes `x` less their zero point, input `zero`, as 32-bit integers.
-fn centred(c: &mut Call<'_, '_>, x: Value, zero: usize, each: Each) -> Result<Value> {
-    let zero = if c.has(zero) { Some(c.input(zero)?) } else { None };
-    lowered(c, x, zero, each)
+/// The type in which sums of `count` products of codes less their zero points are exact: each is below 256 in size.
+fn exact(count: &Dim) -> DType {
+    match count.fixed() {
+        Some(n) if n <= (1 << 24) / (255 * 255) => DType::F32,
+        // What does not fit 32 bits wraps.
+        Some(n) if n <= (1 << 31) / (255 * 255) => DType::F64,
+        Some(_) | None => DType::I32,
+    }
 }
 
-fn lowered(c: &mut Call<'_, '_>, x: Value, zero: Option<Value>, each: Each) -> Result<Value> {
+/// The codes `x` less their zero point as numbers of type `to`.
+fn lowered(c: &mut Call<'_, '_>, x: Value, zero: Option<Value>, each: Each, to: DType) -> Result<Value> {
     let dtype = c.ty(x).dtype;
     if !matches!(dtype, DType::U8 | DType::I8) {
         return Err(c.refuse(format!("codes of {dtype}, expected u8 or i8")));
     }
-    let x = c.cast(x, DType::I32)?;
+    let x = c.cast(x, to)?;
     let Some(zero) = zero else { return Ok(x) };
     let none = c.constant(zero).and_then(|z| z.decode().ok());
     if none.is_some_and(|z| z.data().to_integers().iter().all(|z| *z == 0)) {
         return Ok(x);
     }
-    let zero = c.cast(zero, DType::I32)?;
+    let zero = c.cast(zero, to)?;
     let zero = over(c, zero, each)?;
     c.binary(B::Sub, x, zero)
+}
+
+/// Input `i`, where it is given.
+fn optional(c: &mut Call<'_, '_>, i: usize) -> Result<Option<Value>> {
+    c.has(i).then(|| c.input(i)).transpose()
+}
+
+/// Exact sums of products of codes, whole numbers of the type that [`exact`] says.
+fn sums(c: &mut Call<'_, '_>, a: [Option<Value>; 2], b: [Option<Value>; 2]) -> Result<Value> {
+    let ([Some(a), left], [Some(b), right]) = (a, b) else { return Err(c.refuse("a matrix is missing")) };
+    let to = exact(&c.ty(a).shape.last().cloned().unwrap_or_default());
+    let a = lowered(c, a, left, Each::Row, to)?;
+    let b = lowered(c, b, right, Each::Column, to)?;
+    matrices(c, a, b)
 }
 
 /// The scale that input `i` is.
@@ -77,9 +97,9 @@ fn scale(c: &mut Call<'_, '_>, i: usize, each: Each) -> Result<Value> {
 }
 
 fn integers(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (a, b) = (c.input(0)?, c.input(1)?);
-    let (a, b) = (centred(c, a, 2, Each::Row)?, centred(c, b, 3, Each::Column)?);
-    one(matrices(c, a, b)?)
+    let (a, b) = ([optional(c, 0)?, optional(c, 2)?], [optional(c, 1)?, optional(c, 3)?]);
+    let y = sums(c, a, b)?;
+    one(c.cast(y, DType::I32)?)
 }
 
 /// `saturate(round(x factor) + zero)` of sums `x`, in f64, which holds them.
@@ -93,9 +113,8 @@ fn placed(c: &mut Call<'_, '_>, x: Value, factor: Value, zero: Value) -> Result<
 }
 
 fn quantised(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (a, b, zero) = (c.input(0)?, c.input(3)?, c.input(7)?);
-    let (a, b) = (centred(c, a, 2, Each::Row)?, centred(c, b, 5, Each::Column)?);
-    let sums = matrices(c, a, b)?;
+    let (a, b) = ([optional(c, 0)?, optional(c, 2)?], [optional(c, 3)?, optional(c, 5)?]);
+    let (sums, zero) = (sums(c, a, b)?, c.input(7)?);
     let (left, right, out) = (scale(c, 1, Each::Row)?, scale(c, 4, Each::Column)?, scale(c, 6, Each::Row)?);
     let factor = c.binary(B::Mul, left, right)?;
     let factor = c.binary(B::Div, factor, out)?;
@@ -114,9 +133,8 @@ fn scaled(c: &mut Call<'_, '_>, sums: Value, factor: Value, bias: usize) -> Resu
 }
 
 fn to_float(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (a, b) = (c.input(0)?, c.input(1)?);
-    let (a, b) = (centred(c, a, 4, Each::Row)?, centred(c, b, 5, Each::Column)?);
-    let sums = matrices(c, a, b)?;
+    let (a, b) = ([optional(c, 0)?, optional(c, 4)?], [optional(c, 1)?, optional(c, 5)?]);
+    let sums = sums(c, a, b)?;
     let (left, right) = (scale(c, 2, Each::Row)?, scale(c, 3, Each::Column)?);
     let factor = c.binary(B::Mul, left, right)?;
     one(scaled(c, sums, factor, 6)?)
@@ -124,11 +142,10 @@ fn to_float(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 /// The activations are rounded to 8 bits over their own range.
 fn dynamic(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (x, b) = (c.input(0)?, c.input(1)?);
+    let x = c.input(0)?;
     let [codes, left, point] = own_grid(c, x)?;
-    let a = lowered(c, codes, Some(point), Each::Row)?;
-    let b = centred(c, b, 3, Each::Column)?;
-    let sums = matrices(c, a, b)?;
+    let b = [optional(c, 1)?, optional(c, 3)?];
+    let sums = sums(c, [Some(codes), Some(point)], b)?;
     let right = scale(c, 2, Each::Column)?;
     let factor = c.binary(B::Mul, left, right)?;
     one(scaled(c, sums, factor, 4)?)
@@ -150,11 +167,12 @@ fn gemm(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (alpha, a_turned, b_turned) = (c.float("alpha", 1.0)?, c.int("transA", 0)? != 0, c.int("transB", 0)? != 0);
     let (a, b) = (c.input(0)?, c.input(3)?);
     let (a, b) = (turned(c, a, a_turned)?, turned(c, b, b_turned)?);
-    let (a, b) = (centred(c, a, 2, Each::Row)?, centred(c, b, 5, Each::Column)?);
-    let mut sums = matrices(c, a, b)?;
+    let (a, b) = ([Some(a), optional(c, 2)?], [Some(b), optional(c, 5)?]);
+    let mut sums = sums(c, a, b)?;
     if c.has(6) {
         let bias = c.input(6)?;
-        sums = c.binary(B::Add, sums, bias)?;
+        let (whole, bias) = (c.cast(sums, DType::F64)?, c.cast(bias, DType::F64)?);
+        sums = c.binary(B::Add, whole, bias)?;
     }
     let (left, right) = (scale(c, 1, Each::Row)?, scale(c, 4, Each::Column)?);
     let mut factor = c.binary(B::Mul, left, right)?;
@@ -177,9 +195,8 @@ fn add(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         let x = c.input(first)?;
         let dtype = c.ty(x).dtype;
         let zero = if c.has(first + 2) { c.input(first + 2)? } else { c.number(0.0, dtype)? };
-        let codes = lowered(c, x, Some(zero), Each::Row)?;
         let factor = scale(c, first + 1, Each::Row)?;
-        let codes = c.cast(codes, c.ty(factor).dtype)?;
+        let codes = lowered(c, x, Some(zero), Each::Row, c.ty(factor).dtype)?;
         sides.push(c.binary(B::Mul, codes, factor)?);
     }
     let to = {

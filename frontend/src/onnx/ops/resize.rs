@@ -184,11 +184,12 @@ fn by_scales(c: &Call<'_, '_>, shape: &Shape, axes: &[usize], scales: &[f64]) ->
     let axis = |(axis, scale): (&usize, &f64)| {
         let from = shape.dims()[*axis].clone();
         let refuse = || c.refuse(format!("a scale of {scale} of an axis of {from}"));
-        if !(scale.is_finite() && *scale > 0.0) {
+        if !(*scale > 0.0 && *scale <= LONGEST as f64) {
             return Err(refuse());
         }
         let whole = *scale as u64;
         let to = match from.fixed() {
+            _ if *scale == 1.0 => Some(from.clone()),
             Some(n) => Some((n as f64 * scale).floor()).filter(|n| *n <= LONGEST as f64).map(|n| Dim::from(n as u64)),
             None if *scale == whole as f64 => from.checked_mul(&Dim::from(whole)),
             None => None,
@@ -223,7 +224,8 @@ fn by_sizes(c: &Call<'_, '_>, shape: &Shape, axes: &[usize], sizes: &[Dim], poli
     for axis in &mut list {
         let from = axis.from.fixed().ok_or_else(|| c.refuse(format!("the aspect ratio of {shape}")))?;
         axis.scale = common;
-        axis.to = Dim::from((common * from as f64 + 0.5).floor() as u64);
+        let to = Some((common * from as f64 + 0.5).floor()).filter(|n| *n <= LONGEST as f64);
+        axis.to = Dim::from(to.ok_or_else(|| c.refuse(format!("a scale of {common} of {from} elements")))? as u64);
     }
     Ok(list)
 }
@@ -297,13 +299,11 @@ fn place(placing: Placing, a: &Axis, i: u64, from: u64, to: u64) -> f64 {
         Placing::AlignCorners => i * (n - 1.0) / (width - 1.0),
         Placing::Asymmetric => i / a.scale,
         Placing::TfCropAndResize => {
-            let (start, end) = a.part;
-            let own = if width == 1.0 {
-                (end - start) * (n - 1.0) / 2.0
-            } else {
-                i * (end - start) * (n - 1.0) / (width - 1.0)
-            };
-            own + start * (n - 1.0)
+            // The part is of single precision, and so is where it begins: ties depend on it.
+            let (start, end) = (a.part.0 as f32, a.part.1 as f32);
+            let (first, kept) = (f64::from(start * (n - 1.0) as f32), f64::from(end - start));
+            let own = if width == 1.0 { kept * (n - 1.0) / 2.0 } else { i * kept * (n - 1.0) / (width - 1.0) };
+            first + own
         }
     }
 }
@@ -326,7 +326,7 @@ fn taps(c: &mut Call<'_, '_>, manner: &Manner, a: &Axis, places: &[f64], from: u
     let narrow = if manner.antialias { a.scale.min(1.0) } else { 1.0 };
     let first = (-reach / narrow).floor() + 1.0;
     let count = 2.0 - 2.0 * first;
-    if count * places.len() as f64 > (4 * LONGEST) as f64 {
+    if count * places.len().max(1) as f64 > (4 * LONGEST) as f64 {
         return Err(c.refuse(format!("{} sums of {count} elements are too many", places.len())));
     }
     let count = count as usize;

@@ -1,7 +1,9 @@
 //! Signals by their frequencies: Fourier transforms as products with constant matrices, windows, and mel filters.
+//!
+//! Transforms are computed in f64: what cancels should leave nothing.
 
 use super::indexing::LONGEST;
-use super::matrix::matrices;
+use super::matrix::multiplied;
 use super::movement::{ordered, product};
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item, dtype};
@@ -84,7 +86,7 @@ impl Transform {
     }
 
     /// The matrix by which rows of the signal are multiplied.
-    fn matrix(self, c: &mut Call<'_, '_>, dtype: DType) -> Result<Value> {
+    fn matrix(self, c: &mut Call<'_, '_>) -> Result<Value> {
         let (count, parts) = self.result();
         let own = if self.complex { 2 } else { 1 };
         let rows = self.signal.checked_mul(own);
@@ -101,7 +103,7 @@ impl Transform {
             }
         }
         let dims = [self.signal * own, count * parts];
-        Ok(c.tensor(&Tensor::new(&dims, TensorData::from_f64(dtype, &numbers))?))
+        Ok(c.tensor(&Tensor::new(&dims, TensorData::F64(numbers))?))
     }
 }
 
@@ -168,8 +170,10 @@ fn transformed(c: &mut Call<'_, '_>, x: Value, how: Transform) -> Result<Value> 
     let outer = &ty.shape.dims()[..ty.shape.rank() - 2];
     let width = product(c, &ty.shape.dims()[outer.len()..])?;
     let rows = c.reshape(x, Shape(vec![product(c, outer)?, width]))?;
-    let matrix = how.matrix(c, ty.dtype)?;
-    let y = matrices(c, rows, matrix)?;
+    let rows = c.cast(rows, DType::F64)?;
+    let matrix = how.matrix(c)?;
+    let y = multiplied(c, rows, matrix)?;
+    let y = c.cast(y, ty.dtype)?;
     let (count, parts) = how.result();
     c.reshape(y, Shape([outer, &[Dim::from(count), Dim::from(parts)]].concat()))
 }

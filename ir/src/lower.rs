@@ -83,6 +83,11 @@ fn of_any_type(op: &Op) -> bool {
         | Op::Fold(_)
         | Op::Unpool(_)
         | Op::RegionPool(_)
+        | Op::Pad(_)
+        | Op::Resample(_)
+        | Op::GridSample(_)
+        | Op::Det(_)
+        | Op::Matmul(_)
         | Op::If(_)
         | Op::Loop(_) => true,
         Op::Linear(_)
@@ -94,7 +99,6 @@ fn of_any_type(op: &Op) -> bool {
         | Op::CacheAppend(_)
         | Op::RoundRows(_)
         | Op::Softmax(_)
-        | Op::Matmul(_)
         | Op::Range(_)
         | Op::Gram(_)
         | Op::ChannelStats(_) => false,

@@ -7,18 +7,21 @@ use crate::handle::ConstId;
 use crate::ops::attention::{Attention, CacheAppend};
 use crate::ops::control::{If, Loop};
 use crate::ops::conv::{Conv, ConvInteger, ConvTranspose};
+use crate::ops::det::Det;
 use crate::ops::embedding::Embedding;
 use crate::ops::extents::{Bind, Expect};
 use crate::ops::indexing::{Expand, Gather};
 use crate::ops::linear::Linear;
 use crate::ops::matmul::Matmul;
 use crate::ops::norm::{LayerNorm, RmsNorm};
+use crate::ops::pad::Pad;
 use crate::ops::pointwise::{Binary, Cast, Select, Unary};
 use crate::ops::pool::{Fold, Pool, Unpool};
 use crate::ops::reduce::{PlaceOf, Reduce};
 use crate::ops::regions::{DeformConv, RegionPool};
 use crate::ops::rope::Rope;
 use crate::ops::rows::RoundRows;
+use crate::ops::sampling::{GridSample, Resample};
 use crate::ops::shaping::{Concat, Range, Reshape, Slice, Transpose};
 use crate::ops::softmax::Softmax;
 use crate::ops::statistics::{ChannelStats, Gram};
@@ -202,6 +205,14 @@ ops! {
     Unpool(Unpool) "unpool",
     /// A small image of each region.
     RegionPool(RegionPool) "region_pool",
+    /// More elements before and behind those of a tensor, all equal.
+    Pad(Pad) "pad",
+    /// Weighted sums of elements of one axis.
+    Resample(Resample) "resample",
+    /// What stands between the points of a tensor, where coordinates say.
+    GridSample(GridSample) "grid_sample",
+    /// Determinants of matrices.
+    Det(Det) "det",
     /// Softmax over the last axis.
     Softmax(Softmax) "softmax",
     /// The same elements under another shape.

@@ -10,5 +10,6 @@ mod general;
 pub mod launch;
 mod linear;
 mod pointwise;
+mod sampling;
 pub mod steps;
 mod window;

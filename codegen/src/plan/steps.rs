@@ -243,6 +243,10 @@ impl Steps<'_, '_> {
             Op::Fold(f) => self.fold(&label, &data, f),
             Op::Unpool(_) => self.unpool(&label, &data),
             Op::RegionPool(r) => self.region_pool(&label, &data, r),
+            Op::Pad(p) => self.pad(&label, &data, p),
+            Op::Resample(r) => self.resample(&label, &data, r.axis),
+            Op::GridSample(g) => self.grid_sample(&label, &data, g.sampling),
+            Op::Det(_) => self.det(&label, &data),
             Op::Transpose(t) => self.transpose(&label, &data, &t.order),
             Op::Embedding(e) => {
                 let table = self.weight(&data, 1)?;

@@ -9,6 +9,7 @@
 
 pub mod block;
 pub mod braced;
+pub mod determinant;
 pub mod diagnostic;
 pub mod dim;
 pub mod dtype;
@@ -16,6 +17,7 @@ pub mod encoding;
 pub mod function;
 pub mod packed;
 pub mod rounded;
+pub mod sampling;
 pub mod shape;
 pub mod target;
 pub mod tensor;

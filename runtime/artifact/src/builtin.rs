@@ -101,9 +101,12 @@ builtins! {
     Range "range" 1 bufs 1 1 tensors 0 dims 2 2 ints 0 0 floats 0,
     /// Products of matrices that are both computed.
     ///
-    /// bufs `a`, `b`, `y [B, M, N]`; dims `B, M, K, N`; ints `ta, tb`. `a` is `[B, M, K]`, with `ta` 1 `[B, K, M]`; `b` is
-    /// `[B, K, N]`, with `tb` 1 `[B, N, K]`.
-    Matmul "matmul" 1 bufs 3 3 tensors 0 dims 4 4 ints 2 2 floats 0,
+    /// bufs `a`, `b`, `y [B, M, N]`; dims `B, M, K, N`; ints `ta, tb`, and optionally `dtype`. `a` is `[B, M, K]`, with `ta` 1
+    /// `[B, K, M]`; `b` is `[B, K, N]`, with `tb` 1 `[B, N, K]`.
+    ///
+    /// `dtype` is the number of the type of all three: f32 where it is not given, else f32, f64, or integers of 32 or 64 bits,
+    /// which wrap, of matrices that are not transposed.
+    Matmul "matmul" 2 bufs 3 3 tensors 0 dims 4 4 ints 2 3 floats 0,
     /// A function of one tensor of any element type, element by element.
     ///
     /// bufs `x`, `y`; dims: number of elements; ints `function, dtype`: the numbers of an
@@ -189,6 +192,24 @@ builtins! {
     /// `function, dtype, rows, cols, samples`: the numbers of an [`actc_types::window::RegionFunction`] and of the type (f32 or f64), points
     /// of a part along an axis, 0 where the region says them; floats `scale, shift`.
     RegionPool "region_pool" 1 bufs 4 4 tensors 0 dims 5 5 ints 5 5 floats 2,
+    /// More elements before and behind those of a tensor, all equal.
+    ///
+    /// bufs `x`, `value`: one element, `y`; dims: the extents of `y`, then as many of `x`, then for each axis the elements
+    /// before; ints `size`, bytes of an element. There is at least one axis.
+    Pad "pad" 1 bufs 3 3 tensors 0 dims 3 96 ints 1 1 floats 0,
+    /// Weighted sums of elements of one axis.
+    ///
+    /// bufs `x [O, E, I]`, `indices: i64 [N, T]`, `weights: f64 [N, T]`, `y [O, N, I]`; dims `O, E, I, N, T`; ints `dtype`, the
+    /// number of the type of `x` and `y`, which are floats. An index outside of `0..E` is an error. Computed in f64 in order.
+    Resample "resample" 1 bufs 4 4 tensors 0 dims 5 5 ints 1 1 floats 0,
+    /// What stands between the points of a tensor, where coordinates say.
+    ///
+    /// bufs `x [N, C, ..]`, `grid [N, P, K]`, `y [N, C, P]`; dims `N, C, P`, then the `K` extents of `x` behind the first two;
+    /// ints `interpolation, border, ends, x, grid`: the numbers of the words of [`actc_types::sampling`], and of the types of
+    /// `x` and `y`, floats, and of `grid`, f32 or f64. The last coordinate is that of the first axis. Computed in f64.
+    GridSample "grid_sample" 1 bufs 3 3 tensors 0 dims 4 6 ints 5 5 floats 0,
+    /// Determinants. bufs `x [M, N, N]`, `y [M]`; dims `M, N`; ints `dtype`, the number of the type of both, which are floats.
+    Det "det" 1 bufs 2 2 tensors 0 dims 2 2 ints 1 1 floats 0,
 }
 
 impl Builtin {

@@ -14,6 +14,7 @@ mod conv_integer;
 mod conv_transpose;
 mod copy;
 mod deform_conv;
+mod det;
 mod element;
 mod embedding;
 mod exp;
@@ -22,14 +23,17 @@ mod expect;
 mod fold;
 mod gather;
 mod gram;
+mod grid_sample;
 mod linear;
 mod matmul;
+mod pad;
 mod place;
 mod pool;
 mod range;
 mod reduce;
 mod region_pool;
 mod repeat;
+mod resample;
 mod round_int8;
 mod round_rows;
 mod select;
@@ -77,6 +81,10 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Fold => Ok(fold::run(call)?),
         Builtin::Unpool => Ok(fold::unpool(call)?),
         Builtin::RegionPool => Ok(region_pool::run(call)?),
+        Builtin::Pad => Ok(pad::run(call)?),
+        Builtin::Resample => Ok(resample::run(call)?),
+        Builtin::GridSample => Ok(grid_sample::run(call)?),
+        Builtin::Det => Ok(det::run(call)?),
     }
 }
 
@@ -110,6 +118,10 @@ pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Re
         | Builtin::Pool
         | Builtin::Fold
         | Builtin::Unpool
-        | Builtin::RegionPool => Ok(0),
+        | Builtin::RegionPool
+        | Builtin::Pad
+        | Builtin::Resample
+        | Builtin::GridSample
+        | Builtin::Det => Ok(0),
     }
 }

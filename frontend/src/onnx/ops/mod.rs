@@ -4,16 +4,23 @@
 
 mod conv;
 mod dynamic;
+mod einsum;
+mod grid;
 mod indexing;
 mod logic;
+mod loss;
 mod matrix;
 mod movement;
 mod norm;
+mod pad;
 mod pointwise;
 mod pool;
+mod product;
 mod quantise;
 mod reduce;
+mod resize;
 mod shape;
+mod spectral;
 mod window;
 
 use super::import::{Call, Item};
@@ -50,6 +57,13 @@ const FAMILIES: &[&[Operator]] = &[
     matrix::OPERATORS,
     conv::OPERATORS,
     pool::OPERATORS,
+    loss::OPERATORS,
+    resize::OPERATORS,
+    grid::OPERATORS,
+    pad::OPERATORS,
+    einsum::OPERATORS,
+    product::OPERATORS,
+    spectral::OPERATORS,
 ];
 
 fn all() -> impl Iterator<Item = &'static Operator> {

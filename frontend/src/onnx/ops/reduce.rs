@@ -207,7 +207,7 @@ fn softmax(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
     c.binary(B::Div, e, sum)
 }
 
-fn log_softmax(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
+pub(super) fn log_softmax(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
     let low = lowered(c, x)?;
     let e = c.unary(U::Exp, low)?;
     let sum = row(c, R::Sum, e)?;

@@ -11,7 +11,7 @@ use crate::ops::indexing::{Expand, Gather};
 use crate::ops::linear::Linear;
 use crate::ops::matmul::Matmul;
 use crate::ops::norm::{LayerNorm, RmsNorm};
-use crate::ops::pointwise::{Binary, Cast, Select, Unary};
+use crate::ops::pointwise::{Binary, Bitcast, Cast, Select, Unary};
 use crate::ops::reduce::{PlaceOf, Reduce};
 use crate::ops::rope::Rope;
 use crate::ops::rows::RoundRows;
@@ -152,6 +152,8 @@ ops! {
     Select(Select) "select",
     /// Another element type.
     Cast(Cast) "cast",
+    /// The bits of elements as another type.
+    Bitcast(Bitcast) "bitcast",
     /// Product of two matrices.
     Matmul(Matmul) "matmul",
     /// One number for each row along the last axis.

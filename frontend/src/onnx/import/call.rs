@@ -5,7 +5,7 @@ use crate::onnx::{Attributes, ElementType, Node};
 use actc_ir::ops::pointwise::{Binary, BinaryFunction, Cast, Unary, UnaryFunction};
 use actc_ir::ops::shaping::Reshape;
 use actc_ir::{Const, Op, TensorType, Value};
-use actc_types::{DType, Diagnostic, Dim, Result, Shape, Tensor, TensorData};
+use actc_types::{DType, Diagnostic, Dim, Narrowing, Result, Shape, Tensor, TensorData};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -191,7 +191,12 @@ impl<'a, 'm> Call<'a, 'm> {
 
     /// `x` as elements of `to`; itself where it has them.
     pub(in crate::onnx) fn cast(&mut self, x: Value, to: DType) -> Result<Value> {
-        if self.ty(x).dtype == to { Ok(x) } else { self.add(Op::Cast(Cast { to }), &[x]) }
+        self.narrowed(x, to, Narrowing::default())
+    }
+
+    /// The same, with what types of eight bits and fewer leave open.
+    pub(in crate::onnx) fn narrowed(&mut self, x: Value, to: DType, narrowing: Narrowing) -> Result<Value> {
+        if self.ty(x).dtype == to { Ok(x) } else { self.add(Op::Cast(Cast { to, narrowing }), &[x]) }
     }
 
     /// `x` under another shape; itself where it has that.

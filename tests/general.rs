@@ -126,7 +126,7 @@ proptest! {
     fn cast(dims in prop::collection::vec(0u64..7, 0..4), seed: u64) {
         for from in DType::ALL {
             for to in DType::ALL {
-                check(Op::Cast(Cast { to: *to }), vec![tensor(*from, &dims, seed)], true, 0.0);
+                check(Op::Cast(Cast::to(*to)), vec![tensor(*from, &dims, seed)], true, 0.0);
             }
         }
     }
@@ -152,6 +152,9 @@ proptest! {
             let x = tensor(*dtype, &dims, seed);
             for function in RowFunction::ALL.iter().filter(|f| f.takes().includes(*dtype)) {
                 check(Op::Reduce(Reduce { function: *function }), vec![x.clone()], true, 0.0);
+            }
+            if matches!(dtype, DType::Narrow(_)) {
+                continue;
             }
             for code in 0..4 {
                 let extreme = Extreme::from_code(code).unwrap();

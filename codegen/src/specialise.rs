@@ -42,6 +42,7 @@ fn row_wise(op: &Op) -> bool {
         | Op::Unary(_)
         | Op::Binary(_)
         | Op::Cast(_)
+        | Op::Bitcast(_)
         | Op::RoundRows(_)
         | Op::Reshape(_)
         | Op::Softmax(_) => true,

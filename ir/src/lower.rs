@@ -65,6 +65,7 @@ fn of_any_type(op: &Op) -> bool {
         | Op::Binary(_)
         | Op::Select(_)
         | Op::Cast(_)
+        | Op::Bitcast(_)
         | Op::Reshape(_)
         | Op::Transpose(_)
         | Op::Slice(_)

@@ -15,7 +15,7 @@ use crate::ops::linear::Linear;
 use crate::ops::matmul::Matmul;
 use crate::ops::norm::{LayerNorm, RmsNorm};
 use crate::ops::pad::Pad;
-use crate::ops::pointwise::{Binary, Cast, Select, Unary};
+use crate::ops::pointwise::{Binary, Bitcast, Cast, Select, Unary};
 use crate::ops::pool::{Fold, Pool, Unpool};
 use crate::ops::reduce::{PlaceOf, Reduce};
 use crate::ops::regions::{DeformConv, RegionPool};
@@ -179,6 +179,8 @@ ops! {
     Select(Select) "select",
     /// Another element type.
     Cast(Cast) "cast",
+    /// The bits of elements as another type.
+    Bitcast(Bitcast) "bitcast",
     /// Product of two matrices.
     Matmul(Matmul) "matmul",
     /// One number for each row along the last axis.

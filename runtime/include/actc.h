@@ -82,6 +82,30 @@ enum actc_dtype
     ACTC_U32 = 12,
     // Unsigned 64-bit integer.
     ACTC_U64 = 13,
+    // 8-bit float, 4 bits of exponent and 3 of fraction, no infinity.
+    ACTC_F8E4M3FN = 14,
+    // The same with another bias, without a negative zero.
+    ACTC_F8E4M3FNUZ = 15,
+    // 8-bit float, 5 bits of exponent and 2 of fraction.
+    ACTC_F8E5M2 = 16,
+    // The same with another bias, without infinity and a negative zero.
+    ACTC_F8E5M2FNUZ = 17,
+    // 8-bit power of two.
+    ACTC_F8E8M0 = 18,
+    // 4-bit float, 2 bits of exponent and 1 of fraction, in the low bits of a byte, as all below.
+    ACTC_F4E2M1 = 19,
+    // 6-bit float, 2 bits of exponent and 3 of fraction.
+    ACTC_F6E2M3 = 20,
+    // 6-bit float, 3 bits of exponent and 2 of fraction.
+    ACTC_F6E3M2 = 21,
+    // Signed 4-bit integer; the upper bits of its byte are zero.
+    ACTC_I4 = 22,
+    // Unsigned 4-bit integer.
+    ACTC_U4 = 23,
+    // Signed 2-bit integer; the upper bits of its byte are zero.
+    ACTC_I2 = 24,
+    // Unsigned 2-bit integer.
+    ACTC_U2 = 25,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -9,7 +9,7 @@ compile_error!("buffers hold little-endian elements; big-endian machines are not
 /// The bytes of a tensor's elements.
 pub(crate) fn bytes(data: &TensorData) -> &[u8] {
     match data {
-        TensorData::Bool(v) | TensorData::U8(v) => v,
+        TensorData::Bool(v) | TensorData::U8(v) | TensorData::Narrow(_, v) => v,
         TensorData::I8(v) => bytemuck::cast_slice(v),
         TensorData::I32(v) => bytemuck::cast_slice(v),
         TensorData::I64(v) => bytemuck::cast_slice(v),
@@ -47,6 +47,7 @@ fn data(dtype: DType, bytes: &[u8]) -> TensorData {
         DType::U16 => TensorData::U16(elements(bytes)),
         DType::U32 => TensorData::U32(elements(bytes)),
         DType::U64 => TensorData::U64(elements(bytes)),
+        DType::Narrow(n) => TensorData::Narrow(n, bytes.iter().map(|b| n.canonical(*b)).collect()),
     }
 }
 

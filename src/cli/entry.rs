@@ -33,13 +33,12 @@ pub(super) fn tensors(items: &[String], entry: &Entry) -> Result<Vec<Tensor>, St
             Diagnostic::request("input-syntax", format!("`{item}` names no input"))
                 .help("write `--input NAME=FILE.npy`")
         })?;
-        if !entry.inputs.iter().any(|p| p.name == name) {
+        let port = entry.inputs.iter().find(|p| p.name == name).ok_or_else(|| {
             let names: Vec<&str> = entry.inputs.iter().map(|p| p.name.as_str()).collect();
-            return Err(Diagnostic::request("unknown-input", format!("`{}` has no input `{name}`", entry.name))
+            Diagnostic::request("unknown-input", format!("`{}` has no input `{name}`", entry.name))
                 .help(format!("its inputs: {}", names.join(", ")))
-                .into());
-        }
-        given.push((name, npy::read(Path::new(file))?));
+        })?;
+        given.push((name, npy::read_as(Path::new(file), port.dtype)?));
     }
     let mut missing = Vec::new();
     let mut found = Vec::new();

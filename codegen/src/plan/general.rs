@@ -2,6 +2,7 @@
 
 use super::steps::{Steps, overflow, product, rows_of};
 use actc_artifact::{Builtin, BuiltinCall};
+use actc_ir::ops::pointwise::Cast;
 use actc_ir::{NodeData, Value};
 use actc_types::function::{BinaryFunction, UnaryFunction};
 use actc_types::{DType, Diagnostic, Dim, Result};
@@ -12,9 +13,20 @@ impl Steps<'_, '_> {
         self.each(label, data, Builtin::Unary, vec![function.code(), dtype.code()])
     }
 
-    pub(super) fn cast(&mut self, label: &str, data: &NodeData, to: DType) -> Result<()> {
+    pub(super) fn cast(&mut self, label: &str, data: &NodeData, cast: Cast) -> Result<()> {
         let from = self.graph.ty(data.args[0]).dtype;
-        self.each(label, data, Builtin::Cast, vec![from.code(), to.code()])
+        let (overflow, powers) = (cast.narrowing.overflow as i64, cast.narrowing.powers as i64);
+        self.each(label, data, Builtin::Cast, vec![from.code(), cast.to.code(), overflow, powers])
+    }
+
+    pub(super) fn bitcast(&mut self, label: &str, data: &NodeData) -> Result<()> {
+        let ty = self.graph.ty(data.args[0]).clone();
+        let (elements, size) = (ty.shape.elements()?, Dim::from(ty.dtype.size() as u64));
+        let bytes = elements.checked_mul(&size).ok_or_else(overflow)?;
+        let (from, to) = (self.any(data.args[0])?, self.buffers.value(data.results[0])?);
+        let (one, none) = (Dim::from(1), Dim::from(0));
+        self.copy(label, [from, to], [&one, &bytes, &none, &bytes, &none, &bytes]);
+        Ok(())
     }
 
     fn each(&mut self, label: &str, data: &NodeData, builtin: Builtin, ints: Vec<i64>) -> Result<()> {

@@ -14,6 +14,7 @@ pub(super) use extents::{dimension, number, quotient};
 pub(super) use types::dtype;
 
 use super::ops;
+use super::tensor::unpacked;
 use super::{Graph as Source, Model, Node, Tensor, TensorBytes, ValueType};
 use actc_ir::{Const, Graph, Op, TensorType, Value};
 use actc_types::{Diagnostic, Dim, Encoding, Place, Result, Role, Shape, TensorData};
@@ -194,7 +195,7 @@ impl<'m> Importer<'m> {
         Err(Diagnostic::new("onnx-output", format!("the output is {found}, the file says {element} {shape:?}")))
     }
 
-    /// A constant of the graph over the bytes of `tensor`.
+    /// A constant of the graph over the bytes of `tensor`; only elements of fewer than eight bits are copied, one to a byte.
     pub(super) fn tensor(&mut self, name: &str, tensor: &Tensor) -> Result<Value> {
         let at = |d: Diagnostic| d.at(Place::Tensor(name.to_owned()));
         let dtype = dtype(tensor.element).map_err(at)?;
@@ -202,7 +203,7 @@ impl<'m> Importer<'m> {
             return Err(at(Diagnostic::new("onnx-type", "texts are not supported")));
         };
         let ty = TensorType::new(dtype, Shape::fixed(&tensor.dims));
-        let parts = vec![(Role::Data, bytes.clone())];
+        let parts = vec![(Role::Data, unpacked(tensor.element, tensor.elements(), bytes))];
         let constant = Const::new(self.fresh(name), ty, Encoding::Dense, parts).map_err(at)?;
         Ok(self.graph.constant(constant))
     }

@@ -250,3 +250,17 @@ fn six_bits(numbers: &[i32], element: ElementType, count: u64) -> Result<Bytes, 
     }
     Ok(out.into())
 }
+
+/// `count` elements that lie packed in `bytes`, each in the low bits of a byte of its own; the bytes themselves where elements
+/// are whole bytes. There are at most four elements in a byte, so that the result is bounded by the file.
+pub(super) fn unpacked(element: ElementType, count: u64, bytes: &Bytes) -> Bytes {
+    let Some(bits @ (2 | 4 | 6)) = element.bits().map(|b| b as usize) else { return bytes.clone() };
+    let held = (8 * bytes.len() / bits) as u64;
+    let code = |i: usize| {
+        let at = i * bits;
+        let next = bytes.get(at / 8 + 1).copied().unwrap_or_default();
+        let word = u16::from_le_bytes([bytes[at / 8], next]);
+        (word >> (at % 8)) as u8 & (0xff >> (8 - bits))
+    };
+    (0..count.min(held) as usize).map(code).collect()
+}

@@ -1,12 +1,12 @@
 //! Element-by-element ops: `unary` and `binary` print as their function (`silu`, `add`); `select` picks one of two; `cast`
-//! changes the element type.
+//! changes the element type, `bitcast` what the bits of an element mean.
 //!
 //! Binary arguments broadcast as ONNX and NumPy do: trailing axes aligned, an extent of 1 repeats.
 
 use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
-use actc_types::{DType, Diagnostic, Dim, Result, Shape, Tensor, TensorData};
+use actc_types::{DType, Diagnostic, Dim, Narrowing, Overflow, PowerRounding, Result, Shape, Tensor, TensorData};
 
 pub use actc_types::function::{BinaryFunction, UnaryFunction};
 
@@ -29,8 +29,25 @@ pub struct Binary {
 pub struct Select;
 
 /// Payload of `cast`. Argument: `x`. Floats round to nearest even; to integers they truncate and saturate; integers wrap.
+/// What becomes of numbers in types of eight bits and fewer says [`actc_types::narrow`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cast {
+    /// The new element type.
+    pub to: DType,
+    /// What it leaves open; the text form says what is not the default.
+    pub narrowing: Narrowing,
+}
+
+impl Cast {
+    /// To elements of `to`, otherwise by default.
+    pub fn to(to: DType) -> Cast {
+        Cast { to, narrowing: Narrowing::default() }
+    }
+}
+
+/// Payload of `bitcast`. Argument: `x`; its bits as those of another type with as many, which is not `bool`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bitcast {
     /// The new element type.
     pub to: DType,
 }
@@ -202,20 +219,66 @@ impl Payload for Cast {
 
     fn eval(&self, args: &[Arg<'_>], _results: &[TensorType]) -> Result<Vec<Tensor>> {
         let x = args[0].tensor()?;
-        let y = if x.dtype().is_float() {
-            TensorData::from_f64(self.to, &x.data().to_f64())
-        } else {
-            TensorData::from_integers(self.to, &x.data().to_integers())
+        let y = match (self.to, x.dtype().is_float()) {
+            (DType::Narrow(n), true) => {
+                let x = x.data().to_f64();
+                TensorData::Narrow(n, x.iter().map(|x| n.code(*x, self.narrowing)).collect())
+            }
+            (DType::Narrow(n), false) => {
+                let x = x.data().to_integers();
+                TensorData::Narrow(n, x.iter().map(|x| n.integer_code(*x, self.narrowing)).collect())
+            }
+            (_, true) => TensorData::from_f64(self.to, &x.data().to_f64()),
+            (_, false) => TensorData::from_integers(self.to, &x.data().to_integers()),
         };
         Ok(vec![Tensor::new(x.dims(), y)?])
+    }
+
+    fn fields(&self) -> PayloadFields {
+        let Narrowing { overflow, powers } = self.narrowing;
+        let mut fields = vec![("to", Some(self.to.to_string()))];
+        if overflow != Overflow::default() {
+            fields.push(("overflow", Some(overflow.name().into())));
+        }
+        if powers != PowerRounding::default() {
+            fields.push(("powers", Some(powers.name().into())));
+        }
+        fields
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Result<Cast> {
+        let to = fields.with("to", "an element type", DType::parse)?;
+        let overflow =
+            fields.with("overflow", "saturate or special", |v| Overflow::ALL.into_iter().find(|o| o.name() == v))?;
+        let powers =
+            fields.with("powers", "up, down or nearest", |v| PowerRounding::ALL.into_iter().find(|p| p.name() == v))?;
+        let narrowing = Narrowing { overflow: overflow.unwrap_or_default(), powers: powers.unwrap_or_default() };
+        Ok(Cast { to: fields.need("to", to)?, narrowing })
+    }
+}
+
+impl Payload for Bitcast {
+    fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
+        arity("bitcast", args.len(), 1..=1)?;
+        let from = args[0].dtype;
+        if self.to.bits() != from.bits() || self.to == DType::Bool {
+            let wanted = format!("one of {} bits that is not bool, as {from}", from.bits());
+            return Err(mismatch("bitcast", "`to`", self.to, wanted));
+        }
+        Ok(vec![TensorType::new(self.to, args[0].shape.clone())])
+    }
+
+    fn eval(&self, args: &[Arg<'_>], _results: &[TensorType]) -> Result<Vec<Tensor>> {
+        let x = args[0].tensor()?;
+        Ok(vec![Tensor::new(x.dims(), TensorData::from_le_bytes(self.to, &x.data().to_le_bytes()))?])
     }
 
     fn fields(&self) -> PayloadFields {
         vec![("to", Some(self.to.to_string()))]
     }
 
-    fn read(fields: &mut Fields<'_>) -> Result<Cast> {
+    fn read(fields: &mut Fields<'_>) -> Result<Bitcast> {
         let to = fields.with("to", "an element type", DType::parse)?;
-        Ok(Cast { to: fields.need("to", to)? })
+        Ok(Bitcast { to: fields.need("to", to)? })
     }
 }

@@ -72,7 +72,11 @@ impl Payload for Reduce {
 
 impl Payload for PlaceOf {
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
-        Ok(vec![TensorType::new(DType::I64, outer("place", args)?)])
+        let shape = outer("place", args)?;
+        if let dtype @ DType::Narrow(_) = args[0].dtype {
+            return Err(mismatch("place", "x", dtype, "a type that processors compute in"));
+        }
+        Ok(vec![TensorType::new(DType::I64, shape)])
     }
 
     fn eval(&self, args: &[Arg<'_>], _results: &[TensorType]) -> Result<Vec<Tensor>> {

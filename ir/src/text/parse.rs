@@ -9,7 +9,7 @@ use crate::ops::control::If;
 use crate::types::TensorType;
 use actc_types::braced::Fields;
 use actc_types::diagnostic::nearest;
-use actc_types::{DType, Diagnostic, Dim, Encoding, Place, Result, Shape, TensorData};
+use actc_types::{DType, Diagnostic, Dim, Encoding, Narrowing, Overflow, Place, Result, Shape, TensorData};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -350,6 +350,11 @@ fn inline(dtype: DType, values: &[String]) -> Option<Vec<u8>> {
         let values: Option<Vec<f32>> = values.iter().map(|v| v.parse().ok()).collect();
         return Some(TensorData::F32(values?).to_le_bytes());
     }
-    let values: Option<Vec<f64>> = values.iter().map(|v| v.parse().ok()).collect();
-    Some(TensorData::from_f64(dtype, &values?).to_le_bytes())
+    let values = values.iter().map(|v| v.parse().ok()).collect::<Option<Vec<f64>>>()?;
+    if let DType::Narrow(n) = dtype {
+        // An infinity is one.
+        let narrowing = Narrowing { overflow: Overflow::Special, ..Narrowing::default() };
+        return Some(values.iter().map(|x| n.code(*x, narrowing)).collect());
+    }
+    Some(TensorData::from_f64(dtype, &values).to_le_bytes())
 }

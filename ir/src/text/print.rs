@@ -166,7 +166,7 @@ fn numbers(data: &TensorData) -> Vec<String> {
         TensorData::U32(v) => v.iter().map(ToString::to_string).collect(),
         TensorData::U64(v) => v.iter().map(ToString::to_string).collect(),
         TensorData::F32(v) => v.iter().map(ToString::to_string).collect(),
-        TensorData::F16(_) | TensorData::Bf16(_) | TensorData::F64(_) => {
+        TensorData::F16(_) | TensorData::Bf16(_) | TensorData::F64(_) | TensorData::Narrow(..) => {
             data.to_f64().iter().map(ToString::to_string).collect()
         }
     }

@@ -1,22 +1,43 @@
 //! What one element of a tensor means, independent of how it is stored.
 
+use crate::narrow::Narrow;
 use std::fmt;
 
 macro_rules! dtypes {
     ($($(#[$doc:meta])* $variant:ident $name:literal $size:literal),* $(,)?) => {
         /// Element type of a tensor.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum DType { $($(#[$doc])* $variant),* }
+        pub enum DType {
+            $($(#[$doc])* $variant,)*
+            /// A type of eight bits and fewer that processors do not compute in, one code a byte.
+            Narrow(Narrow),
+        }
 
         impl DType {
             /// All element types.
-            pub const ALL: &[DType] = &[$(DType::$variant),*];
+            pub const ALL: &[DType] = &[
+                $(DType::$variant,)*
+                DType::Narrow(Narrow::F8E4M3Fn),
+                DType::Narrow(Narrow::F8E4M3Fnuz),
+                DType::Narrow(Narrow::F8E5M2),
+                DType::Narrow(Narrow::F8E5M2Fnuz),
+                DType::Narrow(Narrow::F8E8M0),
+                DType::Narrow(Narrow::F4E2M1),
+                DType::Narrow(Narrow::F6E2M3),
+                DType::Narrow(Narrow::F6E3M2),
+                DType::Narrow(Narrow::I4),
+                DType::Narrow(Narrow::U4),
+                DType::Narrow(Narrow::I2),
+                DType::Narrow(Narrow::U2),
+            ];
 
             /// The name used in the text form, in manifests and on the command line.
-            pub fn name(self) -> &'static str { match self { $(DType::$variant => $name),* } }
+            pub fn name(self) -> &'static str {
+                match self { $(DType::$variant => $name,)* DType::Narrow(n) => n.name() }
+            }
 
             /// Bytes of one dense element.
-            pub fn size(self) -> usize { match self { $(DType::$variant => $size),* } }
+            pub fn size(self) -> usize { match self { $(DType::$variant => $size,)* DType::Narrow(_) => 1 } }
         }
     };
 }
@@ -71,7 +92,7 @@ impl DType {
 
     /// The number of the type in plans. Types are only ever added at the end.
     pub fn code(self) -> i64 {
-        self as i64
+        DType::ALL.iter().position(|d| *d == self).expect("all types are listed") as i64
     }
 
     /// The type of number `code`.
@@ -86,6 +107,27 @@ impl DType {
             DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => Kind::Float,
             DType::I8 | DType::I16 | DType::I32 | DType::I64 => Kind::Signed,
             DType::U8 | DType::U16 | DType::U32 | DType::U64 => Kind::Unsigned,
+            DType::Narrow(n) => n.kind(),
+        }
+    }
+
+    /// Bits of one element that mean something; those above them in its bytes are zero.
+    pub fn bits(self) -> u32 {
+        match self {
+            DType::Narrow(n) => n.bits(),
+            DType::Bool
+            | DType::U8
+            | DType::I8
+            | DType::I16
+            | DType::I32
+            | DType::I64
+            | DType::U16
+            | DType::U32
+            | DType::U64
+            | DType::F16
+            | DType::Bf16
+            | DType::F32
+            | DType::F64 => 8 * self.size() as u32,
         }
     }
 

@@ -21,8 +21,11 @@ pub enum Takes {
 }
 
 impl Takes {
-    /// Whether `dtype` is among them.
+    /// Whether `dtype` is among them. Types of eight bits and fewer that processors do not compute in never are.
     pub fn includes(self, dtype: DType) -> bool {
+        if let DType::Narrow(_) = dtype {
+            return false;
+        }
         match (self, dtype.kind()) {
             (Takes::All, _)
             | (Takes::Floats, Kind::Float)

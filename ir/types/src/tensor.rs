@@ -2,6 +2,8 @@
 
 use crate::diagnostic::{Diagnostic, Result};
 use crate::dtype::DType;
+use crate::narrow::{Narrow, Narrowing};
+use crate::nearest;
 use half::{bf16, f16};
 
 /// The elements of a [`Tensor`], row-major.
@@ -33,6 +35,8 @@ pub enum TensorData {
     U32(Vec<u32>),
     /// Unsigned 64-bit integers.
     U64(Vec<u64>),
+    /// Codes of a type of eight bits and fewer, one a byte.
+    Narrow(Narrow, Vec<u8>),
 }
 
 /// A dense tensor with fixed extents.
@@ -58,6 +62,7 @@ macro_rules! each {
             TensorData::U16($v) => $body,
             TensorData::U32($v) => $body,
             TensorData::U64($v) => $body,
+            TensorData::Narrow(_, $v) => $body,
         }
     };
 }
@@ -79,6 +84,7 @@ macro_rules! rebuilt {
             TensorData::U16($v) => TensorData::U16($body),
             TensorData::U32($v) => TensorData::U32($body),
             TensorData::U64($v) => TensorData::U64($body),
+            TensorData::Narrow(n, $v) => TensorData::Narrow(*n, $body),
         }
     };
 }
@@ -116,6 +122,7 @@ impl TensorData {
             TensorData::U16(_) => DType::U16,
             TensorData::U32(_) => DType::U32,
             TensorData::U64(_) => DType::U64,
+            TensorData::Narrow(n, _) => DType::Narrow(*n),
         }
     }
 
@@ -135,13 +142,14 @@ impl TensorData {
             DType::U16 => TensorData::U16(vec![0; n]),
             DType::U32 => TensorData::U32(vec![0; n]),
             DType::U64 => TensorData::U64(vec![0; n]),
+            DType::Narrow(narrow) => TensorData::Narrow(narrow, vec![0; n]),
         }
     }
 
     /// Little-endian bytes of all elements.
     pub fn to_le_bytes(&self) -> Vec<u8> {
         match self {
-            TensorData::Bool(v) | TensorData::U8(v) => v.clone(),
+            TensorData::Bool(v) | TensorData::U8(v) | TensorData::Narrow(_, v) => v.clone(),
             TensorData::I8(v) => v.iter().map(|x| *x as u8).collect(),
             TensorData::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
             TensorData::I64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
@@ -175,6 +183,7 @@ impl TensorData {
             DType::U16 => TensorData::U16(read(bytes, u16::from_le_bytes)),
             DType::U32 => TensorData::U32(read(bytes, u32::from_le_bytes)),
             DType::U64 => TensorData::U64(read(bytes, u64::from_le_bytes)),
+            DType::Narrow(n) => TensorData::Narrow(n, bytes.iter().map(|b| n.canonical(*b)).collect()),
         }
     }
 
@@ -193,6 +202,7 @@ impl TensorData {
             TensorData::U16(v) => v.iter().map(|x| f64::from(*x)).collect(),
             TensorData::U32(v) => v.iter().map(|x| f64::from(*x)).collect(),
             TensorData::U64(v) => v.iter().map(|x| *x as f64).collect(),
+            TensorData::Narrow(n, v) => v.iter().map(|x| n.number(*x)).collect(),
         }
     }
 
@@ -207,6 +217,7 @@ impl TensorData {
             TensorData::U16(v) => v.iter().map(|x| i128::from(*x)).collect(),
             TensorData::U32(v) => v.iter().map(|x| i128::from(*x)).collect(),
             TensorData::U64(v) => v.iter().map(|x| i128::from(*x)).collect(),
+            TensorData::Narrow(n, v) => v.iter().map(|x| n.integer(*x)).collect(),
             TensorData::F16(_) | TensorData::Bf16(_) | TensorData::F32(_) | TensorData::F64(_) => {
                 self.to_f64().into_iter().map(|x| x as i128).collect()
             }
@@ -225,8 +236,12 @@ impl TensorData {
             DType::U16 => TensorData::U16(v.iter().map(|x| *x as u16).collect()),
             DType::U32 => TensorData::U32(v.iter().map(|x| *x as u32).collect()),
             DType::U64 => TensorData::U64(v.iter().map(|x| *x as u64).collect()),
-            DType::F16 | DType::Bf16 | DType::F32 | DType::F64 => {
-                TensorData::from_f64(dtype, &v.iter().map(|x| *x as f64).collect::<Vec<_>>())
+            DType::F64 => TensorData::F64(v.iter().map(|x| *x as f64).collect()),
+            DType::F16 | DType::Bf16 | DType::F32 => {
+                TensorData::from_f64(dtype, &v.iter().map(|x| nearest::sticky(*x)).collect::<Vec<_>>())
+            }
+            DType::Narrow(n) => {
+                TensorData::Narrow(n, v.iter().map(|x| n.integer_code(*x, Narrowing::default())).collect())
             }
         }
     }
@@ -239,14 +254,15 @@ impl TensorData {
             DType::I8 => TensorData::I8(v.iter().map(|x| *x as i8).collect()),
             DType::I32 => TensorData::I32(v.iter().map(|x| *x as i32).collect()),
             DType::I64 => TensorData::I64(v.iter().map(|x| *x as i64).collect()),
-            DType::F16 => TensorData::F16(v.iter().map(|x| f16::from_f64(*x)).collect()),
-            DType::Bf16 => TensorData::Bf16(v.iter().map(|x| bf16::from_f64(*x)).collect()),
+            DType::F16 => TensorData::F16(v.iter().map(|x| nearest::half(*x)).collect()),
+            DType::Bf16 => TensorData::Bf16(v.iter().map(|x| nearest::brain(*x)).collect()),
             DType::F32 => TensorData::F32(v.iter().map(|x| *x as f32).collect()),
             DType::F64 => TensorData::F64(v.to_vec()),
             DType::I16 => TensorData::I16(v.iter().map(|x| *x as i16).collect()),
             DType::U16 => TensorData::U16(v.iter().map(|x| *x as u16).collect()),
             DType::U32 => TensorData::U32(v.iter().map(|x| *x as u32).collect()),
             DType::U64 => TensorData::U64(v.iter().map(|x| *x as u64).collect()),
+            DType::Narrow(n) => TensorData::Narrow(n, v.iter().map(|x| n.code(*x, Narrowing::default())).collect()),
         }
     }
 }

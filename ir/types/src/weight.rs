@@ -180,6 +180,7 @@ fn dense(dtype: DType, bytes: &[u8], out: &mut [f32]) {
                 *w = f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32;
             }
         }
+        DType::Narrow(n) => out.iter_mut().zip(bytes).for_each(|(w, b)| *w = n.number(*b) as f32),
         DType::I8 => out.iter_mut().zip(bytes).for_each(|(w, b)| *w = f32::from(*b as i8)),
         DType::U8 | DType::Bool => out.iter_mut().zip(bytes).for_each(|(w, b)| *w = f32::from(*b)),
         DType::I32 => {

@@ -124,8 +124,11 @@ builtins! {
     Select "select" 1 bufs 4 4 tensors 0 dims 0 128 ints 1 1 floats 0,
     /// Elements as another type: floats are rounded to nearest even, to integers truncated and saturated; integers wrap.
     ///
-    /// bufs `x`, `y`; dims: number of elements; ints `from, to`: the numbers of the types.
-    Cast "cast" 1 bufs 2 2 tensors 0 dims 1 1 ints 2 2 floats 0,
+    /// What types of eight bits and fewer do says [`actc_types::narrow`].
+    ///
+    /// bufs `x`, `y`; dims: number of elements; ints `from, to`: the numbers of the types, `overflow, powers`: those of an
+    /// [`actc_types::Overflow`] and of an [`actc_types::PowerRounding`], which such types ask for.
+    Cast "cast" 2 bufs 2 2 tensors 0 dims 1 1 ints 4 4 floats 0,
     /// Axes in another order.
     ///
     /// bufs `x`, `y`; dims: the extents of `x`; ints `size`, bytes of an element, 1, 2, 4 or 8, then for each axis of `y` the

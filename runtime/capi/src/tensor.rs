@@ -2,7 +2,7 @@
 
 use crate::sized::{self, SizedStruct};
 use actc_runtime::View;
-use actc_types::{DType, Diagnostic, Result, Tensor, TensorData};
+use actc_types::{DType, Diagnostic, Narrow, Result, Tensor, TensorData};
 use std::ffi::{c_char, c_void};
 
 /// Element types.
@@ -35,6 +35,30 @@ pub enum actc_dtype {
     ACTC_U32 = 12,
     /// Unsigned 64-bit integer.
     ACTC_U64 = 13,
+    /// 8-bit float, 4 bits of exponent and 3 of fraction, no infinity.
+    ACTC_F8E4M3FN = 14,
+    /// The same with another bias, without a negative zero.
+    ACTC_F8E4M3FNUZ = 15,
+    /// 8-bit float, 5 bits of exponent and 2 of fraction.
+    ACTC_F8E5M2 = 16,
+    /// The same with another bias, without infinity and a negative zero.
+    ACTC_F8E5M2FNUZ = 17,
+    /// 8-bit power of two.
+    ACTC_F8E8M0 = 18,
+    /// 4-bit float, 2 bits of exponent and 1 of fraction, in the low bits of a byte, as all below.
+    ACTC_F4E2M1 = 19,
+    /// 6-bit float, 2 bits of exponent and 3 of fraction.
+    ACTC_F6E2M3 = 20,
+    /// 6-bit float, 3 bits of exponent and 2 of fraction.
+    ACTC_F6E3M2 = 21,
+    /// Signed 4-bit integer; the upper bits of its byte are zero.
+    ACTC_I4 = 22,
+    /// Unsigned 4-bit integer.
+    ACTC_U4 = 23,
+    /// Signed 2-bit integer; the upper bits of its byte are zero.
+    ACTC_I2 = 24,
+    /// Unsigned 2-bit integer.
+    ACTC_U2 = 25,
 }
 
 impl actc_dtype {
@@ -53,6 +77,24 @@ impl actc_dtype {
             DType::U16 => actc_dtype::ACTC_U16,
             DType::U32 => actc_dtype::ACTC_U32,
             DType::U64 => actc_dtype::ACTC_U64,
+            DType::Narrow(n) => actc_dtype::of_narrow(n),
+        }
+    }
+
+    fn of_narrow(narrow: Narrow) -> actc_dtype {
+        match narrow {
+            Narrow::F8E4M3Fn => actc_dtype::ACTC_F8E4M3FN,
+            Narrow::F8E4M3Fnuz => actc_dtype::ACTC_F8E4M3FNUZ,
+            Narrow::F8E5M2 => actc_dtype::ACTC_F8E5M2,
+            Narrow::F8E5M2Fnuz => actc_dtype::ACTC_F8E5M2FNUZ,
+            Narrow::F8E8M0 => actc_dtype::ACTC_F8E8M0,
+            Narrow::F4E2M1 => actc_dtype::ACTC_F4E2M1,
+            Narrow::F6E2M3 => actc_dtype::ACTC_F6E2M3,
+            Narrow::F6E3M2 => actc_dtype::ACTC_F6E3M2,
+            Narrow::I4 => actc_dtype::ACTC_I4,
+            Narrow::U4 => actc_dtype::ACTC_U4,
+            Narrow::I2 => actc_dtype::ACTC_I2,
+            Narrow::U2 => actc_dtype::ACTC_U2,
         }
     }
 }
@@ -94,7 +136,8 @@ impl actc_tensor {
     pub(crate) unsafe fn copy(&self, name: &str) -> Result<Tensor> {
         let wrong = |headline: String| Diagnostic::request("tensor-argument", format!("tensor `{name}`: {headline}"));
         let dtype = DType::ALL.iter().copied().find(|d| actc_dtype::of(*d) as i32 == self.dtype);
-        let dtype = dtype.ok_or_else(|| wrong(format!("dtype is {}, from 1 to 9 are known", self.dtype)))?;
+        let dtype =
+            dtype.ok_or_else(|| wrong(format!("dtype is {}, from 1 to {} are known", self.dtype, DType::ALL.len())))?;
         if self.rank > MAX_RANK {
             return Err(wrong(format!("rank is {}, at most {MAX_RANK}", self.rank)));
         }

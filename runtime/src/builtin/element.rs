@@ -1,7 +1,7 @@
 //! Elements of any type, as the functions of tensors take them.
 
 use super::call::Call;
-use actc_types::{DType, Result};
+use actc_types::{DType, Diagnostic, Narrow, Result, nearest};
 use bytemuck::Pod;
 use half::{bf16, f16};
 
@@ -30,18 +30,24 @@ macro_rules! integers {
 integers!(u8, i8, u16, i16, u32, i32, u64, i64);
 
 macro_rules! floats {
-    ($($t:ty, $to:expr, $from:expr);*) => {$(
+    ($($t:ty, $to:expr, $from:expr, $whole:expr);*) => {$(
         impl Element for $t {
             fn float(self) -> f64 { $to(self) }
             fn integer(self) -> i128 { $to(self) as i128 }
             fn from_float(x: f64) -> $t { $from(x) }
-            fn from_integer(x: i128) -> $t { $from(x as f64) }
+            fn from_integer(x: i128) -> $t { $from($whole(x)) }
         }
     )*};
 }
-floats!(f32, f64::from, |x| x as f32; f64, f64::from, |x| x; f16, f16::to_f64, f16::from_f64; bf16, bf16::to_f64, bf16::from_f64);
+floats!(
+    f32, f64::from, |x| x as f32, nearest::sticky;
+    f64, f64::from, |x| x, |x| x as f64;
+    f16, f16::to_f64, nearest::half, nearest::sticky;
+    bf16, bf16::to_f64, nearest::brain, nearest::sticky
+);
 
-/// Runs `$body` with `$t` the type in memory of elements of `$dtype`; truth values are bytes.
+/// Runs `$body`, which gives a `Result`, with `$t` the type in memory of elements of `$dtype`; truth values are bytes. An
+/// error for types that processors do not compute in.
 macro_rules! with_element {
     ($dtype:expr, $t:ident => $body:expr) => {
         match $dtype {
@@ -93,10 +99,17 @@ macro_rules! with_element {
                 type $t = f64;
                 $body
             }
+            DType::Narrow(narrow) => Err($crate::builtin::element::codes(narrow)),
         }
     };
 }
 pub(super) use with_element;
+
+/// The error where a builtin computes with elements and `narrow` are codes.
+pub(super) fn codes(narrow: Narrow) -> Diagnostic {
+    let headline = format!("elements of type {narrow}, expected a type that processors compute in");
+    Diagnostic::new("builtin-argument", headline)
+}
 
 /// The element type whose number is integer `i` of the call.
 pub(super) fn dtype(call: &Call<'_>, i: usize) -> Result<DType> {

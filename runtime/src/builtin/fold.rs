@@ -44,7 +44,9 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
         DType::U16 | DType::I16 => each::<u16>(call, 0, u16::wrapping_add),
         DType::U32 | DType::I32 => each::<u32>(call, 0, u32::wrapping_add),
         DType::U64 | DType::I64 => each::<u64>(call, 0, u64::wrapping_add),
-        DType::Bool | DType::F16 | DType::Bf16 => Err(call.refuse_int(0, "the number of a type of numbers")),
+        DType::Bool | DType::F16 | DType::Bf16 | DType::Narrow(_) => {
+            Err(call.refuse_int(0, "the number of a type of numbers"))
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
         // Modulo their size signed and unsigned ones are the same.
         DType::I32 | DType::U32 => ring(call, |y: &mut u32, a, b| *y = y.wrapping_add(a.wrapping_mul(b))),
         DType::I64 | DType::U64 => ring(call, |y: &mut u64, a, b| *y = y.wrapping_add(a.wrapping_mul(b))),
-        DType::Bool | DType::U8 | DType::I8 | DType::U16 | DType::I16 | DType::F16 | DType::Bf16 => {
+        DType::Bool | DType::U8 | DType::I8 | DType::U16 | DType::I16 | DType::F16 | DType::Bf16 | DType::Narrow(_) => {
             Err(call.refuse(format!("no product of matrices of {dtype}")))
         }
     }

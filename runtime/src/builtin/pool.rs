@@ -43,7 +43,8 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
             | DType::U32
             | DType::U64
             | DType::F16
-            | DType::Bf16 => Err(call.refuse_int(1, "the number of f32 or f64")),
+            | DType::Bf16
+            | DType::Narrow(_) => Err(call.refuse_int(1, "the number of f32 or f64")),
         },
     }
 }

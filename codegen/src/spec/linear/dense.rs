@@ -19,7 +19,8 @@ pub(super) fn memory(dtype: DType) -> Mem {
         | DType::U16
         | DType::U32
         | DType::U64
-        | DType::F64 => {
+        | DType::F64
+        | DType::Narrow(_) => {
             panic!("weights of {dtype} were refused")
         }
     }

@@ -4,7 +4,7 @@ use super::{Importer, Item, extents};
 use crate::onnx::{Attributes, ElementType, Node};
 use actc_ir::ops::pointwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction};
 use actc_ir::{Const, Op, TensorType, Value};
-use actc_types::{DType, Diagnostic, Dim, Result, Tensor, TensorData};
+use actc_types::{DType, Diagnostic, Dim, Narrowing, Result, Tensor, TensorData};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -201,7 +201,12 @@ impl<'a, 'm> Call<'a, 'm> {
 
     /// `x` as elements of `to`; itself where it has them.
     pub(in crate::onnx) fn cast(&mut self, x: Value, to: DType) -> Result<Value> {
-        if self.ty(x).dtype == to { Ok(x) } else { self.add(Op::Cast(Cast { to }), &[x]) }
+        self.narrowed(x, to, Narrowing::default())
+    }
+
+    /// The same, with what types of eight bits and fewer leave open.
+    pub(in crate::onnx) fn narrowed(&mut self, x: Value, to: DType, narrowing: Narrowing) -> Result<Value> {
+        if self.ty(x).dtype == to { Ok(x) } else { self.add(Op::Cast(Cast { to, narrowing }), &[x]) }
     }
 
     /// `a` where `condition` is true, else `b`.

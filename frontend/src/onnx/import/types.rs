@@ -2,7 +2,7 @@
 
 use crate::onnx::{Dimension, ElementType, ValueType};
 use actc_ir::TensorType;
-use actc_types::{DType, Diagnostic, Dim, Place, Result, Shape, Symbol};
+use actc_types::{DType, Diagnostic, Dim, Narrow, Place, Result, Shape, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The element type of graphs that is `element`.
@@ -21,21 +21,19 @@ pub(in crate::onnx) fn dtype(element: ElementType) -> Result<DType> {
         ElementType::Uint32 => Ok(DType::U32),
         ElementType::Uint64 => Ok(DType::U64),
         ElementType::Bfloat16 => Ok(DType::Bf16),
-        ElementType::Text
-        | ElementType::Complex64
-        | ElementType::Complex128
-        | ElementType::Float8E4M3Fn
-        | ElementType::Float8E4M3Fnuz
-        | ElementType::Float8E5M2
-        | ElementType::Float8E5M2Fnuz
-        | ElementType::Uint4
-        | ElementType::Int4
-        | ElementType::Float4E2M1
-        | ElementType::Float8E8M0
-        | ElementType::Uint2
-        | ElementType::Int2
-        | ElementType::Float6E2M3
-        | ElementType::Float6E3M2 => {
+        ElementType::Float8E4M3Fn => Ok(Narrow::F8E4M3Fn.into()),
+        ElementType::Float8E4M3Fnuz => Ok(Narrow::F8E4M3Fnuz.into()),
+        ElementType::Float8E5M2 => Ok(Narrow::F8E5M2.into()),
+        ElementType::Float8E5M2Fnuz => Ok(Narrow::F8E5M2Fnuz.into()),
+        ElementType::Float8E8M0 => Ok(Narrow::F8E8M0.into()),
+        ElementType::Float4E2M1 => Ok(Narrow::F4E2M1.into()),
+        ElementType::Float6E2M3 => Ok(Narrow::F6E2M3.into()),
+        ElementType::Float6E3M2 => Ok(Narrow::F6E3M2.into()),
+        ElementType::Int4 => Ok(Narrow::I4.into()),
+        ElementType::Uint4 => Ok(Narrow::U4.into()),
+        ElementType::Int2 => Ok(Narrow::I2.into()),
+        ElementType::Uint2 => Ok(Narrow::U2.into()),
+        ElementType::Text | ElementType::Complex64 | ElementType::Complex128 => {
             Err(Diagnostic::new("onnx-type", format!("elements of the type {element} are not supported")))
         }
     }

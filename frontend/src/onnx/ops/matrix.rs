@@ -35,7 +35,7 @@ fn linear(c: &mut Call<'_, '_>, x: Value, weight: Value) -> Result<Value> {
 /// modulo their size.
 fn wide(dtype: DType) -> Option<DType> {
     match dtype {
-        DType::Bool => None,
+        DType::Bool | DType::Narrow(_) => None,
         DType::U8 | DType::U16 => Some(DType::U32),
         DType::I8 | DType::I16 => Some(DType::I32),
         DType::F16 | DType::Bf16 => Some(DType::F32),

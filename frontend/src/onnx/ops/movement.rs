@@ -3,15 +3,17 @@
 use super::{Operator, one, since};
 use crate::onnx::ElementType;
 use crate::onnx::import::{Call, Item, dimension, dtype, number, quotient};
+use actc_ir::ops::pointwise::Bitcast;
 use actc_ir::ops::shaping::{Concat, Slice, Transpose};
 use actc_ir::{Op, Value};
-use actc_types::{Dim, Result, Shape, Tensor, TensorData};
+use actc_types::{DType, Dim, Narrowing, Overflow, PowerRounding, Result, Shape, Tensor, TensorData};
 
 pub(super) const OPERATORS: &[Operator] = &[
     since("Identity", 1, |c| Ok(vec![c.item(0)?])),
     since("Constant", 1, constant),
     since("Cast", 6, cast),
     since("CastLike", 15, cast_like),
+    since("BitCast", 26, bitcast),
     since("Reshape", 5, reshape),
     since("Flatten", 1, flatten),
     since("Squeeze", 1, squeeze),
@@ -44,25 +46,53 @@ fn constant(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 }
 
 fn cast(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    // How numbers beyond the range of 8-bit floats are rounded, which are not supported.
-    c.int("saturate", 1)?;
-    c.text("round_mode", "up")?;
-    let element = c.element("to")?.ok_or_else(|| c.refuse("it has no `to`"))?;
+    let narrowing = narrowing(c)?;
+    let element = wanted(c)?;
     if element == ElementType::Int64
         && let item @ Item::Extents { .. } = c.item(0)?
     {
         return Ok(vec![item]);
     }
     let x = c.input(0)?;
-    one(c.cast(x, dtype(element)?)?)
+    one(c.narrowed(x, dtype(element)?, narrowing)?)
 }
 
 fn cast_like(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    c.int("saturate", 1)?;
-    c.text("round_mode", "up")?;
+    let narrowing = narrowing(c)?;
     let (x, like) = (c.input(0)?, c.input(1)?);
     let to = c.ty(like).dtype;
-    one(c.cast(x, to)?)
+    one(c.narrowed(x, to, narrowing)?)
+}
+
+fn wanted(c: &Call<'_, '_>) -> Result<ElementType> {
+    c.element("to")?.ok_or_else(|| c.refuse("it has no `to`"))
+}
+
+/// What `saturate` and `round_mode` say of casts to 8-bit floats.
+fn narrowing(c: &Call<'_, '_>) -> Result<Narrowing> {
+    let mode = c.text("round_mode", PowerRounding::default().name())?;
+    let powers = PowerRounding::ALL.into_iter().find(|p| p.name() == mode);
+    let powers =
+        powers.ok_or_else(|| c.refuse(format!("`round_mode` is `{mode}`, expected `up`, `down` or `nearest`")))?;
+    Ok(Narrowing { overflow: overflow(c)?, powers })
+}
+
+/// What `saturate` says.
+pub(super) fn overflow(c: &Call<'_, '_>) -> Result<Overflow> {
+    Ok(if c.int("saturate", 1)? == 0 { Overflow::Special } else { Overflow::Saturate })
+}
+
+/// A truth value is true where any bit is.
+fn bitcast(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let (x, to) = (c.input(0)?, dtype(wanted(c)?)?);
+    let from = c.ty(x).dtype;
+    if from.bits() != to.bits() {
+        let headline = format!("{to} has elements of {} bits, {from} of {}", to.bits(), from.bits());
+        return Err(c.refuse(headline));
+    }
+    let bits = if to == DType::Bool { DType::U8 } else { to };
+    let y = if from == to || from == bits { x } else { c.add(Op::Bitcast(Bitcast { to: bits }), &[x])? };
+    one(c.cast(y, to)?)
 }
 
 /// The product of `dims`.

@@ -1,13 +1,15 @@
 //! Numbers in fewer bits: `QuantizeLinear` and its inverse, for a tensor, for each index of an axis, or for blocks of one.
 
 use super::indexing::expanded;
+use super::movement::overflow;
 use super::reduce::row;
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item, dtype};
-use actc_ir::Value;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::ops::reduce::RowFunction as R;
-use actc_types::{DType, Dim, Result, Shape};
+use actc_ir::ops::shaping::Slice;
+use actc_ir::{Op, Value};
+use actc_types::{DType, Dim, Narrow, Narrowing, Result, Shape};
 
 pub(super) const OPERATORS: &[Operator] = &[
     since("QuantizeLinear", 10, quantise),
@@ -35,7 +37,8 @@ fn over(c: &mut Call<'_, '_>, grid: Value, whole: &Shape, axis: i64, block: i64)
     let (Some(count), Some(extent)) = (own.dims().get(axis).and_then(Dim::fixed), whole.dims()[axis].fixed()) else {
         return Err(c.refuse(format!("blocks of {own} along axis {axis} of {whole}")));
     };
-    if own.rank() != whole.rank() || extent.div_ceil(block) != count || extent != count * block {
+    let filled = count.checked_mul(block).ok_or_else(|| c.refuse(format!("{count} blocks of {block}")))?;
+    if own.rank() != whole.rank() || extent.div_ceil(block) != count {
         return Err(c.refuse(format!("blocks of {block} of {whole} are not {own}")));
     }
     let mut split = own.0.clone();
@@ -44,8 +47,12 @@ fn over(c: &mut Call<'_, '_>, grid: Value, whole: &Shape, axis: i64, block: i64)
     split[axis + 1] = Dim::from(block);
     let y = expanded(c, y, Shape(split))?;
     let mut joined = own.0;
-    joined[axis] = Dim::from(extent);
-    c.reshape(y, Shape(joined))
+    joined[axis] = Dim::from(filled);
+    let y = c.reshape(y, Shape(joined))?;
+    if filled == extent {
+        return Ok(y);
+    }
+    c.add(Op::Slice(Slice { axis, start: Dim::from(0), len: Dim::from(extent) }), &[y])
 }
 
 /// The element type that attribute `name` says, or `default` where it says none.
@@ -59,6 +66,11 @@ fn stated(c: &Call<'_, '_>, name: &str, default: DType) -> Result<DType> {
 
 /// The ends of the integers of `dtype`.
 fn ends(c: &Call<'_, '_>, dtype: DType) -> Result<(f64, f64)> {
+    if let DType::Narrow(n) = dtype
+        && let Some((low, high)) = n.ends()
+    {
+        return Ok((low as f64, high as f64));
+    }
     match dtype {
         DType::U8 => Ok((0.0, 255.0)),
         DType::I8 => Ok((-128.0, 127.0)),
@@ -72,7 +84,8 @@ fn ends(c: &Call<'_, '_>, dtype: DType) -> Result<(f64, f64)> {
         | DType::F16
         | DType::Bf16
         | DType::F32
-        | DType::F64 => Err(c.refuse(format!("rounding to {dtype} is not supported"))),
+        | DType::F64
+        | DType::Narrow(_) => Err(c.refuse(format!("rounding to {dtype} is not supported"))),
     }
 }
 
@@ -94,33 +107,95 @@ pub(super) fn rounded(c: &mut Call<'_, '_>, x: Value, scale: Value, zero: Option
 }
 
 fn quantise(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    c.int("saturate", 1)?;
+    let narrowing = Narrowing { overflow: overflow(c)?, ..Narrowing::default() };
     let (axis, block) = (c.int("axis", 1)?, c.int("block_size", 0)?);
     let (x, scale) = (c.input(0)?, c.input(1)?);
     let zero = if c.has(2) { Some(c.input(2)?) } else { None };
     let to = stated(c, "output_dtype", zero.map_or(DType::U8, |z| c.ty(z).dtype))?;
     let precision = stated(c, "precision", c.ty(scale).dtype)?;
+    computed(c, "precision", precision)?;
     let (x, scale) = (c.cast(x, precision)?, c.cast(scale, precision)?);
     let whole = c.ty(x).shape;
     let scale = over(c, scale, &whole, axis, block)?;
-    let zero = zero.map(|z| over(c, z, &whole, axis, block)).transpose()?;
+    let zero = match zero {
+        // Those of floats are there for their type.
+        Some(zero) if to.is_float() && nothing(c, zero) => None,
+        Some(zero) => Some(over(c, zero, &whole, axis, block)?),
+        None => None,
+    };
+    if to.is_float() {
+        return one(floats(c, x, scale, zero, to, narrowing)?);
+    }
     one(rounded(c, x, scale, zero, to)?)
+}
+
+/// `x / scale + zero` as floats of eight bits and fewer.
+fn floats(
+    c: &mut Call<'_, '_>,
+    x: Value,
+    scale: Value,
+    zero: Option<Value>,
+    to: DType,
+    narrowing: Narrowing,
+) -> Result<Value> {
+    if !matches!(to, DType::Narrow(n) if n != Narrow::F8E8M0) {
+        return Err(c.refuse(format!("rounding to {to} is not supported")));
+    }
+    let mut y = c.binary(B::Div, x, scale)?;
+    if let Some(zero) = zero {
+        let zero = c.cast(zero, DType::F32)?;
+        y = c.cast(y, DType::F32)?;
+        y = c.binary(B::Add, y, zero)?;
+    }
+    c.narrowed(y, to, narrowing)
+}
+
+/// Whether `value` is a constant of zeros.
+fn nothing(c: &Call<'_, '_>, value: Value) -> bool {
+    let constant = c.constant(value).and_then(|constant| constant.decode().ok());
+    constant.is_some_and(|tensor| tensor.data().to_f64().iter().all(|x| *x == 0.0))
+}
+
+/// An error where processors do not compute in `dtype`, which `attribute` says.
+fn computed(c: &Call<'_, '_>, attribute: &str, dtype: DType) -> Result<()> {
+    match dtype {
+        DType::Narrow(_) => Err(c.refuse(format!("no arithmetic of {dtype}: `{attribute}` must say in which type"))),
+        DType::Bool
+        | DType::U8
+        | DType::I8
+        | DType::I16
+        | DType::I32
+        | DType::I64
+        | DType::U16
+        | DType::U32
+        | DType::U64
+        | DType::F16
+        | DType::Bf16
+        | DType::F32
+        | DType::F64 => Ok(()),
+    }
 }
 
 fn dequantise(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (axis, block) = (c.int("axis", 1)?, c.int("block_size", 0)?);
     let (x, scale) = (c.input(0)?, c.input(1)?);
     let to = stated(c, "output_dtype", c.ty(scale).dtype)?;
-    if !c.ty(x).dtype.is_integer() {
-        return Err(c.refuse(format!("codes of {}", c.ty(x).dtype)));
-    }
+    computed(c, "output_dtype", to)?;
+    // A type that holds every code and difference.
+    let exact = match c.ty(x).dtype {
+        dtype if dtype.is_integer() => DType::I32,
+        DType::Narrow(_) => DType::F32,
+        dtype => return Err(c.refuse(format!("codes of {dtype}"))),
+    };
     let whole = c.ty(x).shape;
-    let mut codes = c.cast(x, DType::I32)?;
+    let mut codes = c.cast(x, exact)?;
     if c.has(2) {
         let zero = c.input(2)?;
-        let zero = c.cast(zero, DType::I32)?;
-        let zero = over(c, zero, &whole, axis, block)?;
-        codes = c.binary(B::Sub, codes, zero)?;
+        if exact == DType::I32 || !nothing(c, zero) {
+            let zero = c.cast(zero, exact)?;
+            let zero = over(c, zero, &whole, axis, block)?;
+            codes = c.binary(B::Sub, codes, zero)?;
+        }
     }
     let codes = c.cast(codes, to)?;
     let scale = c.cast(scale, to)?;

@@ -242,7 +242,7 @@ fn resized(c: &mut Call<'_, '_>, x: Value, manner: &Manner, list: &[Axis]) -> Re
         (_, DType::F32 | DType::F64) | (Kernel::Nearest(_), _) => dtype,
         (_, DType::F16 | DType::Bf16 | DType::U8 | DType::I8 | DType::U16 | DType::I16) => DType::F32,
         (_, DType::I32 | DType::U32 | DType::I64 | DType::U64) => DType::F64,
-        (_, DType::Bool) => return Err(c.refuse("truth values between others")),
+        (_, DType::Bool | DType::Narrow(_)) => return Err(c.refuse(format!("elements of {dtype} between others"))),
     };
     let mut y = c.cast(x, wide)?;
     for axis in list {

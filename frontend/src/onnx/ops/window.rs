@@ -172,6 +172,7 @@ pub(super) fn computed_in(c: &Call<'_, '_>, x: Value) -> Result<DType> {
         | DType::I32
         | DType::I64
         | DType::U32
-        | DType::U64) => Err(c.refuse(format!("elements are {other}, expected floats"))),
+        | DType::U64
+        | DType::Narrow(_)) => Err(c.refuse(format!("elements are {other}, expected floats"))),
     }
 }

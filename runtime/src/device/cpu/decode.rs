@@ -83,7 +83,8 @@ impl<'a> Decoder<'a> {
             | DType::U32
             | DType::U64
             | DType::F32
-            | DType::F64 => None,
+            | DType::F64
+            | DType::Narrow(_) => None,
         }
     }
 

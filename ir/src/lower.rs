@@ -84,6 +84,8 @@ fn of_any_type(op: &Op) -> bool {
         | Op::CacheAppend(_)
         | Op::RoundRows(_)
         | Op::Softmax(_)
+        | Op::Recurrent(_)
+        | Op::LinearAttention(_)
         | Op::Matmul(_)
         | Op::Range(_)
         | Op::Gram(_)

@@ -12,6 +12,7 @@ use crate::ops::linear::Linear;
 use crate::ops::matmul::Matmul;
 use crate::ops::norm::{LayerNorm, RmsNorm};
 use crate::ops::pointwise::{Binary, Cast, Select, Unary};
+use crate::ops::recurrent::{LinearAttention, Recurrent};
 use crate::ops::reduce::{PlaceOf, Reduce};
 use crate::ops::rope::Rope;
 use crate::ops::rows::RoundRows;
@@ -164,6 +165,10 @@ ops! {
     Expand(Expand) "expand",
     /// Softmax over the last axis.
     Softmax(Softmax) "softmax",
+    /// One direction of a recurrent layer.
+    Recurrent(Recurrent) "recurrent",
+    /// Attention by a state that changes from token to token.
+    LinearAttention(LinearAttention) "linear_attention",
     /// The same elements under another shape.
     Reshape(Reshape) "reshape",
     /// Axes in another order.

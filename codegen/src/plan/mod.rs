@@ -9,4 +9,5 @@ mod general;
 pub mod launch;
 mod linear;
 mod pointwise;
+mod sequence;
 pub mod steps;

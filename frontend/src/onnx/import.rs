@@ -224,4 +224,9 @@ impl<'m> Importer<'m> {
     pub(super) fn add(&mut self, op: Op, args: &[Value], origin: &str) -> Result<Value> {
         self.graph.add(op, args, origin)
     }
+
+    /// As [`Importer::add`], of an op with several results.
+    pub(super) fn add_all(&mut self, op: Op, args: &[Value], origin: &str) -> Result<Vec<Value>> {
+        self.graph.add_in(self.graph.body(), op, args, Vec::new(), origin)
+    }
 }

@@ -8,6 +8,7 @@ pub mod linear;
 pub mod matmul;
 pub mod norm;
 pub mod pointwise;
+pub mod recurrent;
 pub mod reduce;
 pub mod rope;
 pub mod rows;

@@ -15,6 +15,7 @@ pub mod dtype;
 pub mod encoding;
 pub mod function;
 pub mod packed;
+pub mod recurrent;
 pub mod rounded;
 pub mod shape;
 pub mod target;

@@ -17,9 +17,11 @@ mod expand;
 mod gather;
 mod gram;
 mod linear;
+mod linear_attention;
 mod matmul;
 mod place;
 mod range;
+mod recurrent;
 mod reduce;
 mod repeat;
 mod round_int8;
@@ -57,6 +59,8 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Reduce => Ok(reduce::run(call)?),
         Builtin::Place => Ok(place::run(call)?),
         Builtin::Gather => Ok(gather::run(call)?),
+        Builtin::Recurrent => recurrent::run(call, scratch),
+        Builtin::LinearAttention => Ok(linear_attention::run(call)?),
         Builtin::Expand => Ok(expand::run(call)?),
     }
 }
@@ -65,7 +69,9 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
 pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Result<usize> {
     match call.builtin {
         Builtin::Linear => linear::workspace(call, dims, model),
+        Builtin::Recurrent => recurrent::workspace(call, dims),
         Builtin::Attention
+        | Builtin::LinearAttention
         | Builtin::Embedding
         | Builtin::Gram
         | Builtin::ChannelStats

@@ -2,6 +2,7 @@
 //!
 //! One file a family. To add an operator: a function in its family's file and a line in that file's table.
 
+mod attention;
 mod indexing;
 mod logic;
 mod matrix;
@@ -9,7 +10,10 @@ mod movement;
 mod norm;
 mod pointwise;
 mod quantise;
+mod recurrent;
 mod reduce;
+mod rotary;
+mod sequence;
 mod shape;
 
 use super::import::{Call, Item};
@@ -44,6 +48,10 @@ const FAMILIES: &[&[Operator]] = &[
     norm::OPERATORS,
     quantise::OPERATORS,
     matrix::OPERATORS,
+    attention::OPERATORS,
+    rotary::OPERATORS,
+    recurrent::OPERATORS,
+    sequence::OPERATORS,
 ];
 
 fn all() -> impl Iterator<Item = &'static Operator> {

@@ -3,6 +3,7 @@
 use super::{Operator, one, since};
 use crate::onnx::ElementType;
 use crate::onnx::import::{Call, Item, dimension, dtype, number, quotient};
+use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::shaping::{Concat, Slice, Transpose};
 use actc_ir::{Op, Value};
 use actc_types::{Dim, Result, Shape, Tensor, TensorData};
@@ -192,7 +193,8 @@ fn concat(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(c.add(Op::Concat(Concat { axis }), &all)?)
 }
 
-fn run(c: &mut Call<'_, '_>, x: Value, axis: usize, start: Dim, len: Dim) -> Result<Value> {
+/// The elements from `start` on, `len` of them, along an axis.
+pub(super) fn run(c: &mut Call<'_, '_>, x: Value, axis: usize, start: Dim, len: Dim) -> Result<Value> {
     if c.ty(x).shape.dims()[axis] == len {
         return Ok(x);
     }
@@ -226,7 +228,8 @@ fn slice(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         let shape = c.ty(x).shape;
         let axis = c.axis(*axis, shape.rank(), false)?;
         if *step != 1 {
-            return Err(c.refuse(format!("a step of {step} is not supported yet")));
+            x = stepped(c, x, axis, [*start, *step], end)?;
+            continue;
         }
         let (from, len) = match (shape.dims()[axis].fixed(), number(end)) {
             (Some(extent), Some(end)) => {
@@ -238,6 +241,22 @@ fn slice(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         x = run(c, x, axis, from, len)?;
     }
     one(x)
+}
+
+/// Every `step`th element along a fixed axis, looked up.
+fn stepped(c: &mut Call<'_, '_>, x: Value, axis: usize, [start, step]: [i64; 2], end: &Dim) -> Result<Value> {
+    let extent = c.ty(x).shape.dims()[axis].fixed().and_then(|n| i64::try_from(n).ok());
+    let extent = extent.filter(|n| *n as u64 <= super::indexing::LONGEST && step != 0);
+    let (Some(extent), Some(end)) = (extent, number(end)) else {
+        return Err(c.refuse(format!("a step of {step} along an axis that is not fixed")));
+    };
+    let place = |n: i64| if n < 0 { n.saturating_add(extent) } else { n };
+    let bound = |n: i64| if step < 0 { place(n).clamp(-1, extent - 1) } else { place(n).clamp(0, extent) };
+    let (from, to) = (bound(start), bound(end));
+    let inside = |i: &i64| if step < 0 { *i > to } else { *i < to };
+    let places: Vec<i64> = std::iter::successors(Some(from), |i| i.checked_add(step)).take_while(inside).collect();
+    let places = c.tensor(&Tensor::i64(&[places.len() as u64], places)?);
+    c.add(Op::Gather(Gather { axis }), &[x, places])
 }
 
 /// The run from `start` to `end` where the extent or the end depends on symbols. What would be cut to the extent is an error

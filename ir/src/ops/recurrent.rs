@@ -138,14 +138,14 @@ impl Payload for Recurrent {
         let mut c = next(self.cell.has_content())?;
         let inner = next(self.cell == Cell::GruLinear)?;
         let peep = next(self.peepholes)?;
-        let lengths: Vec<usize> = next(self.lengths)?.into_iter().map(|l| l as usize).collect();
+        let lengths = next(self.lengths)?;
+        if let Some(length) = lengths.iter().find(|l| !(0.0..=t as f64).contains(*l)) {
+            return Err(Diagnostic::new("recurrent-length", format!("a length of {length} of {steps} steps")));
+        }
         let mut y = vec![0f32; steps * b as usize * n];
         let dot = |row: usize, v: &[f64]| -> f64 { r[row * n..][..n].iter().zip(v).map(|(a, b)| a * b).sum() };
         for i in 0..b as usize {
-            let length = lengths.get(i).copied().unwrap_or(steps);
-            if length > steps {
-                return Err(Diagnostic::new("recurrent-length", format!("a length of {length} of {steps} steps")));
-            }
+            let length = lengths.get(i).map_or(steps, |l| *l as usize);
             for step in 0..length {
                 let time = if self.reverse { length - 1 - step } else { step };
                 let input = |gate: usize, u: usize| x[((time * b as usize + i) * gates + gate) * n + u];

@@ -184,6 +184,12 @@ impl<'a, 'm> Call<'a, 'm> {
         self.importer.add(op, args, self.label)
     }
 
+    /// What the graph in attribute `name` makes of `inputs`, where there is one.
+    pub(in crate::onnx) fn inlined(&mut self, name: &str, inputs: Vec<Item>) -> Result<Option<Vec<Item>>> {
+        let Some(graph) = self.asked(name).graph(name)? else { return Ok(None) };
+        self.importer.inline(graph, inputs).map(Some)
+    }
+
     /// Adds `op`, which has several results.
     pub(in crate::onnx) fn add_all(&mut self, op: Op, args: &[Value]) -> Result<Vec<Value>> {
         self.importer.add_all(op, args, self.label)

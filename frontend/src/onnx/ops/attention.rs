@@ -229,6 +229,7 @@ fn single(c: &mut Call<'_, '_>, q: &Heads, k: &Heads, v: &Heads, view: &View) ->
     let floats = [q, k, v].iter().all(|x| c.ty(x.heads).dtype == DType::F32);
     let plain = view.cap == 0.0 && view.mask.is_none() && view.lengths.is_none();
     let precise = matches!(view.precision, None | Some(DType::F32));
+    let groups = h.fixed().zip(kv.fixed()).is_some_and(|(h, kv)| kv > 0 && h % kv == 0);
     let small = d.fixed().zip(h.fixed()).is_some_and(|(d, h)| (1..=4096).contains(&d) && h <= 4096);
     let Some(past) = t.checked_sub(&s).filter(natural) else { return Ok(None) };
     let placed = matches!(&view.before, Before::Same(before) if *before == past);
@@ -239,7 +240,7 @@ fn single(c: &mut Call<'_, '_>, q: &Heads, k: &Heads, v: &Heads, view: &View) ->
         (Some(0), Some(Some(window))) if placed => (true, Some(window)),
         (Some(_) | None, _) => return Ok(None),
     };
-    if !(floats && plain && precise && small && b == Dim::from(1) && d == e) {
+    if !(floats && plain && precise && small && groups && b == Dim::from(1) && d == e) {
         return Ok(None);
     }
     let each = |c: &mut Call<'_, '_>, x: &Heads, dims: [&Dim; 3]| {
@@ -252,27 +253,55 @@ fn single(c: &mut Call<'_, '_>, q: &Heads, k: &Heads, v: &Heads, view: &View) ->
     Ok(Some(Attended { rows, heads, stages: None }))
 }
 
-/// Softmax of the scores of `q` on `k`, by which `v` is summed. `staged` asks for what is between.
-pub(super) fn attend(c: &mut Call<'_, '_>, [q, k, v]: [&Heads; 3], view: &View, staged: bool) -> Result<Attended> {
-    let ([b, h, s, d], [_, kv, t, _]) = (q.dims(c)?, k.dims(c)?);
+/// The type that scores are computed in.
+pub(super) fn wide(own: DType) -> DType {
+    if own == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+/// `x [B, H, S, D]` of heads in groups that share one of `kv` as rows of one matrix: `[B, kv, H / kv * S, D]`.
+fn grouped(c: &mut Call<'_, '_>, x: Value, kv: &Dim) -> Result<Value> {
+    let shape = c.ty(x).shape;
+    let [b, h, s, d] = shape.dims() else { return Err(c.refuse(format!("{shape} are no heads"))) };
     let group = h.fixed().zip(kv.fixed()).filter(|(h, kv)| *kv > 0 && h % kv == 0).map(|(h, kv)| h / kv);
     let group = group.ok_or_else(|| c.refuse(format!("{h} heads of queries over {kv} of keys")))?;
+    let rows = product(c, &[Dim::from(group), s.clone()])?;
+    c.reshape(x, Shape(vec![b.clone(), kv.clone(), rows, d.clone()]))
+}
+
+/// `scale q k^T`: `[B, H, S, T]`.
+pub(super) fn scores(c: &mut Call<'_, '_>, q: &Heads, k: &Heads, scale: f64) -> Result<Value> {
+    let ([b, h, s, _], [_, kv, t, _]) = (q.dims(c)?, k.dims(c)?);
+    let wide = wide(c.ty(q.heads).dtype);
+    let k = k.cast(c, wide)?;
+    let queries = c.cast(q.heads, wide)?;
+    let scale = c.number(scale, wide)?;
+    let queries = c.binary(B::Mul, queries, scale)?;
+    let queries = grouped(c, queries, &kv)?;
+    let made = multiplied(c, queries, k.columns)?;
+    c.reshape(made, Shape(vec![b, h, s, t]))
+}
+
+/// `weights v`: `[B, H, S, E]`.
+pub(super) fn summed(c: &mut Call<'_, '_>, weights: Value, v: &Heads) -> Result<Value> {
+    let (mut shape, [_, kv, _, e]) = (c.ty(weights).shape, v.dims(c)?);
+    let v = v.cast(c, c.ty(weights).dtype)?;
+    let parts = grouped(c, weights, &kv)?;
+    let made = multiplied(c, parts, v.heads)?;
+    if let Some(last) = shape.0.last_mut() {
+        *last = e;
+    }
+    c.reshape(made, shape)
+}
+
+/// Softmax of the scores of `q` on `k`, by which `v` is summed. `staged` asks for what is between.
+pub(super) fn attend(c: &mut Call<'_, '_>, [q, k, v]: [&Heads; 3], view: &View, staged: bool) -> Result<Attended> {
     if !staged && let Some(made) = single(c, q, k, v, view)? {
         return Ok(made);
     }
+    let ([_, _, s, _], [_, _, t, _]) = (q.dims(c)?, k.dims(c)?);
     let own = c.ty(q.heads).dtype;
-    let wide = if own == DType::F64 { DType::F64 } else { DType::F32 };
-    let (k, v) = (k.cast(c, wide)?, v.cast(c, wide)?);
-    let queries = c.cast(q.heads, wide)?;
-    let scale = c.number(view.scale, wide)?;
-    let queries = c.binary(B::Mul, queries, scale)?;
-    // The queries of a group see the same keys: they are rows of one product.
-    let rows = product(c, &[Dim::from(group), s.clone()])?;
-    let whole = Shape(vec![b.clone(), h.clone(), s.clone(), t.clone()]);
-    let grouped = |last: &Dim| Shape(vec![b.clone(), kv.clone(), rows.clone(), last.clone()]);
-    let queries = c.reshape(queries, grouped(&d))?;
-    let scores = multiplied(c, queries, k.columns)?;
-    let scores = c.reshape(scores, whole)?;
+    let wide = wide(own);
+    let scores = scores(c, q, k, view.scale)?;
     let capped = if view.cap == 0.0 {
         scores
     } else {
@@ -290,10 +319,7 @@ pub(super) fn attend(c: &mut Call<'_, '_>, [q, k, v]: [&Heads; 3], view: &View, 
     let weights = softmax(c, x)?;
     let weights = c.cast(weights, wide)?;
     let guard = bias.filter(|(_, all)| *all).map(|(bias, _)| bias);
-    let parts = c.reshape(weights, grouped(&t))?;
-    let y = multiplied(c, parts, v.heads)?;
-    let e = c.ty(v.heads).shape.last().cloned().unwrap_or_default();
-    let y = c.reshape(y, Shape(vec![b, h, s, e]))?;
+    let y = summed(c, weights, v)?;
     let y = guard.map_or(Ok(y), |bias| guarded(c, bias, y))?;
     let heads = c.cast(y, own)?;
     let rows = ordered(c, heads, vec![0, 2, 1, 3])?;

@@ -3,10 +3,14 @@
 //! One file a family. To add an operator: a function in its family's file and a line in that file's table.
 
 mod attention;
+mod contrib;
+mod contrib_attention;
+mod flex;
 mod indexing;
 mod logic;
 mod matrix;
 mod movement;
+mod nbits;
 mod norm;
 mod pointwise;
 mod quantise;
@@ -49,9 +53,13 @@ const FAMILIES: &[&[Operator]] = &[
     quantise::OPERATORS,
     matrix::OPERATORS,
     attention::OPERATORS,
+    flex::OPERATORS,
     rotary::OPERATORS,
     recurrent::OPERATORS,
     sequence::OPERATORS,
+    contrib::OPERATORS,
+    contrib_attention::OPERATORS,
+    nbits::OPERATORS,
 ];
 
 fn all() -> impl Iterator<Item = &'static Operator> {

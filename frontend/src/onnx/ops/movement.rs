@@ -195,7 +195,7 @@ fn concat(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 /// The elements from `start` on, `len` of them, along an axis.
 pub(super) fn run(c: &mut Call<'_, '_>, x: Value, axis: usize, start: Dim, len: Dim) -> Result<Value> {
-    if c.ty(x).shape.dims()[axis] == len {
+    if c.ty(x).shape.dims().get(axis) == Some(&len) {
         return Ok(x);
     }
     c.add(Op::Slice(Slice { axis, start, len }), &[x])

@@ -57,6 +57,8 @@ fn row_wise(op: &Op) -> bool {
         | Op::Range(_)
         | Op::Select(_)
         | Op::Matmul(_)
+        | Op::Recurrent(_)
+        | Op::LinearAttention(_)
         | Op::Reduce(_)
         | Op::PlaceOf(_)
         | Op::Gather(_)

@@ -100,6 +100,8 @@ fn of_any_type(op: &Op) -> bool {
         | Op::CacheAppend(_)
         | Op::RoundRows(_)
         | Op::Softmax(_)
+        | Op::Recurrent(_)
+        | Op::LinearAttention(_)
         | Op::Range(_)
         | Op::Gram(_)
         | Op::ChannelStats(_) => false,

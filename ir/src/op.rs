@@ -17,6 +17,7 @@ use crate::ops::norm::{LayerNorm, RmsNorm};
 use crate::ops::pad::Pad;
 use crate::ops::pointwise::{Binary, Bitcast, Cast, Select, Unary};
 use crate::ops::pool::{Fold, Pool, Unpool};
+use crate::ops::recurrent::{LinearAttention, Recurrent};
 use crate::ops::reduce::{PlaceOf, Reduce};
 use crate::ops::regions::{DeformConv, RegionPool};
 use crate::ops::rope::Rope;
@@ -217,6 +218,10 @@ ops! {
     Det(Det) "det",
     /// Softmax over the last axis.
     Softmax(Softmax) "softmax",
+    /// One direction of a recurrent layer.
+    Recurrent(Recurrent) "recurrent",
+    /// Attention by a state that changes from token to token.
+    LinearAttention(LinearAttention) "linear_attention",
     /// The same elements under another shape.
     Reshape(Reshape) "reshape",
     /// Axes in another order.

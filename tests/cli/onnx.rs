@@ -2,7 +2,7 @@
 
 use crate::{Place, path};
 use actc::npy;
-use actc::types::Tensor;
+use actc::types::{Tensor, TensorData};
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {
@@ -27,6 +27,50 @@ fn a_model_with_symbols_runs_on_any_number_of_rows() {
             .collect();
         assert_eq!((y.dims(), y.as_f32().unwrap()), (&[rows, 2, 2][..], &wanted[..]));
     }
+}
+
+/// The fixture `name` gives the outputs that are stored beside it. Sums of at most 128 products of f32 in another order:
+/// within 2e-5 of numbers of a few units.
+fn agrees(name: &str, inputs: &[&str], outputs: &[&str]) {
+    let place = Place::new();
+    place.run(&["compile", path(&fixture(&format!("{name}.onnx"))), "-o", "m.actc"]).ok();
+    let given: Vec<String> =
+        inputs.iter().map(|i| format!("{i}={}", fixture(&format!("{name}.{i}.npy")).display())).collect();
+    let mut arguments = vec!["run", "m.actc", "--output", "out"];
+    arguments.extend(given.iter().flat_map(|g| ["--input", g.as_str()]));
+    place.run(&arguments).ok();
+    for output in outputs {
+        let wanted = npy::read(&fixture(&format!("{name}.{output}.npy"))).unwrap();
+        let found = npy::read(&place.path(&format!("out/{output}.npy"))).unwrap();
+        assert_eq!(wanted.dims(), found.dims(), "{output}");
+        for (i, (w, f)) in wanted.as_f32().unwrap().iter().zip(found.as_f32().unwrap()).enumerate() {
+            assert!((w - f).abs() <= 2e-5 * w.abs().max(1.0), "{output} at {i}: {f}, expected {w}");
+        }
+    }
+}
+
+#[test]
+fn a_step_of_a_quantised_decoder_is_what_onnxruntime_makes_of_it() {
+    let inputs = ["x", "skip", "past_key", "past_value", "lengths", "total"];
+    agrees("grouped", &inputs, &["y", "sum", "present_key", "present_value"]);
+}
+
+#[test]
+fn recurrent_layers_are_what_onnxruntime_makes_of_them() {
+    agrees("recurrent", &["x", "lengths", "h0"], &["steps", "h", "c", "y"]);
+}
+
+/// Caches that are longer than the keys in them are not what the compiled program reads.
+#[test]
+fn lengths_that_are_not_those_of_the_cache_are_an_error() {
+    let place = Place::new();
+    place.run(&["compile", path(&fixture("grouped.onnx")), "-o", "m.actc"]).ok();
+    npy::write(&place.path("lengths.npy"), &Tensor::new(&[2], TensorData::I32(vec![3, 2])).unwrap()).unwrap();
+    let of = |i: &str| format!("{i}={}", fixture(&format!("grouped.{i}.npy")).display());
+    let given = ["x", "skip", "past_key", "past_value", "total"].map(of);
+    let mut arguments = vec!["run", "m.actc", "--output", "out", "--input", "lengths=lengths.npy"];
+    arguments.extend(given.iter().flat_map(|g| ["--input", g.as_str()]));
+    place.run(&arguments).fails(1, "index-range");
 }
 
 #[test]

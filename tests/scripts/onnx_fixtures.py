@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Writes the small ONNX models of `tests/data/onnx` again.
+"""Writes the small ONNX models of `tests/data/onnx` again, and for those that are compared the inputs and what onnxruntime
+makes of them, as `MODEL.NAME.npy`.
 
-    pip install onnx==1.23.2 numpy
+    pip install onnx==1.23.2 onnxruntime==1.31.1 numpy
     tests/scripts/onnx_fixtures.py
 """
 
 import pathlib
 
 import numpy as np
+import onnxruntime
 from onnx import TensorProto, checker, helper, numpy_helper
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "data/onnx"
@@ -43,9 +45,72 @@ def unknown():
     return helper.make_graph(nodes, "unknown", [value("x", TensorProto.FLOAT, [2])], [value("y", TensorProto.FLOAT, [2])])
 
 
+RNG = np.random.default_rng(3)
+
+
+def some(*shape, scale=1.0):
+    return (RNG.standard_normal(shape) * scale).astype(np.float32)
+
+
+def compared(name, nodes, inputs, outputs, stored, named=None):
+    """A model whose inputs and outputs are stored beside it; `named` says which extents of inputs have names."""
+    kind = helper.np_dtype_to_tensor_dtype
+    shape = lambda n, v: [(named or {}).get((n, i), d) for i, d in enumerate(v.shape)]
+    ports = [helper.make_tensor_value_info(n, kind(v.dtype), shape(n, v)) for n, v in inputs.items()]
+    made = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs]
+    constants = [numpy_helper.from_array(v, n) for n, v in stored.items()]
+    graph = helper.make_graph(nodes, name, ports, made, constants)
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=8, producer_name="actc").SerializeToString()
+    (FOLDER / f"{name}.onnx").write_bytes(model)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    found = dict(zip(outputs, session.run(outputs, inputs)))
+    for port, value in {**inputs, **found}.items():
+        np.save(FOLDER / f"{name}.{port}.npy", value)
+
+
+def grouped():
+    """One step of a decoder: norm of a residual, matrices of 4 bits, grouped-query attention over a cache with rotation."""
+    micro = dict(domain="com.microsoft")
+    nodes = [
+        helper.make_node("SkipSimplifiedLayerNormalization", ["x", "skip", "gamma"], ["hidden", "", "", "sum"], "norm",
+                         epsilon=1e-5, **micro),
+        helper.make_node("MatMulNBits", ["hidden", "codes", "scales", "zeros"], ["qkv"], "project", K=32, N=128, bits=4,
+                         block_size=16, **micro),
+        helper.make_node("GroupQueryAttention",
+                         ["qkv", "", "", "past_key", "past_value", "lengths", "total", "cos", "sin"],
+                         ["y", "present_key", "present_value"], "attend", num_heads=4, kv_num_heads=2, do_rotary=1, **micro),
+    ]
+    angles = np.arange(16)[:, None] * 10.0 ** (-np.arange(8) / 8)
+    stored = {"gamma": 1 + some(32, scale=0.1), "codes": RNG.integers(0, 256, (128, 2, 8)).astype(np.uint8),
+              "scales": (RNG.random(256) * 0.05).astype(np.float32),
+              "zeros": RNG.integers(0, 256, 128).astype(np.uint8),
+              "cos": np.cos(angles).astype(np.float32), "sin": np.sin(angles).astype(np.float32)}
+    inputs = {"x": some(2, 1, 32), "skip": some(2, 1, 32), "past_key": some(2, 2, 3, 16), "past_value": some(2, 2, 3, 16),
+              "lengths": np.int32([3, 3]), "total": np.array(4, np.int32)}
+    named = {("past_key", 2): "past", ("past_value", 2): "past"}
+    compared("grouped", nodes, inputs, ["y", "sum", "present_key", "present_value"], stored, named)
+
+
+def recurrent():
+    """An LSTM in both directions and a GRU from the end, over sequences of lengths of their own."""
+    nodes = [
+        helper.make_node("LSTM", ["x", "w", "r", "b", "lengths"], ["steps", "h", "c"], "lstm", hidden_size=4,
+                         direction="bidirectional"),
+        helper.make_node("GRU", ["x", "gw", "gr", "gb", "lengths", "h0"], ["y", ""], "gru", hidden_size=4,
+                         linear_before_reset=1, direction="reverse"),
+    ]
+    stored = {"w": some(2, 16, 3), "r": some(2, 16, 4, scale=0.5), "b": some(2, 32), "gw": some(1, 12, 3),
+              "gr": some(1, 12, 4, scale=0.5), "gb": some(1, 24)}
+    inputs = {"x": some(5, 2, 3), "lengths": np.int32([5, 2]), "h0": some(1, 2, 4)}
+    compared("recurrent", nodes, inputs, ["steps", "h", "c", "y"], stored, {("x", 0): "T"})
+
+
 for name, graph in [("mlp", mlp()), ("unknown", unknown())]:
     imports = [helper.make_opsetid("", 17), helper.make_opsetid("org.example", 1)]
     model = helper.make_model(graph, opset_imports=imports, ir_version=8, producer_name="actc")
     if name != "unknown":
         checker.check_model(model, full_check=True)
     (FOLDER / f"{name}.onnx").write_bytes(model.SerializeToString())
+grouped()
+recurrent()

@@ -11,5 +11,6 @@ pub mod launch;
 mod linear;
 mod pointwise;
 mod sampling;
+mod sequence;
 pub mod steps;
 mod window;

@@ -334,6 +334,8 @@ impl Steps<'_, '_> {
                 self.builtin(BuiltinCall { bufs, dims, ..BuiltinCall::new(&label, Builtin::Softmax) }, "rows");
                 Ok(())
             }
+            Op::Recurrent(r) => self.recurrent(&label, &data, r),
+            Op::LinearAttention(a) => self.linear_attention(&label, &data, *a),
             Op::Slice(s) => {
                 let from_ty = self.graph.ty(data.args[0]).clone();
                 let from = self.buffers.any(&mut self.shared.tensors, data.args[0])?;

@@ -71,18 +71,7 @@ pub fn import(model: &Model) -> Result<Graph, Vec<Diagnostic>> {
         quotients: HashMap::new(),
     };
     importer.inputs(&model.graph).map_err(|e| vec![e])?;
-    for (name, tensor) in &model.graph.initialisers {
-        match importer.tensor(name, tensor) {
-            Ok(value) => drop(importer.names.insert(name, Item::Value(value))),
-            Err(e) => {
-                importer.findings.push(e);
-                importer.lost.insert(name);
-            }
-        }
-    }
-    for (index, node) in model.graph.nodes.iter().enumerate() {
-        importer.node(index, node);
-    }
+    importer.body(&model.graph);
     importer.outputs(&model.graph);
     if importer.findings.is_empty() { Ok(importer.graph.compact()) } else { Err(importer.findings) }
 }
@@ -115,6 +104,52 @@ impl<'m> Importer<'m> {
             self.names.insert(&input.name, Item::Value(value));
         }
         Ok(())
+    }
+
+    /// The constants and nodes of `source`.
+    fn body(&mut self, source: &'m Source) {
+        for (name, tensor) in &source.initialisers {
+            match self.tensor(name, tensor) {
+                Ok(value) => drop(self.names.insert(name, Item::Value(value))),
+                Err(e) => {
+                    self.findings.push(e);
+                    self.lost.insert(name);
+                }
+            }
+        }
+        for (index, node) in source.nodes.iter().enumerate() {
+            self.node(index, node);
+        }
+    }
+
+    /// The outputs of `source`, a graph of a node, on `inputs`; its nodes become part of this graph.
+    pub(super) fn inline(&mut self, source: &'m Source, inputs: Vec<Item>) -> Result<Vec<Item>> {
+        let mut unknown = unsupported(source);
+        if let Some(first) = unknown.pop() {
+            self.findings.append(&mut unknown);
+            return Err(first);
+        }
+        if inputs.len() != source.inputs.len() {
+            let headline = format!("a graph of {} inputs, expected {}", source.inputs.len(), inputs.len());
+            return Err(Diagnostic::new("onnx-node", headline));
+        }
+        // Names of a graph end with it.
+        let own = source.inputs.iter().map(|i| i.name.as_str());
+        let own = own.chain(source.initialisers.iter().map(|(name, _)| name.as_str()));
+        let made = source.nodes.iter().flat_map(|n| n.outputs.iter().flatten()).map(String::as_str);
+        let outer: Vec<(&str, Option<Item>)> = own.chain(made).map(|name| (name, self.names.remove(name))).collect();
+        self.names.extend(source.inputs.iter().map(|i| i.name.as_str()).zip(inputs));
+        self.body(source);
+        let outputs = source.outputs.iter().map(|o| self.names.get(o.name.as_str()).cloned()).collect();
+        // A name may stand twice; what it was outside is what was found first.
+        for (name, item) in outer.into_iter().rev() {
+            match item {
+                Some(item) => drop(self.names.insert(name, item)),
+                None => drop(self.names.remove(name)),
+            }
+        }
+        let outputs: Option<Vec<Item>> = outputs;
+        outputs.ok_or_else(|| Diagnostic::new("onnx-node", "an output of a graph of the node is not made"))
     }
 
     fn node(&mut self, index: usize, node: &'m Node) {
@@ -250,5 +285,10 @@ impl<'m> Importer<'m> {
             constants.push(self.graph.const_data(id));
         }
         actc_ir::eval::of_constants(op, &constants, FOLDED)
+    }
+
+    /// As [`Importer::add`], of an op with several results.
+    pub(super) fn add_all(&mut self, op: Op, args: &[Value], origin: &str) -> Result<Vec<Value>> {
+        self.graph.add_in(self.graph.body(), op, args, Vec::new(), origin)
     }
 }

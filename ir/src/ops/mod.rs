@@ -13,6 +13,7 @@ pub mod norm;
 pub mod pad;
 pub mod pointwise;
 pub mod pool;
+pub mod recurrent;
 pub mod reduce;
 pub mod regions;
 pub mod rope;

@@ -18,6 +18,7 @@ pub mod function;
 pub mod narrow;
 pub mod nearest;
 pub mod packed;
+pub mod recurrent;
 pub mod rounded;
 pub mod sampling;
 pub mod shape;

@@ -149,6 +149,21 @@ builtins! {
     /// bufs `x [O, E, I]`, `indices: i64 [N]`, `y [O, N, I]`; dims `O, E, I, N`; ints `size`, bytes of an element. Negative
     /// indices count from the end; one outside of `-E..E` is an error.
     Gather "gather" 1 bufs 3 3 tensors 0 dims 4 4 ints 1 1 floats 0,
+    /// One direction of a recurrent layer.
+    ///
+    /// bufs `x [T, B, G, N]`, `r [G, N, N]`, `h [B, N]`; `c [B, N]` where the cell has a content; the inner bias `[N]` of
+    /// `gru_linear`; with `peepholes` 1 `p [3, N]`; with `lengths` 1 `i64 [B]`; then the results `y [T, B, N]`, `h [B, N]`, and
+    /// `c [B, N]`. dims `T, B, N`; ints `cell, reverse, peepholes, lengths, f, g, h`: the numbers of an
+    /// [`actc_types::recurrent::Cell`] and of [`actc_types::recurrent::SquashKind`]s, those beyond the cell's any; floats `alpha`
+    /// and `beta` of each function, and the bound on what enters functions of gates, 0 for none. A length outside `0..=T` is
+    /// an error.
+    Recurrent "recurrent" 1 bufs 5 10 tensors 0 dims 3 3 ints 7 7 floats 7,
+    /// Attention by a state that changes from token to token.
+    ///
+    /// bufs `q [B, T, H, K]`, `k [B, T, N, K]`, `v [B, T, N, V]`, `state [B, N, K, V]`; `decay [B, T, N, W]` where the rule decays;
+    /// `beta [B, T, N]` where it corrects; then the results `y [B, T, H, V]` and the new state. dims `B, T, H, N, K, V, W`, `W`
+    /// is `K` or 1; ints: the number of an [`actc_types::recurrent::StateRule`]; floats `scale`. `N` divides `H`.
+    LinearAttention "linear_attention" 1 bufs 6 8 tensors 0 dims 7 7 ints 1 1 floats 1,
     /// Extents of 1 repeated.
     ///
     /// bufs `x`, `y`; dims: the extents of `y`, then as many of `x`, ones in front; ints `size`, bytes of an element.

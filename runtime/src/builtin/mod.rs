@@ -25,11 +25,13 @@ mod gather;
 mod gram;
 mod grid_sample;
 mod linear;
+mod linear_attention;
 mod matmul;
 mod pad;
 mod place;
 mod pool;
 mod range;
+mod recurrent;
 mod reduce;
 mod region_pool;
 mod repeat;
@@ -71,6 +73,8 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Reduce => Ok(reduce::run(call)?),
         Builtin::Place => Ok(place::run(call)?),
         Builtin::Gather => Ok(gather::run(call)?),
+        Builtin::Recurrent => recurrent::run(call, scratch),
+        Builtin::LinearAttention => Ok(linear_attention::run(call)?),
         Builtin::Expand => Ok(expand::run(call)?),
         Builtin::Expect => Ok(expect::run(call)?),
         Builtin::Conv => Ok(conv::run(call, scratch)?),
@@ -92,7 +96,9 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
 pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Result<usize> {
     match call.builtin {
         Builtin::Linear => linear::workspace(call, dims, model),
+        Builtin::Recurrent => recurrent::workspace(call, dims),
         Builtin::Attention
+        | Builtin::LinearAttention
         | Builtin::Embedding
         | Builtin::Gram
         | Builtin::ChannelStats

@@ -43,6 +43,11 @@ fn plan() -> Plan {
         call(Builtin::ChannelStats, &[a, stats], &["S", "16"], &[0]),
     ];
     plan.entry.steps.push(Step::Loop { trips, index: None, body });
+    let (h, c, state) = (plan.slot(4, "16"), plan.slot(5, "16"), plan.slot(6, "256"));
+    let layer = [a, gram, stats, stats, b, h, c];
+    plan.call(Builtin::Recurrent, &layer, &["S", "1", "4"], &[0, 1, 0, 0, 2, 1, 1]).floats = vec![0.5; 7];
+    let heads = [a, a, a, gram, b, state];
+    plan.call(Builtin::LinearAttention, &heads, &["1", "S", "4", "4", "4", "4", "0"], &[0]).floats = vec![0.5];
     let then = vec![call(Builtin::Softmax, &[a, y], &["S", "16"], &[])];
     let otherwise = vec![call(Builtin::Matmul, &[a, gram, y], &["1", "S", "16", "16"], &[0, 1])];
     plan.entry.steps.push(Step::If { cond: flag, then, otherwise });

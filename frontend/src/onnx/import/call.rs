@@ -3,8 +3,9 @@
 use super::{Importer, Item, extents};
 use crate::onnx::{Attributes, ElementType, Node};
 use actc_ir::ops::pointwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction};
+use actc_ir::ops::shaping::Slice;
 use actc_ir::{Const, Op, TensorType, Value};
-use actc_types::{DType, Diagnostic, Dim, Narrowing, Result, Tensor, TensorData};
+use actc_types::{DType, Diagnostic, Dim, Encoding, Narrowing, Result, Role, Shape, Tensor, TensorData};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -69,6 +70,11 @@ impl<'a, 'm> Call<'a, 'm> {
     /// The number attribute `name`, where it is there.
     pub(in crate::onnx) fn optional_float(&self, name: &str) -> Result<Option<f32>> {
         self.asked(name).float(name)
+    }
+
+    /// The attribute `name` of texts; empty where it is not there.
+    pub(in crate::onnx) fn texts(&self, name: &str) -> Result<Vec<&'m str>> {
+        Ok(self.asked(name).texts(name)?.unwrap_or_default())
     }
 
     /// The tensor attribute `name`.
@@ -188,6 +194,40 @@ impl<'a, 'm> Call<'a, 'm> {
         self.importer.add(op, args, self.label)
     }
 
+    /// What the graph in attribute `name` makes of `inputs`, where there is one.
+    pub(in crate::onnx) fn inlined(&mut self, name: &str, inputs: Vec<Item>) -> Result<Option<Vec<Item>>> {
+        let Some(graph) = self.asked(name).graph(name)? else { return Ok(None) };
+        self.importer.inline(graph, inputs).map(Some)
+    }
+
+    /// Adds `op`, which has several results.
+    pub(in crate::onnx) fn add_all(&mut self, op: Op, args: &[Value]) -> Result<Vec<Value>> {
+        self.importer.add_all(op, args, self.label)
+    }
+
+    /// Part `index` of `value` along its first axis, which falls away: a constant, over the same bytes, where it is a constant.
+    pub(in crate::onnx) fn part(&mut self, value: Value, index: u64) -> Result<Value> {
+        let shape = self.ty(value).shape;
+        let inner = Shape(shape.dims().get(1..).unwrap_or_default().to_vec());
+        let constant = self.constant(value).filter(|c| c.encoding == Encoding::Dense).cloned();
+        let place = constant.as_ref().and_then(|constant| {
+            let bytes = inner.elements().ok()?.fixed()?.checked_mul(constant.ty.dtype.size() as u64)?;
+            let start = usize::try_from(bytes.checked_mul(index)?).ok()?;
+            let end = start.checked_add(usize::try_from(bytes).ok()?)?;
+            Some((constant.parts.first()?.1.get(start..end)?, constant))
+        });
+        if let Some((bytes, constant)) = place {
+            let bytes = constant.parts[0].1.slice_ref(bytes);
+            let ty = TensorType::new(constant.ty.dtype, inner);
+            let name = self.importer.fresh(&format!("{}.{index}", constant.name));
+            let part = Const::new(name, ty, Encoding::Dense, vec![(Role::Data, bytes)])?;
+            return Ok(self.importer.graph.constant(part));
+        }
+        let one = Slice { axis: 0, start: Dim::from(index), len: Dim::from(1) };
+        let part = self.add(Op::Slice(one), &[value])?;
+        self.reshape(part, inner)
+    }
+
     /// `function` of `x`.
     pub(in crate::onnx) fn unary(&mut self, function: UnaryFunction, x: Value) -> Result<Value> {
         self.add(Op::Unary(Unary { function }), &[x])
@@ -225,6 +265,17 @@ impl<'a, 'm> Call<'a, 'm> {
     pub(in crate::onnx) fn tensor(&mut self, tensor: &Tensor) -> Value {
         let name = self.importer.fresh(self.label);
         self.importer.graph.constant(Const::dense(name, tensor))
+    }
+
+    /// A constant in another encoding.
+    pub(in crate::onnx) fn encoded(
+        &mut self,
+        ty: TensorType,
+        encoding: Encoding,
+        parts: Vec<(Role, bytes::Bytes)>,
+    ) -> Result<Value> {
+        let constant = Const::new(self.importer.fresh(self.label), ty, encoding, parts)?;
+        Ok(self.importer.graph.constant(constant))
     }
 
     /// The integers `numbers` as a constant without axes where there is one, else as a list.

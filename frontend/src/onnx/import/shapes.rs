@@ -15,6 +15,14 @@ impl Importer<'_> {
         if let Some(known) = self.bound.get(&values) {
             return Ok(known.clone());
         }
+        if let Some(id) = self.graph.as_const(values) {
+            let numbers = self.graph.const_data(id).decode()?.data().to_integers();
+            let dims =
+                numbers.iter().map(|n| u64::try_from(*n).ok().filter(|n| i64::try_from(*n).is_ok()).map(Dim::from));
+            return dims
+                .collect::<Option<Vec<Dim>>>()
+                .ok_or_else(|| Diagnostic::new("onnx-extent", format!("extents {numbers:?}")));
+        }
         let count = self.graph.ty(values).shape.elements()?.fixed().filter(|n| *n <= 64);
         let count = count.ok_or_else(|| {
             let ty = self.graph.ty(values);

@@ -14,7 +14,7 @@ pub(super) const OPERATORS: &[Operator] = &[since("MatMul", 1, matmul), since("G
 
 /// `weight`, an f32 constant `[K, N]` or, with `transposed`, `[N, K]`, as the `[N, K]` that linears read; `None` where it is
 /// no such thing.
-fn rows(c: &mut Call<'_, '_>, weight: Value, transposed: bool) -> Result<Option<Value>> {
+pub(super) fn rows(c: &mut Call<'_, '_>, weight: Value, transposed: bool) -> Result<Option<Value>> {
     let Some(constant) = c.constant(weight).cloned() else { return Ok(None) };
     let dims = constant.fixed_dims()?;
     let (&[k, n], DType::F32, Encoding::Dense) = (&dims[..], constant.ty.dtype, &constant.encoding) else {
@@ -27,7 +27,8 @@ fn rows(c: &mut Call<'_, '_>, weight: Value, transposed: bool) -> Result<Option<
     Ok(Some(c.tensor(&Tensor::new(&[n, k], turned)?)))
 }
 
-fn linear(c: &mut Call<'_, '_>, x: Value, weight: Value) -> Result<Value> {
+/// `x W^T` for a constant `W`.
+pub(super) fn linear(c: &mut Call<'_, '_>, x: Value, weight: Value) -> Result<Value> {
     c.add(Op::Linear(Linear { act: Act::F32 }), &[x, weight])
 }
 

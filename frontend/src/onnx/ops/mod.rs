@@ -2,23 +2,31 @@
 //!
 //! One file a family. To add an operator: a function in its family's file and a line in that file's table.
 
+mod attention;
+mod contrib;
+mod contrib_attention;
 mod conv;
 mod dynamic;
 mod einsum;
+mod flex;
 mod grid;
 mod indexing;
 mod logic;
 mod loss;
 mod matrix;
 mod movement;
+mod nbits;
 mod norm;
 mod pad;
 mod pointwise;
 mod pool;
 mod product;
 mod quantise;
+mod recurrent;
 mod reduce;
 mod resize;
+mod rotary;
+mod sequence;
 mod shape;
 mod spectral;
 mod window;
@@ -64,6 +72,14 @@ const FAMILIES: &[&[Operator]] = &[
     einsum::OPERATORS,
     product::OPERATORS,
     spectral::OPERATORS,
+    attention::OPERATORS,
+    flex::OPERATORS,
+    rotary::OPERATORS,
+    recurrent::OPERATORS,
+    sequence::OPERATORS,
+    contrib::OPERATORS,
+    contrib_attention::OPERATORS,
+    nbits::OPERATORS,
 ];
 
 fn all() -> impl Iterator<Item = &'static Operator> {

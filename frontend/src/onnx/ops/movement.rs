@@ -234,8 +234,9 @@ fn concat(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(c.add(Op::Concat(Concat { axis }), &all)?)
 }
 
-fn run(c: &mut Call<'_, '_>, x: Value, axis: usize, start: Dim, len: Dim) -> Result<Value> {
-    if c.ty(x).shape.dims()[axis] == len {
+/// The elements from `start` on, `len` of them, along an axis.
+pub(super) fn run(c: &mut Call<'_, '_>, x: Value, axis: usize, start: Dim, len: Dim) -> Result<Value> {
+    if c.ty(x).shape.dims().get(axis) == Some(&len) {
         return Ok(x);
     }
     c.add(Op::Slice(Slice { axis, start, len }), &[x])
@@ -272,8 +273,10 @@ fn slice(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     for (((start, end), axis), step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
         let shape = c.ty(x).shape;
         let axis = c.axis(*axis, shape.rank(), false)?;
-        if *step != 1 {
-            return Err(c.refuse(format!("a step of {step} is not supported yet")));
+        match step {
+            1 => {}
+            0 => return Err(c.refuse("a step of 0")),
+            _ => return one(super::dynamic::slice::slice(c, whole)?),
         }
         let (from, len) = match (shape.dims()[axis].fixed(), number(end)) {
             (Some(extent), Some(end)) => {

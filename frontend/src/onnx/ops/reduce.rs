@@ -196,7 +196,7 @@ fn lowered(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
     c.binary(B::Sub, x, most)
 }
 
-fn softmax(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
+pub(super) fn softmax(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
     if c.ty(x).dtype == DType::F32 {
         return c.add(Op::Softmax(Softmax), &[x]);
     }

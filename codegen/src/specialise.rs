@@ -4,6 +4,7 @@
 use actc_ir::eval::new_tokens;
 use actc_ir::ops::control::If;
 use actc_ir::ops::indexing::Expand;
+use actc_ir::ops::order::TopK;
 use actc_ir::ops::shaping::{Range, Reshape, Slice};
 use actc_ir::{Graph, Op, Region, TensorType, Value};
 use actc_types::{Diagnostic, Dim, Result, Shape, Symbol};
@@ -61,6 +62,12 @@ fn row_wise(op: &Op) -> bool {
         | Op::Reduce(_)
         | Op::PlaceOf(_)
         | Op::Gather(_)
+        | Op::GatherNd(_)
+        | Op::GatherElements(_)
+        | Op::ScatterNd(_)
+        | Op::ScatterElements(_)
+        | Op::Cumulate(_)
+        | Op::TopK(_)
         | Op::Expand(_)
         | Op::Gram(_)
         | Op::ChannelStats(_)
@@ -209,6 +216,7 @@ impl Copy<'_> {
             }
             Op::Slice(s) => Op::Slice(Slice { axis: s.axis, start: self.dim(&s.start)?, len: self.dim(&s.len)? }),
             Op::Range(r) => Op::Range(Range { start: self.dim(&r.start)?, len: self.dim(&r.len)? }),
+            Op::TopK(t) => Op::TopK(TopK { k: self.dim(&t.k)?, largest: t.largest }),
             Op::Expand(e) => Op::Expand(Expand { shape: self.shape(&e.shape)? }),
             Op::If(i) => Op::If(If { results: i.results.iter().map(|t| self.ty(t)).collect::<Result<_>>()? }),
             without_symbols => without_symbols.clone(),

@@ -6,6 +6,7 @@ use crate::graph::Graph;
 use crate::handle::{Region, Value};
 use crate::op::{Arg, Op};
 use crate::ops::indexing::Expand;
+use crate::ops::order::TopK;
 use crate::ops::shaping::{Range, Reshape, Slice};
 use crate::types::TensorType;
 use actc_types::dim::Bindings;
@@ -177,6 +178,7 @@ impl Run<'_> {
                 Op::Slice(Slice { axis: s.axis, start: self.fix_dim(&s.start)?, len: self.fix_dim(&s.len)? })
             }
             Op::Range(r) => Op::Range(Range { start: self.fix_dim(&r.start)?, len: self.fix_dim(&r.len)? }),
+            Op::TopK(t) => Op::TopK(TopK { k: self.fix_dim(&t.k)?, largest: t.largest }),
             Op::Expand(e) => Op::Expand(Expand { shape: self.fix_shape(&e.shape)? }),
             without_symbols => without_symbols.clone(),
         })

@@ -72,6 +72,12 @@ fn of_any_type(op: &Op) -> bool {
         | Op::Reduce(_)
         | Op::PlaceOf(_)
         | Op::Gather(_)
+        | Op::GatherNd(_)
+        | Op::GatherElements(_)
+        | Op::ScatterNd(_)
+        | Op::ScatterElements(_)
+        | Op::Cumulate(_)
+        | Op::TopK(_)
         | Op::Expand(_)
         | Op::If(_)
         | Op::Loop(_) => true,

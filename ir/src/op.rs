@@ -11,6 +11,8 @@ use crate::ops::indexing::{Expand, Gather};
 use crate::ops::linear::Linear;
 use crate::ops::matmul::Matmul;
 use crate::ops::norm::{LayerNorm, RmsNorm};
+use crate::ops::order::{Cumulate, TopK};
+use crate::ops::places::{GatherElements, GatherNd, ScatterElements, ScatterNd};
 use crate::ops::pointwise::{Binary, Cast, Select, Unary};
 use crate::ops::reduce::{PlaceOf, Reduce};
 use crate::ops::rope::Rope;
@@ -160,6 +162,18 @@ ops! {
     PlaceOf(PlaceOf) "place",
     /// Parts of a tensor by their indices.
     Gather(Gather) "gather",
+    /// Parts of a tensor by tuples of indices.
+    GatherNd(GatherNd) "gather_nd",
+    /// Elements of a tensor by an index each.
+    GatherElements(GatherElements) "gather_elements",
+    /// Parts of a tensor put where tuples of indices say.
+    ScatterNd(ScatterNd) "scatter_nd",
+    /// Elements of a tensor put where an index each says.
+    ScatterElements(ScatterElements) "scatter_elements",
+    /// Of each element and those before it.
+    Cumulate(Cumulate) "cumulate",
+    /// The first elements of each row in order.
+    TopK(TopK) "top_k",
     /// Extents of 1 repeated.
     Expand(Expand) "expand",
     /// Softmax over the last axis.

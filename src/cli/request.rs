@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// Options of `actc compile` and `actc plan`.
 #[derive(Clone, Debug, clap::Args)]
+#[group(skip)]
 pub(super) struct Args {
     /// A .gguf file, or a folder with config.json and *.safetensors
     pub(super) model: PathBuf,

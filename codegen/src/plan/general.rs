@@ -93,7 +93,7 @@ impl Steps<'_, '_> {
         Ok(dims)
     }
 
-    fn general(
+    pub(super) fn general(
         &mut self,
         label: &str,
         data: &NodeData,
@@ -107,7 +107,9 @@ impl Steps<'_, '_> {
             return Err(Diagnostic::new("codegen-rank", headline));
         }
         let mut bufs = data.args.iter().map(|v| self.any(*v)).collect::<Result<Vec<u32>>>()?;
-        bufs.push(self.buffers.value(data.results[0])?);
+        for result in &data.results {
+            bufs.push(self.buffers.value(*result)?);
+        }
         self.builtin(BuiltinCall { bufs, dims, ints, ..BuiltinCall::new(label, builtin) }, "any type and shape");
         Ok(())
     }

@@ -6,6 +6,7 @@
 pub mod buffers;
 mod control;
 mod general;
+mod indices;
 pub mod launch;
 mod linear;
 mod pointwise;

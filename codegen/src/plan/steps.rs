@@ -239,6 +239,12 @@ impl Steps<'_, '_> {
             Op::Reduce(r) => self.reduce(&label, &data, Builtin::Reduce, r.function.code()),
             Op::PlaceOf(p) => self.reduce(&label, &data, Builtin::Place, p.extreme.code()),
             Op::Gather(g) => self.gather(&label, &data, g.axis),
+            Op::GatherNd(g) => self.gather_nd(&label, &data, g.batch),
+            Op::GatherElements(g) => self.gather_elements(&label, &data, g.axis),
+            Op::ScatterNd(s) => self.scatter_nd(&label, &data, s.reduce),
+            Op::ScatterElements(s) => self.scatter_elements(&label, &data, s),
+            Op::Cumulate(c) => self.cumulate(&label, &data, c),
+            Op::TopK(t) => self.top_k(&label, &data, t),
             Op::Expand(_) => self.expand(&label, &data),
             Op::Transpose(t) => self.transpose(&label, &data, &t.order),
             Op::Embedding(e) => {

@@ -14,7 +14,7 @@ pub(super) use types::dtype;
 
 use super::ops;
 use super::{Graph as Source, Model, Node, Tensor, TensorBytes, ValueType};
-use actc_ir::{Const, Graph, Op, TensorType, Value};
+use actc_ir::{Const, Graph, Op, Region, TensorType, Value};
 use actc_types::{Diagnostic, Dim, Encoding, Place, Result, Role, Shape, TensorData};
 use std::collections::{BTreeSet, HashMap};
 
@@ -37,6 +37,8 @@ pub(super) enum Item {
 /// A graph under construction.
 pub(super) struct Importer<'m> {
     pub(super) graph: Graph,
+    /// Where nodes are added.
+    region: Region,
     names: HashMap<&'m str, Item>,
     constants: BTreeSet<String>,
     findings: Vec<Diagnostic>,
@@ -50,8 +52,10 @@ pub fn import(model: &Model) -> Result<Graph, Vec<Diagnostic>> {
     if !unknown.is_empty() {
         return Err(unknown);
     }
+    let target = Graph::new("main");
     let mut importer = Importer {
-        graph: Graph::new("main"),
+        region: target.body(),
+        graph: target,
         names: HashMap::new(),
         constants: BTreeSet::new(),
         findings: Vec::new(),
@@ -193,7 +197,13 @@ impl<'m> Importer<'m> {
         let ty = TensorType::new(dtype, Shape::fixed(&tensor.dims));
         let parts = vec![(Role::Data, bytes.clone())];
         let constant = Const::new(self.fresh(name), ty, Encoding::Dense, parts).map_err(at)?;
-        Ok(self.graph.constant(constant))
+        Ok(self.constant(constant))
+    }
+
+    /// `constant` as a value of the region that is being made.
+    pub(super) fn constant(&mut self, constant: Const) -> Value {
+        let id = self.graph.add_const(constant);
+        self.graph.const_node(self.region, id)
     }
 
     /// A name that no constant has yet.
@@ -215,13 +225,27 @@ impl<'m> Importer<'m> {
                 let bytes = truths.iter().map(|t| u8::from(*t)).collect();
                 let tensor = actc_types::Tensor::new(&[truths.len() as u64], TensorData::Bool(bytes))?;
                 let name = self.fresh(origin);
-                return Ok(self.graph.constant(Const::dense(name, &tensor)));
+                return Ok(self.constant(Const::dense(name, &tensor)));
             }
         };
         extents::value(self, dims, scalar, origin)
     }
 
     pub(super) fn add(&mut self, op: Op, args: &[Value], origin: &str) -> Result<Value> {
-        self.graph.add(op, args, origin)
+        match self.add_many(op, args, Vec::new(), origin)?[..] {
+            [value] => Ok(value),
+            ref many => Err(Diagnostic::new("onnx-node", format!("{} results where one is wanted", many.len()))),
+        }
+    }
+
+    /// Adds `op`, which owns `regions`, to the region that is being made.
+    pub(super) fn add_many(
+        &mut self,
+        op: Op,
+        args: &[Value],
+        regions: Vec<Region>,
+        origin: &str,
+    ) -> Result<Vec<Value>> {
+        self.graph.add_in(self.region, op, args, regions, origin)
     }
 }

@@ -7,6 +7,8 @@ pub mod indexing;
 pub mod linear;
 pub mod matmul;
 pub mod norm;
+pub mod order;
+pub mod places;
 pub mod pointwise;
 pub mod reduce;
 pub mod rope;

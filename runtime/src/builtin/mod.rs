@@ -10,11 +10,14 @@ mod binary;
 mod cast;
 mod channel_stats;
 mod copy;
+mod cumulate;
 mod element;
 mod embedding;
 mod exp;
 mod expand;
 mod gather;
+mod gather_elements;
+mod gather_nd;
 mod gram;
 mod linear;
 mod matmul;
@@ -24,8 +27,10 @@ mod reduce;
 mod repeat;
 mod round_int8;
 mod round_rows;
+mod scatter;
 mod select;
 mod softmax;
+mod top_k;
 mod transpose;
 mod unary;
 
@@ -57,6 +62,12 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Reduce => Ok(reduce::run(call)?),
         Builtin::Place => Ok(place::run(call)?),
         Builtin::Gather => Ok(gather::run(call)?),
+        Builtin::GatherNd => Ok(gather_nd::run(call)?),
+        Builtin::GatherElements => Ok(gather_elements::run(call)?),
+        Builtin::ScatterNd => Ok(scatter::tuples(call)?),
+        Builtin::ScatterElements => Ok(scatter::elements(call)?),
+        Builtin::Cumulate => Ok(cumulate::run(call)?),
+        Builtin::TopK => Ok(top_k::run(call)?),
         Builtin::Expand => Ok(expand::run(call)?),
     }
 }
@@ -82,6 +93,12 @@ pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Re
         | Builtin::Reduce
         | Builtin::Place
         | Builtin::Gather
+        | Builtin::GatherNd
+        | Builtin::GatherElements
+        | Builtin::ScatterNd
+        | Builtin::ScatterElements
+        | Builtin::Cumulate
+        | Builtin::TopK
         | Builtin::Expand => Ok(0),
     }
 }

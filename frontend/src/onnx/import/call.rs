@@ -179,6 +179,11 @@ impl<'a, 'm> Call<'a, 'm> {
         self.importer.add(op, args, self.label)
     }
 
+    /// Adds `op`, which has several results.
+    pub(in crate::onnx) fn add_many(&mut self, op: Op, args: &[Value]) -> Result<Vec<Value>> {
+        self.importer.add_many(op, args, Vec::new(), self.label)
+    }
+
     /// `function` of `x`.
     pub(in crate::onnx) fn unary(&mut self, function: UnaryFunction, x: Value) -> Result<Value> {
         self.add(Op::Unary(Unary { function }), &[x])
@@ -208,7 +213,7 @@ impl<'a, 'm> Call<'a, 'm> {
     /// A constant.
     pub(in crate::onnx) fn tensor(&mut self, tensor: &Tensor) -> Value {
         let name = self.importer.fresh(self.label);
-        self.importer.graph.constant(Const::dense(name, tensor))
+        self.importer.constant(Const::dense(name, tensor))
     }
 
     /// The integers `numbers` as a constant without axes where there is one, else as a list.

@@ -2,9 +2,10 @@
 
 use super::movement::product;
 use super::{Operator, one, since};
-use crate::onnx::import::{Call, Item, dtype};
+use crate::onnx::import::{Call, Item, dtype, number};
 use actc_ir::ops::indexing::{Expand, Gather};
 use actc_ir::ops::pointwise::{BinaryFunction as B, broadcast};
+use actc_ir::ops::shaping::Range;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape, Tensor};
 
@@ -39,6 +40,46 @@ fn gather(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let axis = c.axis(stated, c.ty(x).shape.rank(), false)?;
     let indices = c.cast(indices, DType::I64)?;
     one(c.add(Op::Gather(Gather { axis }), &[x, indices])?)
+}
+
+/// Each `step`th element of axis `axis` of `x` from `start` to `end`, backwards where `step` is negative. Of an axis whose
+/// extent is not fixed, all of it backwards.
+pub(super) fn stepped(
+    c: &mut Call<'_, '_>,
+    x: Value,
+    axis: usize,
+    [start, step]: [i64; 2],
+    end: &Dim,
+) -> Result<Value> {
+    let extent = c.ty(x).shape.dims()[axis].clone();
+    let indices = if let (Some(extent), Some(end)) = (extent.fixed(), number(end)) {
+        let extent = extent as i64;
+        // Backwards the place before the first is one that a run may end at.
+        let (least, most) = if step < 0 { (-1, extent - 1) } else { (0, extent) };
+        let place = |n: i64| if n < 0 { n.saturating_add(extent) } else { n }.clamp(least, most);
+        let (from, to) = (place(start), place(end));
+        let stride = usize::try_from(step.unsigned_abs()).ok().filter(|s| *s > 0);
+        let stride = stride.ok_or_else(|| c.refuse("a step of 0"))?;
+        if from.abs_diff(to) > LONGEST {
+            return Err(c.refuse(format!("a run from {from} to {to} by steps of {step} is too long")));
+        }
+        let places: Vec<i64> = if step < 0 {
+            (to + 1..=from).rev().step_by(stride).collect()
+        } else {
+            (from..to).step_by(stride).collect()
+        };
+        c.tensor(&Tensor::i64(&[places.len() as u64], places)?)
+    } else {
+        let whole = step == -1 && start == -1 && number(end).is_some_and(|end| end <= i64::from(i32::MIN));
+        if !whole {
+            return Err(c.refuse(format!("steps of {step} from {start} to {end} along an axis of {extent}")));
+        }
+        let forwards = c.add(Op::Range(Range { start: Dim::from(0), len: extent }), &[])?;
+        let last = c.tensor(&Tensor::i64(&[], vec![-1])?);
+        // -1, -2, …: places from the end.
+        c.binary(B::Sub, last, forwards)?
+    };
+    c.add(Op::Gather(Gather { axis }), &[x, indices])
 }
 
 /// `x` repeated to `shape`.
@@ -144,14 +185,18 @@ fn one_hot(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 fn trilu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let x = c.input(0)?;
-    let shift = if c.has(1) { c.ints(1)?.first().copied().unwrap_or(0) } else { 0 };
     let upper = c.int("upper", 1)? != 0;
     let ty = c.ty(x);
     let [.., rows, cols] = ty.shape.dims() else { return Err(c.refuse(format!("{} is no matrix", ty.shape))) };
     let (rows, cols) = (fixed(c, rows)?, fixed(c, cols)?);
     let (i, j) = (counting(c, rows, 0, 2)?, counting(c, cols, 1, 2)?);
-    let k = c.tensor(&Tensor::i64(&[], vec![shift])?);
-    let i = c.binary(B::Add, i, k)?;
+    let i = if c.has(1) {
+        let k = c.input(1)?;
+        let k = c.reshape(k, Shape::default())?;
+        c.binary(B::Add, i, k)?
+    } else {
+        i
+    };
     let kept = if upper { c.binary(B::LessEqual, i, j)? } else { c.binary(B::LessEqual, j, i)? };
     let zero = c.number(0.0, ty.dtype)?;
     one(super::logic::select(c, kept, x, zero)?)

@@ -7,9 +7,11 @@ mod logic;
 mod matrix;
 mod movement;
 mod norm;
+mod ordered;
 mod pointwise;
 mod quantise;
 mod reduce;
+mod scatter;
 mod shape;
 
 use super::import::{Call, Item};
@@ -40,6 +42,8 @@ const FAMILIES: &[&[Operator]] = &[
     movement::OPERATORS,
     shape::OPERATORS,
     indexing::OPERATORS,
+    scatter::OPERATORS,
+    ordered::OPERATORS,
     reduce::OPERATORS,
     norm::OPERATORS,
     quantise::OPERATORS,

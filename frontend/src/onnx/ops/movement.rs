@@ -226,7 +226,8 @@ fn slice(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         let shape = c.ty(x).shape;
         let axis = c.axis(*axis, shape.rank(), false)?;
         if *step != 1 {
-            return Err(c.refuse(format!("a step of {step} is not supported yet")));
+            x = super::indexing::stepped(c, x, axis, [*start, *step], end)?;
+            continue;
         }
         let (from, len) = match (shape.dims()[axis].fixed(), number(end)) {
             (Some(extent), Some(end)) => {

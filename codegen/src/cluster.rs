@@ -51,7 +51,8 @@ pub enum Cluster {
     Single(Node),
 }
 
-/// Whether `node` is free: its result is its argument's memory under another shape, or a constant's.
+/// Whether `node` is free: its result is its argument's memory under another shape, or a constant's. Steps that only look at
+/// their argument, `bind` and `expect`, are steps nonetheless.
 pub fn is_view(graph: &Graph, node: Node) -> bool {
     matches!(graph.node(node).op, Op::Reshape(_) | Op::Const(_))
 }
@@ -60,7 +61,7 @@ pub fn is_view(graph: &Graph, node: Node) -> bool {
 pub fn storage(graph: &Graph, mut value: Value) -> Value {
     while let Some(node) = graph.def_node(value) {
         match graph.node(node).op {
-            Op::Reshape(_) => value = graph.node(node).args[0],
+            Op::Reshape(_) | Op::Bind(_) | Op::Expect(_) => value = graph.node(node).args[0],
             _ => break,
         }
     }

@@ -2,10 +2,7 @@
 //! wanted, row-wise ops behind the last full-length one run on that row alone.
 
 use actc_ir::eval::new_tokens;
-use actc_ir::ops::control::If;
-use actc_ir::ops::indexing::Expand;
-use actc_ir::ops::order::TopK;
-use actc_ir::ops::shaping::{Range, Reshape, Slice};
+use actc_ir::ops::shaping::Slice;
 use actc_ir::{Graph, Op, Region, TensorType, Value};
 use actc_types::{Diagnostic, Dim, Result, Shape, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +66,8 @@ fn row_wise(op: &Op) -> bool {
         | Op::Cumulate(_)
         | Op::TopK(_)
         | Op::Expand(_)
+        | Op::Bind(_)
+        | Op::Expect(_)
         | Op::Gram(_)
         | Op::ChannelStats(_)
         | Op::If(_)
@@ -206,21 +205,11 @@ impl Copy<'_> {
     }
 
     fn op(&self, op: &Op, narrow: bool) -> Result<Op> {
-        Ok(match op {
-            Op::Reshape(r) => {
-                let mut shape = self.shape(&r.shape)?;
-                if narrow {
-                    shape.0[0] = Dim::from(1);
-                }
-                Op::Reshape(Reshape { shape })
-            }
-            Op::Slice(s) => Op::Slice(Slice { axis: s.axis, start: self.dim(&s.start)?, len: self.dim(&s.len)? }),
-            Op::Range(r) => Op::Range(Range { start: self.dim(&r.start)?, len: self.dim(&r.len)? }),
-            Op::TopK(t) => Op::TopK(TopK { k: self.dim(&t.k)?, largest: t.largest }),
-            Op::Expand(e) => Op::Expand(Expand { shape: self.shape(&e.shape)? }),
-            Op::If(i) => Op::If(If { results: i.results.iter().map(|t| self.ty(t)).collect::<Result<_>>()? }),
-            without_symbols => without_symbols.clone(),
-        })
+        let mut op = op.with_dims(&mut |dim| self.dim(dim))?;
+        if let (Op::Reshape(r), true) = (&mut op, narrow) {
+            r.shape.0[0] = Dim::from(1);
+        }
+        Ok(op)
     }
 }
 

@@ -5,12 +5,10 @@ use crate::evaluator::{Evaluator, Prepared};
 use crate::graph::Graph;
 use crate::handle::{Region, Value};
 use crate::op::{Arg, Op};
-use crate::ops::indexing::Expand;
-use crate::ops::order::TopK;
-use crate::ops::shaping::{Range, Reshape, Slice};
 use crate::types::TensorType;
 use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Dim, Place, Result, Shape, Symbol, Tensor};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// Runs graphs by the reference meaning of each op.
@@ -71,15 +69,36 @@ pub fn bind(graph: &Graph, inputs: &[Tensor]) -> Result<Bindings> {
 pub fn evaluate(graph: &Graph, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
     let bindings = bind(graph, &inputs)?;
     let mut values: BTreeMap<Value, Tensor> = graph.inputs().map(|(_, v)| v).zip(inputs).collect();
-    let run = Run { graph, bindings };
+    let run = Run { graph, bindings: RefCell::new(bindings) };
     run.region(graph.body(), &mut values)?;
     let wanted = graph.outputs().map(|(_, v)| v).chain(graph.donated().iter().map(|(_, new)| *new));
     wanted.map(|v| run.result(v, &values)).collect()
 }
 
+/// The result of `op` on constants, where it is one, has no regions and depends on no symbol, and where it and they have at
+/// most `most` elements each.
+pub fn of_constants(op: &Op, args: &[&Const], most: u64) -> Result<Option<Tensor>> {
+    let types: Vec<TensorType> = args.iter().map(|c| c.ty.clone()).collect();
+    let results = op.infer(&types)?;
+    let small = |ty: &TensorType| ty.shape.elements().ok().and_then(|n| n.fixed()).is_some_and(|n| n <= most);
+    let fixed = types.iter().chain(&results).all(small);
+    let mut symbols = false;
+    op.with_dims(&mut |dim| {
+        symbols |= dim.fixed().is_none();
+        Ok::<Dim, Diagnostic>(dim.clone())
+    })?;
+    if !fixed || symbols || matches!(op, Op::If(_) | Op::Loop(_) | Op::Bind(_)) {
+        return Ok(None);
+    }
+    let args: Vec<Arg<'_>> = args.iter().map(|c| Arg::Const(c)).collect();
+    let mut made = op.eval(&args, &results)?;
+    Ok(if made.len() == 1 { made.pop() } else { None })
+}
+
 struct Run<'a> {
     graph: &'a Graph,
-    bindings: Bindings,
+    /// Grows as `bind` gives values.
+    bindings: RefCell<Bindings>,
 }
 
 impl Run<'_> {
@@ -111,6 +130,12 @@ impl Run<'_> {
                         carried = self.call(data.regions[0], inputs)?;
                     }
                     carried
+                }
+                Op::Bind(b) => {
+                    let values_of = self.result(data.args[0], values)?;
+                    let found = b.bindings(&values_of).map_err(|d| d.at(Place::Node(data.origin.clone())))?;
+                    self.bindings.borrow_mut().extend(found);
+                    vec![values_of]
                 }
                 op => {
                     let args: Vec<Arg<'_>> = data.args.iter().map(|v| self.arg(*v, values)).collect::<Result<_>>()?;
@@ -159,7 +184,7 @@ impl Run<'_> {
     }
 
     fn fix_dim(&self, dim: &Dim) -> Result<Dim> {
-        Ok(Dim::from(dim.eval(&self.bindings)?))
+        Ok(Dim::from(dim.eval(&self.bindings.borrow())?))
     }
 
     fn fix_shape(&self, shape: &Shape) -> Result<Shape> {
@@ -172,16 +197,7 @@ impl Run<'_> {
 
     /// The op with the symbols of its payload replaced by their values.
     fn fix(&self, op: &Op) -> Result<Op> {
-        Ok(match op {
-            Op::Reshape(r) => Op::Reshape(Reshape { shape: self.fix_shape(&r.shape)? }),
-            Op::Slice(s) => {
-                Op::Slice(Slice { axis: s.axis, start: self.fix_dim(&s.start)?, len: self.fix_dim(&s.len)? })
-            }
-            Op::Range(r) => Op::Range(Range { start: self.fix_dim(&r.start)?, len: self.fix_dim(&r.len)? }),
-            Op::TopK(t) => Op::TopK(TopK { k: self.fix_dim(&t.k)?, largest: t.largest }),
-            Op::Expand(e) => Op::Expand(Expand { shape: self.fix_shape(&e.shape)? }),
-            without_symbols => without_symbols.clone(),
-        })
+        op.with_dims(&mut |dim| self.fix_dim(dim))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::graph::Graph;
 use crate::handle::{ConstId, Node, Region, Value};
 use crate::op::Op;
-use actc_types::Result;
+use actc_types::{Result, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Copies nodes of `from` into `to`, mapping values and constants as it goes.
@@ -51,18 +51,45 @@ impl Copier<'_> {
     }
 }
 
-/// Nodes of `region` that `wanted` depends on, within the region.
-fn live_nodes(graph: &Graph, region: Region, wanted: &[Value]) -> BTreeSet<Node> {
-    let mut live: BTreeSet<Value> = wanted.iter().copied().collect();
-    let mut nodes = BTreeSet::new();
-    for node in graph.region_nodes(region).iter().rev() {
-        let data = graph.node(*node);
-        if data.results.iter().any(|r| live.contains(r)) {
-            nodes.insert(*node);
-            live.extend(&data.args);
+/// The nodes of a region, looked at from the last to the first, that others need: for a value, or for a symbol that they bind.
+struct Live<'a> {
+    graph: &'a Graph,
+    values: BTreeSet<Value>,
+    symbols: BTreeSet<Symbol>,
+    nodes: BTreeSet<Node>,
+}
+
+impl<'a> Live<'a> {
+    fn new(graph: &'a Graph, wanted: &[Value]) -> Live<'a> {
+        let types = wanted.iter().map(|v| graph.ty(*v));
+        let mut live = Live { graph, values: wanted.iter().copied().collect(), ..Live::empty(graph) };
+        types.for_each(|ty| live.symbols.extend(ty.shape.symbols()));
+        live
+    }
+
+    fn empty(graph: &Graph) -> Live<'_> {
+        Live { graph, values: BTreeSet::new(), symbols: BTreeSet::new(), nodes: BTreeSet::new() }
+    }
+
+    /// Takes `node` if something behind it needs it; what is in `given` is there without it.
+    fn look(&mut self, node: Node, given: &[Value]) {
+        let data = self.graph.node(node);
+        let binds = matches!(&data.op, Op::Bind(b) if b.symbols.iter().any(|s| self.symbols.contains(s)));
+        if binds || data.results.iter().any(|r| self.values.contains(r) && !given.contains(r)) {
+            self.nodes.insert(node);
+            self.values.extend(&data.args);
+            self.graph.symbols_of(node, &mut self.symbols);
         }
     }
-    nodes
+}
+
+/// Nodes of `region` that `wanted` depends on, within the region.
+fn live_nodes(graph: &Graph, region: Region, wanted: &[Value]) -> BTreeSet<Node> {
+    let mut live = Live::new(graph, wanted);
+    for node in graph.region_nodes(region).iter().rev() {
+        live.look(*node, &[]);
+    }
+    live.nodes
 }
 
 pub(crate) fn compact(graph: &Graph) -> Graph {
@@ -111,23 +138,18 @@ pub fn extract(graph: &Graph, inputs: &[Value], outputs: &[Value]) -> Result<Ext
         let new = copier.to.input(format!("in{i}"), graph.ty(*value).clone());
         copier.values.insert(*value, new);
     }
-    let mut live: BTreeSet<Value> = outputs.iter().copied().collect();
-    let mut nodes = BTreeSet::new();
+    let mut live = Live::new(graph, outputs);
     for node in graph.order().iter().rev() {
-        let data = graph.node(*node);
-        if data.results.iter().any(|r| live.contains(r) && !inputs.contains(r)) {
-            nodes.insert(*node);
-            live.extend(&data.args);
-        }
+        live.look(*node, inputs);
     }
     for (name, value) in graph.inputs() {
-        if live.contains(&value) && !inputs.contains(&value) {
+        if live.values.contains(&value) && !inputs.contains(&value) {
             let new = copier.to.input(name, graph.ty(value).clone());
             copier.values.insert(value, new);
         }
     }
     let body = copier.to.body();
-    for node in graph.order().iter().filter(|n| nodes.contains(n)) {
+    for node in graph.order().iter().filter(|n| live.nodes.contains(n)) {
         copier.node(*node, body);
     }
     let consts = copier.consts.iter().map(|(whole, part)| (*part, *whole)).collect();

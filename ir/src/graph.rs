@@ -7,7 +7,8 @@ use crate::constant::Const;
 use crate::handle::{ConstId, Node, Region, Value};
 use crate::op::Op;
 use crate::types::TensorType;
-use actc_types::{Diagnostic, Place, Result};
+use actc_types::{Diagnostic, Place, Result, Symbol};
+use std::collections::BTreeSet;
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,6 +263,21 @@ impl Graph {
         }
         self.nodes[node.index()].op = op;
         Ok(())
+    }
+
+    /// Adds to `symbols` those that `node` depends on: in its payload, in the types of its results and in its regions.
+    pub fn symbols_of(&self, node: Node, symbols: &mut BTreeSet<Symbol>) {
+        let data = self.node(node);
+        let none: Result<_, std::convert::Infallible> = data.op.with_dims(&mut |dim| {
+            symbols.extend(dim.symbols().into_iter().cloned());
+            Ok(dim.clone())
+        });
+        none.map_or_else(|never| match never {}, drop);
+        data.results.iter().for_each(|v| symbols.extend(self.ty(*v).shape.symbols()));
+        for region in &data.regions {
+            self.region_params(*region).iter().for_each(|v| symbols.extend(self.ty(*v).shape.symbols()));
+            self.region_nodes(*region).iter().for_each(|n| self.symbols_of(*n, symbols));
+        }
     }
 
     /// A value's type.

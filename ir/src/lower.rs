@@ -79,6 +79,8 @@ fn of_any_type(op: &Op) -> bool {
         | Op::Cumulate(_)
         | Op::TopK(_)
         | Op::Expand(_)
+        | Op::Bind(_)
+        | Op::Expect(_)
         | Op::If(_)
         | Op::Loop(_) => true,
         Op::Linear(_)

@@ -7,6 +7,7 @@ use crate::handle::ConstId;
 use crate::ops::attention::{Attention, CacheAppend};
 use crate::ops::control::{If, Loop};
 use crate::ops::embedding::Embedding;
+use crate::ops::extents::{Bind, Expect};
 use crate::ops::indexing::{Expand, Gather};
 use crate::ops::linear::Linear;
 use crate::ops::matmul::Matmul;
@@ -22,7 +23,7 @@ use crate::ops::softmax::Softmax;
 use crate::ops::statistics::{ChannelStats, Gram};
 use crate::types::TensorType;
 use actc_types::braced::{Field, Fields};
-use actc_types::{Diagnostic, Result, Tensor};
+use actc_types::{Diagnostic, Dim, Result, Shape, Tensor};
 use std::borrow::Cow;
 
 /// Payload fields in text order; a flag has no value.
@@ -188,6 +189,10 @@ ops! {
     Concat(Concat) "concat",
     /// Consecutive integers.
     Range(Range) "range",
+    /// Symbols that take their values from computed integers.
+    Bind(Bind) "bind",
+    /// Extents that a tensor has to have.
+    Expect(Expect) "expect",
     /// Sum of outer products of rows: the Hessian of a linear layer up to a factor.
     Gram(Gram) "gram",
     /// Statistics of each channel.
@@ -213,6 +218,24 @@ impl Op {
             fields.finish()?;
         }
         Ok(op)
+    }
+
+    /// The same op with each dimension of its payload replaced by what `f` makes of it.
+    pub fn with_dims<E>(&self, f: &mut dyn FnMut(&Dim) -> Result<Dim, E>) -> Result<Op, E> {
+        let mut shape = |s: &Shape| s.dims().iter().map(&mut *f).collect::<Result<_, E>>().map(Shape);
+        Ok(match self {
+            Op::Reshape(r) => Op::Reshape(Reshape { shape: shape(&r.shape)? }),
+            Op::Expand(e) => Op::Expand(Expand { shape: shape(&e.shape)? }),
+            Op::Expect(e) => Op::Expect(Expect { shape: shape(&e.shape)? }),
+            Op::Slice(s) => Op::Slice(Slice { axis: s.axis, start: f(&s.start)?, len: f(&s.len)? }),
+            Op::Range(r) => Op::Range(Range { start: f(&r.start)?, len: f(&r.len)? }),
+            Op::TopK(t) => Op::TopK(TopK { k: f(&t.k)?, largest: t.largest }),
+            Op::If(i) => {
+                let ty = |t: &TensorType| Ok(TensorType::new(t.dtype, shape(&t.shape)?));
+                Op::If(If { results: i.results.iter().map(ty).collect::<Result<_, E>>()? })
+            }
+            without_dims => without_dims.clone(),
+        })
     }
 }
 

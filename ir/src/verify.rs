@@ -2,18 +2,27 @@
 //!
 //! Checked: definitions before uses, inside one region; argument and result types as the op infers them; regions owned once,
 //! with the parameters and results their op wants; donated pairs of equal element type and trailing extents; unique names of
-//! inputs, outputs and constants; constants' parts of the lengths their encoding has. Not checked: what weights hold.
+//! inputs, outputs and constants; constants' parts of the lengths their encoding has; symbols bound before they are used, and
+//! once. Not checked: what weights hold.
 
 use crate::graph::{Graph, ValueDef};
 use crate::handle::{Node, Region, Value};
 use crate::op::Op;
 use crate::types::TensorType;
-use actc_types::{DType, Diagnostic, Place, Shape};
+use actc_types::{DType, Diagnostic, Place, Shape, Symbol};
 use std::collections::BTreeSet;
 
 /// All findings about `graph`; an empty list means that it is valid.
 pub fn verify(graph: &Graph) -> Vec<Diagnostic> {
-    let mut check = Check { graph, defined: BTreeSet::new(), owned: BTreeSet::new(), findings: Vec::new() };
+    let mut check = Check {
+        graph,
+        defined: BTreeSet::new(),
+        owned: BTreeSet::new(),
+        symbols: BTreeSet::new(),
+        bound: BTreeSet::new(),
+        early: BTreeSet::new(),
+        findings: Vec::new(),
+    };
     check.region(graph.body());
     check.signature();
     check.constants();
@@ -24,6 +33,12 @@ struct Check<'a> {
     graph: &'a Graph,
     defined: BTreeSet<Value>,
     owned: BTreeSet<Region>,
+    /// Symbols that a `bind` before the node that is looked at gave values.
+    symbols: BTreeSet<Symbol>,
+    /// Symbols that a `bind` gave values anywhere.
+    bound: BTreeSet<Symbol>,
+    /// Symbols that were used where no `bind` had given them a value.
+    early: BTreeSet<Symbol>,
     findings: Vec<Diagnostic>,
 }
 
@@ -42,6 +57,10 @@ impl Check<'_> {
         }
         let graph = self.graph;
         let mut visible: BTreeSet<Value> = graph.region_params(region).iter().copied().collect();
+        let outer = self.symbols.clone();
+        visible
+            .iter()
+            .for_each(|v| self.early.extend(graph.ty(*v).shape.symbols().filter(|s| !self.symbols.contains(s))));
         for node in graph.region_nodes(region) {
             let data = graph.node(*node);
             for arg in &data.args {
@@ -50,6 +69,7 @@ impl Check<'_> {
                 }
             }
             self.types(*node);
+            self.bound(*node);
             for owned in &data.regions {
                 self.region(*owned);
             }
@@ -65,6 +85,31 @@ impl Check<'_> {
                 self.findings
                     .push(Diagnostic::new("ir-order", format!("{region} gives {result}, which it does not define")));
             }
+        }
+        // What a region binds is not known outside of it.
+        self.symbols = outer;
+    }
+
+    /// A symbol that a `bind` gives a value gets it once, and is used behind it. Others are the caller's to give. Nodes of
+    /// regions are looked at by themselves.
+    fn bound(&mut self, node: Node) {
+        let data = self.graph.node(node);
+        if let Op::Bind(b) = &data.op {
+            for symbol in &b.symbols {
+                if self.early.contains(symbol) || !self.bound.insert(symbol.clone()) {
+                    self.report(node, "ir-symbol", format!("`{symbol}` is used before it is bound, or bound twice"));
+                }
+                self.symbols.insert(symbol.clone());
+            }
+        }
+        if data.regions.is_empty() {
+            let mut used = BTreeSet::new();
+            self.graph.symbols_of(node, &mut used);
+            let unbound: Vec<Symbol> = used.difference(&self.symbols).cloned().collect();
+            if let Some(symbol) = unbound.iter().find(|s| self.bound.contains(s)) {
+                self.report(node, "ir-symbol", format!("`{symbol}` is bound in a region that does not reach here"));
+            }
+            self.early.extend(unbound);
         }
     }
 

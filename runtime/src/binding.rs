@@ -1,8 +1,9 @@
 //! What a caller hands over against what an entry wants: values of symbols, shapes and element types.
 
+use crate::expr::UNBOUND;
 use crate::program::{Port, Program};
 use actc_types::dim::Bindings;
-use actc_types::{Diagnostic, Result, Tensor};
+use actc_types::{Diagnostic, Result, Symbol, Tensor};
 
 fn wrong(program: &Program, headline: String) -> Diagnostic {
     Diagnostic::request("run-input", format!("`{}`: {headline}", program.name))
@@ -31,20 +32,31 @@ impl<'a> Values<'a> {
     }
 
     fn set(&mut self, i: usize, value: u64, whence: &str) -> Result<()> {
+        let symbol = &self.program.symbols[i];
+        if self.program.late[i] {
+            return Err(wrong(self.program, format!("`{symbol}` is computed, but {whence} says {value}")));
+        }
+        if i64::try_from(value).is_err() {
+            return Err(Diagnostic::new("dim-overflow", format!("`{symbol}` = {value} exceeds 63 bits")));
+        }
         match self.known[i].replace(value) {
             Some(before) if before != value => {
-                let symbol = &self.program.symbols[i];
                 Err(wrong(self.program, format!("`{symbol}` is {before}, but {whence} says {value}")))
             }
             Some(_) | None => Ok(()),
         }
     }
 
-    /// All of them; one without value is an error.
+    /// All of them, [`UNBOUND`] where a step gives the value; another one without value is an error.
     fn all(self) -> Result<Vec<u64>> {
         let program = self.program;
-        let each = self.known.iter().zip(&program.symbols);
-        each.map(|(v, s)| v.ok_or_else(|| wrong(program, format!("`{s}` has no value")))).collect()
+        let each = self.known.iter().zip(&program.symbols).zip(&program.late);
+        let value = |((value, symbol), late): ((&Option<u64>, &Symbol), &bool)| match (value, late) {
+            (Some(value), _) => Ok(*value),
+            (None, true) => Ok(UNBOUND),
+            (None, false) => Err(wrong(program, format!("`{symbol}` has no value"))),
+        };
+        each.map(value).collect()
     }
 }
 

@@ -2,10 +2,13 @@
 
 use actc_types::{Diagnostic, Dim, Result, Symbol};
 
+/// The value of a symbol that a step has yet to bind.
+pub(crate) const UNBOUND: u64 = u64::MAX;
+
 /// A dimension over the symbols of one entry.
 #[derive(Clone, Debug)]
 pub(crate) struct Expr {
-    terms: Vec<(i64, Vec<u8>)>,
+    terms: Vec<(i64, Vec<u16>)>,
     text: Dim,
 }
 
@@ -13,7 +16,7 @@ impl Expr {
     /// `dim` over `symbols`; an error where it depends on another symbol.
     pub(crate) fn new(dim: &Dim, symbols: &[Symbol]) -> Result<Expr> {
         let position = |s: &Symbol| {
-            symbols.iter().position(|k| k == s).and_then(|i| u8::try_from(i).ok()).ok_or_else(|| {
+            symbols.iter().position(|k| k == s).and_then(|i| u16::try_from(i).ok()).ok_or_else(|| {
                 Diagnostic::new(
                     "dim-unbound",
                     format!("dimension `{dim}` needs `{s}`, which is no symbol of the entry"),
@@ -38,9 +41,14 @@ impl Expr {
         }
     }
 
+    /// Whether all that it depends on has a value.
+    pub(crate) fn is_known(&self, values: &[u64]) -> bool {
+        self.terms.iter().all(|(_, factors)| factors.iter().all(|s| values[usize::from(*s)] != UNBOUND))
+    }
+
     /// Its value, which fits an `i64`; a negative one or an overflow is an error.
     pub(crate) fn eval(&self, values: &[u64]) -> Result<u64> {
-        let product = |c: i64, factors: &[u8]| {
+        let product = |c: i64, factors: &[u16]| {
             factors.iter().try_fold(i128::from(c), |p, s| p.checked_mul(i128::from(values[usize::from(*s)])))
         };
         self.terms

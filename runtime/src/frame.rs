@@ -20,14 +20,16 @@ pub(crate) struct Frame {
     pub profile: Option<Vec<AtomicU64>>,
     /// Most rounds of all loops together.
     pub max_rounds: u64,
+    /// Rounds of loops so far, as the first member counts them between runs of the team.
+    pub rounds: AtomicU64,
 }
 
 impl Frame {
-    /// Evaluates the sizes of all steps.
+    /// Evaluates the sizes of all steps; what is not known yet is 0.
     pub(crate) fn set_dims(&mut self, program: &Program, values: &[u64]) -> Result<()> {
         self.dims.clear();
         for dim in &program.dims {
-            let value = dim.eval(values)?;
+            let value = if dim.is_known(values) { dim.eval(values)? } else { 0 };
             let fits = i64::try_from(value);
             self.dims.push(fits.map_err(|_| Diagnostic::new("dim-overflow", format!("size {value} exceeds 63 bits")))?);
         }

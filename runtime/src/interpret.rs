@@ -7,6 +7,8 @@ use crate::model::Model;
 use crate::program::{Op, Program};
 use actc_types::Diagnostic;
 use std::cell::Cell;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// One run, as a member sees it.
@@ -19,9 +21,17 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Does the member's share of the whole program.
-    pub(crate) fn walk(&self, member: &mut Member<'_>) -> Result<(), Stop> {
-        self.ops(&self.program.ops, member)
+    /// Does the member's share of some steps of a block.
+    pub(crate) fn walk(&self, block: usize, steps: Range<usize>, member: &mut Member<'_>) -> Result<(), Stop> {
+        self.ops(&self.program.blocks[block].ops[steps], member)?;
+        if member.part == 0 {
+            self.frame.rounds.store(self.rounds.get(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn block(&self, block: usize, member: &mut Member<'_>) -> Result<(), Stop> {
+        self.ops(&self.program.blocks[block].ops, member)
     }
 
     fn ops(&self, ops: &[Op], member: &mut Member<'_>) -> Result<(), Stop> {
@@ -52,7 +62,7 @@ impl Run<'_> {
                 let taken = condition[0] != 0;
                 // The branch may write over the condition: all members have to have read it.
                 member.barrier.wait()?;
-                self.ops(if taken { then } else { otherwise }, member)?;
+                self.block(if taken { *then } else { *otherwise }, member)?;
             }
             Op::Loop { trips, index, body } => {
                 let count: &[i64] = frame.regions[*trips].read(1).ok_or_else(|| too_small("number of rounds", 8))?;
@@ -60,20 +70,17 @@ impl Run<'_> {
                 member.barrier.wait()?;
                 for round in 0..count {
                     // Every member counts alike, so all stop at the same round.
-                    self.rounds.set(self.rounds.get() + 1);
-                    if self.rounds.get() > frame.max_rounds {
-                        let headline = format!("loops run for more than the {} rounds allowed", frame.max_rounds);
-                        return Err(Diagnostic::new("loop-limit", headline).into());
-                    }
+                    self.rounds.set(another_round(self.rounds.get(), frame.max_rounds)?);
                     if let Some(index) = index {
                         if member.part == 0 {
                             frame.regions[*index].store(round as i64).ok_or_else(|| too_small("loop index", 8))?;
                         }
                         member.barrier.wait()?;
                     }
-                    self.ops(body, member)?;
+                    self.block(*body, member)?;
                 }
             }
+            Op::Bind { .. } => return Err(Diagnostic::new("run-bind", "sizes change while a team runs").into()),
         }
         Ok(())
     }
@@ -89,7 +96,15 @@ impl Run<'_> {
     }
 }
 
-fn too_small(what: &str, bytes: usize) -> Diagnostic {
+/// One more than `rounds`, if that many are allowed.
+pub(crate) fn another_round(rounds: u64, most: u64) -> Result<u64, Diagnostic> {
+    if rounds < most {
+        return Ok(rounds + 1);
+    }
+    Err(Diagnostic::new("loop-limit", format!("loops run for more than the {most} rounds allowed")))
+}
+
+pub(crate) fn too_small(what: &str, bytes: usize) -> Diagnostic {
     Diagnostic::new("run-buffer", format!("the buffer of a {what} cannot be used: it needs {bytes} bytes of its own"))
 }
 

@@ -34,11 +34,13 @@ mod expr;
 mod footprint;
 mod frame;
 mod interpret;
+mod layout;
 mod model;
 mod program;
 mod session;
 mod snapshot;
 mod values;
+mod walk;
 
 pub use device::cpu::team::Serve;
 pub use footprint::{Footprint, RunShape};

@@ -3,7 +3,7 @@
 use crate::expr::Expr;
 use actc_artifact::plan;
 use actc_artifact::{BufferKind, Builtin, Entry, Step};
-use actc_types::{DType, Result, Symbol};
+use actc_types::{DType, Diagnostic, Result, Symbol};
 use std::ops::Range;
 
 /// An entry prepared for running.
@@ -11,13 +11,16 @@ use std::ops::Range;
 pub(crate) struct Program {
     pub name: String,
     pub symbols: Vec<Symbol>,
+    /// For each symbol whether a step gives it its value.
+    pub late: Vec<bool>,
     /// Values of symbols that the entry was specialised for, by position.
     pub fixed: Vec<(usize, u64)>,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
     pub buffers: Vec<Buffer>,
     pub slots: usize,
-    pub ops: Vec<Op>,
+    /// Straight runs of steps: the first is the program, others are branches and rounds.
+    pub blocks: Vec<Block>,
     /// Buffers of all steps one behind the other; an op has a range of them.
     pub args: Vec<u32>,
     /// Sizes of all steps one behind the other; an op has a range of them.
@@ -35,6 +38,8 @@ pub(crate) struct Port {
     pub name: String,
     pub dtype: DType,
     pub dims: Vec<Expr>,
+    /// Index of its buffer.
+    pub buffer: usize,
 }
 
 #[derive(Debug)]
@@ -43,12 +48,21 @@ pub(crate) struct Buffer {
     pub bytes: Expr,
 }
 
+/// Steps in order.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    pub ops: Vec<Op>,
+    /// Whether a step in it, or in a block that it enters, gives a symbol its value: then sizes change on the way.
+    pub binds: bool,
+}
+
 #[derive(Debug)]
 pub(crate) enum Op {
     Launch { leaf: usize, kernel: usize, args: Range<usize>, dims: Range<usize> },
     Builtin { leaf: usize, call: usize },
-    If { cond: usize, then: Vec<Op>, otherwise: Vec<Op> },
-    Loop { trips: usize, index: Option<usize>, body: Vec<Op> },
+    If { cond: usize, then: usize, otherwise: usize },
+    Loop { trips: usize, index: Option<usize>, body: usize },
+    Bind { symbols: Vec<usize>, values: usize },
 }
 
 /// A call of a builtin; `args` and `dims` are ranges of the program's.
@@ -67,7 +81,9 @@ impl Program {
     pub(crate) fn new(entry: &Entry) -> Result<Program> {
         let symbols = entry.symbols.clone();
         let exprs = |dims: &[actc_types::Dim]| dims.iter().map(|d| Expr::new(d, &symbols)).collect::<Result<Vec<_>>>();
-        let port = |p: &plan::Port| Ok(Port { name: p.name.clone(), dtype: p.dtype, dims: exprs(&p.dims)? });
+        let port = |p: &plan::Port| {
+            Ok(Port { name: p.name.clone(), dtype: p.dtype, dims: exprs(&p.dims)?, buffer: p.buffer as usize })
+        };
         let fixed =
             entry.fixed.iter().filter_map(|(s, v)| symbols.iter().position(|k| k == s).map(|i| (i, *v))).collect();
         let mut program = Program {
@@ -81,7 +97,8 @@ impl Program {
                 .map(|b| Ok(Buffer { kind: b.kind, bytes: Expr::new(&b.bytes, &symbols)? }))
                 .collect::<Result<_>>()?,
             slots: entry.slots as usize,
-            ops: Vec::new(),
+            blocks: vec![Block::default()],
+            late: vec![false; symbols.len()],
             args: Vec::new(),
             dims: Vec::new(),
             calls: Vec::new(),
@@ -89,12 +106,39 @@ impl Program {
             launches: false,
             symbols,
         };
-        program.ops = program.steps(&entry.steps)?;
+        program.blocks[0] = program.block(&entry.steps)?;
         Ok(program)
     }
 
-    fn steps(&mut self, steps: &[Step]) -> Result<Vec<Op>> {
-        steps.iter().map(|s| self.step(s)).collect()
+    fn block(&mut self, steps: &[Step]) -> Result<Block> {
+        let ops = steps.iter().map(|s| self.step(s)).collect::<Result<Vec<Op>>>()?;
+        let binds = ops.iter().any(|op| self.binds(op));
+        Ok(Block { ops, binds })
+    }
+
+    /// Whether `op` gives a symbol its value, or enters a block that does.
+    pub(crate) fn binds(&self, op: &Op) -> bool {
+        match op {
+            Op::Launch { .. } | Op::Builtin { .. } => false,
+            Op::If { then, otherwise, .. } => self.blocks[*then].binds || self.blocks[*otherwise].binds,
+            Op::Loop { body, .. } => self.blocks[*body].binds,
+            Op::Bind { .. } => true,
+        }
+    }
+
+    fn entered(&mut self, steps: &[Step]) -> Result<usize> {
+        let block = self.block(steps)?;
+        self.blocks.push(block);
+        Ok(self.blocks.len() - 1)
+    }
+
+    /// The position of `symbol`, whose value a step gives.
+    fn late(&mut self, symbol: &Symbol) -> Result<usize> {
+        let found = self.symbols.iter().position(|s| s == symbol);
+        let missing = || Diagnostic::new("dim-unbound", format!("`{symbol}` is no symbol of the entry"));
+        let at = found.ok_or_else(missing)?;
+        self.late[at] = true;
+        Ok(at)
     }
 
     fn leaf(&mut self, label: &str) -> usize {
@@ -135,13 +179,19 @@ impl Program {
                 self.calls.push(call);
                 Op::Builtin { leaf: self.leaf(&b.label), call: self.calls.len() - 1 }
             }
-            Step::If { cond, then, otherwise } => {
-                Op::If { cond: self.args(&[*cond]).start, then: self.steps(then)?, otherwise: self.steps(otherwise)? }
-            }
+            Step::If { cond, then, otherwise } => Op::If {
+                cond: self.args(&[*cond]).start,
+                then: self.entered(then)?,
+                otherwise: self.entered(otherwise)?,
+            },
             Step::Loop { trips, index, body } => Op::Loop {
                 trips: self.args(&[*trips]).start,
                 index: index.map(|i| self.args(&[i]).start),
-                body: self.steps(body)?,
+                body: self.entered(body)?,
+            },
+            Step::Bind { symbols, values } => Op::Bind {
+                symbols: symbols.iter().map(|s| self.late(s)).collect::<Result<_>>()?,
+                values: self.args(&[*values]).start,
             },
         })
     }

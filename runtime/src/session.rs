@@ -1,23 +1,20 @@
 //! A session: one caller's state and memory on a model, and its team of threads.
 
 use crate::binding;
-use crate::builtin;
-use crate::builtin::call::Stop;
-use crate::device::cpu::memory::{Memory, Region};
+use crate::device::cpu::memory::Memory;
 use crate::device::cpu::team::{Serve, Team};
 use crate::footprint::Footprint;
 use crate::frame::Frame;
-use crate::interpret::{Run, not_linked};
+use crate::interpret::not_linked;
 use crate::model::Model;
-use crate::program::Program;
+use crate::program::{self, Program};
 use crate::values::{self, View};
-use actc_artifact::BufferKind;
+use crate::walk::Walk;
 use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Place, Result, Shape, Tensor};
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// How a session is set up.
 #[derive(Clone, Debug)]
@@ -48,15 +45,15 @@ impl Default for SessionOptions {
 
 /// One caller's state and memory on a model. Used by one thread at a time; any number of sessions share a model.
 pub struct Session {
-    model: Arc<Model>,
-    options: SessionOptions,
-    team: Team,
-    states: Vec<State>,
-    slots: Vec<Memory>,
-    inputs: Vec<Memory>,
-    outputs: Vec<Memory>,
-    workspace: Memory,
-    frame: Arc<Frame>,
+    pub(crate) model: Arc<Model>,
+    pub(crate) options: SessionOptions,
+    pub(crate) team: Team,
+    pub(crate) states: Vec<State>,
+    pub(crate) slots: Vec<Memory>,
+    pub(crate) inputs: Vec<Memory>,
+    pub(crate) outputs: Vec<Memory>,
+    pub(crate) workspace: Memory,
+    pub(crate) frame: Arc<Frame>,
     last: Option<LastRun>,
     profile: BTreeMap<String, StepTime>,
 }
@@ -69,10 +66,10 @@ struct LastRun {
     outputs: Vec<(Vec<u64>, usize)>,
 }
 
-struct State {
-    memory: Memory,
+pub(crate) struct State {
+    pub(crate) memory: Memory,
     dims: Vec<u64>,
-    bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// How long a step took, over all runs of a session.
@@ -155,121 +152,20 @@ impl Session {
         }
         self.last = None;
         let values = binding::bind(program, inputs, bindings)?;
-        let (buffers, given) = self.prepare(program, inputs, &values)?;
-        let mut frame = std::mem::take(&mut self.frame);
-        if Arc::get_mut(&mut frame).is_none() {
-            frame = Arc::default();
-        }
-        let content = Arc::get_mut(&mut frame).expect("nobody else has it");
-        content.max_rounds = self.options.max_rounds;
-        content.profile = self.options.profile.then(|| program.labels.iter().map(|_| AtomicU64::new(0)).collect());
-        content.set_dims(program, &values)?;
-        content.set_args(program, &buffers);
-        content.workspace = self.workspace(program, &content.dims, &model)?;
-        self.frame = frame.clone();
-        let result = self.run_team(index, frame);
+        self.take(program, inputs, &values)?;
+        let mut walk = Walk { model: model.clone(), program: index, values };
+        self.begin(program);
+        let result = self.lay_out(&walk).and_then(|()| self.walk(&mut walk, 0));
         if self.options.profile {
             self.add_profile(program);
         }
         result?;
-        let outputs = program
-            .outputs
-            .iter()
-            .zip(given)
-            .map(|(port, bytes)| Ok((binding::extents(port, &values)?, bytes)))
+        let size = |b: &program::Buffer| b.bytes.size(&walk.values);
+        let outputs = (program.outputs.iter())
+            .map(|port| Ok((binding::extents(port, &walk.values)?, size(&program.buffers[port.buffer])?)))
             .collect::<Result<_>>()?;
         self.last = Some(LastRun { program: index, outputs });
         Ok(())
-    }
-
-    fn run_team(&mut self, index: usize, frame: Arc<Frame>) -> Result<()> {
-        let failed: Arc<Mutex<BTreeMap<usize, Diagnostic>>> = Arc::default();
-        let (model, sink) = (self.model.clone(), failed.clone());
-        self.team.run(Arc::new(move |member| {
-            let run = Run { model: &model, program: &model.programs()[index], frame: &frame, rounds: Cell::new(0) };
-            match run.walk(member) {
-                Ok(()) | Err(Stop::Poisoned) => {}
-                Err(Stop::Failed(diagnostic)) => {
-                    sink.lock().unwrap_or_else(PoisonError::into_inner).insert(member.part, diagnostic);
-                    member.barrier.poison();
-                }
-            }
-        }))?;
-        // Of several members that failed, the first one speaks.
-        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-        failed.pop_first().map_or(Ok(()), |(_, diagnostic)| Err(diagnostic))
-    }
-
-    /// Memory for all buffers of `program`, with inputs copied in, and the bytes of each output.
-    fn prepare(&mut self, program: &Program, inputs: &[&Tensor], values: &[u64]) -> Result<(Vec<Region>, Vec<usize>)> {
-        let sizes: Vec<usize> = program.buffers.iter().map(|b| b.bytes.size(values)).collect::<Result<_>>()?;
-        let mut slots = vec![0usize; program.slots];
-        let (mut taken, mut given) = (vec![0usize; program.inputs.len()], vec![0usize; program.outputs.len()]);
-        for (buffer, bytes) in program.buffers.iter().zip(&sizes) {
-            match buffer.kind {
-                BufferKind::Input(i) => taken[i as usize] = *bytes,
-                BufferKind::Output(i) => given[i as usize] = *bytes,
-                BufferKind::Slot(i) => slots[i as usize] = slots[i as usize].max(*bytes),
-                BufferKind::State(i) => {
-                    let state = &self.states[i as usize];
-                    if *bytes > state.bytes {
-                        let name = &self.model.artifact().manifest().states[i as usize].name;
-                        let headline = format!("the run needs {bytes} bytes of state, {} are laid out", state.bytes);
-                        return Err(Diagnostic::request("state-capacity", headline)
-                            .at(Place::Tensor(name.clone()))
-                            .help("make the session with a larger capacity"));
-                    }
-                }
-                BufferKind::Tensor { .. } => {}
-            }
-        }
-        let held = |have: &[Memory], want: &[usize]| -> Vec<usize> {
-            let n = have.len().max(want.len());
-            let have = |i: usize| have.get(i).map_or(0, Memory::capacity);
-            (0..n).map(|i| have(i).max(want.get(i).copied().unwrap_or(0))).collect()
-        };
-        let all = [held(&self.slots, &slots), held(&self.inputs, &taken), held(&self.outputs, &given)].concat();
-        let fixed = self.states.iter().map(|s| s.bytes).chain([self.workspace.capacity()]);
-        check_limit(all.into_iter().chain(fixed), self.options.memory_limit)?;
-        reserve(&mut self.slots, &slots)?;
-        reserve(&mut self.inputs, &taken)?;
-        reserve(&mut self.outputs, &given)?;
-        for ((memory, tensor), bytes) in self.inputs.iter_mut().zip(inputs).zip(&taken) {
-            // An input that no buffer holds is not read by anyone.
-            if let Some(bytes) = values::bytes(tensor.data()).get(..*bytes) {
-                memory.bytes_mut(bytes.len()).copy_from_slice(bytes);
-            }
-        }
-        let model = &self.model;
-        let mut regions = Vec::with_capacity(sizes.len());
-        for (buffer, bytes) in program.buffers.iter().zip(sizes) {
-            regions.push(match buffer.kind {
-                BufferKind::Input(i) => self.inputs[i as usize].region(bytes).frozen(),
-                BufferKind::Output(i) => self.outputs[i as usize].region(bytes),
-                BufferKind::Slot(i) => self.slots[i as usize].region(bytes),
-                BufferKind::State(i) => self.states[i as usize].memory.region(bytes),
-                BufferKind::Tensor { tensor, role } => {
-                    let artifact = model.artifact();
-                    let part = artifact.manifest().tensors[tensor as usize].part(role);
-                    Region::read_only(part.map_or(&[][..], |p| artifact.part(p)))
-                }
-            });
-        }
-        Ok((regions, given))
-    }
-
-    /// Memory that builtins share within a step, as large as the neediest of `program`.
-    fn workspace(&mut self, program: &Program, dims: &[i64], model: &Model) -> Result<Option<Region>> {
-        let mut bytes = 0;
-        for call in &program.calls {
-            bytes = builtin::workspace(call, &dims[call.dims.clone()], model)?.max(bytes);
-        }
-        if bytes == 0 {
-            return Ok(None);
-        }
-        check_limit([bytes], self.options.memory_limit)?;
-        self.workspace.reserve(bytes)?;
-        Ok(Some(self.workspace.region(bytes)))
     }
 
     /// Output `i` of the last run.
@@ -382,14 +278,7 @@ pub(crate) fn state_sizes(model: &Model, capacity: &Bindings) -> Result<Vec<(Vec
         .collect()
 }
 
-fn reserve(memory: &mut Vec<Memory>, sizes: &[usize]) -> Result<()> {
-    if memory.len() < sizes.len() {
-        memory.resize_with(sizes.len(), Memory::default);
-    }
-    memory.iter_mut().zip(sizes).try_for_each(|(m, bytes)| m.reserve(*bytes))
-}
-
-fn check_limit(sizes: impl IntoIterator<Item = usize>, limit: u64) -> Result<()> {
+pub(crate) fn check_limit(sizes: impl IntoIterator<Item = usize>, limit: u64) -> Result<()> {
     let total = sizes.into_iter().try_fold(0u64, |n, bytes| n.checked_add(bytes as u64));
     match total {
         Some(total) if total <= limit => Ok(()),

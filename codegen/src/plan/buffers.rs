@@ -6,7 +6,7 @@
 use crate::cluster::storage;
 use actc_artifact::{Buffer, BufferKind, Port};
 use actc_ir::{ConstId, Graph, Op, Value};
-use actc_types::{DType, Diagnostic, Dim, Encoding, Place, Result, Role, Shape};
+use actc_types::{DType, Diagnostic, Dim, Encoding, Place, Result, Role, Shape, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The constants that a program stores, in the order of their tensors.
@@ -54,6 +54,8 @@ pub struct Buffers<'g> {
     life: Vec<Option<(usize, usize)>>,
     of_value: BTreeMap<Value, u32>,
     parts: BTreeMap<(u32, Role), u32>,
+    /// For each symbol that a step binds, the first step that may use it.
+    bound: BTreeMap<Symbol, usize>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
 }
@@ -74,6 +76,7 @@ impl<'g> Buffers<'g> {
             life: Vec::new(),
             of_value: BTreeMap::new(),
             parts: BTreeMap::new(),
+            bound: BTreeMap::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
         };
@@ -137,6 +140,11 @@ impl<'g> Buffers<'g> {
     pub fn touch(&mut self, buffer: u32, step: usize) {
         let life = &mut self.life[buffer as usize];
         *life = Some(life.map_or((step, step), |(first, _)| (first, step)));
+    }
+
+    /// Says that `symbols` have values from step number `step` on.
+    pub fn bound(&mut self, symbols: &[Symbol], step: usize) {
+        self.bound.extend(symbols.iter().map(|s| (s.clone(), step)));
     }
 
     /// Bytes of a value.
@@ -223,18 +231,21 @@ impl<'g> Buffers<'g> {
         let mut temporaries: Vec<usize> =
             (0..self.table.len()).filter(|i| matches!(self.table[*i].kind, BufferKind::Slot(_))).collect();
         temporaries.sort_by_key(|i| (self.life[*i].map_or(0, |l| l.0), *i));
-        // Last step of each slot's tenant and its size; a slot of equal size is preferred, so that sizes do not add up.
-        let mut slots: Vec<(usize, Dim)> = Vec::new();
+        // First step of each slot's first tenant, last step of its last one, and its size; a slot of equal size is preferred,
+        // so that sizes do not add up. Memory grows when a size becomes known and loses what it held: a tenant whose size is
+        // known only after the first one was written needs another slot.
+        let mut slots: Vec<(usize, usize, Dim)> = Vec::new();
         for i in temporaries {
             let (first, last) = self.life[i].unwrap_or((0, 0));
             let bytes = self.table[i].bytes.clone();
-            let free = |s: &(usize, Dim)| s.0 < first;
-            let found = slots.iter().position(|s| free(s) && s.1 == bytes).or_else(|| slots.iter().position(free));
+            let known = bytes.symbols().into_iter().filter_map(|s| self.bound.get(s)).max().copied().unwrap_or(0);
+            let free = |s: &(usize, usize, Dim)| s.1 < first && known <= s.0;
+            let found = slots.iter().position(|s| free(s) && s.2 == bytes).or_else(|| slots.iter().position(free));
             let slot = found.unwrap_or_else(|| {
-                slots.push((0, bytes.clone()));
+                slots.push((first, 0, bytes.clone()));
                 slots.len() - 1
             });
-            slots[slot].0 = last;
+            slots[slot].1 = last;
             self.table[i].kind = BufferKind::Slot(slot as u32);
         }
         (self.table, self.inputs, self.outputs, slots.len() as u32)

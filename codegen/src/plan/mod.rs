@@ -5,6 +5,7 @@
 
 pub mod buffers;
 mod control;
+mod extents;
 mod general;
 mod indices;
 pub mod launch;

@@ -82,16 +82,9 @@ pub(super) fn few_tokens(ty: &TensorType) -> Option<u64> {
 
 fn symbols_of(graph: &Graph, states: &StateTable) -> Vec<Symbol> {
     let mut all: BTreeSet<Symbol> = BTreeSet::new();
-    let types = graph
-        .order()
-        .iter()
-        .flat_map(|n| &graph.node(*n).results)
-        .chain(graph.inputs().map(|(_, v)| v).collect::<Vec<_>>().iter())
-        .map(|v| graph.ty(*v).shape.clone())
-        .collect::<Vec<_>>();
-    for shape in types.iter().chain(states.states.iter().map(|(_, _, s)| s)) {
-        all.extend(shape.dims().iter().flat_map(|d| d.symbols()).cloned());
-    }
+    graph.order().iter().for_each(|n| graph.symbols_of(*n, &mut all));
+    graph.inputs().for_each(|(_, v)| all.extend(graph.ty(v).shape.symbols()));
+    states.states.iter().for_each(|(_, _, shape)| all.extend(shape.symbols()));
     all.into_iter().collect()
 }
 
@@ -105,7 +98,7 @@ pub(super) struct Steps<'g, 's> {
     /// Steps of the region that is being built.
     pub(super) list: Vec<Step>,
     /// Number of steps so far, nested ones included: lifetimes are counted in it.
-    clock: usize,
+    pub(super) clock: usize,
     /// Tables of cosines and sines that are made already, by what they hold.
     pub(super) rope_tables: BTreeMap<(String, Option<Value>), u32>,
     findings: Vec<Diagnostic>,
@@ -246,6 +239,8 @@ impl Steps<'_, '_> {
             Op::Cumulate(c) => self.cumulate(&label, &data, c),
             Op::TopK(t) => self.top_k(&label, &data, t),
             Op::Expand(_) => self.expand(&label, &data),
+            Op::Bind(b) => self.bind(&data, &b.symbols),
+            Op::Expect(e) => self.expect(&label, &data, &e.shape),
             Op::Transpose(t) => self.transpose(&label, &data, &t.order),
             Op::Embedding(e) => {
                 let table = self.weight(&data, 1)?;

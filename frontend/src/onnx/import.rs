@@ -6,6 +6,7 @@
 
 mod call;
 mod extents;
+mod shapes;
 mod types;
 
 pub(super) use call::Call;
@@ -17,6 +18,9 @@ use super::{Graph as Source, Model, Node, Tensor, TensorBytes, ValueType};
 use actc_ir::{Const, Graph, Op, Region, TensorType, Value};
 use actc_types::{Diagnostic, Dim, Encoding, Place, Result, Role, Shape, TensorData};
 use std::collections::{BTreeSet, HashMap};
+
+/// Most elements of a constant that is computed while a model is read.
+const FOLDED: u64 = 1 << 12;
 
 /// What a name of the source stands for.
 #[derive(Clone, Debug)]
@@ -44,6 +48,11 @@ pub(super) struct Importer<'m> {
     findings: Vec<Diagnostic>,
     /// Names whose nodes were refused: what depends on them is not looked at.
     lost: BTreeSet<&'m str>,
+    symbols: types::Symbols,
+    /// Dimensions of values that were bound.
+    bound: HashMap<Value, Vec<Dim>>,
+    /// Quotients of dimensions that are no polynomials.
+    quotients: HashMap<(Dim, u64), Dim>,
 }
 
 /// The graph of `model`. All findings are given.
@@ -60,6 +69,9 @@ pub fn import(model: &Model) -> Result<Graph, Vec<Diagnostic>> {
         constants: BTreeSet::new(),
         findings: Vec::new(),
         lost: BTreeSet::new(),
+        symbols: types::Symbols::default(),
+        bound: HashMap::new(),
+        quotients: HashMap::new(),
     };
     importer.inputs(&model.graph).map_err(|e| vec![e])?;
     for (name, tensor) in &model.graph.initialisers {
@@ -96,13 +108,12 @@ fn unsupported(graph: &Source) -> Vec<Diagnostic> {
 
 impl<'m> Importer<'m> {
     fn inputs(&mut self, source: &'m Source) -> Result<()> {
-        let mut symbols = types::Symbols::default();
         for input in &source.inputs {
             let ty = input.ty.as_ref().ok_or_else(|| {
                 Diagnostic::new("onnx-input", "the file does not say what type the input has")
                     .at(Place::Tensor(input.name.clone()))
             })?;
-            let ty = types::tensor_type(ty, &input.name, &mut symbols)?;
+            let ty = types::tensor_type(ty, &input.name, &mut self.symbols)?;
             let value = self.graph.input(&*input.name, ty);
             self.names.insert(&input.name, Item::Value(value));
         }
@@ -231,7 +242,12 @@ impl<'m> Importer<'m> {
         extents::value(self, dims, scalar, origin)
     }
 
+    /// Adds `op`; small constants of it are computed here, so that shapes which a model computes are known.
     pub(super) fn add(&mut self, op: Op, args: &[Value], origin: &str) -> Result<Value> {
+        if let Some(tensor) = self.folded(&op, args)? {
+            let name = self.fresh(origin);
+            return Ok(self.constant(Const::dense(name, &tensor)));
+        }
         match self.add_many(op, args, Vec::new(), origin)?[..] {
             [value] => Ok(value),
             ref many => Err(Diagnostic::new("onnx-node", format!("{} results where one is wanted", many.len()))),
@@ -247,5 +263,15 @@ impl<'m> Importer<'m> {
         origin: &str,
     ) -> Result<Vec<Value>> {
         self.graph.add_in(self.region, op, args, regions, origin)
+    }
+
+    /// What `op` gives, where all of `args` are small constants and so is that.
+    fn folded(&self, op: &Op, args: &[Value]) -> Result<Option<actc_types::Tensor>> {
+        let mut constants = Vec::with_capacity(args.len());
+        for arg in args {
+            let Some(id) = self.graph.as_const(*arg) else { return Ok(None) };
+            constants.push(self.graph.const_data(id));
+        }
+        actc_ir::eval::of_constants(op, &constants, FOLDED)
     }
 }

@@ -1,12 +1,11 @@
 //! Elements by index, and elements repeated: `gather` and `expand`.
 
 use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
-use crate::ops::pointwise::broadcast;
 use crate::ops::shaping::{list, read_shape};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
 use actc_types::dim::Bindings;
-use actc_types::{DType, Diagnostic, Result, Shape, Tensor};
+use actc_types::{DType, Diagnostic, Dim, Result, Shape, Tensor};
 
 /// Payload of `gather`. Arguments: `x`, `indices i64`; the axis of `x` is replaced by the axes of `indices`. Negative
 /// indices count from the end.
@@ -16,11 +15,21 @@ pub struct Gather {
     pub axis: usize,
 }
 
-/// Payload of `expand`. Argument: `x`, of which extents of 1 repeat and leading axes are added.
+/// Payload of `expand`. Argument: `x`, of which extents of 1 repeat and leading axes are added. Whether an extent that is
+/// not known is 1 or the wanted one is seen when it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Expand {
     /// The shape of the result.
     pub shape: Shape,
+}
+
+/// Whether extents `from` may be 1 or those of `to`, leading ones being added.
+fn repeats(from: &Shape, to: &Shape) -> bool {
+    let possible = |(a, b): (&Dim, &Dim)| match (a.fixed(), b.fixed()) {
+        (Some(a), Some(b)) => a == b || a == 1,
+        (Some(_) | None, _) => true,
+    };
+    from.rank() <= to.rank() && from.dims().iter().rev().zip(to.dims().iter().rev()).all(possible)
 }
 
 impl Payload for Gather {
@@ -71,7 +80,7 @@ impl Payload for Gather {
 impl Payload for Expand {
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
         arity("expand", args.len(), 1..=1)?;
-        if broadcast(&args[0].shape, &self.shape).as_ref() != Some(&self.shape) {
+        if !repeats(&args[0].shape, &self.shape) {
             return Err(mismatch("expand", "x", &args[0].shape, format!("one that repeats to {}", self.shape)));
         }
         Ok(vec![TensorType::new(args[0].dtype, self.shape.clone())])
@@ -80,6 +89,9 @@ impl Payload for Expand {
     fn eval(&self, args: &[Arg<'_>], results: &[TensorType]) -> Result<Vec<Tensor>> {
         let x = args[0].tensor()?;
         let dims = results[0].shape.eval(&Bindings::new())?;
+        if !repeats(&Shape::fixed(x.dims()), &Shape::fixed(&dims)) {
+            return Err(mismatch("expand", "x", format!("{:?}", x.dims()), format!("one that repeats to {dims:?}")));
+        }
         let total: u64 = dims.iter().product();
         let y = x.data().pick((0..total).map(|i| crate::ops::pointwise::source(x.dims(), &dims, i)));
         Ok(vec![Tensor::new(&dims, y)?])

@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod control;
 pub mod embedding;
+pub mod extents;
 pub mod indexing;
 pub mod linear;
 pub mod matmul;

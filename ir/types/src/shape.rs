@@ -1,7 +1,7 @@
 //! Shapes: lists of dimensions, outermost first.
 
 use crate::diagnostic::{Diagnostic, Result};
-use crate::dim::{Bindings, Dim};
+use crate::dim::{Bindings, Dim, Symbol};
 use std::fmt;
 
 /// The extents of a tensor, outermost first; a scalar has none.
@@ -27,6 +27,11 @@ impl Shape {
     /// The innermost dimension.
     pub fn last(&self) -> Option<&Dim> {
         self.0.last()
+    }
+
+    /// The symbols that extents depend on; one that several depend on comes several times.
+    pub fn symbols(&self) -> impl Iterator<Item = Symbol> {
+        self.0.iter().flat_map(Dim::symbols).cloned()
     }
 
     /// All extents, where none depends on a symbol.

@@ -182,6 +182,8 @@ builtins! {
     ///
     /// bufs `x`, `y`; dims: the extents of `y`, then as many of `x`, ones in front; ints `size`, bytes of an element.
     Expand "expand" 1 bufs 2 2 tensors 0 dims 0 64 ints 1 1 floats 0,
+    /// An error where extents differ. dims: extents that are, then as many that have to be.
+    Expect "expect" 1 bufs 0 0 tensors 0 dims 0 64 ints 0 0 floats 0,
 }
 
 impl Builtin {

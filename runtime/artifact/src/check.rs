@@ -15,7 +15,7 @@ const MAX_RANK: usize = 8;
 /// Most terms of a byte size.
 const MAX_PRODUCT: usize = 256;
 /// Most symbols of an entry.
-const MAX_SYMBOLS: usize = 64;
+const MAX_SYMBOLS: usize = 4096;
 
 fn wrong(headline: impl Into<String>) -> Diagnostic {
     Diagnostic::new("artifact-plan", headline)
@@ -136,17 +136,19 @@ fn entry(e: &Entry, m: &Manifest, limits: &Limits) -> Result<()> {
     if e.symbols.len() > MAX_SYMBOLS {
         return Err(wrong(format!("{} symbols, at most {MAX_SYMBOLS} are read", e.symbols.len())));
     }
-    if let Some((s, _)) = e.fixed.iter().find(|(s, _)| !e.symbols.contains(s)) {
-        return Err(wrong(format!("`{s}` is fixed but no symbol of the entry")));
-    }
     // Every slot has a tenant, so the number of slots is bounded by the file.
     if e.slots as usize > e.buffers.len() {
         return Err(wrong(format!("{} slots for {} buffers", e.slots, e.buffers.len())));
     }
-    ports(e, &e.inputs, BufferKind::Input)?;
-    ports(e, &e.outputs, BufferKind::Output)?;
+    let symbols: BTreeSet<&Symbol> = e.symbols.iter().collect();
+    if let Some((s, _)) = e.fixed.iter().find(|(s, _)| !symbols.contains(s)) {
+        return Err(wrong(format!("`{s}` is fixed but no symbol of the entry")));
+    }
+    bound(e, m)?;
+    ports(e, &symbols, &e.inputs, BufferKind::Input)?;
+    ports(e, &symbols, &e.outputs, BufferKind::Output)?;
     for (i, b) in e.buffers.iter().enumerate() {
-        known(e, [&b.bytes])?;
+        known(&symbols, [&b.bytes])?;
         let exists = |what: &str, index: u32, count: usize| {
             if (index as usize) < count { Ok(()) } else { Err(wrong(format!("buffer {i}: {what} {index} of {count}"))) }
         };
@@ -177,7 +179,7 @@ fn entry(e: &Entry, m: &Manifest, limits: &Limits) -> Result<()> {
             return Err(wrong(format!("buffer {i} has `{}` bytes, what it holds has `{size}`", b.bytes)));
         }
     }
-    steps(e, m, &e.steps, limits.nesting)
+    steps(e, m, &symbols, &e.steps, limits.nesting)
 }
 
 fn part_length(t: &TensorEntry, role: Role) -> Result<u64> {
@@ -185,9 +187,9 @@ fn part_length(t: &TensorEntry, role: Role) -> Result<u64> {
     Ok(part.length)
 }
 
-fn ports(e: &Entry, ports: &[Port], kind: fn(u32) -> BufferKind) -> Result<()> {
+fn ports(e: &Entry, symbols: &BTreeSet<&Symbol>, ports: &[Port], kind: fn(u32) -> BufferKind) -> Result<()> {
     for (i, p) in ports.iter().enumerate() {
-        known(e, &p.dims)?;
+        known(symbols, &p.dims)?;
         let buffer = e.buffers.get(p.buffer as usize);
         if buffer.map(|b| b.kind) != Some(kind(i as u32)) {
             return Err(wrong(format!("`{}` is said to be in buffer {}, which is not its own", p.name, p.buffer)));
@@ -200,17 +202,42 @@ fn port_size(e: &Entry, p: &Port) -> Result<Dim> {
     byte_size(p.dtype, &p.dims, &e.fixed)
 }
 
-/// Every symbol in `dims` is one of the entry.
-fn known<'a>(e: &Entry, dims: impl IntoIterator<Item = &'a Dim>) -> Result<()> {
+/// Every symbol in `dims` is one of `symbols`, those of the entry.
+fn known<'a>(symbols: &BTreeSet<&Symbol>, dims: impl IntoIterator<Item = &'a Dim>) -> Result<()> {
     for dim in dims {
-        if let Some(s) = dim.symbols().into_iter().find(|s| !e.symbols.contains(s)) {
+        if let Some(s) = dim.symbols().into_iter().find(|s| !symbols.contains(s)) {
             return Err(wrong(format!("`{dim}` depends on `{s}`, which is no symbol of the entry")));
         }
     }
     Ok(())
 }
 
-fn steps(e: &Entry, m: &Manifest, list: &[Step], depth: usize) -> Result<()> {
+/// Symbols that steps give values get them from nowhere else, and what is there before the first step does not depend on them.
+fn bound(e: &Entry, m: &Manifest) -> Result<()> {
+    let mut all = BTreeSet::new();
+    let mut twice = None;
+    e.each_step(&mut |step| {
+        if let Step::Bind { symbols, .. } = step {
+            symbols.iter().filter(|s| !all.insert((*s).clone())).for_each(|s| twice = Some(s));
+        }
+    });
+    if let Some(symbol) = twice {
+        return Err(wrong(format!("two steps give `{symbol}` a value")));
+    }
+    if all.is_empty() {
+        return Ok(());
+    }
+    let early = |dims: &[Dim]| dims.iter().flat_map(Dim::symbols).find(|s| all.contains(*s)).cloned();
+    let inputs = e.inputs.iter().find_map(|p| early(&p.dims));
+    let states = m.states.iter().find_map(|s| early(&s.dims));
+    let fixed = e.fixed.iter().map(|(s, _)| s.clone()).find(|s| all.contains(s));
+    match inputs.or(states).or(fixed) {
+        None => Ok(()),
+        Some(symbol) => Err(wrong(format!("a step gives `{symbol}` a value, but it has one before"))),
+    }
+}
+
+fn steps(e: &Entry, m: &Manifest, symbols: &BTreeSet<&Symbol>, list: &[Step], depth: usize) -> Result<()> {
     let buffer = |b: u32| {
         let count = e.buffers.len();
         if (b as usize) < count { Ok(()) } else { Err(wrong(format!("a step names buffer {b} of {count}"))) }
@@ -227,7 +254,7 @@ fn steps(e: &Entry, m: &Manifest, list: &[Step], depth: usize) -> Result<()> {
                     return Err(wrong(format!("`{}` launches kernel {} of {}", l.label, l.kernel, m.kernels.len())));
                 }
                 l.bufs.iter().try_for_each(|b| buffer(*b))?;
-                known(e, &l.dims)?;
+                known(symbols, &l.dims)?;
             }
             Step::Builtin(b) => {
                 let arity = b.builtin.arity();
@@ -243,7 +270,7 @@ fn steps(e: &Entry, m: &Manifest, list: &[Step], depth: usize) -> Result<()> {
                     return Err(wrong(format!("`{}`: `{name}` takes {least} to {most} {what}, given {n}", b.label)));
                 }
                 b.bufs.iter().try_for_each(|b| buffer(*b))?;
-                known(e, &b.dims)?;
+                known(symbols, &b.dims)?;
                 if let Some(t) = b.tensors.iter().find(|t| **t as usize >= m.tensors.len()) {
                     return Err(wrong(format!("`{}` names tensor {t} of {}", b.label, m.tensors.len())));
                 }
@@ -251,13 +278,19 @@ fn steps(e: &Entry, m: &Manifest, list: &[Step], depth: usize) -> Result<()> {
             Step::If { cond, then, otherwise } => {
                 buffer(*cond)?;
                 let depth = deeper()?;
-                steps(e, m, then, depth)?;
-                steps(e, m, otherwise, depth)?;
+                steps(e, m, symbols, then, depth)?;
+                steps(e, m, symbols, otherwise, depth)?;
             }
             Step::Loop { trips, index, body } => {
                 buffer(*trips)?;
                 index.iter().try_for_each(|b| buffer(*b))?;
-                steps(e, m, body, deeper()?)?;
+                steps(e, m, symbols, body, deeper()?)?;
+            }
+            Step::Bind { symbols: given, values } => {
+                buffer(*values)?;
+                if let Some(s) = given.iter().find(|s| !symbols.contains(s)) {
+                    return Err(wrong(format!("a step gives `{s}` a value, which is no symbol of the entry")));
+                }
             }
         }
     }

@@ -156,6 +156,10 @@ fn step(s: &Step) -> wire::Step {
         Step::Loop { trips, index, body } => {
             wire::StepKind::Loop(wire::Loop { trips: *trips, index: *index, body: body.iter().map(step).collect() })
         }
+        Step::Bind { symbols, values } => wire::StepKind::Bind(wire::Bind {
+            symbols: symbols.iter().map(ToString::to_string).collect(),
+            values: *values,
+        }),
     };
     wire::Step { kind: Some(kind) }
 }

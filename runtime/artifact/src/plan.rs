@@ -5,6 +5,7 @@
 
 use crate::builtin::Builtin;
 use actc_types::{DType, Dim, Role, Symbol};
+use std::collections::BTreeSet;
 
 /// Something that can be run, such as `prefill` or `decode`.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -94,6 +95,13 @@ pub enum Step {
         /// Steps of a round.
         body: Vec<Step>,
     },
+    /// Gives symbols their values from integers that earlier steps computed. Sizes that depend on them are known from here on.
+    Bind {
+        /// The symbols; no input or state depends on one, and no other step gives it a value but a round of this one.
+        symbols: Vec<Symbol>,
+        /// A buffer whose first elements, `i64`, are their values; a negative one is an error.
+        values: u32,
+    },
 }
 
 /// Runs a generated kernel.
@@ -144,13 +152,24 @@ impl BuiltinCall {
 }
 
 impl Entry {
+    /// Symbols that steps give values.
+    pub fn bound(&self) -> BTreeSet<&Symbol> {
+        let mut all = BTreeSet::new();
+        self.each_step(&mut |step| {
+            if let Step::Bind { symbols, .. } = step {
+                all.extend(symbols);
+            }
+        });
+        all
+    }
+
     /// Calls `f` with every step, those inside branches and rounds included, in the order of the text.
     pub fn each_step<'a>(&'a self, f: &mut dyn FnMut(&'a Step)) {
         fn walk<'a>(steps: &'a [Step], f: &mut dyn FnMut(&'a Step)) {
             for step in steps {
                 f(step);
                 match step {
-                    Step::Launch(_) | Step::Builtin(_) => {}
+                    Step::Launch(_) | Step::Builtin(_) | Step::Bind { .. } => {}
                     Step::If { then, otherwise, .. } => {
                         walk(then, f);
                         walk(otherwise, f);

@@ -219,7 +219,7 @@ pub(crate) struct TensorPart {
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Step {
-    #[prost(oneof = "StepKind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "StepKind", tags = "1, 2, 3, 4, 5")]
     pub kind: Option<StepKind>,
 }
 
@@ -233,6 +233,16 @@ pub(crate) enum StepKind {
     If(If),
     #[prost(message, tag = "4")]
     Loop(Loop),
+    #[prost(message, tag = "5")]
+    Bind(Bind),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Bind {
+    #[prost(string, repeated, tag = "1")]
+    pub symbols: Vec<String>,
+    #[prost(uint32, tag = "2")]
+    pub values: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -15,6 +15,7 @@ mod element;
 mod embedding;
 mod exp;
 mod expand;
+mod expect;
 mod gather;
 mod gather_elements;
 mod gather_nd;
@@ -69,6 +70,7 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Cumulate => Ok(cumulate::run(call)?),
         Builtin::TopK => Ok(top_k::run(call)?),
         Builtin::Expand => Ok(expand::run(call)?),
+        Builtin::Expect => Ok(expect::run(call)?),
     }
 }
 
@@ -99,6 +101,7 @@ pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Re
         | Builtin::ScatterElements
         | Builtin::Cumulate
         | Builtin::TopK
-        | Builtin::Expand => Ok(0),
+        | Builtin::Expand
+        | Builtin::Expect => Ok(0),
     }
 }

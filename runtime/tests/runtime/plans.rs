@@ -96,7 +96,9 @@ impl Plan {
         self.entry.steps.push(call(builtin, bufs, dims, ints));
         match self.entry.steps.last_mut() {
             Some(Step::Builtin(call)) => call,
-            Some(Step::Launch(_) | Step::If { .. } | Step::Loop { .. }) | None => unreachable!("it was just pushed"),
+            Some(Step::Launch(_) | Step::If { .. } | Step::Loop { .. } | Step::Bind { .. }) | None => {
+                unreachable!("it was just pushed")
+            }
         }
     }
 

@@ -2,19 +2,18 @@
 
 use super::{Importer, Item, extents};
 use crate::onnx::{Attributes, ElementType, Node};
-use actc_ir::ops::pointwise::{Binary, BinaryFunction, Cast, Unary, UnaryFunction};
-use actc_ir::ops::shaping::Reshape;
+use actc_ir::ops::pointwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction};
 use actc_ir::{Const, Op, TensorType, Value};
-use actc_types::{DType, Diagnostic, Dim, Result, Shape, Tensor, TensorData};
+use actc_types::{DType, Diagnostic, Dim, Result, Tensor, TensorData};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 /// A node that is being imported.
 pub(in crate::onnx) struct Call<'a, 'm> {
-    importer: &'a mut Importer<'m>,
+    pub(super) importer: &'a mut Importer<'m>,
     /// The node.
     pub(in crate::onnx) node: &'m Node,
-    label: &'a str,
+    pub(super) label: &'a str,
     inputs: Vec<Option<Item>>,
     /// Attributes that were asked for.
     read: RefCell<BTreeSet<String>>,
@@ -155,6 +154,17 @@ impl<'a, 'm> Call<'a, 'm> {
         })
     }
 
+    /// The dimensions that input `i` is, known at the latest when the model runs.
+    pub(in crate::onnx) fn bound(&mut self, i: usize) -> Result<Vec<Dim>> {
+        match self.numbers(&self.item(i)?) {
+            Some((dims, _)) => Ok(dims),
+            None => {
+                let values = self.input(i)?;
+                self.bind(values)
+            }
+        }
+    }
+
     /// The integers that input `i` is.
     pub(in crate::onnx) fn ints(&self, i: usize) -> Result<Vec<i64>> {
         let numbers = self.dims(i)?.iter().map(extents::number).collect::<Option<Vec<i64>>>();
@@ -191,7 +201,8 @@ impl<'a, 'm> Call<'a, 'm> {
 
     /// `function` of `a` and `b`.
     pub(in crate::onnx) fn binary(&mut self, function: BinaryFunction, a: Value, b: Value) -> Result<Value> {
-        self.add(Op::Binary(Binary { function }), &[a, b])
+        let args = self.together([a, b])?;
+        self.add(Op::Binary(Binary { function }), &args)
     }
 
     /// `x` as elements of `to`; itself where it has them.
@@ -199,9 +210,10 @@ impl<'a, 'm> Call<'a, 'm> {
         if self.ty(x).dtype == to { Ok(x) } else { self.add(Op::Cast(Cast { to }), &[x]) }
     }
 
-    /// `x` under another shape; itself where it has that.
-    pub(in crate::onnx) fn reshape(&mut self, x: Value, shape: Shape) -> Result<Value> {
-        if self.ty(x).shape == shape { Ok(x) } else { self.add(Op::Reshape(Reshape { shape }), &[x]) }
+    /// `a` where `condition` is true, else `b`.
+    pub(in crate::onnx) fn select(&mut self, condition: Value, a: Value, b: Value) -> Result<Value> {
+        let args = self.together([condition, a, b])?;
+        self.add(Op::Select(Select), &args)
     }
 
     /// The number `x` as a constant without axes.

@@ -60,7 +60,7 @@ impl Symbols {
     }
 
     /// A new symbol like `name`.
-    fn free(&mut self, name: &str) -> Symbol {
+    pub(super) fn free(&mut self, name: &str) -> Symbol {
         let kept = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
         let mut text: String = name.chars().map(kept).take(48).collect();
         if !text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {

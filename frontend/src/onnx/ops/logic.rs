@@ -2,8 +2,8 @@
 
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item, number};
-use actc_ir::ops::pointwise::{BinaryFunction as B, Select};
-use actc_ir::{Op, Value};
+use actc_ir::Value;
+use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_types::{Dim, Result};
 
 pub(super) const OPERATORS: &[Operator] = &[
@@ -66,5 +66,5 @@ fn choose(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 /// `a` where `condition` is true, else `b`.
 pub(super) fn select(c: &mut Call<'_, '_>, condition: Value, a: Value, b: Value) -> Result<Value> {
-    c.add(Op::Select(Select), &[condition, a, b])
+    c.select(condition, a, b)
 }

@@ -136,7 +136,9 @@ fn crafted_tensors() {
 fn first_call(e: &mut Entry) -> &mut BuiltinCall {
     match &mut e.steps[0] {
         Step::Builtin(call) => call,
-        Step::Launch(_) | Step::If { .. } | Step::Loop { .. } => panic!("the sample's first step is a call"),
+        Step::Launch(_) | Step::If { .. } | Step::Loop { .. } | Step::Bind { .. } => {
+            panic!("the sample's first step is a call")
+        }
     }
 }
 
@@ -164,7 +166,7 @@ fn crafted_plans() {
         ("fixed too large", "artifact-plan", |e| e.fixed = vec![(Symbol::new("S").unwrap(), u64::MAX)]),
         ("fixed unknown", "artifact-plan", |e| e.fixed = vec![(Symbol::new("Z").unwrap(), 1)]),
         ("too many symbols", "artifact-plan", |e| {
-            e.symbols.extend((0..64).map(|i| Symbol::new(&format!("Q{i}")).unwrap()));
+            e.symbols.extend((0..4096).map(|i| Symbol::new(&format!("Q{i}")).unwrap()));
         }),
         ("step buffer", "artifact-plan", |e| {
             first_call(e).bufs[1] = 7;
@@ -182,6 +184,20 @@ fn crafted_plans() {
             e.steps.push(Step::If { cond: 70, then: vec![], otherwise: vec![] });
         }),
         ("rounds", "artifact-plan", |e| e.steps.push(Step::Loop { trips: 7, index: None, body: vec![] })),
+        ("bound buffer", "artifact-plan", |e| {
+            e.symbols.push(Symbol::new("U").unwrap());
+            e.steps.push(Step::Bind { symbols: vec![Symbol::new("U").unwrap()], values: 70 });
+        }),
+        ("bound unknown", "artifact-plan", |e| {
+            e.steps.push(Step::Bind { symbols: vec![Symbol::new("U").unwrap()], values: 0 });
+        }),
+        ("bound twice", "artifact-plan", |e| {
+            e.symbols.push(Symbol::new("U").unwrap());
+            e.steps.push(Step::Bind { symbols: vec![Symbol::new("U").unwrap(); 2], values: 0 });
+        }),
+        ("bound and an input's", "artifact-plan", |e| {
+            e.steps.push(Step::Bind { symbols: vec![Symbol::new("S").unwrap()], values: 0 });
+        }),
         ("rank", "artifact-plan", |e| e.inputs[0].dims = vec![Dim::from(1); 9]),
         ("size of many terms", "artifact-plan", |e| {
             e.inputs[0].dims = vec![Dim::parse("P + S + P*P + S*S + P*S + 1").unwrap(); 8];

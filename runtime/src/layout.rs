@@ -1,0 +1,144 @@
+//! Where the buffers of a run lie: memory of the session for all of them whose sizes are known.
+//!
+//! Sizes that depend on what earlier steps computed become known on the way. Then everything is laid out again: memory that
+//! has to grow held nothing that is still wanted, since code generation lets a buffer lie only in a slot whose size is known
+//! before its first tenant is written.
+
+use crate::builtin;
+use crate::device::cpu::memory::{Memory, Region};
+use crate::frame::Frame;
+use crate::program::{Buffer, Program};
+use crate::session::{Session, check_limit};
+use crate::values;
+use crate::walk::Walk;
+use actc_artifact::BufferKind;
+use actc_types::{Diagnostic, Place, Result, Tensor};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// The larger of what is held and what is wanted, place by place.
+fn held(have: &[Memory], want: &[usize]) -> Vec<usize> {
+    let have_at = |i: usize| have.get(i).map_or(0, Memory::capacity);
+    (0..have.len().max(want.len())).map(|i| have_at(i).max(want.get(i).copied().unwrap_or(0))).collect()
+}
+
+fn reserve(memory: &mut Vec<Memory>, sizes: &[usize]) -> Result<()> {
+    if memory.len() < sizes.len() {
+        memory.resize_with(sizes.len(), Memory::default);
+    }
+    memory.iter_mut().zip(sizes).try_for_each(|(m, bytes)| m.reserve(*bytes))
+}
+
+impl Session {
+    /// Copies the inputs of a run into the session.
+    pub(crate) fn take(&mut self, program: &Program, inputs: &[&Tensor], values: &[u64]) -> Result<()> {
+        let mut taken = vec![0usize; program.inputs.len()];
+        for buffer in &program.buffers {
+            if let BufferKind::Input(i) = buffer.kind {
+                taken[i as usize] = buffer.bytes.size(values)?;
+            }
+        }
+        self.check([&[], &taken, &[]])?;
+        reserve(&mut self.inputs, &taken)?;
+        for ((memory, tensor), bytes) in self.inputs.iter_mut().zip(inputs).zip(&taken) {
+            // An input that no buffer holds is not read by anyone.
+            if let Some(bytes) = values::bytes(tensor.data()).get(..*bytes) {
+                memory.bytes_mut(bytes.len()).copy_from_slice(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// An error where slots, inputs and outputs of `sizes` exceed what is allowed.
+    fn check(&self, [slots, inputs, outputs]: [&[usize]; 3]) -> Result<()> {
+        let all = [held(&self.slots, slots), held(&self.inputs, inputs), held(&self.outputs, outputs)].concat();
+        let fixed = self.states.iter().map(|s| s.bytes).chain([self.workspace.capacity()]);
+        check_limit(all.into_iter().chain(fixed), self.options.memory_limit)
+    }
+
+    /// Lays out everything whose size is known by the values of `walk`.
+    pub(crate) fn lay_out(&mut self, walk: &Walk) -> Result<()> {
+        let program = walk.program();
+        let buffers = self.buffers(program, &walk.values)?;
+        let mut frame = std::mem::take(&mut self.frame);
+        let content = unique(&mut frame);
+        content.set_dims(program, &walk.values)?;
+        content.set_args(program, &buffers);
+        content.workspace = self.workspace(program, &content.dims)?;
+        self.frame = frame;
+        Ok(())
+    }
+
+    /// Forgets what the last run counted.
+    pub(crate) fn begin(&mut self, program: &Program) {
+        let times = self.options.profile.then(|| program.labels.iter().map(|_| AtomicU64::new(0)).collect());
+        let frame = unique(&mut self.frame);
+        frame.profile = times;
+        frame.max_rounds = self.options.max_rounds;
+        frame.rounds = AtomicU64::new(0);
+    }
+
+    /// Memory for all buffers of `program` whose sizes are known; others are empty.
+    fn buffers(&mut self, program: &Program, values: &[u64]) -> Result<Vec<Region>> {
+        let known = |b: &Buffer| if b.bytes.is_known(values) { b.bytes.size(values) } else { Ok(0) };
+        let sizes: Vec<usize> = program.buffers.iter().map(known).collect::<Result<_>>()?;
+        let (mut slots, mut given) = (vec![0usize; program.slots], vec![0usize; program.outputs.len()]);
+        for (buffer, bytes) in program.buffers.iter().zip(&sizes) {
+            match buffer.kind {
+                BufferKind::Input(_) | BufferKind::Tensor { .. } => {}
+                BufferKind::Output(i) => given[i as usize] = *bytes,
+                BufferKind::Slot(i) => slots[i as usize] = slots[i as usize].max(*bytes),
+                BufferKind::State(i) => {
+                    let state = &self.states[i as usize];
+                    if *bytes > state.bytes {
+                        let name = &self.model.artifact().manifest().states[i as usize].name;
+                        let headline = format!("the run needs {bytes} bytes of state, {} are laid out", state.bytes);
+                        return Err(Diagnostic::request("state-capacity", headline)
+                            .at(Place::Tensor(name.clone()))
+                            .help("make the session with a larger capacity"));
+                    }
+                }
+            }
+        }
+        self.check([&slots, &[], &given])?;
+        reserve(&mut self.slots, &slots)?;
+        reserve(&mut self.outputs, &given)?;
+        let mut regions = Vec::with_capacity(sizes.len());
+        for (buffer, bytes) in program.buffers.iter().zip(sizes) {
+            regions.push(match buffer.kind {
+                BufferKind::Input(i) => self.inputs[i as usize].region(bytes).frozen(),
+                BufferKind::Output(i) => self.outputs[i as usize].region(bytes),
+                BufferKind::Slot(i) => self.slots[i as usize].region(bytes),
+                BufferKind::State(i) => self.states[i as usize].memory.region(bytes),
+                BufferKind::Tensor { tensor, role } => {
+                    let artifact = self.model.artifact();
+                    let part = artifact.manifest().tensors[tensor as usize].part(role);
+                    Region::read_only(part.map_or(&[][..], |p| artifact.part(p)))
+                }
+            });
+        }
+        Ok(regions)
+    }
+
+    /// Memory that builtins share within a step, as large as the neediest of `program`.
+    fn workspace(&mut self, program: &Program, dims: &[i64]) -> Result<Option<Region>> {
+        let mut bytes = 0;
+        for call in &program.calls {
+            bytes = builtin::workspace(call, &dims[call.dims.clone()], &self.model)?.max(bytes);
+        }
+        if bytes == 0 {
+            return Ok(None);
+        }
+        check_limit([bytes], self.options.memory_limit)?;
+        self.workspace.reserve(bytes)?;
+        Ok(Some(self.workspace.region(bytes)))
+    }
+}
+
+/// The frame to write on; a new one where a run that ended badly still holds it.
+fn unique(frame: &mut Arc<Frame>) -> &mut Frame {
+    if Arc::get_mut(frame).is_none() {
+        *frame = Arc::default();
+    }
+    Arc::get_mut(frame).expect("nobody else has it")
+}

@@ -1,0 +1,105 @@
+//! Going through a program: the team does the steps between those that bind symbols, and the caller's thread binds them.
+//!
+//! A program that binds nothing is one run of the team. Branches and rounds with steps that bind are entered here; all others
+//! are the team's.
+
+use crate::builtin::call::Stop;
+use crate::interpret::{Run, another_round, too_small};
+use crate::model::Model;
+use crate::program::{Op, Program};
+use crate::session::Session;
+use actc_types::{Diagnostic, Result};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One run of a program, with the values of its symbols so far.
+pub(crate) struct Walk {
+    pub model: Arc<Model>,
+    /// Index of the program.
+    pub program: usize,
+    /// One for each symbol, [`UNBOUND`](crate::expr::UNBOUND) where a step has yet to bind it.
+    pub values: Vec<u64>,
+}
+
+impl Walk {
+    pub(crate) fn program(&self) -> &Program {
+        &self.model.programs()[self.program]
+    }
+}
+
+impl Session {
+    /// Does all steps of a block. Everything whose size is known is laid out, before and after.
+    pub(crate) fn walk(&mut self, walk: &mut Walk, block: usize) -> Result<()> {
+        let model = walk.model.clone();
+        let program = &model.programs()[walk.program];
+        let ops = &program.blocks[block].ops;
+        let mut done = 0;
+        for (i, op) in ops.iter().enumerate().filter(|(_, op)| program.binds(op)) {
+            self.run_team(walk, block, done..i)?;
+            self.enter(walk, op)?;
+            done = i + 1;
+        }
+        self.run_team(walk, block, done..ops.len())
+    }
+
+    /// Does a step that binds, or whose branches or rounds do.
+    fn enter(&mut self, walk: &mut Walk, op: &Op) -> Result<()> {
+        match op {
+            Op::Launch { .. } | Op::Builtin { .. } => Ok(()),
+            Op::If { cond, then, otherwise } => {
+                let condition: &[u8] = self.frame.regions[*cond].read(1).ok_or_else(|| too_small("condition", 1))?;
+                let taken = condition[0] != 0;
+                self.walk(walk, if taken { *then } else { *otherwise })
+            }
+            Op::Loop { trips, index, body } => {
+                let count: &[i64] =
+                    self.frame.regions[*trips].read(1).ok_or_else(|| too_small("number of rounds", 8))?;
+                for round in 0..u64::try_from(count[0]).unwrap_or(0) {
+                    let rounds = self.frame.rounds.load(Ordering::Relaxed);
+                    self.frame.rounds.store(another_round(rounds, self.frame.max_rounds)?, Ordering::Relaxed);
+                    if let Some(index) = index {
+                        self.frame.regions[*index].store(round as i64).ok_or_else(|| too_small("loop index", 8))?;
+                    }
+                    self.walk(walk, *body)?;
+                }
+                Ok(())
+            }
+            Op::Bind { symbols, values } => {
+                let missing = || too_small("list of extents", 8 * symbols.len());
+                let found: &[i64] = self.frame.regions[*values].read(symbols.len()).ok_or_else(missing)?;
+                for (symbol, n) in symbols.iter().zip(found) {
+                    let name = &walk.program().symbols[*symbol];
+                    let negative = |_| Diagnostic::new("dim-negative", format!("the extent `{name}` would be {n}"));
+                    walk.values[*symbol] = u64::try_from(*n).map_err(negative)?;
+                }
+                self.lay_out(walk)
+            }
+        }
+    }
+
+    fn run_team(&mut self, walk: &Walk, block: usize, steps: Range<usize>) -> Result<()> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let failed: Arc<Mutex<BTreeMap<usize, Diagnostic>>> = Arc::default();
+        let (model, index, frame, sink) = (walk.model.clone(), walk.program, self.frame.clone(), failed.clone());
+        let so_far = self.frame.rounds.load(Ordering::Relaxed);
+        self.team.run(Arc::new(move |member| {
+            let (program, rounds) = (&model.programs()[index], Cell::new(so_far));
+            let run = Run { model: &model, program, frame: &frame, rounds };
+            match run.walk(block, steps.clone(), member) {
+                Ok(()) | Err(Stop::Poisoned) => {}
+                Err(Stop::Failed(diagnostic)) => {
+                    sink.lock().unwrap_or_else(PoisonError::into_inner).insert(member.part, diagnostic);
+                    member.barrier.poison();
+                }
+            }
+        }))?;
+        // Of several members that failed, the first one speaks.
+        let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.pop_first().map_or(Ok(()), |(_, diagnostic)| Err(diagnostic))
+    }
+}

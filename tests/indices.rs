@@ -6,6 +6,7 @@ use actc::evaluator::Compiled;
 use actc::ir::ops::order::{Cumulate, Running, TopK};
 use actc::ir::ops::places::{GatherElements, GatherNd, ScatterElements, ScatterNd};
 use actc::ir::ops::pointwise::BinaryFunction;
+use actc::ir::ops::selection::{Corners, NonMaxSuppression, NonZero, Unique};
 use actc::ir::{Evaluator, Graph, Interpreter, Op, TensorType};
 use actc::types::{DType, Dim, Shape, Tensor, TensorData};
 use proptest::prelude::*;
@@ -190,5 +191,65 @@ fn what_is_outside_is_an_error() {
         refused(op, vec![x.clone(), one, update], "index-range");
         let op = Op::Cumulate(Cumulate { function: Running::Sum, exclusive: false, reverse: false });
         refused(op, vec![x.clone(), Tensor::i64(&[], vec![bad]).unwrap()], "axis-range");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5))]
+
+    #[test]
+    fn what_is_there(dims in prop::collection::vec(0u64..6, 0..4), seed: u64) {
+        for dtype in DType::ALL {
+            let x = tensor(*dtype, &dims, seed);
+            check(Op::NonZero(NonZero), vec![x.clone()]);
+            let (n, m) = (dims.first().copied().unwrap_or(7), dims.get(1).copied().unwrap_or(1));
+            for sorted in [false, true] {
+                check(Op::Unique(Unique { sorted }), vec![tensor(*dtype, &[n, m.min(2)], seed)]);
+            }
+        }
+    }
+
+    #[test]
+    fn boxes(batches in 1u64..3, classes in 1u64..4, n in 0u64..30, limit in 0u64..8, most in -1i64..9, seed: u64) {
+        let boxes = tensor(DType::F32, &[batches, n, 4], seed);
+        // Not-a-number in a box makes it overlap nothing; in a score it is never kept.
+        let scores = tensor(DType::F32, &[batches, classes, n], seed ^ 1);
+        for corners in [Corners::Opposite, Corners::Centre] {
+            let op = Op::NonMaxSuppression(NonMaxSuppression { limit: Dim::from(limit.min(n)), corners });
+            let bounds = [0.25, -1.0].map(|x| Tensor::f32(&[], vec![x]).unwrap());
+            let most = Tensor::i64(&[], vec![most]).unwrap();
+            check(op, [vec![boxes.clone(), scores.clone(), most], bounds.to_vec()].concat());
+        }
+    }
+}
+
+/// `loop count, live, x, captured`: doubles `x` while the sum of what is captured and the round is below 5; rows are `x`.
+fn rounds(rows: u64) -> Graph {
+    let text = format!(
+        "air 1\ngraph @g(%n: i64[], %live: bool[], %x: f32[3], %c: i64[]) {{\n  \
+         %l, %y, %s = loop{{guarded, captures=1}} %n, %live, %x, %c {{ |%i: i64[], %b: bool[], %v: f32[3], %k: i64[]|\n    \
+         %five = const @five = [5] : i64[]\n    %sum = add %i, %k : i64[]\n    %on = less %sum, %five : bool[]\n    \
+         %w = add %v, %v : f32[3]\n    return %on, %w, %v\n  }} : bool[], f32[3], f32[{rows}, 3]\n  \
+         return l=%l, y=%y, s=%s\n}}\n"
+    );
+    actc::ir::text::parse(&text, &actc::ir::text::unbound).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn loops_end_early_and_stack_what_rounds_give() {
+    let inputs = |n: i64, live: u8, c: i64| {
+        let x = tensor(DType::F32, &[3], 1);
+        let live = Tensor::new(&[], TensorData::Bool(vec![live])).unwrap();
+        vec![Tensor::i64(&[], vec![n]).unwrap(), live, x, Tensor::i64(&[], vec![c]).unwrap()]
+    };
+    let graph = rounds(8);
+    for (n, live, c) in [(8, 1, 0), (8, 1, 3), (2, 1, 0), (0, 1, 0), (-1, 1, 0), (8, 0, 0), (8, 1, 9)] {
+        let wanted = Interpreter.prepare(&graph).unwrap().run(inputs(n, live, c)).unwrap();
+        let got = Compiled::new(2).prepare(&graph).unwrap().run(inputs(n, live, c)).unwrap();
+        assert_eq!(wanted, got, "{n} {live} {c}");
+    }
+    for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2)] {
+        let error = evaluator.prepare(&rounds(3)).unwrap().run(inputs(8, 1, 0)).unwrap_err();
+        assert_eq!(error.code, "loop-rows", "{error}");
     }
 }

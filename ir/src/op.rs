@@ -18,6 +18,7 @@ use crate::ops::pointwise::{Binary, Cast, Select, Unary};
 use crate::ops::reduce::{PlaceOf, Reduce};
 use crate::ops::rope::Rope;
 use crate::ops::rows::RoundRows;
+use crate::ops::selection::{NonMaxSuppression, NonZero, Unique};
 use crate::ops::shaping::{Concat, Range, Reshape, Slice, Transpose};
 use crate::ops::softmax::Softmax;
 use crate::ops::statistics::{ChannelStats, Gram};
@@ -175,6 +176,12 @@ ops! {
     Cumulate(Cumulate) "cumulate",
     /// The first elements of each row in order.
     TopK(TopK) "top_k",
+    /// Indices of elements that are not 0, and their number.
+    NonZero(NonZero) "non_zero",
+    /// Different rows, and which of them each row is.
+    Unique(Unique) "unique",
+    /// Boxes that overlap no better one.
+    NonMaxSuppression(NonMaxSuppression) "non_max_suppression",
     /// Extents of 1 repeated.
     Expand(Expand) "expand",
     /// Softmax over the last axis.
@@ -230,6 +237,13 @@ impl Op {
             Op::Slice(s) => Op::Slice(Slice { axis: s.axis, start: f(&s.start)?, len: f(&s.len)? }),
             Op::Range(r) => Op::Range(Range { start: f(&r.start)?, len: f(&r.len)? }),
             Op::TopK(t) => Op::TopK(TopK { k: f(&t.k)?, largest: t.largest }),
+            Op::NonMaxSuppression(s) => {
+                Op::NonMaxSuppression(NonMaxSuppression { limit: f(&s.limit)?, corners: s.corners })
+            }
+            Op::Loop(l) => {
+                let ty = |t: &TensorType| Ok(TensorType::new(t.dtype, shape(&t.shape)?));
+                Op::Loop(Loop { stacked: l.stacked.iter().map(ty).collect::<Result<_, E>>()?, ..l.clone() })
+            }
             Op::If(i) => {
                 let ty = |t: &TensorType| Ok(TensorType::new(t.dtype, shape(&t.shape)?));
                 Op::If(If { results: i.results.iter().map(ty).collect::<Result<_, E>>()? })

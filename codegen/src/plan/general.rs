@@ -114,7 +114,7 @@ impl Steps<'_, '_> {
         Ok(())
     }
 
-    fn any(&mut self, value: Value) -> Result<u32> {
+    pub(super) fn any(&mut self, value: Value) -> Result<u32> {
         self.buffers.any(&mut self.shared.tensors, value)
     }
 }

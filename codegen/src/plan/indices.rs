@@ -5,6 +5,7 @@ use actc_artifact::Builtin;
 use actc_ir::NodeData;
 use actc_ir::ops::order::{Cumulate, TopK};
 use actc_ir::ops::places::ScatterElements;
+use actc_ir::ops::selection::{Corners, NonMaxSuppression};
 use actc_types::function::BinaryFunction;
 use actc_types::{Dim, Result, Shape};
 
@@ -60,5 +61,25 @@ impl Steps<'_, '_> {
         let dims = vec![rows_of(x)?, x.shape.last().cloned().ok_or_else(overflow)?, op.k.clone()];
         let ints = vec![x.dtype.code(), i64::from(op.largest)];
         self.general(label, data, Builtin::TopK, dims, ints)
+    }
+
+    pub(super) fn non_zero(&mut self, label: &str, data: &NodeData) -> Result<()> {
+        let x = self.graph.ty(data.args[0]).clone();
+        self.general(label, data, Builtin::NonZero, x.shape.0, vec![x.dtype.code()])
+    }
+
+    pub(super) fn unique(&mut self, label: &str, data: &NodeData, sorted: bool) -> Result<()> {
+        let x = self.graph.ty(data.args[0]).clone();
+        self.general(label, data, Builtin::Unique, x.shape.0, vec![x.dtype.code(), i64::from(sorted)])
+    }
+
+    pub(super) fn non_max_suppression(&mut self, label: &str, data: &NodeData, op: &NonMaxSuppression) -> Result<()> {
+        let mut dims = self.graph.ty(data.args[1]).shape.clone().0;
+        dims.push(op.limit.clone());
+        let centre = match op.corners {
+            Corners::Opposite => 0,
+            Corners::Centre => 1,
+        };
+        self.general(label, data, Builtin::NonMaxSuppression, dims, vec![centre])
     }
 }

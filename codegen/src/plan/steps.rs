@@ -238,6 +238,9 @@ impl Steps<'_, '_> {
             Op::ScatterElements(s) => self.scatter_elements(&label, &data, s),
             Op::Cumulate(c) => self.cumulate(&label, &data, c),
             Op::TopK(t) => self.top_k(&label, &data, t),
+            Op::NonZero(_) => self.non_zero(&label, &data),
+            Op::Unique(u) => self.unique(&label, &data, u.sorted),
+            Op::NonMaxSuppression(s) => self.non_max_suppression(&label, &data, s),
             Op::Expand(_) => self.expand(&label, &data),
             Op::Bind(b) => self.bind(&data, &b.symbols),
             Op::Expect(e) => self.expect(&label, &data, &e.shape),
@@ -371,7 +374,7 @@ impl Steps<'_, '_> {
                 self.accumulate(&label, &data, Builtin::ChannelStats, k, vec![i64::from(c.first_apart)])
             }
             Op::If(_) => self.branch(&data),
-            Op::Loop(_) => self.repeat(&data),
+            Op::Loop(l) => self.repeat(&label, &data, l),
         }
     }
 

@@ -7,10 +7,12 @@
 mod call;
 mod extents;
 mod shapes;
+mod subgraph;
 mod types;
 
 pub(super) use call::Call;
 pub(super) use extents::{dimension, number, quotient};
+pub(super) use subgraph::Captures;
 pub(super) use types::dtype;
 
 use super::ops;
@@ -74,25 +76,14 @@ pub fn import(model: &Model) -> Result<Graph, Vec<Diagnostic>> {
         quotients: HashMap::new(),
     };
     importer.inputs(&model.graph).map_err(|e| vec![e])?;
-    for (name, tensor) in &model.graph.initialisers {
-        match importer.tensor(name, tensor) {
-            Ok(value) => drop(importer.names.insert(name, Item::Value(value))),
-            Err(e) => {
-                importer.findings.push(e);
-                importer.lost.insert(name);
-            }
-        }
-    }
-    for (index, node) in model.graph.nodes.iter().enumerate() {
-        importer.node(index, node);
-    }
+    importer.nodes(&model.graph);
     importer.outputs(&model.graph);
     if importer.findings.is_empty() { Ok(importer.graph.compact()) } else { Err(importer.findings) }
 }
 
-/// A finding for each node that the table has not, in the order of the model.
+/// A finding for each node that the table has not, in the order of the model; those of graphs in attributes behind their node's.
 fn unsupported(graph: &Source) -> Vec<Diagnostic> {
-    let finding = |(index, node): (usize, &Node)| {
+    let own = |index: usize, node: &Node| {
         if ops::find(node).is_some() {
             return None;
         }
@@ -103,7 +94,8 @@ fn unsupported(graph: &Source) -> Vec<Diagnostic> {
             None => error,
         })
     };
-    graph.nodes.iter().enumerate().filter_map(finding).collect()
+    let inner = |node: &Node| node.attributes.graphs().flat_map(unsupported).collect::<Vec<Diagnostic>>();
+    graph.nodes.iter().enumerate().flat_map(|(index, node)| own(index, node).into_iter().chain(inner(node))).collect()
 }
 
 impl<'m> Importer<'m> {
@@ -118,6 +110,29 @@ impl<'m> Importer<'m> {
             self.names.insert(&input.name, Item::Value(value));
         }
         Ok(())
+    }
+
+    /// Adds constants and nodes of `source`.
+    fn nodes(&mut self, source: &'m Source) {
+        for (name, tensor) in &source.initialisers {
+            match self.tensor(name, tensor) {
+                Ok(value) => drop(self.names.insert(name, Item::Value(value))),
+                Err(e) => {
+                    self.findings.push(e);
+                    self.lost.insert(name);
+                }
+            }
+        }
+        for (index, node) in source.nodes.iter().enumerate() {
+            self.node(index, node);
+        }
+    }
+
+    /// Adds constants and nodes of `source`; what its outputs are, or `None` where one of them is not there.
+    fn graph_of(&mut self, source: &'m Source) -> Option<Vec<Item>> {
+        self.nodes(source);
+        let found = |name: &str| if self.lost.contains(name) { None } else { self.names.get(name).cloned() };
+        source.outputs.iter().map(|output| found(&output.name)).collect()
     }
 
     fn node(&mut self, index: usize, node: &'m Node) {

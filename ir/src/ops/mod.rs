@@ -14,6 +14,7 @@ pub mod pointwise;
 pub mod reduce;
 pub mod rope;
 pub mod rows;
+pub mod selection;
 pub mod shaping;
 pub mod softmax;
 pub mod statistics;

@@ -165,6 +165,31 @@ pub fn order(a: f64, b: f64) -> std::cmp::Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }
 
+/// Of things numbered `0..n` that `compare` orders: the first place of each different one, which of these each thing is, and
+/// how often each is there, zeros behind; the number of different ones is given. They are in ascending order where `sorted`,
+/// else in that of their first places.
+pub fn places_of_unique(
+    n: usize,
+    sorted: bool,
+    [first, number, often]: [&mut [i64]; 3],
+    compare: impl Fn(usize, usize) -> std::cmp::Ordering,
+) -> usize {
+    let mut all: Vec<usize> = (0..n).collect();
+    all.sort_by(|a, b| compare(*a, *b));
+    let mut groups: Vec<&[usize]> = all.chunk_by(|a, b| compare(*a, *b).is_eq()).collect();
+    if !sorted {
+        groups.sort_by_key(|group| group[0]);
+    }
+    first.fill(0);
+    often.fill(0);
+    for (k, group) in groups.iter().enumerate() {
+        first[k] = group[0] as i64;
+        often[k] = group.len() as i64;
+        group.iter().for_each(|i| number[*i] = k as i64);
+    }
+    groups.len()
+}
+
 /// Which of several equal extremes of a row is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Extreme {

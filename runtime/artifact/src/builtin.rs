@@ -178,6 +178,28 @@ builtins! {
     /// bufs `x [M, N]`, `y [M, K]`, `places: i64 [M, K]`; dims `M, N, K` with `K <= N`; ints `dtype, largest`: the number of
     /// the element type, and whether the largest come first. Not-a-number is the largest; equal elements stay in order.
     TopK "top_k" 1 bufs 3 3 tensors 0 dims 3 3 ints 2 2 floats 0,
+    /// Indices of elements that are not 0 along each axis, in order, zeros behind, and their number.
+    ///
+    /// bufs `x`, `places: i64 [R, N]`, `count: i64`; dims: the `R` extents of `x`, whose product is `N`; ints `dtype`.
+    NonZero "non_zero" 1 bufs 3 3 tensors 0 dims 0 32 ints 1 1 floats 0,
+    /// The first place of each different row, which of these each row is, how often each is there, zeros behind, and how many
+    /// different rows there are.
+    ///
+    /// bufs `x [N, M]`, `first: i64 [N]`, `number: i64 [N]`, `often: i64 [N]`, `count: i64`; dims `N, M`; ints `dtype, sorted`:
+    /// with `sorted` 1 different rows are in ascending order, else in that of their first places.
+    Unique "unique" 1 bufs 5 5 tensors 0 dims 2 2 ints 2 2 floats 0,
+    /// Batch, class and box of boxes that overlap no better one of their class, zeros behind, and their number.
+    ///
+    /// bufs `boxes [B, N, 4]`, `scores [B, C, N]`, `most: i64`, `overlap`, `least`, `kept: i64 [B C L, 3]`, `count: i64`; dims
+    /// `B, C, N, L`, where `L` is the most boxes of a batch and class, as is `most`; ints `centre`: 1 where boxes are centre and
+    /// size, not two corners.
+    NonMaxSuppression "non_max_suppression" 1 bufs 7 7 tensors 0 dims 4 4 ints 1 1 floats 0,
+    /// One row of a matrix of bytes.
+    ///
+    /// bufs `from [N]`, `row: i64`, `to [M, N]`; dims `M, N`. A row outside of `0..M` is an error.
+    Row "row" 1 bufs 3 3 tensors 0 dims 2 2 ints 0 0 floats 0,
+    /// Zeros. bufs `y [N]`; dims `N`, all in bytes.
+    Zero "zero" 1 bufs 1 1 tensors 0 dims 1 1 ints 0 0 floats 0,
     /// Extents of 1 repeated.
     ///
     /// bufs `x`, `y`; dims: the extents of `y`, then as many of `x`, ones in front; ints `size`, bytes of an element.

@@ -22,18 +22,22 @@ mod gather_nd;
 mod gram;
 mod linear;
 mod matmul;
+mod non_zero;
 mod place;
 mod range;
 mod reduce;
 mod repeat;
 mod round_int8;
 mod round_rows;
+mod row;
 mod scatter;
 mod select;
 mod softmax;
+mod suppress;
 mod top_k;
 mod transpose;
 mod unary;
+mod unique;
 
 use crate::device::cpu::team::Scratch;
 use crate::model::Model;
@@ -69,6 +73,11 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::ScatterElements => Ok(scatter::elements(call)?),
         Builtin::Cumulate => Ok(cumulate::run(call)?),
         Builtin::TopK => Ok(top_k::run(call)?),
+        Builtin::NonZero => Ok(non_zero::run(call)?),
+        Builtin::Unique => Ok(unique::run(call)?),
+        Builtin::NonMaxSuppression => suppress::run(call),
+        Builtin::Row => Ok(row::run(call)?),
+        Builtin::Zero => Ok(row::zero(call)?),
         Builtin::Expand => Ok(expand::run(call)?),
         Builtin::Expect => Ok(expect::run(call)?),
     }
@@ -101,6 +110,11 @@ pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Re
         | Builtin::ScatterElements
         | Builtin::Cumulate
         | Builtin::TopK
+        | Builtin::NonZero
+        | Builtin::Unique
+        | Builtin::NonMaxSuppression
+        | Builtin::Row
+        | Builtin::Zero
         | Builtin::Expand
         | Builtin::Expect => Ok(0),
     }

@@ -36,7 +36,7 @@ fn plan() -> Plan {
         call(Builtin::Gram, &[a, gram], &["S", "16"], &[]),
         call(Builtin::ChannelStats, &[a, stats], &["S", "16"], &[0]),
     ];
-    plan.entry.steps.push(Step::Loop { trips, index: None, body });
+    plan.entry.steps.push(Step::Loop { trips, live: None, index: None, body });
     let then = vec![call(Builtin::Softmax, &[a, y], &["S", "16"], &[])];
     let otherwise = vec![call(Builtin::Matmul, &[a, gram, y], &["1", "S", "16", "16"], &[0, 1])];
     plan.entry.steps.push(Step::If { cond: flag, then, otherwise });

@@ -41,7 +41,7 @@ impl<'a, 'm> Call<'a, 'm> {
         }
     }
 
-    fn asked(&self, name: &str) -> &'m Attributes {
+    pub(super) fn asked(&self, name: &str) -> &'m Attributes {
         self.read.borrow_mut().insert(name.to_owned());
         &self.node.attributes
     }

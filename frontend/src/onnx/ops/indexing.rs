@@ -156,12 +156,14 @@ fn eye_like(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 fn one_hot(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (indices, values) = (c.input(0)?, c.input(2)?);
-    let depth = c.known(1)?.and_then(|t| t.data().to_f64().first().copied());
-    let depth = depth.filter(|d| (1.0..=LONGEST as f64).contains(d)).map(|d| d as u64);
-    let Some(depth) = depth else {
-        let headline = "a depth that is known only when the model runs";
-        return Err(actc_types::Diagnostic::new("onnx-data-dependent", headline));
+    let depth = c.input(1)?;
+    let depth = c.cast(depth, DType::I64)?;
+    let known = c.constant(depth).and_then(|k| k.decode().ok()).and_then(|t| t.data().to_integers().first().copied());
+    let depth = match known {
+        Some(depth) => u64::try_from(depth).ok().filter(|d| (1..=LONGEST).contains(d)).map(Dim::from),
+        None => c.bind(depth)?.pop(),
     };
+    let depth = depth.ok_or_else(|| c.refuse("its depth is no number from 1 up"))?;
     let mut shape = c.ty(indices).shape;
     let rank = shape.rank() + 1;
     let axis = c.axis(c.int("axis", -1)?, rank, false)?;
@@ -170,11 +172,13 @@ fn one_hot(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let indices = c.reshape(indices, shape)?;
     // Negative indices count from the end.
     let zero = c.tensor(&Tensor::i64(&[], vec![0])?);
-    let whole = c.tensor(&Tensor::i64(&[], vec![depth as i64])?);
+    let whole = c.extent(&depth, DType::I64)?;
     let negative = c.binary(B::Less, indices, zero)?;
     let raised = c.binary(B::Add, indices, whole)?;
     let indices = super::logic::select(c, negative, raised, indices)?;
-    let columns = counting(c, depth, axis, rank)?;
+    let columns = c.add(Op::Range(Range { start: Dim::from(0), len: depth.clone() }), &[])?;
+    let line = (0..rank).map(|i| if i == axis { depth.clone() } else { Dim::from(1) });
+    let columns = c.reshape(columns, Shape(line.collect()))?;
     let there = c.binary(B::Equal, indices, columns)?;
     let [off, on] = [0, 1].map(|i| c.tensor_from(&[i]));
     let (off, on) = (off?, on?);

@@ -2,6 +2,7 @@
 //!
 //! One file a family. To add an operator: a function in its family's file and a line in that file's table.
 
+mod control;
 mod indexing;
 mod logic;
 mod matrix;
@@ -12,6 +13,7 @@ mod pointwise;
 mod quantise;
 mod reduce;
 mod scatter;
+mod selection;
 mod shape;
 
 use super::import::{Call, Item};
@@ -44,6 +46,8 @@ const FAMILIES: &[&[Operator]] = &[
     indexing::OPERATORS,
     scatter::OPERATORS,
     ordered::OPERATORS,
+    selection::OPERATORS,
+    control::OPERATORS,
     reduce::OPERATORS,
     norm::OPERATORS,
     quantise::OPERATORS,

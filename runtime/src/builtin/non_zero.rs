@@ -25,7 +25,8 @@ fn each<T: Element>(call: &Call<'_>, there: impl Fn(T) -> bool) -> Result<()> {
     let grid = Grid { cell_rows: rank.max(1), rows: rank, ..whole(total) };
     let mut places = call.tiles::<i64>(1, grid)?;
     for mut count in call.tiles::<i64>(2, whole(1))? {
-        count.row_mut(0)[0] = 0;
+        // Of a number without axes there are no indices.
+        count.row_mut(0)[0] = i64::from(rank == 0 && there(x[0]));
         let (Some(mut y), Some((cols, outer))) = (places.next(), extents.split_last()) else { continue };
         let mut found = 0;
         let mut row = vec![0i64; outer.len()];

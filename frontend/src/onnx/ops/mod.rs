@@ -3,6 +3,7 @@
 //! One file a family. To add an operator: a function in its family's file and a line in that file's table.
 
 mod control;
+mod counts;
 mod indexing;
 mod logic;
 mod matrix;
@@ -48,6 +49,7 @@ const FAMILIES: &[&[Operator]] = &[
     ordered::OPERATORS,
     selection::OPERATORS,
     control::OPERATORS,
+    counts::OPERATORS,
     reduce::OPERATORS,
     norm::OPERATORS,
     quantise::OPERATORS,

@@ -6,6 +6,8 @@
 use crate::handle::ConstId;
 use crate::ops::attention::{Attention, CacheAppend};
 use crate::ops::control::{If, Loop};
+use crate::ops::conv::{Conv, ConvInteger, ConvTranspose};
+use crate::ops::det::Det;
 use crate::ops::embedding::Embedding;
 use crate::ops::extents::{Bind, Expect};
 use crate::ops::indexing::{Expand, Gather};
@@ -14,24 +16,28 @@ use crate::ops::matmul::Matmul;
 use crate::ops::norm::{LayerNorm, RmsNorm};
 use crate::ops::order::{Cumulate, TopK};
 use crate::ops::places::{GatherElements, GatherNd, ScatterElements, ScatterNd};
+use crate::ops::pad::Pad;
 use crate::ops::pointwise::{Binary, Cast, Select, Unary};
+use crate::ops::pool::{Fold, Pool, Unpool};
 use crate::ops::reduce::{PlaceOf, Reduce};
+use crate::ops::regions::{DeformConv, RegionPool};
 use crate::ops::rope::Rope;
 use crate::ops::rows::RoundRows;
 use crate::ops::selection::{NonMaxSuppression, NonZero, Unique};
+use crate::ops::sampling::{GridSample, Resample};
 use crate::ops::shaping::{Concat, Range, Reshape, Slice, Transpose};
 use crate::ops::softmax::Softmax;
 use crate::ops::statistics::{ChannelStats, Gram};
 use crate::types::TensorType;
 use actc_types::braced::{Field, Fields};
-use actc_types::{Diagnostic, Dim, Result, Shape, Tensor};
+use actc_types::{Diagnostic, Dim, Result, Tensor};
 use std::borrow::Cow;
 
 /// Payload fields in text order; a flag has no value.
 pub type PayloadFields = Vec<(&'static str, Option<String>)>;
 
 /// What a payload provides. Every variant of [`Op`] but `const` wraps one.
-pub(crate) trait Payload: Sized {
+pub(crate) trait Payload: Clone {
     /// Result types from argument types.
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>>;
     /// The reference meaning: f64 inside, one rounding at the end. Region ops are evaluated by the interpreter instead.
@@ -40,6 +46,18 @@ pub(crate) trait Payload: Sized {
     fn fields(&self) -> PayloadFields;
     /// Reads the fields of the text form.
     fn read(fields: &mut Fields<'_>) -> Result<Self>;
+    /// The same payload with each of its dimensions replaced by what `f` makes of it.
+    fn with_dims<E>(&self, _f: DimMap<'_, E>) -> Result<Self, E> {
+        Ok(self.clone())
+    }
+}
+
+/// What replaces the dimensions of a payload.
+pub(crate) type DimMap<'f, E> = &'f mut dyn FnMut(&Dim) -> Result<Dim, E>;
+
+/// Each dimension of `dims` by `f`.
+pub(crate) fn map_dims<E>(dims: &[Dim], f: DimMap<'_, E>) -> Result<Vec<Dim>, E> {
+    dims.iter().map(f).collect()
 }
 
 /// An argument of a reference evaluation: a computed tensor, or a constant in its stored encoding.
@@ -121,6 +139,14 @@ macro_rules! ops {
                 }
             }
 
+            /// The same op with each dimension of its payload replaced by what `f` makes of it.
+            pub fn with_dims<E>(&self, f: &mut dyn FnMut(&Dim) -> Result<Dim, E>) -> Result<Op, E> {
+                Ok(match self {
+                    Op::Const(id) => Op::Const(*id),
+                    $(Op::$variant(p) => Op::$variant(p.with_dims(f)?)),*
+                })
+            }
+
             fn read_named(name: &str, fields: &mut Fields<'_>) -> Result<Option<Op>> {
                 Ok(match name {
                     $($name => Some(Op::$variant(<$payload>::read(fields)?)),)*
@@ -184,6 +210,30 @@ ops! {
     NonMaxSuppression(NonMaxSuppression) "non_max_suppression",
     /// Extents of 1 repeated.
     Expand(Expand) "expand",
+    /// Convolution of floats.
+    Conv(Conv) "conv",
+    /// Convolution of 8-bit integers.
+    ConvInteger(ConvInteger) "conv_integer",
+    /// Transposed convolution.
+    ConvTranspose(ConvTranspose) "conv_transpose",
+    /// Convolution whose taps are moved.
+    DeformConv(DeformConv) "deform_conv",
+    /// One number for each window.
+    Pool(Pool) "pool",
+    /// Windows added up.
+    Fold(Fold) "fold",
+    /// Elements put back to where they came from.
+    Unpool(Unpool) "unpool",
+    /// A small image of each region.
+    RegionPool(RegionPool) "region_pool",
+    /// More elements before and behind those of a tensor, all equal.
+    Pad(Pad) "pad",
+    /// Weighted sums of elements of one axis.
+    Resample(Resample) "resample",
+    /// What stands between the points of a tensor, where coordinates say.
+    GridSample(GridSample) "grid_sample",
+    /// Determinants of matrices.
+    Det(Det) "det",
     /// Softmax over the last axis.
     Softmax(Softmax) "softmax",
     /// The same elements under another shape.
@@ -225,31 +275,6 @@ impl Op {
             fields.finish()?;
         }
         Ok(op)
-    }
-
-    /// The same op with each dimension of its payload replaced by what `f` makes of it.
-    pub fn with_dims<E>(&self, f: &mut dyn FnMut(&Dim) -> Result<Dim, E>) -> Result<Op, E> {
-        let mut shape = |s: &Shape| s.dims().iter().map(&mut *f).collect::<Result<_, E>>().map(Shape);
-        Ok(match self {
-            Op::Reshape(r) => Op::Reshape(Reshape { shape: shape(&r.shape)? }),
-            Op::Expand(e) => Op::Expand(Expand { shape: shape(&e.shape)? }),
-            Op::Expect(e) => Op::Expect(Expect { shape: shape(&e.shape)? }),
-            Op::Slice(s) => Op::Slice(Slice { axis: s.axis, start: f(&s.start)?, len: f(&s.len)? }),
-            Op::Range(r) => Op::Range(Range { start: f(&r.start)?, len: f(&r.len)? }),
-            Op::TopK(t) => Op::TopK(TopK { k: f(&t.k)?, largest: t.largest }),
-            Op::NonMaxSuppression(s) => {
-                Op::NonMaxSuppression(NonMaxSuppression { limit: f(&s.limit)?, corners: s.corners })
-            }
-            Op::Loop(l) => {
-                let ty = |t: &TensorType| Ok(TensorType::new(t.dtype, shape(&t.shape)?));
-                Op::Loop(Loop { stacked: l.stacked.iter().map(ty).collect::<Result<_, E>>()?, ..l.clone() })
-            }
-            Op::If(i) => {
-                let ty = |t: &TensorType| Ok(TensorType::new(t.dtype, shape(&t.shape)?));
-                Op::If(If { results: i.results.iter().map(ty).collect::<Result<_, E>>()? })
-            }
-            without_dims => without_dims.clone(),
-        })
     }
 }
 

@@ -68,16 +68,23 @@ impl Steps<'_, '_> {
             return Err(overflow());
         };
         let single = outer_b.iter().all(|d| *d == Dim::from(1));
-        if a.dtype != DType::F32 || outer_a != outer_b && !single {
+        if matches!(a.dtype, DType::F16 | DType::Bf16) || outer_a != outer_b && !single {
             let headline = format!("no product of {a} and {b}");
-            return Err(Diagnostic::new("codegen-matmul", headline).help("f32, with equal leading axes or one matrix"));
+            return Err(Diagnostic::new("codegen-matmul", headline)
+                .help("f32, f64 or integers, with equal leading axes or one matrix"));
         }
         let (batches, rows) = if outer_a == outer_b {
             (product(outer_a)?, m.clone())
         } else {
             (Dim::from(1), product(outer_a)?.checked_mul(m).ok_or_else(overflow)?)
         };
-        self.general(label, data, Builtin::Matmul, vec![batches, rows, k.clone(), n.clone()], vec![0, 0])
+        self.general(
+            label,
+            data,
+            Builtin::Matmul,
+            vec![batches, rows, k.clone(), n.clone()],
+            vec![0, 0, a.dtype.code()],
+        )
     }
 
     /// The extents of the result and of each argument, ones in front.

@@ -11,4 +11,6 @@ mod indices;
 pub mod launch;
 mod linear;
 mod pointwise;
+mod sampling;
 pub mod steps;
+mod window;

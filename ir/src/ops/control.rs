@@ -5,7 +5,7 @@
 //! the carried values anew and what is stacked; `count` is an `i64` scalar. Results: the carried values after the last round,
 //! and of what is stacked a row of each round, zeros for rounds that do not come; more rounds than rows are an error.
 
-use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
+use crate::op::{Arg, DimMap, Payload, PayloadFields, arity, map_dims, mismatch};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
 use actc_types::{DType, Diagnostic, Result, Shape, Tensor};
@@ -71,6 +71,11 @@ impl Payload for If {
         // Result types stand behind the op in the text form; the parser fills them in.
         Ok(If { results: Vec::new() })
     }
+
+    fn with_dims<E>(&self, f: DimMap<'_, E>) -> Result<If, E> {
+        let ty = |t: &TensorType| Ok(TensorType::new(t.dtype, Shape(map_dims(t.shape.dims(), f)?)));
+        Ok(If { results: self.results.iter().map(ty).collect::<Result<_, E>>()? })
+    }
 }
 
 impl Payload for Loop {
@@ -91,6 +96,11 @@ impl Payload for Loop {
 
     fn eval(&self, _args: &[Arg<'_>], _results: &[TensorType]) -> Result<Vec<Tensor>> {
         Err(by_interpreter("loop"))
+    }
+
+    fn with_dims<E>(&self, f: DimMap<'_, E>) -> Result<Loop, E> {
+        let ty = |t: &TensorType| Ok(TensorType::new(t.dtype, Shape(map_dims(t.shape.dims(), f)?)));
+        Ok(Loop { stacked: self.stacked.iter().map(ty).collect::<Result<_, E>>()?, ..self.clone() })
     }
 
     fn fields(&self) -> PayloadFields {

@@ -4,7 +4,7 @@
 //! A symbol has a value behind its `bind`; nodes before it must not depend on it. Whatever a graph assumes of such extents
 //! stands in it as an `expect` or an `expand`, and is checked when it runs.
 
-use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
+use crate::op::{Arg, DimMap, Payload, PayloadFields, arity, map_dims, mismatch};
 use crate::ops::shaping::{list, read_shape};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
@@ -92,5 +92,9 @@ impl Payload for Expect {
 
     fn read(fields: &mut Fields<'_>) -> Result<Expect> {
         Ok(Expect { shape: read_shape(fields)? })
+    }
+
+    fn with_dims<E>(&self, f: DimMap<'_, E>) -> Result<Expect, E> {
+        Ok(Expect { shape: Shape(map_dims(self.shape.dims(), f)?) })
     }
 }

@@ -1,6 +1,6 @@
 //! Elements by index, and elements repeated: `gather` and `expand`.
 
-use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
+use crate::op::{Arg, DimMap, Payload, PayloadFields, arity, map_dims, mismatch};
 use crate::ops::shaping::{list, read_shape};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
@@ -103,5 +103,9 @@ impl Payload for Expand {
 
     fn read(fields: &mut Fields<'_>) -> Result<Expand> {
         Ok(Expand { shape: read_shape(fields)? })
+    }
+
+    fn with_dims<E>(&self, f: DimMap<'_, E>) -> Result<Expand, E> {
+        Ok(Expand { shape: Shape(map_dims(self.shape.dims(), f)?) })
     }
 }

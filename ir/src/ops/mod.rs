@@ -2,6 +2,8 @@
 
 pub mod attention;
 pub mod control;
+pub mod conv;
+pub mod det;
 pub mod embedding;
 pub mod extents;
 pub mod indexing;
@@ -10,11 +12,16 @@ pub mod matmul;
 pub mod norm;
 pub mod order;
 pub mod places;
+pub mod pad;
 pub mod pointwise;
+pub mod pool;
 pub mod reduce;
+pub mod regions;
 pub mod rope;
 pub mod rows;
 pub mod selection;
+pub mod sampling;
 pub mod shaping;
 pub mod softmax;
 pub mod statistics;
+pub mod window;

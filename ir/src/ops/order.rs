@@ -1,6 +1,6 @@
 //! Ops along an axis whose elements depend on those before them or on their order: `cumulate` and `top_k`.
 
-use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
+use crate::op::{Arg, DimMap, Payload, PayloadFields, arity, mismatch};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
 use actc_types::dim::Bindings;
@@ -147,6 +147,10 @@ impl Payload for TopK {
         let dims = [outer, &[k]].concat();
         let stood = places.iter().map(|p| (p % n.max(1)) as i64).collect();
         Ok(vec![Tensor::new(&dims, x.data().pick(places.into_iter()))?, Tensor::i64(&dims, stood)?])
+    }
+
+    fn with_dims<E>(&self, f: DimMap<'_, E>) -> Result<TopK, E> {
+        Ok(TopK { k: f(&self.k)?, largest: self.largest })
     }
 
     fn fields(&self) -> PayloadFields {

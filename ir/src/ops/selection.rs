@@ -1,7 +1,7 @@
 //! Ops whose results have as many elements as their arguments hold: `non_zero`, `unique`, `non_max_suppression`. Each gives as
 //! much as there can be, zeros behind what there is, and last the number of what there is, `i64 []`.
 
-use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
+use crate::op::{Arg, DimMap, Payload, PayloadFields, arity, mismatch};
 use crate::types::TensorType;
 pub use actc_types::boxes::Corners;
 use actc_types::boxes::suppressed;
@@ -150,6 +150,10 @@ impl Payload for NonMaxSuppression {
         let count = Tensor::i64(&[], vec![(kept.len() / 3) as i64])?;
         kept.resize(dims.iter().product::<u64>() as usize, 0);
         Ok(vec![Tensor::i64(&dims, kept)?, count])
+    }
+
+    fn with_dims<E>(&self, f: DimMap<'_, E>) -> Result<NonMaxSuppression, E> {
+        Ok(NonMaxSuppression { limit: f(&self.limit)?, corners: self.corners })
     }
 
     fn fields(&self) -> PayloadFields {

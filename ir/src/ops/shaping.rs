@@ -1,7 +1,7 @@
 //! Ops that move elements without changing them: `reshape`, `transpose`, `slice`, `concat`, and `range`, which makes
 //! consecutive integers.
 
-use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
+use crate::op::{Arg, DimMap, Payload, PayloadFields, arity, map_dims, mismatch};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
 use actc_types::dim::Bindings;
@@ -99,6 +99,10 @@ impl Payload for Reshape {
     fn read(fields: &mut Fields<'_>) -> Result<Reshape> {
         Ok(Reshape { shape: read_shape(fields)? })
     }
+
+    fn with_dims<E>(&self, f: DimMap<'_, E>) -> Result<Reshape, E> {
+        Ok(Reshape { shape: Shape(map_dims(self.shape.dims(), f)?) })
+    }
 }
 
 impl Payload for Transpose {
@@ -189,6 +193,10 @@ impl Payload for Slice {
         let axis = fields.number("axis")?;
         Ok(Slice { axis: fields.need("axis", axis)?, start: read_dim(fields, "start")?, len: read_dim(fields, "len")? })
     }
+
+    fn with_dims<E>(&self, f: DimMap<'_, E>) -> Result<Slice, E> {
+        Ok(Slice { axis: self.axis, start: f(&self.start)?, len: f(&self.len)? })
+    }
 }
 
 impl Payload for Concat {
@@ -263,5 +271,9 @@ impl Payload for Range {
 
     fn read(fields: &mut Fields<'_>) -> Result<Range> {
         Ok(Range { start: read_dim(fields, "start")?, len: read_dim(fields, "len")? })
+    }
+
+    fn with_dims<E>(&self, f: DimMap<'_, E>) -> Result<Range, E> {
+        Ok(Range { start: f(&self.start)?, len: f(&self.len)? })
     }
 }

@@ -10,6 +10,7 @@
 pub mod block;
 pub mod boxes;
 pub mod braced;
+pub mod determinant;
 pub mod diagnostic;
 pub mod dim;
 pub mod dtype;
@@ -17,10 +18,12 @@ pub mod encoding;
 pub mod function;
 pub mod packed;
 pub mod rounded;
+pub mod sampling;
 pub mod shape;
 pub mod target;
 pub mod tensor;
 pub mod weight;
+pub mod window;
 
 pub use block::BlockFormat;
 pub use braced::Braced;

@@ -101,9 +101,12 @@ builtins! {
     Range "range" 1 bufs 1 1 tensors 0 dims 2 2 ints 0 0 floats 0,
     /// Products of matrices that are both computed.
     ///
-    /// bufs `a`, `b`, `y [B, M, N]`; dims `B, M, K, N`; ints `ta, tb`. `a` is `[B, M, K]`, with `ta` 1 `[B, K, M]`; `b` is
-    /// `[B, K, N]`, with `tb` 1 `[B, N, K]`.
-    Matmul "matmul" 1 bufs 3 3 tensors 0 dims 4 4 ints 2 2 floats 0,
+    /// bufs `a`, `b`, `y [B, M, N]`; dims `B, M, K, N`; ints `ta, tb`, and optionally `dtype`. `a` is `[B, M, K]`, with `ta` 1
+    /// `[B, K, M]`; `b` is `[B, K, N]`, with `tb` 1 `[B, N, K]`.
+    ///
+    /// `dtype` is the number of the type of all three: f32 where it is not given, else f32, f64, or integers of 32 or 64 bits,
+    /// which wrap, of matrices that are not transposed.
+    Matmul "matmul" 2 bufs 3 3 tensors 0 dims 4 4 ints 2 3 floats 0,
     /// A function of one tensor of any element type, element by element.
     ///
     /// bufs `x`, `y`; dims: number of elements; ints `function, dtype`: the numbers of an
@@ -206,6 +209,64 @@ builtins! {
     Expand "expand" 1 bufs 2 2 tensors 0 dims 0 64 ints 1 1 floats 0,
     /// An error where extents differ. dims: extents that are, then as many that have to be.
     Expect "expect" 1 bufs 0 0 tensors 0 dims 0 64 ints 0 0 floats 0,
+    /// Convolution of floats, zeros around the image.
+    ///
+    /// bufs `x [N, C, ..]`, `w [M, C / groups, kernel..]`, optionally `bias [M]`, `y [N, M, ..]`; dims `N, C, M`, the extents of `x`, those of
+    /// `y`; ints `groups, dtype` (f32 or f64), then for each axis the kernel's taps, strides, dilations, and padding in
+    /// front: tap `k` of window `o` lies at `o * stride + k * dilation - pad`.
+    Conv "conv" 1 bufs 3 4 tensors 0 dims 5 19 ints 6 34 floats 0,
+    /// Convolution of 8-bit integers less their zero points, zeros around the image, modulo 2^32.
+    ///
+    /// bufs `x`, `w`, `x zero []`, `w zeros`, `y: i32`; dims as `conv`; ints `groups`, the number of the type of `x`, of `w`, 1 where
+    /// `w zeros` is `[M]` and 0 where it is `[]`, then as `conv`.
+    ConvInteger "conv_integer" 1 bufs 5 5 tensors 0 dims 5 19 ints 8 36 floats 0,
+    /// Transposed convolution: what each element of `x` times `w [C, M / groups, kernel..]` gives to its window of `y` is added up.
+    ///
+    /// bufs, dims and ints as `conv`, of f32; windows lie over `y`, one for each element of `x`.
+    ConvTranspose "conv_transpose" 1 bufs 3 4 tensors 0 dims 5 19 ints 6 34 floats 0,
+    /// Convolution of f32 whose taps are moved, interpolated linearly, zeros around the image.
+    ///
+    /// bufs `x [N, C, H, W]`, `w [M, C / groups, h, w]`, `offsets [N, parts, h, w, 2, Y, X]`, optionally `mask [N, parts, h, w, Y, X]`, `y`; dims
+    /// `N, C, M, H, W, Y, X`; ints `groups, parts`, then as `conv`. Channels of a part move down and right together.
+    DeformConv "deform_conv" 1 bufs 4 5 tensors 0 dims 7 7 ints 10 10 floats 0,
+    /// One number for each window.
+    ///
+    /// bufs `x [N, ..]`, `y [N, ..]`; dims `N`, the extents of `x`, those of `y`; ints `function, dtype, p`: the numbers of an
+    /// [`actc_types::window::PoolFunction`] and of the type of `x`, the power of norms; then windows as `conv`, and for each axis the
+    /// padding behind. Of places `y` is i64.
+    Pool "pool" 1 bufs 2 2 tensors 0 dims 3 17 ints 8 43 floats 0,
+    /// Windows added up to what they lie over.
+    ///
+    /// bufs `x [N, taps, windows]`, `y [N, ..]`; dims `N`, the numbers of windows, the extents of `y`; ints `dtype`, then windows as `conv`.
+    Fold "fold" 1 bufs 2 2 tensors 0 dims 3 17 ints 5 33 floats 0,
+    /// `y[places[i]] = x[i]` in order, zeros elsewhere.
+    ///
+    /// bufs `x [N]`, `places: i64 [N]`, `y [T]`; dims `N, T`; ints `size`, bytes of an element. A place outside of `0..T` is an error.
+    Unpool "unpool" 1 bufs 3 3 tensors 0 dims 2 2 ints 1 1 floats 0,
+    /// A small image of each region of an image.
+    ///
+    /// bufs `x [N, C, H, W]`, `regions [R, 4]`: left, top, right, bottom, `images: i64 [R]`, `y [R, C, rows, cols]`; dims `N, C, H, W, R`; ints
+    /// `function, dtype, rows, cols, samples`: the numbers of an [`actc_types::window::RegionFunction`] and of the type (f32 or f64), points
+    /// of a part along an axis, 0 where the region says them; floats `scale, shift`.
+    RegionPool "region_pool" 1 bufs 4 4 tensors 0 dims 5 5 ints 5 5 floats 2,
+    /// More elements before and behind those of a tensor, all equal.
+    ///
+    /// bufs `x`, `value`: one element, `y`; dims: the extents of `y`, then as many of `x`, then for each axis the elements
+    /// before; ints `size`, bytes of an element. There is at least one axis.
+    Pad "pad" 1 bufs 3 3 tensors 0 dims 3 96 ints 1 1 floats 0,
+    /// Weighted sums of elements of one axis.
+    ///
+    /// bufs `x [O, E, I]`, `indices: i64 [N, T]`, `weights: f64 [N, T]`, `y [O, N, I]`; dims `O, E, I, N, T`; ints `dtype`, the
+    /// number of the type of `x` and `y`, which are floats. An index outside of `0..E` is an error. Computed in f64 in order.
+    Resample "resample" 1 bufs 4 4 tensors 0 dims 5 5 ints 1 1 floats 0,
+    /// What stands between the points of a tensor, where coordinates say.
+    ///
+    /// bufs `x [N, C, ..]`, `grid [N, P, K]`, `y [N, C, P]`; dims `N, C, P`, then the `K` extents of `x` behind the first two;
+    /// ints `interpolation, border, ends, x, grid`: the numbers of the words of [`actc_types::sampling`], and of the types of
+    /// `x` and `y`, floats, and of `grid`, f32 or f64. The last coordinate is that of the first axis. Computed in f64.
+    GridSample "grid_sample" 1 bufs 3 3 tensors 0 dims 4 6 ints 5 5 floats 0,
+    /// Determinants. bufs `x [M, N, N]`, `y [M]`; dims `M, N`; ints `dtype`, the number of the type of both, which are floats.
+    Det "det" 1 bufs 2 2 tensors 0 dims 2 2 ints 1 1 floats 0,
 }
 
 impl Builtin {

@@ -9,35 +9,48 @@ mod attention;
 mod binary;
 mod cast;
 mod channel_stats;
+mod conv;
+mod conv_integer;
+mod conv_transpose;
 mod copy;
 mod cumulate;
+mod deform_conv;
+mod det;
 mod element;
 mod embedding;
 mod exp;
 mod expand;
 mod expect;
+mod fold;
 mod gather;
 mod gather_elements;
 mod gather_nd;
 mod gram;
+mod grid_sample;
 mod linear;
 mod matmul;
 mod non_zero;
+mod pad;
 mod place;
+mod pool;
 mod range;
 mod reduce;
+mod region_pool;
 mod repeat;
+mod resample;
 mod round_int8;
 mod round_rows;
 mod row;
 mod scatter;
 mod select;
+mod sheet;
 mod softmax;
 mod suppress;
 mod top_k;
 mod transpose;
 mod unary;
 mod unique;
+mod window;
 
 use crate::device::cpu::team::Scratch;
 use crate::model::Model;
@@ -80,6 +93,18 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Zero => Ok(row::zero(call)?),
         Builtin::Expand => Ok(expand::run(call)?),
         Builtin::Expect => Ok(expect::run(call)?),
+        Builtin::Conv => Ok(conv::run(call, scratch)?),
+        Builtin::ConvInteger => Ok(conv_integer::run(call, scratch)?),
+        Builtin::ConvTranspose => Ok(conv_transpose::run(call, scratch)?),
+        Builtin::DeformConv => Ok(deform_conv::run(call, scratch)?),
+        Builtin::Pool => Ok(pool::run(call)?),
+        Builtin::Fold => Ok(fold::run(call)?),
+        Builtin::Unpool => Ok(fold::unpool(call)?),
+        Builtin::RegionPool => Ok(region_pool::run(call)?),
+        Builtin::Pad => Ok(pad::run(call)?),
+        Builtin::Resample => Ok(resample::run(call)?),
+        Builtin::GridSample => Ok(grid_sample::run(call)?),
+        Builtin::Det => Ok(det::run(call)?),
     }
 }
 
@@ -116,6 +141,18 @@ pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Re
         | Builtin::Row
         | Builtin::Zero
         | Builtin::Expand
-        | Builtin::Expect => Ok(0),
+        | Builtin::Expect
+        | Builtin::Conv
+        | Builtin::ConvInteger
+        | Builtin::ConvTranspose
+        | Builtin::DeformConv
+        | Builtin::Pool
+        | Builtin::Fold
+        | Builtin::Unpool
+        | Builtin::RegionPool
+        | Builtin::Pad
+        | Builtin::Resample
+        | Builtin::GridSample
+        | Builtin::Det => Ok(0),
     }
 }

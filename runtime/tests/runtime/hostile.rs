@@ -32,6 +32,12 @@ fn plan() -> Plan {
     plan.call(Builtin::Copy, &[b, cache], &["S", "64", "0", "64", "64*P", "64"], &[]);
     plan.call(Builtin::Attention, &[b, cache, cache, a], &["S", "P", "4", "4", "4"], &[1, 3]).floats = vec![0.5];
     plan.call(Builtin::Range, &[trips], &["1", "2"], &[]);
+    let (float, integer) = (DType::F32.code(), DType::I32.code());
+    plan.call(Builtin::Matmul, &[a, gram, b], &["1", "S", "16", "16"], &[0, 0, integer]);
+    plan.call(Builtin::Pad, &[a, gram, b], &["S", "16", "S", "14", "0", "1"], &[4]);
+    plan.call(Builtin::Resample, &[a, ids, gram, b], &["1", "16*S", "1", "S", "1"], &[float]);
+    plan.call(Builtin::GridSample, &[a, gram, b], &["1", "1", "8", "S", "16"], &[1, 2, 0, float, float]);
+    plan.call(Builtin::Det, &[gram, b], &["1", "16"], &[float]);
     let body = vec![
         call(Builtin::Gram, &[a, gram], &["S", "16"], &[]),
         call(Builtin::ChannelStats, &[a, stats], &["S", "16"], &[0]),

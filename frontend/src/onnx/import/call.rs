@@ -173,6 +173,16 @@ impl<'a, 'm> Call<'a, 'm> {
         })
     }
 
+    /// Whether the integers of input `i` are followed as dimensions.
+    pub(in crate::onnx) fn dims_known(&self, i: usize) -> bool {
+        self.item(i).is_ok_and(|item| self.numbers(&item).is_some())
+    }
+
+    /// Whether the integers of input `i` are known when the model is compiled.
+    pub(in crate::onnx) fn ints_known(&self, i: usize) -> bool {
+        self.ints(i).is_ok()
+    }
+
     /// The integers that input `i` is, where it is given.
     pub(in crate::onnx) fn optional_ints(&self, i: usize) -> Result<Option<Vec<i64>>> {
         self.has(i).then(|| self.ints(i)).transpose()

@@ -56,6 +56,15 @@ impl Call<'_, '_> {
         self.importer.bind(values, self.label)
     }
 
+    /// The extents that the integers of input `i` are, followed or bound.
+    pub(in crate::onnx) fn extents(&mut self, i: usize) -> Result<Vec<Dim>> {
+        if self.dims_known(i) {
+            return self.dims(i);
+        }
+        let values = self.input(i)?;
+        self.bind(values)
+    }
+
     /// `a / b` rounded down, which is no polynomial where `b` does not divide `a`.
     pub(in crate::onnx) fn floor_div(&mut self, a: &Dim, b: u64) -> Result<Dim> {
         self.importer.floor_div(a, b, self.label)

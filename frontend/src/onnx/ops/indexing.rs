@@ -4,7 +4,7 @@ use super::movement::product;
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item, dtype, number};
 use actc_ir::ops::indexing::{Expand, Gather};
-use actc_ir::ops::pointwise::{BinaryFunction as B, broadcast};
+use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_ir::ops::shaping::Range;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape, Tensor};
@@ -88,15 +88,19 @@ pub(super) fn expanded(c: &mut Call<'_, '_>, x: Value, shape: Shape) -> Result<V
 }
 
 fn expand(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (x, wanted) = (c.input(0)?, Shape(c.dims(1)?));
+    let x = c.input(0)?;
+    if !c.dims_known(1) {
+        return one(super::dynamic::expand(c, x)?);
+    }
+    let wanted = Shape(c.dims(1)?);
     let own = c.ty(x).shape;
-    let shape = broadcast(&own, &wanted).ok_or_else(|| c.refuse(format!("{own} does not repeat to {wanted}")))?;
+    let shape = c.joint(&[own, wanted])?;
     one(expanded(c, x, shape)?)
 }
 
 /// Each axis is given one of its number of copies in front of it, which is then joined with it.
 fn tile(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (x, copies) = (c.input(0)?, c.dims(1)?);
+    let (x, copies) = (c.input(0)?, c.extents(1)?);
     let own = c.ty(x).shape;
     if own.rank() != copies.len() {
         return Err(c.refuse(format!("{} numbers of copies for {own}", copies.len())));
@@ -114,8 +118,7 @@ fn tile(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 /// Of numbers that are known when the model is compiled.
 fn range(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (Some(start), Some(limit), Some(delta)) = (c.known(0)?, c.known(1)?, c.known(2)?) else {
-        let headline = "a range whose bounds are known only when the model runs";
-        return Err(actc_types::Diagnostic::new("onnx-data-dependent", headline));
+        return one(super::dynamic::count::range(c)?);
     };
     let number = |t: &Tensor| t.data().to_f64().first().copied().unwrap_or(f64::NAN);
     let (from, step) = (number(&start), number(&delta));
@@ -128,17 +131,11 @@ fn range(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(c.tensor(&Tensor::new(&[count as u64], data)?))
 }
 
-/// The integers `0..n` along axis `axis` of `rank`, as a constant that repeats over the others.
-fn counting(c: &mut Call<'_, '_>, n: u64, axis: usize, rank: usize) -> Result<Value> {
-    if n > LONGEST {
-        return Err(c.refuse(format!("an axis of {n} elements is too long")));
-    }
-    let dims: Vec<u64> = (0..rank).map(|i| if i == axis { n } else { 1 }).collect();
-    Ok(c.tensor(&Tensor::i64(&dims, (0..n as i64).collect())?))
-}
-
-fn fixed(c: &Call<'_, '_>, dim: &Dim) -> Result<u64> {
-    dim.fixed().ok_or_else(|| c.refuse(format!("the extent {dim} is not fixed")))
+/// The integers `0..n` along axis `axis` of `rank`, which repeat over the others.
+fn counting(c: &mut Call<'_, '_>, n: &Dim, axis: usize, rank: usize) -> Result<Value> {
+    let counting = c.add(Op::Range(Range { start: Dim::from(0), len: n.clone() }), &[])?;
+    let dims = (0..rank).map(|i| if i == axis { n.clone() } else { Dim::from(1) }).collect();
+    c.reshape(counting, Shape(dims))
 }
 
 fn eye_like(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
@@ -146,7 +143,6 @@ fn eye_like(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (ty, shift) = (c.ty(x), c.int("k", 0)?);
     let to = c.element("dtype")?.map_or(Ok(ty.dtype), dtype)?;
     let [rows, cols] = ty.shape.dims() else { return Err(c.refuse(format!("{} is no matrix", ty.shape))) };
-    let (rows, cols) = (fixed(c, rows)?, fixed(c, cols)?);
     let (i, j) = (counting(c, rows, 0, 2)?, counting(c, cols, 1, 2)?);
     let k = c.tensor(&Tensor::i64(&[], vec![shift])?);
     let i = c.binary(B::Add, i, k)?;
@@ -156,14 +152,7 @@ fn eye_like(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 fn one_hot(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (indices, values) = (c.input(0)?, c.input(2)?);
-    let depth = c.input(1)?;
-    let depth = c.cast(depth, DType::I64)?;
-    let known = c.constant(depth).and_then(|k| k.decode().ok()).and_then(|t| t.data().to_integers().first().copied());
-    let depth = match known {
-        Some(depth) => u64::try_from(depth).ok().filter(|d| (1..=LONGEST).contains(d)).map(Dim::from),
-        None => c.bind(depth)?.pop(),
-    };
-    let depth = depth.ok_or_else(|| c.refuse("its depth is no number from 1 up"))?;
+    let depth = super::dynamic::count::extent(c, 1)?;
     let mut shape = c.ty(indices).shape;
     let rank = shape.rank() + 1;
     let axis = c.axis(c.int("axis", -1)?, rank, false)?;
@@ -176,9 +165,7 @@ fn one_hot(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let negative = c.binary(B::Less, indices, zero)?;
     let raised = c.binary(B::Add, indices, whole)?;
     let indices = super::logic::select(c, negative, raised, indices)?;
-    let columns = c.add(Op::Range(Range { start: Dim::from(0), len: depth.clone() }), &[])?;
-    let line = (0..rank).map(|i| if i == axis { depth.clone() } else { Dim::from(1) });
-    let columns = c.reshape(columns, Shape(line.collect()))?;
+    let columns = counting(c, &depth, axis, rank)?;
     let there = c.binary(B::Equal, indices, columns)?;
     let [off, on] = [0, 1].map(|i| c.tensor_from(&[i]));
     let (off, on) = (off?, on?);
@@ -192,11 +179,10 @@ fn trilu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let upper = c.int("upper", 1)? != 0;
     let ty = c.ty(x);
     let [.., rows, cols] = ty.shape.dims() else { return Err(c.refuse(format!("{} is no matrix", ty.shape))) };
-    let (rows, cols) = (fixed(c, rows)?, fixed(c, cols)?);
     let (i, j) = (counting(c, rows, 0, 2)?, counting(c, cols, 1, 2)?);
     let i = if c.has(1) {
         let k = c.input(1)?;
-        let k = c.reshape(k, Shape::default())?;
+        let k = c.reshape(k, Shape(Vec::new()))?;
         c.binary(B::Add, i, k)?
     } else {
         i

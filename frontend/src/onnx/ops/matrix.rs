@@ -31,14 +31,25 @@ fn linear(c: &mut Call<'_, '_>, x: Value, weight: Value) -> Result<Value> {
     c.add(Op::Linear(Linear { act: Act::F32 }), &[x, weight])
 }
 
-/// `a b`, both of at least two axes, in single precision; other floats are rounded to it and back.
-fn multiplied(c: &mut Call<'_, '_>, a: Value, b: Value) -> Result<Value> {
-    let dtype = c.ty(a).dtype;
-    let narrow = matches!(dtype, DType::F32 | DType::F16 | DType::Bf16);
-    if !narrow || c.ty(b).dtype != dtype {
-        return Err(c.refuse(format!("a product of matrices of {dtype} is not supported yet")));
+/// The type in which products of matrices of `dtype` are computed, where there is one: narrower ones come back rounded, or
+/// modulo their size.
+fn wide(dtype: DType) -> Option<DType> {
+    match dtype {
+        DType::Bool => None,
+        DType::U8 | DType::U16 => Some(DType::U32),
+        DType::I8 | DType::I16 => Some(DType::I32),
+        DType::F16 | DType::Bf16 => Some(DType::F32),
+        DType::I32 | DType::U32 | DType::I64 | DType::U64 | DType::F32 | DType::F64 => Some(dtype),
     }
-    let (a, b) = (c.cast(a, DType::F32)?, c.cast(b, DType::F32)?);
+}
+
+/// `a b`, both of at least two axes.
+pub(super) fn multiplied(c: &mut Call<'_, '_>, a: Value, b: Value) -> Result<Value> {
+    let (dtype, other) = (c.ty(a).dtype, c.ty(b).dtype);
+    let Some(wide) = wide(dtype).filter(|_| other == dtype) else {
+        return Err(c.refuse(format!("a product of matrices of {dtype} and {other}")));
+    };
+    let (a, b) = (c.cast(a, wide)?, c.cast(b, wide)?);
     let (own, other) = (c.ty(a).shape, c.ty(b).shape);
     let ([outer_a @ .., m, k], [outer_b @ .., _, n]) = (own.dims(), other.dims()) else {
         return Err(c.refuse(format!("{own} and {other} are no matrices")));
@@ -52,11 +63,15 @@ fn multiplied(c: &mut Call<'_, '_>, a: Value, b: Value) -> Result<Value> {
     c.cast(y, dtype)
 }
 
-/// A vector is one row of `a`, one column of `b`, and that axis is left out of the result.
 fn matmul(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (a, b) = (c.input(0)?, c.input(1)?);
+    one(matrices(c, a, b)?)
+}
+
+/// `a b`. A vector is one row of `a`, one column of `b`, and that axis is left out of the result.
+pub(super) fn matrices(c: &mut Call<'_, '_>, a: Value, b: Value) -> Result<Value> {
     if let (Some(weight), true) = (rows(c, b, false)?, c.ty(a).dtype == DType::F32 && c.ty(a).shape.rank() > 0) {
-        return one(linear(c, a, weight)?);
+        return linear(c, a, weight);
     }
     let (own, other) = (c.ty(a).shape, c.ty(b).shape);
     let row = own.rank() == 1;
@@ -71,7 +86,7 @@ fn matmul(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     if row {
         dims.remove(dims.len() - usize::from(!column) - 1);
     }
-    one(c.reshape(y, Shape(dims))?)
+    c.reshape(y, Shape(dims))
 }
 
 /// `alpha A B + beta C`, `A` and `B` transposed where asked for.

@@ -3,19 +3,30 @@
 //! One file a family. To add an operator: a function in its family's file and a line in that file's table.
 
 mod control;
+mod conv;
 mod counts;
+mod dynamic;
+mod einsum;
+mod grid;
 mod indexing;
 mod logic;
+mod loss;
 mod matrix;
 mod movement;
 mod norm;
 mod ordered;
+mod pad;
 mod pointwise;
+mod pool;
+mod product;
 mod quantise;
 mod reduce;
+mod resize;
 mod scatter;
 mod selection;
 mod shape;
+mod spectral;
+mod window;
 
 use super::import::{Call, Item};
 use crate::onnx::Node;
@@ -54,6 +65,15 @@ const FAMILIES: &[&[Operator]] = &[
     norm::OPERATORS,
     quantise::OPERATORS,
     matrix::OPERATORS,
+    conv::OPERATORS,
+    pool::OPERATORS,
+    loss::OPERATORS,
+    resize::OPERATORS,
+    grid::OPERATORS,
+    pad::OPERATORS,
+    einsum::OPERATORS,
+    product::OPERATORS,
+    spectral::OPERATORS,
 ];
 
 fn all() -> impl Iterator<Item = &'static Operator> {

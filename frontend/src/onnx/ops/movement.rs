@@ -73,6 +73,10 @@ pub(super) fn product(c: &Call<'_, '_>, dims: &[Dim]) -> Result<Dim> {
 
 fn reshape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let keep_zeros = c.int("allowzero", 0)? != 0;
+    if !c.dims_known(1) {
+        let x = c.input(0)?;
+        return one(super::dynamic::reshape(c, x, keep_zeros)?);
+    }
     let wanted = c.dims(1)?;
     let minus = Dim::from(0).checked_sub(&Dim::from(1)).unwrap_or_default();
     if let Item::Extents { dims, .. } = c.item(0)? {
@@ -123,6 +127,10 @@ fn axes(c: &Call<'_, '_>) -> Result<Option<Vec<i64>>> {
 }
 
 fn squeeze(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    if c.node.opset >= 13 && c.has(1) && !c.ints_known(1) {
+        let x = c.input(0)?;
+        return one(super::dynamic::axes::squeeze(c, x)?);
+    }
     let axes = axes(c)?;
     if let Some((dims, false)) = c.dims_of(&c.item(0)?)
         && dims.len() == 1
@@ -144,6 +152,10 @@ fn squeeze(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 }
 
 fn unsqueeze(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    if c.node.opset >= 13 && c.has(1) && !c.ints_known(1) {
+        let x = c.input(0)?;
+        return one(super::dynamic::axes::unsqueeze(c, x)?);
+    }
     let axes = axes(c)?.ok_or_else(|| c.refuse("it names no axes"))?;
     if let Some((dims, true)) = c.dims_of(&c.item(0)?)
         && axes.len() == 1
@@ -201,6 +213,10 @@ fn run(c: &mut Call<'_, '_>, x: Value, axis: usize, start: Dim, len: Dim) -> Res
 
 /// Starts, ends, axes and steps: attributes up to version 9, inputs from then on.
 fn slice(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    if c.node.opset >= 10 && ([1, 3, 4].iter().any(|i| c.has(*i) && !c.ints_known(*i)) || !c.dims_known(2)) {
+        let x = c.input(0)?;
+        return one(super::dynamic::slice::slice(c, x)?);
+    }
     let (starts, ends, axes, steps) = if c.node.opset < 10 {
         let ends = c.int_list("ends")?.map(|ends| ends.into_iter().map(dimension).collect::<Option<Vec<Dim>>>());
         let ends = ends.map(|e| e.ok_or_else(|| c.refuse("an end is -2^63"))).transpose()?;
@@ -221,7 +237,8 @@ fn slice(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         let (from, to) = bounds(*start, end, dims.len() as i64);
         return Ok(vec![Item::Extents { dims: dims[from as usize..to as usize].to_vec(), scalar: false }]);
     }
-    let mut x = c.input(0)?;
+    let whole = c.input(0)?;
+    let mut x = whole;
     for (((start, end), axis), step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
         let shape = c.ty(x).shape;
         let axis = c.axis(*axis, shape.rank(), false)?;
@@ -234,20 +251,22 @@ fn slice(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
                 let (from, to) = bounds(*start, end, extent as i64);
                 (Dim::from(from as u64), Dim::from((to - from) as u64))
             }
-            _ => symbolic(c, &shape, axis, *start, end)?,
+            _ => match symbolic(c, &shape, axis, *start, end)? {
+                Some(run) => run,
+                None if c.node.opset >= 10 => return one(super::dynamic::slice::slice(c, whole)?),
+                None => return Err(c.refuse(format!("the run from {start} to {end} of axis {axis} of {shape}"))),
+            },
         };
         x = run(c, x, axis, from, len)?;
     }
     one(x)
 }
 
-/// The run from `start` to `end` where the extent or the end depends on symbols. What would be cut to the extent is an error
-/// when the graph runs.
-fn symbolic(c: &Call<'_, '_>, shape: &Shape, axis: usize, start: i64, end: &Dim) -> Result<(Dim, Dim)> {
+/// The run from `start` to `end` where the extent or the end depends on symbols, and where they say what it is.
+fn symbolic(c: &Call<'_, '_>, shape: &Shape, axis: usize, start: i64, end: &Dim) -> Result<Option<(Dim, Dim)>> {
     let extent = &shape.dims()[axis];
-    let refuse = || c.refuse(format!("the run from {start} to {end} of axis {axis} of {shape}"));
     let from_end = |n: i64| dimension(n).and_then(|n| extent.checked_add(&n));
-    let from = if start < 0 { from_end(start) } else { dimension(start) }.ok_or_else(refuse)?;
+    let from = if start < 0 { from_end(start) } else { dimension(start) };
     let to = match number(end) {
         Some(end) if end >= i64::from(i32::MAX) => Some(extent.clone()),
         Some(end) if end < 0 => from_end(end),
@@ -258,9 +277,7 @@ fn symbolic(c: &Call<'_, '_>, shape: &Shape, axis: usize, start: i64, end: &Dim)
         None if end == extent => Some(end.clone()),
         None => None,
     };
-    let to = to.ok_or_else(refuse)?;
-    let len = to.checked_sub(&from).ok_or_else(refuse)?;
-    Ok((from, len))
+    Ok(from.zip(to).and_then(|(from, to)| Some((from.clone(), to.checked_sub(&from)?))))
 }
 
 /// The run of `0..extent` from `start` to `end`, each from the end where negative, cut to what is there.
@@ -274,9 +291,12 @@ fn split(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let x = c.input(0)?;
     let shape = c.ty(x).shape;
     let axis = c.axis(c.int("axis", 0)?, shape.rank(), false)?;
+    if c.node.opset >= 13 && c.has(1) && !c.ints_known(1) {
+        return super::dynamic::slice::split(c, x, axis, c.node.outputs.len());
+    }
     let given = if c.node.opset >= 13 { c.optional_ints(1)? } else { c.int_list("split")? };
-    let extent = shape.dims()[axis].fixed().ok_or_else(|| c.refuse(format!("axis {axis} of {shape} is not fixed")))?;
     let count = c.node.outputs.len().max(1) as u64;
+    let Some(extent) = shape.dims()[axis].fixed() else { return equal_parts(c, x, axis, count) };
     if let Some(n) = c.optional_int("num_outputs")?
         && u64::try_from(n) != Ok(count)
     {
@@ -301,6 +321,27 @@ fn split(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     for len in lengths {
         parts.push(Item::Value(run(c, x, axis, Dim::from(start), Dim::from(len))?));
         start += len;
+    }
+    Ok(parts)
+}
+
+/// `count` parts of an axis whose extent is not known, of which the last may be shorter.
+fn equal_parts(c: &mut Call<'_, '_>, x: Value, axis: usize, count: u64) -> Result<Vec<Item>> {
+    let extent = c.ty(x).shape.dims()[axis].clone();
+    if c.has(1) || c.int_list("split")?.is_some() {
+        return Err(c.refuse(format!("lengths of an axis of {extent}")));
+    }
+    c.optional_int("num_outputs")?;
+    let overflow = |c: &Call<'_, '_>| c.refuse(format!("an axis of {extent}"));
+    let raised = extent.checked_add(&Dim::from(count - 1)).ok_or_else(|| overflow(c))?;
+    let part = c.floor_div(&raised, count)?;
+    let mut parts = Vec::new();
+    let mut start = Dim::from(0);
+    for i in 0..count {
+        let rest = extent.checked_sub(&start).ok_or_else(|| overflow(c))?;
+        let len = if i + 1 == count { rest } else { part.clone() };
+        parts.push(Item::Value(run(c, x, axis, start.clone(), len.clone())?));
+        start = start.checked_add(&len).ok_or_else(|| overflow(c))?;
     }
     Ok(parts)
 }
@@ -353,13 +394,9 @@ fn space_to_depth(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(c.reshape(y, Shape(vec![n, depth, h, w]))?)
 }
 
-/// A tensor of `dims` elements equal to the one of `like`: a constant where it is small, else repeated when the graph runs.
-pub(super) fn filled(c: &mut Call<'_, '_>, like: &TensorData, dims: &[u64]) -> Result<Value> {
-    let count = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).filter(|n| i64::try_from(*n).is_ok());
-    let count = count.ok_or_else(|| c.refuse(format!("a shape {dims:?}")))?;
-    if count <= 64 {
-        return Ok(c.tensor(&Tensor::new(dims, like.pick((0..count).map(|_| 0)))?));
-    }
+/// A tensor of `shape` with elements equal to the one of `like`: a constant where it is small, else repeated when the graph
+/// runs.
+pub(super) fn filled(c: &mut Call<'_, '_>, like: &TensorData, shape: Shape) -> Result<Value> {
     let one = c.tensor(&Tensor::new(&[], like.clone())?);
-    super::indexing::expanded(c, one, Shape::fixed(dims))
+    super::indexing::expanded(c, one, shape)
 }

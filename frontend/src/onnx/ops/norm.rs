@@ -14,6 +14,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     since("LayerNormalization", 17, layer),
     since("RMSNormalization", 23, rms),
     since("LpNormalization", 1, lp),
+    since("MeanVarianceNormalization", 9, mean_variance),
 ];
 
 /// A vector of channels, the second axis of `rank`, as a tensor that repeats over the others.
@@ -139,4 +140,17 @@ fn lp(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let one_number = c.number(1.0, c.ty(x).dtype)?;
     let size = super::logic::select(c, none, one_number, size)?;
     one(c.binary(B::Div, x, size)?)
+}
+
+/// `(x - mean) / (deviation + 1e-9)` over `axes`.
+fn mean_variance(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let x = c.input(0)?;
+    let ty = c.ty(x);
+    let axes = c.int_list("axes")?.unwrap_or_else(|| vec![0, 2, 3]);
+    let axes = axes.iter().map(|a| c.axis(*a, ty.shape.rank(), false)).collect::<Result<Vec<usize>>>()?;
+    let (low, variance, _) = centred(c, x, &axes)?;
+    let deviation = c.unary(U::Sqrt, variance)?;
+    let least = c.number(1e-9, ty.dtype)?;
+    let deviation = c.binary(B::Add, deviation, least)?;
+    one(c.binary(B::Div, low, deviation)?)
 }

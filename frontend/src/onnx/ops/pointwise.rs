@@ -47,6 +47,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     since("Softsign", 1, softsign),
     since("Mish", 18, mish),
     since("Swish", 24, swish),
+    since("SwiGLU", 28, swiglu),
     since("Shrink", 9, shrink),
     since("PRelu", 9, prelu),
     since("Clip", 6, clip),
@@ -82,6 +83,11 @@ fn binary(c: &mut Call<'_, '_>, function: B) -> Result<Vec<Item>> {
 }
 
 fn fold(c: &mut Call<'_, '_>, function: B) -> Result<Vec<Item>> {
+    if c.count() == 2
+        && let Some(item) = super::shape::arithmetic(c, function)?
+    {
+        return Ok(vec![item]);
+    }
     one(folded(c, function)?)
 }
 
@@ -204,13 +210,26 @@ fn mish(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 }
 
 fn swish(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    one(swished(c)?)
+}
+
+/// `x sigmoid(alpha x)` of the first input.
+fn swished(c: &mut Call<'_, '_>) -> Result<Value> {
     let (x, alpha) = (c.input(0)?, c.float("alpha", 1.0)?);
     if alpha == 1.0 {
-        return one(c.unary(U::Silu, x)?);
+        return c.unary(U::Silu, x);
     }
     let y = with(c, B::Mul, x, alpha)?;
     let y = c.unary(U::Sigmoid, y)?;
-    one(c.binary(B::Mul, x, y)?)
+    c.binary(B::Mul, x, y)
+}
+
+fn swiglu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let (gate, up) = (swished(c)?, c.input(1)?);
+    if c.ty(gate).shape != c.ty(up).shape {
+        return Err(c.refuse(format!("a gate {} of {}", c.ty(gate).shape, c.ty(up).shape)));
+    }
+    one(c.binary(B::Mul, gate, up)?)
 }
 
 fn shrink(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {

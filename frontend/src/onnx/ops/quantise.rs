@@ -77,7 +77,7 @@ fn ends(c: &Call<'_, '_>, dtype: DType) -> Result<(f64, f64)> {
 }
 
 /// `saturate(round(x / scale) + zero)`, ties to even.
-fn rounded(c: &mut Call<'_, '_>, x: Value, scale: Value, zero: Option<Value>, to: DType) -> Result<Value> {
+pub(super) fn rounded(c: &mut Call<'_, '_>, x: Value, scale: Value, zero: Option<Value>, to: DType) -> Result<Value> {
     let (low, high) = ends(c, to)?;
     let y = c.binary(B::Div, x, scale)?;
     let y = c.unary(U::Round, y)?;
@@ -131,6 +131,11 @@ fn dequantise(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 /// The grid of 8 bits over the range of the input, zero included.
 fn dynamic(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let x = c.input(0)?;
+    Ok(own_grid(c, x)?.map(Item::Value).to_vec())
+}
+
+/// `x` in 8 bits, with the scale and the zero point of its own range.
+pub(super) fn own_grid(c: &mut Call<'_, '_>, x: Value) -> Result<[Value; 3]> {
     let count = c.ty(x).shape.elements()?;
     let flat = c.reshape(x, Shape(vec![count]))?;
     let zero = c.number(0.0, DType::F32)?;
@@ -144,5 +149,5 @@ fn dynamic(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let start = c.unary(U::Neg, least)?;
     let point = rounded(c, start, scale, None, DType::U8)?;
     let y = rounded(c, x, scale, Some(point), DType::U8)?;
-    Ok([y, scale, point].map(Item::Value).to_vec())
+    Ok([y, scale, point])
 }

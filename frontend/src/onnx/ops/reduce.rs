@@ -35,7 +35,7 @@ pub(super) fn row(c: &mut Call<'_, '_>, function: R, x: Value) -> Result<Value> 
 }
 
 /// What makes one number of each row along the last axis.
-type Row = fn(&mut Call<'_, '_>, Value) -> Result<Value>;
+pub(super) type Row = fn(&mut Call<'_, '_>, Value) -> Result<Value>;
 
 pub(super) fn mean(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
     let ty = c.ty(x);
@@ -126,6 +126,11 @@ pub(super) fn over(c: &mut Call<'_, '_>, x: Value, axes: &[usize], keep: bool, f
 fn reduced(c: &mut Call<'_, '_>, function: Row) -> Result<Vec<Item>> {
     let as_input = c.node.opset >= if c.node.op == "ReduceSum" { 13 } else { 18 };
     let keep = c.int("keepdims", 1)? != 0;
+    if as_input && c.has(1) && !c.ints_known(1) {
+        c.int("noop_with_empty_axes", 0)?;
+        let x = c.input(0)?;
+        return one(super::dynamic::axes::reduce(c, x, keep, function)?);
+    }
     let (axes, nothing) = if as_input {
         (c.optional_ints(1)?, c.int("noop_with_empty_axes", 0)? != 0)
     } else {
@@ -202,7 +207,7 @@ fn softmax(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
     c.binary(B::Div, e, sum)
 }
 
-fn log_softmax(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
+pub(super) fn log_softmax(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
     let low = lowered(c, x)?;
     let e = c.unary(U::Exp, low)?;
     let sum = row(c, R::Sum, e)?;

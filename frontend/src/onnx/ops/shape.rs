@@ -3,9 +3,9 @@
 use super::movement::{bounds, filled};
 use super::{Operator, one, since};
 use crate::onnx::TensorBytes;
-use crate::onnx::import::{Call, Item, dtype, quotient};
+use crate::onnx::import::{Call, Item, dimension, dtype, number, quotient};
 use actc_ir::ops::pointwise::BinaryFunction as B;
-use actc_types::{Dim, Result, TensorData};
+use actc_types::{Dim, Result, Shape, TensorData};
 
 pub(super) const OPERATORS: &[Operator] =
     &[since("Shape", 1, shape), since("Size", 1, size), since("ConstantOfShape", 9, constant_of_shape)];
@@ -28,8 +28,10 @@ fn size(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 }
 
 fn constant_of_shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let extents = c.ints(0)?.into_iter().map(u64::try_from).collect::<Result<Vec<u64>, _>>();
-    let extents = extents.map_err(|_| c.refuse("a negative extent"))?;
+    let dims = c.extents(0)?;
+    if let Some(n) = dims.iter().filter_map(number).find(|n| *n < 0) {
+        return Err(c.refuse(format!("an extent of {n}")));
+    }
     let like = match c.tensor_of("value")? {
         None => TensorData::F32(vec![0.0]),
         Some(tensor) => match &tensor.data {
@@ -39,10 +41,26 @@ fn constant_of_shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
             TensorBytes::Raw(_) | TensorBytes::Texts(_) => return Err(c.refuse("`value` is not one number")),
         },
     };
-    one(filled(c, &like, &extents)?)
+    one(filled(c, &like, Shape(dims))?)
 }
 
-/// The sum, difference, product or quotient of inputs that are followed as dimensions; `None` where one is not, or where the
+/// The quotient of two dimensions: of numbers truncated, of polynomials where it is one.
+fn divided(a: &Dim, b: &Dim) -> Option<Dim> {
+    match (number(a), number(b)) {
+        (Some(a), Some(b)) => dimension(a.checked_div(b)?),
+        (_, _) => quotient(a, b),
+    }
+}
+
+/// The smaller or larger of two dimensions, where it does not depend on their symbols.
+fn extreme(a: &Dim, b: &Dim, pick: fn(i64, i64) -> i64) -> Option<Dim> {
+    if a == b {
+        return Some(a.clone());
+    }
+    dimension(pick(number(a)?, number(b)?))
+}
+
+/// The sum, difference, product, quotient or extreme of inputs that are followed as dimensions; `None` where one is not, or where the
 /// result is no list of polynomials.
 pub(super) fn arithmetic(c: &mut Call<'_, '_>, function: B) -> Result<Option<Item>> {
     let (a, b) = (c.item(0)?, c.item(1)?);
@@ -54,13 +72,14 @@ pub(super) fn arithmetic(c: &mut Call<'_, '_>, function: B) -> Result<Option<Ite
     let at = |dims: &[Dim], i: usize| dims[if dims.len() == 1 { 0 } else { i }].clone();
     let each = |i: usize| {
         let (x, y) = (at(&a, i), at(&b, i));
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the four operations are followed, others are computed")]
+        #[expect(clippy::wildcard_enum_match_arm, reason = "what gives dimensions is followed, others are computed")]
         match function {
             B::Add => x.checked_add(&y),
             B::Sub => x.checked_sub(&y),
             B::Mul => x.checked_mul(&y),
-            // A quotient of polynomials that is one is exact.
-            B::Div => quotient(&x, &y),
+            B::Div => divided(&x, &y),
+            B::Min => extreme(&x, &y, i64::min),
+            B::Max => extreme(&x, &y, i64::max),
             _ => None,
         }
     };

@@ -5,4 +5,5 @@ pub(crate) mod code;
 pub(crate) mod decode;
 pub(crate) mod gemm;
 pub(crate) mod memory;
+pub(crate) mod rows;
 pub(crate) mod team;

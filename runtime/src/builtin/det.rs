@@ -1,0 +1,33 @@
+//! Determinants of matrices.
+
+use super::call::Call;
+use super::element::{CELL, Element, dtype, with_element};
+use crate::device::cpu::memory::Grid;
+use actc_types::determinant::determinant;
+use actc_types::{DType, Result};
+
+pub(super) fn run(call: &Call<'_>) -> Result<()> {
+    let dtype = dtype(call, 0)?;
+    if !dtype.is_float() {
+        return Err(call.refuse(format!("it takes floats, not {dtype}")));
+    }
+    with_element!(dtype, T => each::<T>(call))
+}
+
+fn each<T: Element>(call: &Call<'_>) -> Result<()> {
+    let (m, n) = (call.dim(0)?, call.dim(1)?);
+    let size = call.count(&[n, n])?;
+    let x: &[T] = call.read(0, &[m, size])?;
+    let cost = size.saturating_mul(n).max(1);
+    let grid = Grid { offset: 0, rows: 1, cols: m, stride: m, cell_rows: 1, cell_cols: CELL.div_ceil(cost) };
+    let mut matrix = Vec::new();
+    for mut tile in call.tiles::<T>(1, grid)? {
+        let first = tile.col();
+        for (i, y) in tile.row_mut(0).iter_mut().enumerate() {
+            matrix.clear();
+            matrix.extend(x[(first + i) * size..][..size].iter().map(|x| x.float()));
+            *y = T::from_float(determinant(&mut matrix, n));
+        }
+    }
+    Ok(())
+}

@@ -5,9 +5,10 @@ use crate::evaluator::{Evaluator, Prepared};
 use crate::graph::Graph;
 use crate::handle::{Region, Value};
 use crate::op::{Arg, Op};
+use crate::ops::control::Loop;
 use crate::types::TensorType;
 use actc_types::dim::Bindings;
-use actc_types::{Diagnostic, Dim, Place, Result, Shape, Symbol, Tensor};
+use actc_types::{Diagnostic, Dim, Place, Result, Shape, Symbol, Tensor, TensorData};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -120,16 +121,9 @@ impl Run<'_> {
                     let inputs = data.args[1..].iter().map(|v| self.result(*v, values)).collect::<Result<_>>()?;
                     self.call(data.regions[usize::from(!taken)], inputs)?
                 }
-                Op::Loop(_) => {
-                    let count = self.result(data.args[0], values)?.as_i64()?[0];
-                    let mut carried: Vec<Tensor> =
-                        data.args[1..].iter().map(|v| self.result(*v, values)).collect::<Result<_>>()?;
-                    for i in 0..count {
-                        let mut inputs = vec![Tensor::i64(&[], vec![i])?];
-                        inputs.append(&mut carried);
-                        carried = self.call(data.regions[0], inputs)?;
-                    }
-                    carried
+                Op::Loop(l) => {
+                    let args: Vec<Tensor> = data.args.iter().map(|v| self.result(*v, values)).collect::<Result<_>>()?;
+                    self.rounds(l, data.regions[0], &args)?
                 }
                 Op::Bind(b) => {
                     let values_of = self.result(data.args[0], values)?;
@@ -153,6 +147,36 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    fn rounds(&self, op: &Loop, body: Region, args: &[Tensor]) -> Result<Vec<Tensor>> {
+        let count = args[0].as_i64()?[0];
+        let (carried, captured) = args[1..].split_at(op.carried(args.len()));
+        let mut carried = carried.to_vec();
+        let mut rows: Vec<Vec<u8>> = vec![Vec::new(); op.stacked.len()];
+        for i in 0..count {
+            if op.guarded && carried[0].data().to_integers()[0] == 0 {
+                break;
+            }
+            let mut inputs = vec![Tensor::i64(&[], vec![i])?];
+            let given = carried.len();
+            inputs.append(&mut carried);
+            inputs.extend_from_slice(captured);
+            carried = self.call(body, inputs)?;
+            for (rows, row) in rows.iter_mut().zip(carried.split_off(given)) {
+                rows.extend(row.data().to_le_bytes());
+            }
+        }
+        for (ty, mut bytes) in op.stacked.iter().zip(rows) {
+            let dims = self.fix_shape(&ty.shape)?.eval(&Bindings::new())?;
+            let whole = dims.iter().product::<u64>() as usize * ty.dtype.size();
+            if bytes.len() > whole {
+                return Err(Diagnostic::new("loop-rows", format!("more than the {} rounds of {ty}", dims[0])));
+            }
+            bytes.resize(whole, 0);
+            carried.push(Tensor::new(&dims, TensorData::from_le_bytes(ty.dtype, &bytes))?);
+        }
+        Ok(carried)
     }
 
     fn call(&self, region: Region, inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {

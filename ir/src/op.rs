@@ -14,7 +14,9 @@ use crate::ops::indexing::{Expand, Gather};
 use crate::ops::linear::Linear;
 use crate::ops::matmul::Matmul;
 use crate::ops::norm::{LayerNorm, RmsNorm};
+use crate::ops::order::{Cumulate, TopK};
 use crate::ops::pad::Pad;
+use crate::ops::places::{GatherElements, GatherNd, ScatterElements, ScatterNd};
 use crate::ops::pointwise::{Binary, Bitcast, Cast, Select, Unary};
 use crate::ops::pool::{Fold, Pool, Unpool};
 use crate::ops::recurrent::{LinearAttention, Recurrent};
@@ -23,6 +25,7 @@ use crate::ops::regions::{DeformConv, RegionPool};
 use crate::ops::rope::Rope;
 use crate::ops::rows::RoundRows;
 use crate::ops::sampling::{GridSample, Resample};
+use crate::ops::selection::{NonMaxSuppression, NonZero, Unique};
 use crate::ops::shaping::{Concat, Range, Reshape, Slice, Transpose};
 use crate::ops::softmax::Softmax;
 use crate::ops::statistics::{ChannelStats, Gram};
@@ -190,6 +193,24 @@ ops! {
     PlaceOf(PlaceOf) "place",
     /// Parts of a tensor by their indices.
     Gather(Gather) "gather",
+    /// Parts of a tensor by tuples of indices.
+    GatherNd(GatherNd) "gather_nd",
+    /// Elements of a tensor by an index each.
+    GatherElements(GatherElements) "gather_elements",
+    /// Parts of a tensor put where tuples of indices say.
+    ScatterNd(ScatterNd) "scatter_nd",
+    /// Elements of a tensor put where an index each says.
+    ScatterElements(ScatterElements) "scatter_elements",
+    /// Of each element and those before it.
+    Cumulate(Cumulate) "cumulate",
+    /// The first elements of each row in order.
+    TopK(TopK) "top_k",
+    /// Indices of elements that are not 0, and their number.
+    NonZero(NonZero) "non_zero",
+    /// Different rows, and which of them each row is.
+    Unique(Unique) "unique",
+    /// Boxes that overlap no better one.
+    NonMaxSuppression(NonMaxSuppression) "non_max_suppression",
     /// Extents of 1 repeated.
     Expand(Expand) "expand",
     /// Convolution of floats.

@@ -8,6 +8,7 @@
 use crate::graph::{Graph, ValueDef};
 use crate::handle::{Node, Region, Value};
 use crate::op::Op;
+use crate::ops::control::Loop;
 use crate::types::TensorType;
 use actc_types::{DType, Diagnostic, Place, Shape, Symbol};
 use std::collections::BTreeSet;
@@ -153,7 +154,11 @@ impl Check<'_> {
             if types(graph.region_params(*region)) != params {
                 self.report(node, "ir-region", format!("the parameters of {region} are not its captures"));
             }
-            if types(graph.region_results(*region)) != results {
+            let mut given = results.to_vec();
+            if let Op::Loop(l) = &data.op {
+                given.iter_mut().skip(l.carried(args.len())).for_each(|ty| *ty = Loop::row(ty));
+            }
+            if types(graph.region_results(*region)) != given {
                 self.report(node, "ir-region", format!("the results of {region} are not the node's"));
             }
         }

@@ -64,11 +64,20 @@ impl Run<'_> {
                 member.barrier.wait()?;
                 self.block(if taken { *then } else { *otherwise }, member)?;
             }
-            Op::Loop { trips, index, body } => {
+            Op::Loop { trips, live, index, body } => {
                 let count: &[i64] = frame.regions[*trips].read(1).ok_or_else(|| too_small("number of rounds", 8))?;
                 let count = u64::try_from(count[0]).unwrap_or(0);
                 member.barrier.wait()?;
                 for round in 0..count {
+                    if let Some(live) = live {
+                        let live: &[u8] = frame.regions[*live].read(1).ok_or_else(|| too_small("loop's guard", 1))?;
+                        let ends = live[0] == 0;
+                        // The round may write over it: all members have to have read it.
+                        member.barrier.wait()?;
+                        if ends {
+                            break;
+                        }
+                    }
                     // Every member counts alike, so all stop at the same round.
                     self.rounds.set(another_round(self.rounds.get(), frame.max_rounds)?);
                     if let Some(index) = index {

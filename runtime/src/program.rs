@@ -61,7 +61,7 @@ pub(crate) enum Op {
     Launch { leaf: usize, kernel: usize, args: Range<usize>, dims: Range<usize> },
     Builtin { leaf: usize, call: usize },
     If { cond: usize, then: usize, otherwise: usize },
-    Loop { trips: usize, index: Option<usize>, body: usize },
+    Loop { trips: usize, live: Option<usize>, index: Option<usize>, body: usize },
     Bind { symbols: Vec<usize>, values: usize },
 }
 
@@ -184,8 +184,9 @@ impl Program {
                 then: self.entered(then)?,
                 otherwise: self.entered(otherwise)?,
             },
-            Step::Loop { trips, index, body } => Op::Loop {
+            Step::Loop { trips, live, index, body } => Op::Loop {
                 trips: self.args(&[*trips]).start,
+                live: live.map(|i| self.args(&[i]).start),
                 index: index.map(|i| self.args(&[i]).start),
                 body: self.entered(body)?,
             },

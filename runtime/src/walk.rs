@@ -54,10 +54,17 @@ impl Session {
                 let taken = condition[0] != 0;
                 self.walk(walk, if taken { *then } else { *otherwise })
             }
-            Op::Loop { trips, index, body } => {
+            Op::Loop { trips, live, index, body } => {
                 let count: &[i64] =
                     self.frame.regions[*trips].read(1).ok_or_else(|| too_small("number of rounds", 8))?;
                 for round in 0..u64::try_from(count[0]).unwrap_or(0) {
+                    if let Some(live) = live {
+                        let live: &[u8] =
+                            self.frame.regions[*live].read(1).ok_or_else(|| too_small("loop's guard", 1))?;
+                        if live[0] == 0 {
+                            break;
+                        }
+                    }
                     let rounds = self.frame.rounds.load(Ordering::Relaxed);
                     self.frame.rounds.store(another_round(rounds, self.frame.max_rounds)?, Ordering::Relaxed);
                     if let Some(index) = index {

@@ -125,7 +125,7 @@ fn nested(depth: usize) -> Manifest {
         (vec![0, 1], vec![Dim::from(1), Dim::from(8), Dim::from(0), Dim::from(8), Dim::from(0), Dim::from(8)]);
     let mut steps = vec![Step::Builtin(copy)];
     for _ in 0..depth {
-        steps = vec![Step::Loop { trips: 0, index: None, body: steps }];
+        steps = vec![Step::Loop { trips: 0, live: None, index: None, body: steps }];
     }
     let port = |buffer| Port { name: "x".into(), dtype: DType::I64, dims: vec![Dim::from(1)], buffer };
     let buffer = |kind| Buffer { kind, bytes: Dim::from(8) };

@@ -126,7 +126,9 @@ impl Steps<'_, '_> {
             return Err(Diagnostic::new("codegen-rank", headline));
         }
         let mut bufs = data.args.iter().map(|v| self.any(*v)).collect::<Result<Vec<u32>>>()?;
-        bufs.push(self.buffers.value(data.results[0])?);
+        for result in &data.results {
+            bufs.push(self.buffers.value(*result)?);
+        }
         self.builtin(BuiltinCall { bufs, dims, ints, ..BuiltinCall::new(label, builtin) }, "any type and shape");
         Ok(())
     }

@@ -7,6 +7,7 @@ pub mod buffers;
 mod control;
 mod extents;
 mod general;
+mod indices;
 pub mod launch;
 mod linear;
 mod pointwise;

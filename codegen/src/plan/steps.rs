@@ -233,6 +233,15 @@ impl Steps<'_, '_> {
             Op::Reduce(r) => self.reduce(&label, &data, Builtin::Reduce, r.function.code()),
             Op::PlaceOf(p) => self.reduce(&label, &data, Builtin::Place, p.extreme.code()),
             Op::Gather(g) => self.gather(&label, &data, g.axis),
+            Op::GatherNd(g) => self.gather_nd(&label, &data, g.batch),
+            Op::GatherElements(g) => self.gather_elements(&label, &data, g.axis),
+            Op::ScatterNd(s) => self.scatter_nd(&label, &data, s.reduce),
+            Op::ScatterElements(s) => self.scatter_elements(&label, &data, s),
+            Op::Cumulate(c) => self.cumulate(&label, &data, c),
+            Op::TopK(t) => self.top_k(&label, &data, t),
+            Op::NonZero(_) => self.non_zero(&label, &data),
+            Op::Unique(u) => self.unique(&label, &data, u.sorted),
+            Op::NonMaxSuppression(s) => self.non_max_suppression(&label, &data, s),
             Op::Expand(_) => self.expand(&label, &data),
             Op::Bind(b) => self.bind(&data, &b.symbols),
             Op::Expect(e) => self.expect(&label, &data, &e.shape),
@@ -380,7 +389,7 @@ impl Steps<'_, '_> {
                 self.accumulate(&label, &data, Builtin::ChannelStats, k, vec![i64::from(c.first_apart)])
             }
             Op::If(_) => self.branch(&data),
-            Op::Loop(_) => self.repeat(&data),
+            Op::Loop(l) => self.repeat(&label, &data, l),
         }
     }
 

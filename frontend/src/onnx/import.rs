@@ -7,16 +7,18 @@
 mod call;
 mod extents;
 mod shapes;
+mod subgraph;
 mod types;
 
 pub(super) use call::Call;
 pub(super) use extents::{dimension, number, quotient};
+pub(super) use subgraph::Captures;
 pub(super) use types::dtype;
 
 use super::ops;
 use super::tensor::unpacked;
 use super::{Graph as Source, Model, Node, Tensor, TensorBytes, ValueType};
-use actc_ir::{Const, Graph, Op, TensorType, Value};
+use actc_ir::{Const, Graph, Op, Region, TensorType, Value};
 use actc_types::{Diagnostic, Dim, Encoding, Place, Result, Role, Shape, TensorData};
 use std::collections::{BTreeSet, HashMap};
 
@@ -42,6 +44,8 @@ pub(super) enum Item {
 /// A graph under construction.
 pub(super) struct Importer<'m> {
     pub(super) graph: Graph,
+    /// Where nodes are added.
+    region: Region,
     names: HashMap<&'m str, Item>,
     constants: BTreeSet<String>,
     findings: Vec<Diagnostic>,
@@ -60,8 +64,10 @@ pub fn import(model: &Model) -> Result<Graph, Vec<Diagnostic>> {
     if !unknown.is_empty() {
         return Err(unknown);
     }
+    let target = Graph::new("main");
     let mut importer = Importer {
-        graph: Graph::new("main"),
+        region: target.body(),
+        graph: target,
         names: HashMap::new(),
         constants: BTreeSet::new(),
         findings: Vec::new(),
@@ -76,9 +82,9 @@ pub fn import(model: &Model) -> Result<Graph, Vec<Diagnostic>> {
     if importer.findings.is_empty() { Ok(importer.graph.compact()) } else { Err(importer.findings) }
 }
 
-/// A finding for each node that the table has not, in the order of the model.
+/// A finding for each node that the table has not, in the order of the model; those of graphs in attributes behind their node's.
 fn unsupported(graph: &Source) -> Vec<Diagnostic> {
-    let finding = |(index, node): (usize, &Node)| {
+    let own = |index: usize, node: &Node| {
         if ops::find(node).is_some() {
             return None;
         }
@@ -89,7 +95,8 @@ fn unsupported(graph: &Source) -> Vec<Diagnostic> {
             None => error,
         })
     };
-    graph.nodes.iter().enumerate().filter_map(finding).collect()
+    let inner = |node: &Node| node.attributes.graphs().flat_map(unsupported).collect::<Vec<Diagnostic>>();
+    graph.nodes.iter().enumerate().flat_map(|(index, node)| own(index, node).into_iter().chain(inner(node))).collect()
 }
 
 impl<'m> Importer<'m> {
@@ -122,34 +129,11 @@ impl<'m> Importer<'m> {
         }
     }
 
-    /// The outputs of `source`, a graph of a node, on `inputs`; its nodes become part of this graph.
-    pub(super) fn inline(&mut self, source: &'m Source, inputs: Vec<Item>) -> Result<Vec<Item>> {
-        let mut unknown = unsupported(source);
-        if let Some(first) = unknown.pop() {
-            self.findings.append(&mut unknown);
-            return Err(first);
-        }
-        if inputs.len() != source.inputs.len() {
-            let headline = format!("a graph of {} inputs, expected {}", source.inputs.len(), inputs.len());
-            return Err(Diagnostic::new("onnx-node", headline));
-        }
-        // Names of a graph end with it.
-        let own = source.inputs.iter().map(|i| i.name.as_str());
-        let own = own.chain(source.initialisers.iter().map(|(name, _)| name.as_str()));
-        let made = source.nodes.iter().flat_map(|n| n.outputs.iter().flatten()).map(String::as_str);
-        let outer: Vec<(&str, Option<Item>)> = own.chain(made).map(|name| (name, self.names.remove(name))).collect();
-        self.names.extend(source.inputs.iter().map(|i| i.name.as_str()).zip(inputs));
+    /// Adds constants and nodes of `source`; what its outputs are, or `None` where one of them is not there.
+    fn graph_of(&mut self, source: &'m Source) -> Option<Vec<Item>> {
         self.body(source);
-        let outputs = source.outputs.iter().map(|o| self.names.get(o.name.as_str()).cloned()).collect();
-        // A name may stand twice; what it was outside is what was found first.
-        for (name, item) in outer.into_iter().rev() {
-            match item {
-                Some(item) => drop(self.names.insert(name, item)),
-                None => drop(self.names.remove(name)),
-            }
-        }
-        let outputs: Option<Vec<Item>> = outputs;
-        outputs.ok_or_else(|| Diagnostic::new("onnx-node", "an output of a graph of the node is not made"))
+        let found = |name: &str| if self.lost.contains(name) { None } else { self.names.get(name).cloned() };
+        source.outputs.iter().map(|output| found(&output.name)).collect()
     }
 
     fn node(&mut self, index: usize, node: &'m Node) {
@@ -240,7 +224,13 @@ impl<'m> Importer<'m> {
         let ty = TensorType::new(dtype, Shape::fixed(&tensor.dims));
         let parts = vec![(Role::Data, unpacked(tensor.element, tensor.elements(), bytes))];
         let constant = Const::new(self.fresh(name), ty, Encoding::Dense, parts).map_err(at)?;
-        Ok(self.graph.constant(constant))
+        Ok(self.constant(constant))
+    }
+
+    /// `constant` as a value of the region that is being made.
+    pub(super) fn constant(&mut self, constant: Const) -> Value {
+        let id = self.graph.add_const(constant);
+        self.graph.const_node(self.region, id)
     }
 
     /// A name that no constant has yet.
@@ -262,7 +252,7 @@ impl<'m> Importer<'m> {
                 let bytes = truths.iter().map(|t| u8::from(*t)).collect();
                 let tensor = actc_types::Tensor::new(&[truths.len() as u64], TensorData::Bool(bytes))?;
                 let name = self.fresh(origin);
-                return Ok(self.graph.constant(Const::dense(name, &tensor)));
+                return Ok(self.constant(Const::dense(name, &tensor)));
             }
         };
         extents::value(self, dims, scalar, origin)
@@ -272,9 +262,23 @@ impl<'m> Importer<'m> {
     pub(super) fn add(&mut self, op: Op, args: &[Value], origin: &str) -> Result<Value> {
         if let Some(tensor) = self.folded(&op, args)? {
             let name = self.fresh(origin);
-            return Ok(self.graph.constant(Const::dense(name, &tensor)));
+            return Ok(self.constant(Const::dense(name, &tensor)));
         }
-        self.graph.add(op, args, origin)
+        match self.add_many(op, args, Vec::new(), origin)?[..] {
+            [value] => Ok(value),
+            ref many => Err(Diagnostic::new("onnx-node", format!("{} results where one is wanted", many.len()))),
+        }
+    }
+
+    /// Adds `op`, which owns `regions`, to the region that is being made.
+    pub(super) fn add_many(
+        &mut self,
+        op: Op,
+        args: &[Value],
+        regions: Vec<Region>,
+        origin: &str,
+    ) -> Result<Vec<Value>> {
+        self.graph.add_in(self.region, op, args, regions, origin)
     }
 
     /// What `op` gives, where all of `args` are small constants and so is that.
@@ -285,10 +289,5 @@ impl<'m> Importer<'m> {
             constants.push(self.graph.const_data(id));
         }
         actc_ir::eval::of_constants(op, &constants, FOLDED)
-    }
-
-    /// As [`Importer::add`], of an op with several results.
-    pub(super) fn add_all(&mut self, op: Op, args: &[Value], origin: &str) -> Result<Vec<Value>> {
-        self.graph.add_in(self.graph.body(), op, args, Vec::new(), origin)
     }
 }

@@ -181,6 +181,9 @@ impl Parser<'_> {
         if matches!(op, Op::If(_)) {
             op = Op::If(If { results: types.clone() });
         }
+        if let Op::Loop(l) = &mut op {
+            l.stacked = types.get(l.carried(args.len())..).unwrap_or(&[]).to_vec();
+        }
         let span = Place::Span { text: self.lexer.text().into(), start, end: self.lexer.position() };
         let origin = if self.lexer.take("@") { self.lexer.word()? } else { String::new() };
         let results = self.graph.add_in(region, op, &args, regions, origin).map_err(|d| d.at(span.clone()))?;

@@ -156,6 +156,43 @@ functions! {
     Most "most" All false "the largest; of none the smallest there is",
 }
 
+functions! {
+    /// Functions of an element and those before it.
+    Running
+    Sum "sum" Numbers false "the sum, 0 of none",
+    Prod "prod" Numbers false "the product, 1 of none",
+}
+
+/// The order of numbers: not-a-number is behind all others and equal to itself, both zeros are equal.
+pub fn order(a: f64, b: f64) -> std::cmp::Ordering {
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
+/// Of things numbered `0..n` that `compare` orders: the first place of each different one, which of these each thing is, and
+/// how often each is there, zeros behind; the number of different ones is given. They are in ascending order where `sorted`,
+/// else in that of their first places.
+pub fn places_of_unique(
+    n: usize,
+    sorted: bool,
+    [first, number, often]: [&mut [i64]; 3],
+    compare: impl Fn(usize, usize) -> std::cmp::Ordering,
+) -> usize {
+    let mut all: Vec<usize> = (0..n).collect();
+    all.sort_by(|a, b| compare(*a, *b));
+    let mut groups: Vec<&[usize]> = all.chunk_by(|a, b| compare(*a, *b).is_eq()).collect();
+    if !sorted {
+        groups.sort_by_key(|group| group[0]);
+    }
+    first.fill(0);
+    often.fill(0);
+    for (k, group) in groups.iter().enumerate() {
+        first[k] = group[0] as i64;
+        often[k] = group.len() as i64;
+        group.iter().for_each(|i| number[*i] = k as i64);
+    }
+    groups.len()
+}
+
 /// Which of several equal extremes of a row is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Extreme {
@@ -189,6 +226,32 @@ impl RowFunction {
             RowFunction::Prod => row.fold(1, i128::wrapping_mul),
             RowFunction::Least => row.fold(highest, i128::min),
             RowFunction::Most => row.fold(lowest, i128::max),
+        }
+    }
+}
+
+impl Running {
+    /// What it is of none.
+    pub fn first(self) -> f64 {
+        match self {
+            Running::Sum => 0.0,
+            Running::Prod => 1.0,
+        }
+    }
+
+    /// What it is with one more number.
+    pub fn apply(self, so_far: f64, x: f64) -> f64 {
+        match self {
+            Running::Sum => so_far + x,
+            Running::Prod => so_far * x,
+        }
+    }
+
+    /// The same of integers, modulo 2^128.
+    pub fn apply_integer(self, so_far: i128, x: i128) -> i128 {
+        match self {
+            Running::Sum => so_far.wrapping_add(x),
+            Running::Prod => so_far.wrapping_mul(x),
         }
     }
 }

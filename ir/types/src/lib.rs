@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod block;
+pub mod boxes;
 pub mod braced;
 pub mod determinant;
 pub mod diagnostic;

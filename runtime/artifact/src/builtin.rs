@@ -164,6 +164,63 @@ builtins! {
     /// `beta [B, T, N]` where it corrects; then the results `y [B, T, H, V]` and the new state. dims `B, T, H, N, K, V, W`, `W`
     /// is `K` or 1; ints: the number of an [`actc_types::recurrent::StateRule`]; floats `scale`. `N` divides `H`.
     LinearAttention "linear_attention" 1 bufs 6 8 tensors 0 dims 7 7 ints 1 1 floats 1,
+    /// Parts of a tensor by tuples of indices.
+    ///
+    /// bufs `x [B, E.., I]`, `indices: i64 [B, N, k]`, `y [B, N, I]`; dims `B, N, I`, then the `k` extents `E`; ints `size`,
+    /// bytes of an element. Negative indices count from the end; one outside of its axis is an error.
+    GatherNd "gather_nd" 1 bufs 3 3 tensors 0 dims 4 35 ints 1 1 floats 0,
+    /// Elements of a tensor by an index each.
+    ///
+    /// bufs `x`, `indices: i64`, `y`; dims: the extents of `x`, then as many of `indices` and `y`, none of which but that of
+    /// the axis is larger; ints `size, axis`: bytes of an element, and the axis along which the index says the place.
+    /// Negative indices count from the end; one outside of the axis is an error.
+    GatherElements "gather_elements" 1 bufs 3 3 tensors 0 dims 2 64 ints 2 2 floats 0,
+    /// A tensor with parts of it replaced.
+    ///
+    /// bufs `x [E.., I]`, `indices: i64 [N, k]`, `updates [N, I]`, `y` like `x`; dims `N, I`, then the `k` extents `E`; ints
+    /// `dtype, reduce`: the number of the element type, and -1 or that of the
+    /// [`actc_types::function::BinaryFunction`] of an element and its update. Updates are applied in order, each rounded.
+    /// Negative indices count from the end; one outside of its axis is an error.
+    ScatterNd "scatter_nd" 1 bufs 4 4 tensors 0 dims 3 34 ints 2 2 floats 0,
+    /// A tensor with elements of it replaced.
+    ///
+    /// bufs `x`, `indices: i64`, `updates`, `y`; dims: the extents of `x` and `y`, then as many of `indices` and `updates`,
+    /// none of which but that of the axis is larger; ints `dtype, reduce, axis`, the first two as of `scatter_nd`.
+    /// Negative indices count from the end; one outside of the axis is an error.
+    ScatterElements "scatter_elements" 1 bufs 4 4 tensors 0 dims 2 64 ints 3 3 floats 0,
+    /// Of each element and those before it along an axis.
+    ///
+    /// bufs `x`, `axis: i64`, `y`; dims: the extents of `x`; ints `function, dtype, exclusive, reverse`: the numbers of a
+    /// [`actc_types::function::Running`] and of the type of `x` and `y`, whether the element itself takes no part, and whether
+    /// those behind it do. Floats are computed in f64. A negative axis counts from the end; one that is not there is an error.
+    Cumulate "cumulate" 1 bufs 3 3 tensors 0 dims 1 32 ints 4 4 floats 0,
+    /// The first elements of each row in order, and where they stood.
+    ///
+    /// bufs `x [M, N]`, `y [M, K]`, `places: i64 [M, K]`; dims `M, N, K` with `K <= N`; ints `dtype, largest`: the number of
+    /// the element type, and whether the largest come first. Not-a-number is the largest; equal elements stay in order.
+    TopK "top_k" 1 bufs 3 3 tensors 0 dims 3 3 ints 2 2 floats 0,
+    /// Indices of elements that are not 0 along each axis, in order, zeros behind, and their number.
+    ///
+    /// bufs `x`, `places: i64 [R, N]`, `count: i64`; dims: the `R` extents of `x`, whose product is `N`; ints `dtype`.
+    NonZero "non_zero" 1 bufs 3 3 tensors 0 dims 0 32 ints 1 1 floats 0,
+    /// The first place of each different row, which of these each row is, how often each is there, zeros behind, and how many
+    /// different rows there are.
+    ///
+    /// bufs `x [N, M]`, `first: i64 [N]`, `number: i64 [N]`, `often: i64 [N]`, `count: i64`; dims `N, M`; ints `dtype, sorted`:
+    /// with `sorted` 1 different rows are in ascending order, else in that of their first places.
+    Unique "unique" 1 bufs 5 5 tensors 0 dims 2 2 ints 2 2 floats 0,
+    /// Batch, class and box of boxes that overlap no better one of their class, zeros behind, and their number.
+    ///
+    /// bufs `boxes [B, N, 4]`, `scores [B, C, N]`, `most: i64`, `overlap`, `least`, `kept: i64 [B C L, 3]`, `count: i64`; dims
+    /// `B, C, N, L`, where `L` is the most boxes of a batch and class, as is `most`; ints `centre`: 1 where boxes are centre and
+    /// size, not two corners.
+    NonMaxSuppression "non_max_suppression" 1 bufs 7 7 tensors 0 dims 4 4 ints 1 1 floats 0,
+    /// One row of a matrix of bytes.
+    ///
+    /// bufs `from [N]`, `row: i64`, `to [M, N]`; dims `M, N`. A row outside of `0..M` is an error.
+    Row "row" 1 bufs 3 3 tensors 0 dims 2 2 ints 0 0 floats 0,
+    /// Zeros. bufs `y [N]`; dims `N`, all in bytes.
+    Zero "zero" 1 bufs 1 1 tensors 0 dims 1 1 ints 0 0 floats 0,
     /// Extents of 1 repeated.
     ///
     /// bufs `x`, `y`; dims: the extents of `y`, then as many of `x`, ones in front; ints `size`, bytes of an element.

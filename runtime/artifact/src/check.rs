@@ -281,9 +281,9 @@ fn steps(e: &Entry, m: &Manifest, symbols: &BTreeSet<&Symbol>, list: &[Step], de
                 steps(e, m, symbols, then, depth)?;
                 steps(e, m, symbols, otherwise, depth)?;
             }
-            Step::Loop { trips, index, body } => {
+            Step::Loop { trips, live, index, body } => {
                 buffer(*trips)?;
-                index.iter().try_for_each(|b| buffer(*b))?;
+                live.iter().chain(index).try_for_each(|b| buffer(*b))?;
                 steps(e, m, symbols, body, deeper()?)?;
             }
             Step::Bind { symbols: given, values } => {

@@ -213,7 +213,7 @@ fn step(s: wire::Step, depth: usize) -> Result<Step> {
         }
         wire::StepKind::Loop(l) => {
             let depth = deeper()?;
-            Step::Loop { trips: l.trips, index: l.index, body: steps(l.body, depth)? }
+            Step::Loop { trips: l.trips, live: l.live, index: l.index, body: steps(l.body, depth)? }
         }
         wire::StepKind::Bind(b) => {
             Step::Bind { symbols: b.symbols.iter().map(|s| symbol(s)).collect::<Result<_>>()?, values: b.values }

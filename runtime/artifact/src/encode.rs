@@ -153,9 +153,12 @@ fn step(s: &Step) -> wire::Step {
             then: then.iter().map(step).collect(),
             otherwise: otherwise.iter().map(step).collect(),
         }),
-        Step::Loop { trips, index, body } => {
-            wire::StepKind::Loop(wire::Loop { trips: *trips, index: *index, body: body.iter().map(step).collect() })
-        }
+        Step::Loop { trips, live, index, body } => wire::StepKind::Loop(wire::Loop {
+            trips: *trips,
+            index: *index,
+            body: body.iter().map(step).collect(),
+            live: *live,
+        }),
         Step::Bind { symbols, values } => wire::StepKind::Bind(wire::Bind {
             symbols: symbols.iter().map(ToString::to_string).collect(),
             values: *values,

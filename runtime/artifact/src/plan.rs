@@ -90,6 +90,8 @@ pub enum Step {
     Loop {
         /// A buffer whose first `i64` is the number of rounds, read once; a negative number is none.
         trips: u32,
+        /// A buffer whose first byte is read before each round; 0 ends the loop.
+        live: Option<u32>,
         /// A buffer whose first `i64` is set to the round, from 0, before each.
         index: Option<u32>,
         /// Steps of a round.

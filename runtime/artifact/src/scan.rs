@@ -142,7 +142,9 @@ mod tests {
         let branch = Step {
             kind: Some(StepKind::If(If { cond: 1, then: vec![launch.clone()], otherwise: vec![builtin.clone()] })),
         };
-        let rounds = Step { kind: Some(StepKind::Loop(Loop { trips: 1, index: Some(1), body: vec![branch.clone()] })) };
+        let rounds = Step {
+            kind: Some(StepKind::Loop(Loop { trips: 1, live: Some(1), index: Some(1), body: vec![branch.clone()] })),
+        };
         let port = Port { dims: vec!["S".into()], ..Port::default() };
         let kind = Some(BufferKind::Tensor(TensorPart { tensor: 1, role: "data".into() }));
         let entry = Entry {

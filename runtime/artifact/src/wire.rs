@@ -293,6 +293,8 @@ pub(crate) struct Loop {
     pub index: Option<u32>,
     #[prost(message, repeated, tag = "3")]
     pub body: Vec<Step>,
+    #[prost(uint32, optional, tag = "4")]
+    pub live: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]

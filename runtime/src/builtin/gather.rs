@@ -10,24 +10,33 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
     with_size!(call, 0, T => each::<T>(call))
 }
 
+/// The place that index `i` means of an axis of `extent`.
+pub(super) fn place(i: i64, extent: usize) -> Option<usize> {
+    let at = if i < 0 { i.checked_add(extent as i64) } else { Some(i) };
+    at.and_then(|i| usize::try_from(i).ok()).filter(|i| *i < extent)
+}
+
+/// An error about the first of `indices` that is outside of an axis of `extent`.
+pub(super) fn all_inside(indices: &[i64], extent: usize) -> Result<()> {
+    match indices.iter().enumerate().find(|(_, i)| place(**i, extent).is_none()) {
+        None => Ok(()),
+        Some((n, i)) => {
+            Err(Diagnostic::new("index-range", format!("index {i} at position {n} of an axis of {extent}")))
+        }
+    }
+}
+
 fn each<T: Pod>(call: &Call<'_>) -> Result<()> {
     let (outer, extent, inner, count) = (call.dim(0)?, call.dim(1)?, call.dim(2)?, call.dim(3)?);
     let x: &[T] = call.read(0, &[outer, extent, inner])?;
     let indices: &[i64] = call.read(1, &[count])?;
-    let place = |i: i64| {
-        let at = if i < 0 { i.checked_add(extent as i64) } else { Some(i) };
-        at.and_then(|i| usize::try_from(i).ok()).filter(|i| *i < extent)
-    };
     // All members look at all of them, so that they fail alike.
-    if let Some((n, i)) = indices.iter().enumerate().find(|(_, i)| place(**i).is_none()) {
-        let headline = format!("index {i} at position {n} of an axis of {extent}");
-        return Err(Diagnostic::new("index-range", headline));
-    }
+    all_inside(indices, extent)?;
     let rows = call.count(&[outer, count])?;
     for mut tile in call.tiles::<T>(2, Grid::of_rows(rows, inner, CELL.div_ceil(inner.max(1))))? {
         for i in 0..tile.rows() {
             let row = tile.row() + i;
-            let at = place(indices[row % count]).unwrap_or_default();
+            let at = place(indices[row % count], extent).unwrap_or_default();
             tile.row_mut(i).copy_from_slice(&x[(row / count * extent + at) * inner..][..inner]);
         }
     }

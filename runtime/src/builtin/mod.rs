@@ -13,6 +13,7 @@ mod conv;
 mod conv_integer;
 mod conv_transpose;
 mod copy;
+mod cumulate;
 mod deform_conv;
 mod det;
 mod element;
@@ -22,11 +23,14 @@ mod expand;
 mod expect;
 mod fold;
 mod gather;
+mod gather_elements;
+mod gather_nd;
 mod gram;
 mod grid_sample;
 mod linear;
 mod linear_attention;
 mod matmul;
+mod non_zero;
 mod pad;
 mod place;
 mod pool;
@@ -38,11 +42,16 @@ mod repeat;
 mod resample;
 mod round_int8;
 mod round_rows;
+mod row;
+mod scatter;
 mod select;
 mod sheet;
 mod softmax;
+mod suppress;
+mod top_k;
 mod transpose;
 mod unary;
+mod unique;
 mod window;
 
 use crate::device::cpu::team::Scratch;
@@ -75,6 +84,17 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Gather => Ok(gather::run(call)?),
         Builtin::Recurrent => recurrent::run(call, scratch),
         Builtin::LinearAttention => Ok(linear_attention::run(call)?),
+        Builtin::GatherNd => Ok(gather_nd::run(call)?),
+        Builtin::GatherElements => Ok(gather_elements::run(call)?),
+        Builtin::ScatterNd => Ok(scatter::tuples(call)?),
+        Builtin::ScatterElements => Ok(scatter::elements(call)?),
+        Builtin::Cumulate => Ok(cumulate::run(call)?),
+        Builtin::TopK => Ok(top_k::run(call)?),
+        Builtin::NonZero => Ok(non_zero::run(call)?),
+        Builtin::Unique => Ok(unique::run(call)?),
+        Builtin::NonMaxSuppression => suppress::run(call),
+        Builtin::Row => Ok(row::run(call)?),
+        Builtin::Zero => Ok(row::zero(call)?),
         Builtin::Expand => Ok(expand::run(call)?),
         Builtin::Expect => Ok(expect::run(call)?),
         Builtin::Conv => Ok(conv::run(call, scratch)?),
@@ -115,6 +135,17 @@ pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Re
         | Builtin::Reduce
         | Builtin::Place
         | Builtin::Gather
+        | Builtin::GatherNd
+        | Builtin::GatherElements
+        | Builtin::ScatterNd
+        | Builtin::ScatterElements
+        | Builtin::Cumulate
+        | Builtin::TopK
+        | Builtin::NonZero
+        | Builtin::Unique
+        | Builtin::NonMaxSuppression
+        | Builtin::Row
+        | Builtin::Zero
         | Builtin::Expand
         | Builtin::Expect
         | Builtin::Conv

@@ -42,7 +42,7 @@ fn plan() -> Plan {
         call(Builtin::Gram, &[a, gram], &["S", "16"], &[]),
         call(Builtin::ChannelStats, &[a, stats], &["S", "16"], &[0]),
     ];
-    plan.entry.steps.push(Step::Loop { trips, index: None, body });
+    plan.entry.steps.push(Step::Loop { trips, live: None, index: None, body });
     let (h, c, state) = (plan.slot(4, "16"), plan.slot(5, "16"), plan.slot(6, "256"));
     let layer = [a, gram, stats, stats, b, h, c];
     plan.call(Builtin::Recurrent, &layer, &["S", "1", "4"], &[0, 1, 0, 0, 2, 1, 1]).floats = vec![0.5; 7];

@@ -124,8 +124,13 @@ fn nested() -> Plan {
     let index = plan.slot(0, "8");
     let second = plan.slot(1, "8");
     let copy = |from, at: &str| call(Builtin::Copy, &[from, y], &["1", "8", "0", "8", at, "8"], &[]);
-    let body = vec![Step::Loop { trips: inner, index: Some(second), body: vec![copy(index, "0"), copy(second, "8")] }];
-    let rounds = Step::Loop { trips: outer, index: Some(index), body };
+    let body = vec![Step::Loop {
+        trips: inner,
+        live: None,
+        index: Some(second),
+        body: vec![copy(index, "0"), copy(second, "8")],
+    }];
+    let rounds = Step::Loop { trips: outer, live: None, index: Some(index), body };
     plan.entry.steps = vec![
         call(Builtin::Copy, &[outer, y], &["1", "8", "0", "8", "24", "8"], &[]),
         Step::If { cond: flag, then: vec![rounds], otherwise: vec![copy(inner, "16")] },
@@ -167,14 +172,14 @@ fn conditions_that_cannot_be_read() {
         plan.output(DType::I64, &["1"]);
         plan.entry.steps.push(match cond {
             true => Step::If { cond: empty, then: vec![], otherwise: vec![] },
-            false => Step::Loop { trips: empty, index: None, body: vec![] },
+            false => Step::Loop { trips: empty, live: None, index: None, body: vec![] },
         });
         assert_eq!(plan.run(&[ids(&[])], &[]).unwrap_err().code, "run-buffer", "{what}");
     }
     let mut plan = Plan::new(&[]);
     let trips = plan.input(DType::I64, &["1"]);
     plan.output(DType::I64, &["1"]);
-    plan.entry.steps.push(Step::Loop { trips, index: Some(trips), body: vec![] });
+    plan.entry.steps.push(Step::Loop { trips, live: None, index: Some(trips), body: vec![] });
     assert_eq!(plan.run(&[ids(&[3])], &[]).unwrap_err().code, "run-buffer", "an index in an input");
 }
 

@@ -42,7 +42,7 @@ impl<'a, 'm> Call<'a, 'm> {
         }
     }
 
-    fn asked(&self, name: &str) -> &'m Attributes {
+    pub(super) fn asked(&self, name: &str) -> &'m Attributes {
         self.read.borrow_mut().insert(name.to_owned());
         &self.node.attributes
     }
@@ -160,6 +160,17 @@ impl<'a, 'm> Call<'a, 'm> {
         })
     }
 
+    /// The dimensions that input `i` is, known at the latest when the model runs.
+    pub(in crate::onnx) fn bound(&mut self, i: usize) -> Result<Vec<Dim>> {
+        match self.numbers(&self.item(i)?) {
+            Some((dims, _)) => Ok(dims),
+            None => {
+                let values = self.input(i)?;
+                self.bind(values)
+            }
+        }
+    }
+
     /// The integers that input `i` is.
     pub(in crate::onnx) fn ints(&self, i: usize) -> Result<Vec<i64>> {
         let numbers = self.dims(i)?.iter().map(extents::number).collect::<Option<Vec<i64>>>();
@@ -197,12 +208,7 @@ impl<'a, 'm> Call<'a, 'm> {
     /// What the graph in attribute `name` makes of `inputs`, where there is one.
     pub(in crate::onnx) fn inlined(&mut self, name: &str, inputs: Vec<Item>) -> Result<Option<Vec<Item>>> {
         let Some(graph) = self.asked(name).graph(name)? else { return Ok(None) };
-        self.importer.inline(graph, inputs).map(Some)
-    }
-
-    /// Adds `op`, which has several results.
-    pub(in crate::onnx) fn add_all(&mut self, op: Op, args: &[Value]) -> Result<Vec<Value>> {
-        self.importer.add_all(op, args, self.label)
+        self.inside(graph, inputs).map(Some)
     }
 
     /// Part `index` of `value` along its first axis, which falls away: a constant, over the same bytes, where it is a constant.
@@ -221,11 +227,16 @@ impl<'a, 'm> Call<'a, 'm> {
             let ty = TensorType::new(constant.ty.dtype, inner);
             let name = self.importer.fresh(&format!("{}.{index}", constant.name));
             let part = Const::new(name, ty, Encoding::Dense, vec![(Role::Data, bytes)])?;
-            return Ok(self.importer.graph.constant(part));
+            return Ok(self.importer.constant(part));
         }
         let one = Slice { axis: 0, start: Dim::from(index), len: Dim::from(1) };
         let part = self.add(Op::Slice(one), &[value])?;
         self.reshape(part, inner)
+    }
+
+    /// Adds `op`, which has several results.
+    pub(in crate::onnx) fn add_many(&mut self, op: Op, args: &[Value]) -> Result<Vec<Value>> {
+        self.importer.add_many(op, args, Vec::new(), self.label)
     }
 
     /// `function` of `x`.
@@ -264,7 +275,7 @@ impl<'a, 'm> Call<'a, 'm> {
     /// A constant.
     pub(in crate::onnx) fn tensor(&mut self, tensor: &Tensor) -> Value {
         let name = self.importer.fresh(self.label);
-        self.importer.graph.constant(Const::dense(name, tensor))
+        self.importer.constant(Const::dense(name, tensor))
     }
 
     /// A constant in another encoding.
@@ -275,7 +286,7 @@ impl<'a, 'm> Call<'a, 'm> {
         parts: Vec<(Role, bytes::Bytes)>,
     ) -> Result<Value> {
         let constant = Const::new(self.importer.fresh(self.label), ty, encoding, parts)?;
-        Ok(self.importer.graph.constant(constant))
+        Ok(self.importer.constant(constant))
     }
 
     /// The integers `numbers` as a constant without axes where there is one, else as a list.

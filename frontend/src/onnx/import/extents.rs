@@ -44,7 +44,7 @@ pub(super) fn value(importer: &mut Importer<'_>, dims: &[Dim], scalar: bool, ori
     if let Some(numbers) = numbers {
         let tensor = Tensor::i64(&extents, numbers)?;
         let name = importer.fresh(origin);
-        return Ok(importer.graph.constant(Const::dense(name, &tensor)));
+        return Ok(importer.constant(Const::dense(name, &tensor)));
     }
     let mut parts = Vec::with_capacity(dims.len());
     for dim in dims {

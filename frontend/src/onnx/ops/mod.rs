@@ -5,7 +5,9 @@
 mod attention;
 mod contrib;
 mod contrib_attention;
+mod control;
 mod conv;
+mod counts;
 mod dynamic;
 mod einsum;
 mod flex;
@@ -17,6 +19,7 @@ mod matrix;
 mod movement;
 mod nbits;
 mod norm;
+mod ordered;
 mod pad;
 mod pointwise;
 mod pool;
@@ -26,6 +29,8 @@ mod recurrent;
 mod reduce;
 mod resize;
 mod rotary;
+mod scatter;
+mod selection;
 mod sequence;
 mod shape;
 mod spectral;
@@ -59,6 +64,11 @@ const FAMILIES: &[&[Operator]] = &[
     movement::OPERATORS,
     shape::OPERATORS,
     indexing::OPERATORS,
+    scatter::OPERATORS,
+    ordered::OPERATORS,
+    selection::OPERATORS,
+    control::OPERATORS,
+    counts::OPERATORS,
     reduce::OPERATORS,
     norm::OPERATORS,
     quantise::OPERATORS,

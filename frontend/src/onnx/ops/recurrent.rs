@@ -175,7 +175,7 @@ fn layer(c: &mut Call<'_, '_>, cell: Cell, usual: &[SquashKind]) -> Result<Vec<I
             peepholes: peepholes.is_some(),
             lengths: lengths.is_some(),
         };
-        for (list, value) in results.iter_mut().zip(c.add_all(Op::Recurrent(op), &args)?) {
+        for (list, value) in results.iter_mut().zip(c.add_many(Op::Recurrent(op), &args)?) {
             list.push(value);
         }
     }

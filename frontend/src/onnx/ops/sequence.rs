@@ -76,7 +76,7 @@ fn linear_attention(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         }
         scale => scale,
     };
-    let made = c.add_all(Op::LinearAttention(LinearAttention { rule, scale }), &args)?;
+    let made = c.add_many(Op::LinearAttention(LinearAttention { rule, scale }), &args)?;
     let [y, state] = made[..] else { return Err(c.refuse("no two results")) };
     let y = joined(c, y)?;
     Ok(vec![Item::Value(c.cast(y, own)?), Item::Value(c.cast(state, kept)?)])

@@ -183,7 +183,7 @@ fn crafted_plans() {
         ("condition", "artifact-plan", |e| {
             e.steps.push(Step::If { cond: 70, then: vec![], otherwise: vec![] });
         }),
-        ("rounds", "artifact-plan", |e| e.steps.push(Step::Loop { trips: 7, index: None, body: vec![] })),
+        ("rounds", "artifact-plan", |e| e.steps.push(Step::Loop { trips: 7, live: None, index: None, body: vec![] })),
         ("bound buffer", "artifact-plan", |e| {
             e.symbols.push(Symbol::new("U").unwrap());
             e.steps.push(Step::Bind { symbols: vec![Symbol::new("U").unwrap()], values: 70 });
@@ -220,7 +220,7 @@ fn crafted_plans() {
         ("deep nesting", "artifact-limit", |e| {
             for _ in 0..60 {
                 let inner = std::mem::take(&mut e.steps);
-                e.steps = vec![Step::Loop { trips: 1, index: None, body: inner }];
+                e.steps = vec![Step::Loop { trips: 1, live: None, index: None, body: inner }];
             }
         }),
     ];

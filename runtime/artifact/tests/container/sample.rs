@@ -52,7 +52,7 @@ pub(crate) fn entry(name: &str, fixed: Option<u64>) -> Entry {
             Step::If {
                 cond: 1,
                 then: vec![Step::Builtin(copy)],
-                otherwise: vec![Step::Loop { trips: 6, index: Some(6), body: vec![Step::Launch(launch)] }],
+                otherwise: vec![Step::Loop { trips: 6, live: None, index: Some(6), body: vec![Step::Launch(launch)] }],
             },
         ],
     }

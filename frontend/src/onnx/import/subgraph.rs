@@ -1,0 +1,164 @@
+//! Graphs in attributes on their way into the graph: in the place of their node, or as regions of it.
+//!
+//! A graph sees the names of the graphs around it. A region sees its parameters and constants alone: names that stand for other
+//! values become parameters behind those of the graph, its captures.
+
+use super::{Call, Importer, Item};
+use crate::onnx::Graph as Source;
+use actc_ir::{Op, Region, TensorType, Value};
+use actc_types::Result;
+use std::collections::BTreeSet;
+
+/// The values outside that the graphs of a node read.
+pub(in crate::onnx) struct Captures<'m> {
+    /// Names and what they stand for outside.
+    names: Vec<(&'m str, Value)>,
+    values: Vec<Value>,
+}
+
+impl Captures<'_> {
+    /// The values, each once.
+    pub(in crate::onnx) fn values(&self) -> &[Value] {
+        &self.values
+    }
+}
+
+/// Names that `graph` and the graphs in it use and do not define.
+fn free(graph: &Source) -> BTreeSet<&str> {
+    let inputs = graph.inputs.iter().map(|v| v.name.as_str());
+    let mut defined: BTreeSet<&str> = inputs.chain(graph.initialisers.iter().map(|(n, _)| n.as_str())).collect();
+    let mut free = BTreeSet::new();
+    for node in &graph.nodes {
+        let used = node.inputs.iter().flatten().map(String::as_str);
+        free.extend(used.chain(node.attributes.graphs().flat_map(self::free)).filter(|n| !defined.contains(n)));
+        defined.extend(node.outputs.iter().flatten().map(String::as_str));
+    }
+    free.extend(graph.outputs.iter().map(|v| v.name.as_str()).filter(|n| !defined.contains(n)));
+    free
+}
+
+/// Names that `graph` itself defines.
+fn defined(graph: &Source) -> impl Iterator<Item = &str> {
+    let inputs = graph.inputs.iter().map(|v| v.name.as_str());
+    let outputs = graph.nodes.iter().flat_map(|node| node.outputs.iter().flatten().map(String::as_str));
+    inputs.chain(graph.initialisers.iter().map(|(n, _)| n.as_str())).chain(outputs)
+}
+
+impl<'m> Importer<'m> {
+    /// Gives each of `names` what it stood for before.
+    fn restore(&mut self, names: Vec<(&'m str, Option<Item>)>) {
+        for (name, item) in names.into_iter().rev() {
+            match item {
+                Some(item) => drop(self.names.insert(name, item)),
+                None => drop(self.names.remove(name)),
+            }
+        }
+    }
+}
+
+impl<'m> Call<'_, 'm> {
+    /// The graph attribute `name`.
+    pub(in crate::onnx) fn graph(&self, name: &str) -> Result<&'m Source> {
+        self.asked(name).graph(name)?.ok_or_else(|| self.refuse(format!("it has no graph `{name}`")))
+    }
+
+    /// What the outputs of `graph` are where its inputs are `given`; its nodes are added where this node is.
+    pub(in crate::onnx) fn inside(&mut self, graph: &'m Source, given: Vec<Item>) -> Result<Vec<Item>> {
+        if graph.inputs.len() != given.len() {
+            let count = graph.inputs.len();
+            return Err(self.refuse(format!(
+                "the graph `{}` has {count} inputs, {} are given",
+                graph.name,
+                given.len()
+            )));
+        }
+        let importer = &mut *self.importer;
+        let before = defined(graph).map(|name| (name, importer.names.remove(name))).collect();
+        importer.names.extend(graph.inputs.iter().map(|v| v.name.as_str()).zip(given));
+        let made = importer.graph_of(graph);
+        importer.restore(before);
+        made.ok_or_else(|| self.refuse(format!("the graph `{}` of `{}` is not supported", graph.name, self.node.op)))
+    }
+
+    /// What `graphs` read of the values around them, constants aside.
+    pub(in crate::onnx) fn captures(&mut self, graphs: &[&'m Source]) -> Result<Captures<'m>> {
+        let all: BTreeSet<&'m str> = graphs.iter().flat_map(|graph| free(graph)).collect();
+        let mut captures = Captures { names: Vec::new(), values: Vec::new() };
+        for name in all {
+            if let Some(Item::Value(value)) = self.importer.names.get(name) {
+                captures.names.push((name, *value));
+                if self.importer.graph.as_const(*value).is_none() && !captures.values.contains(value) {
+                    captures.values.push(*value);
+                }
+            }
+        }
+        Ok(captures)
+    }
+
+    /// A region of `graph` with parameters of `types` and those of `captures`. In it `given` makes the inputs of `graph` of its
+    /// parameters, and `give` what it gives of the outputs.
+    pub(in crate::onnx) fn region(
+        &mut self,
+        graph: &'m Source,
+        types: &[TensorType],
+        captures: &Captures<'m>,
+        given: impl FnOnce(&mut Self, &[Value]) -> Result<Vec<Item>>,
+        give: impl FnOnce(&mut Self, Vec<Item>) -> Result<Vec<Value>>,
+    ) -> Result<Region> {
+        let captured = captures.values.iter().map(|v| self.ty(*v));
+        let all: Vec<TensorType> = types.iter().cloned().chain(captured).collect();
+        let (region, params) = self.importer.graph.add_region(&all);
+        let (own, inner) = params.split_at(types.len());
+        let outside = std::mem::replace(&mut self.importer.region, region);
+        let quotients = self.importer.quotients.clone();
+        let mut before = Vec::with_capacity(captures.names.len());
+        for (name, value) in &captures.names {
+            let here = match self.importer.graph.as_const(*value) {
+                Some(id) => self.importer.graph.const_node(region, id),
+                None => captures.values.iter().position(|v| v == value).map_or(*value, |i| inner[i]),
+            };
+            before.push((*name, self.importer.names.insert(name, Item::Value(here))));
+        }
+        let made = given(self, own).and_then(|items| self.inside(graph, items)).and_then(|items| give(self, items));
+        self.importer.restore(before);
+        self.importer.quotients = quotients;
+        self.importer.region = outside;
+        self.importer.graph.set_region_results(region, made?);
+        Ok(region)
+    }
+
+    /// Parameter `i` of the region that is being made.
+    pub(in crate::onnx) fn param(&self, i: usize) -> Value {
+        self.importer.graph.region_params(self.importer.region)[i]
+    }
+
+    /// The types of what `region` gives.
+    pub(in crate::onnx) fn results(&self, region: Region) -> Vec<TensorType> {
+        self.importer.graph.region_results(region).iter().map(|v| self.ty(*v)).collect()
+    }
+
+    /// Adds `op`, which owns `regions`.
+    pub(in crate::onnx) fn add_owning(&mut self, op: Op, args: &[Value], regions: Vec<Region>) -> Result<Vec<Value>> {
+        self.importer.add_many(op, args, regions, self.label)
+    }
+
+    /// The value of `item`.
+    pub(in crate::onnx) fn value(&mut self, item: &Item) -> Result<Value> {
+        self.importer.value(item, self.label)
+    }
+
+    /// The truth value that input `i` is, where it is known.
+    pub(in crate::onnx) fn truth(&self, i: usize) -> Result<Option<bool>> {
+        Ok(match self.item(i)? {
+            Item::Truths(truths) if truths.len() == 1 => Some(truths[0]),
+            Item::Truths(_) | Item::Extents { .. } => None,
+            Item::Value(value) => {
+                let tensor = self.constant(value).and_then(|constant| constant.decode().ok());
+                tensor.and_then(|t| match t.data().to_integers()[..] {
+                    [truth] => Some(truth != 0),
+                    _ => None,
+                })
+            }
+        })
+    }
+}

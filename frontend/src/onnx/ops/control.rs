@@ -1,0 +1,278 @@
+//! Graphs in attributes: branches and loops.
+
+use super::movement::ordered;
+use super::{Operator, since};
+use crate::onnx::Graph as Source;
+use crate::onnx::TensorBytes;
+use crate::onnx::import::{Call, Item};
+use actc_ir::ops::control::{If, Loop};
+use actc_ir::ops::indexing::Gather;
+use actc_ir::ops::pointwise::BinaryFunction as B;
+use actc_ir::ops::shaping::{Range, Slice};
+use actc_ir::{Op, Region, TensorType, Value};
+use actc_types::{DType, Dim, Result, Shape, Tensor, TensorData};
+
+pub(super) const OPERATORS: &[Operator] = &[since("If", 1, branch), since("Loop", 1, repeat), since("Scan", 9, scan)];
+
+/// A truth value that is known here decides which graph there is.
+fn branch(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let (then, otherwise) = (c.graph("then_branch")?, c.graph("else_branch")?);
+    if let Some(taken) = c.truth(0)? {
+        return c.inside(if taken { then } else { otherwise }, Vec::new());
+    }
+    let captures = c.captures(&[then, otherwise])?;
+    let condition = c.input(0)?;
+    let condition = c.reshape(condition, Shape::default())?;
+    let mut regions = Vec::new();
+    for graph in [then, otherwise] {
+        let region = c.region(graph, &[], &captures, |_, _| Ok(Vec::new()), |c, items| values(c, &items))?;
+        regions.push(region);
+    }
+    let [a, b] = [0, 1].map(|i| c.results(regions[i]));
+    if a != b {
+        let list = |types: &[TensorType]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Err(c.refuse(format!("one branch gives {}, the other {}", list(&a), list(&b))));
+    }
+    let args = [&[condition], captures.values()].concat();
+    let made = c.add_owning(Op::If(If { results: a }), &args, regions)?;
+    Ok(made.into_iter().map(Item::Value).collect())
+}
+
+fn values(c: &mut Call<'_, '_>, items: &[Item]) -> Result<Vec<Value>> {
+    items.iter().map(|item| c.value(item)).collect()
+}
+
+fn scalar(dtype: DType) -> TensorType {
+    TensorType::new(dtype, Shape::default())
+}
+
+fn truth(c: &mut Call<'_, '_>, is: bool) -> Result<Value> {
+    Ok(c.tensor(&Tensor::new(&[], TensorData::Bool(vec![u8::from(is)]))?))
+}
+
+/// Whether the graph of a loop always says that it goes on, once it runs: it gives back what it is given, or true.
+fn goes_on(body: &Source) -> bool {
+    let (Some(given), Some(asked)) = (body.inputs.get(1), body.outputs.first()) else { return false };
+    let mut name = asked.name.as_str();
+    // Each step goes to a node further up.
+    for node in body.nodes.iter().rev() {
+        if !node.outputs.iter().flatten().any(|n| n == name) {
+            continue;
+        }
+        match (node.op.as_str(), node.inputs.first()) {
+            ("Identity", Some(Some(from))) => name = from,
+            ("Constant", _) => {
+                let tensor = node.attributes.tensor("value").ok().flatten();
+                return tensor.is_some_and(is_true);
+            }
+            (_, _) => return false,
+        }
+    }
+    name == given.name || body.initialisers.iter().any(|(n, tensor)| n == name && is_true(tensor))
+}
+
+fn is_true(tensor: &crate::onnx::Tensor) -> bool {
+    matches!(&tensor.data, TensorBytes::Raw(bytes) if bytes.len() == 1 && bytes[0] != 0)
+}
+
+/// What a loop is made of: arguments, how many of which are carried, and what its rounds give beside those.
+struct Rounds {
+    count: Value,
+    /// Whether the first carried value says whether there is a next round.
+    guarded: bool,
+    carried: Vec<Value>,
+    /// What every round reads, in front of the captures.
+    read: Vec<Value>,
+    /// Rows of what the rounds give beside the carried values.
+    rows: Option<Dim>,
+}
+
+impl Rounds {
+    /// Adds the loop over `body`; `given` makes the inputs of `body` of the round, the carried values and what is read, and
+    /// `give` the new carried values and what is stacked of its outputs.
+    fn add(
+        self,
+        c: &mut Call<'_, '_>,
+        body: &'_ Source,
+        captures: &super::super::import::Captures<'_>,
+        region: Region,
+    ) -> Result<Vec<Value>> {
+        let given = c.results(region);
+        let own: Vec<TensorType> = self.carried.iter().map(|v| c.ty(*v)).collect();
+        if given.len() < own.len() {
+            return Err(c.refuse(format!("the graph `{}` gives too few outputs", body.name)));
+        }
+        let (again, stacked) = given.split_at(own.len());
+        if let Some((a, b)) = own.iter().zip(again).find(|(a, b)| a != b) {
+            return Err(c.refuse(format!("a value of the loop begins as {a} and is {b} after a round")));
+        }
+        let rows = self.rows.unwrap_or_default();
+        let stack =
+            |ty: &TensorType| TensorType::new(ty.dtype, Shape([std::slice::from_ref(&rows), ty.shape.dims()].concat()));
+        let op = Loop {
+            guarded: self.guarded,
+            captures: self.read.len() + captures.values().len(),
+            stacked: stacked.iter().map(stack).collect(),
+        };
+        let args = [&[self.count], &self.carried[..], &self.read, captures.values()].concat();
+        c.add_owning(Op::Loop(op), &args, vec![region])
+    }
+}
+
+/// Inputs: the most rounds there are, whether there is one, then the carried values.
+fn repeat(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let body = c.graph("body")?;
+    let states = (2..c.count()).map(|i| c.input(i)).collect::<Result<Vec<Value>>>()?;
+    if body.inputs.len() != states.len() + 2 || body.outputs.len() < states.len() + 1 {
+        let (inputs, outputs) = (body.inputs.len(), body.outputs.len());
+        return Err(c.refuse(format!("a graph of {inputs} inputs and {outputs} outputs for {} values", states.len())));
+    }
+    let scans = body.outputs.len() - 1 - states.len();
+    let guarded = !goes_on(body);
+    let mut count = if c.has(0) {
+        let count = c.input(0)?;
+        let count = c.cast(count, DType::I64)?;
+        c.reshape(count, Shape::default())?
+    } else {
+        c.tensor(&Tensor::i64(&[], vec![i64::MAX])?)
+    };
+    let begins = if c.has(1) { c.truth(1)? } else { Some(true) };
+    if begins != Some(true) {
+        let none = c.number(0.0, DType::I64)?;
+        count = match begins {
+            Some(_) => none,
+            None => {
+                let condition = c.input(1)?;
+                let condition = c.reshape(condition, Shape::default())?;
+                c.select(condition, count, none)?
+            }
+        };
+    }
+    let followed = if c.has(0) && begins == Some(true) { c.dims_of(&c.item(0)?) } else { None };
+    let rows = match (scans, followed.or_else(|| c.dims_of(&Item::Value(count)))) {
+        (0, _) => None,
+        (_, Some((dims, _))) => dims.into_iter().next().map(|n| match crate::onnx::import::number(&n) {
+            Some(fixed) if fixed < 0 => Dim::from(0),
+            Some(_) | None => n,
+        }),
+        (_, None) => {
+            let none = c.number(0.0, DType::I64)?;
+            let count = c.binary(B::Max, count, none)?;
+            c.bind(count)?.into_iter().next()
+        }
+    };
+    if rows.as_ref().is_some_and(|rows| crate::onnx::import::number(rows).is_some_and(|n| n >= 1 << 40)) {
+        return Err(c.refuse("what the rounds of a loop give, whose number has no bound"));
+    }
+    let mut carried = Vec::new();
+    if guarded {
+        // Whether it begins is in the count.
+        carried.push(truth(c, true)?);
+        carried.push(c.number(0.0, DType::I64)?);
+    }
+    let own = carried.len();
+    carried.extend(&states);
+    let captures = c.captures(&[body])?;
+    let types: Vec<TensorType> = std::iter::once(scalar(DType::I64)).chain(carried.iter().map(|v| c.ty(*v))).collect();
+    let given = |c: &mut Call<'_, '_>, params: &[Value]| {
+        let on = truth(c, true)?;
+        let states = params[1 + own..].iter().copied();
+        Ok([params[0], on].into_iter().chain(states).map(Item::Value).collect())
+    };
+    let region = c.region(body, &types, &captures, given, |c, items| {
+        let given = values(c, &items)?;
+        let mut out = Vec::new();
+        if guarded {
+            out.push(c.reshape(given[0], Shape::default())?);
+            let so_far = c.param(1 + 1);
+            let one = c.number(1.0, DType::I64)?;
+            out.push(c.binary(B::Add, so_far, one)?);
+        }
+        out.extend(&given[1..]);
+        Ok(out)
+    })?;
+    let rounds = Rounds { count, guarded, carried, read: Vec::new(), rows };
+    let mut made = rounds.add(c, body, &captures, region)?;
+    let mut results = made.split_off(own);
+    if guarded && scans > 0 {
+        let ran = c.bind(made[1])?.into_iter().next().unwrap_or_default();
+        for stacked in &mut results[states.len()..] {
+            let run = Slice { axis: 0, start: Dim::from(0), len: ran.clone() };
+            *stacked = c.add(Op::Slice(run), &[*stacked])?;
+        }
+    }
+    Ok(results.into_iter().map(Item::Value).collect())
+}
+
+/// Axes or directions as an attribute: one a value, `default` where there is none.
+fn each(c: &Call<'_, '_>, name: &str, count: usize) -> Result<Vec<i64>> {
+    let list = c.int_list(name)?.unwrap_or_else(|| vec![0; count]);
+    if list.len() == count {
+        Ok(list)
+    } else {
+        Err(c.refuse(format!("`{name}` has {} numbers for {count}", list.len())))
+    }
+}
+
+/// The place of the round `at` along an axis of `extent`, from its end where `backwards`.
+fn place(c: &mut Call<'_, '_>, at: Value, extent: &Dim, backwards: bool) -> Result<Value> {
+    if !backwards {
+        return Ok(at);
+    }
+    let last = c.number(-1.0, DType::I64)?;
+    let extent = c.extent(extent, DType::I64)?;
+    let last = c.binary(B::Add, extent, last)?;
+    c.binary(B::Sub, last, at)
+}
+
+/// Inputs: values that are carried, then tensors of which each round reads a part.
+fn scan(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let body = c.graph("body")?;
+    let parts = c.optional_int("num_scan_inputs")?.and_then(|n| usize::try_from(n).ok());
+    let parts = parts.filter(|n| (1..=c.count()).contains(n)).ok_or_else(|| c.refuse("no number of parts to read"))?;
+    let mut states = c.all()?;
+    let read = states.split_off(states.len() - parts);
+    let stacks = body.outputs.len().checked_sub(states.len());
+    let Some(stacks) = stacks.filter(|_| body.inputs.len() == states.len() + parts) else {
+        return Err(c.refuse(format!("a graph of {} inputs for {} values", body.inputs.len(), states.len() + parts)));
+    };
+    let stated = each(c, "scan_input_axes", parts)?;
+    let backwards = each(c, "scan_input_directions", parts)?;
+    let axes = stated.iter().zip(&read).map(|(a, x)| c.axis(*a, c.ty(*x).shape.rank(), false));
+    let axes = axes.collect::<Result<Vec<usize>>>()?;
+    let extent = |i: usize| c.ty(read[i]).shape.dims()[axes[i]].clone();
+    let rows = extent(0);
+    if let Some(i) = (1..parts).find(|i| extent(*i) != rows) {
+        return Err(c.refuse(format!("tensors of {rows} and {} parts", extent(i))));
+    }
+    let count = c.extent(&rows, DType::I64)?;
+    let captures = c.captures(&[body])?;
+    let outside = states.iter().chain(&read).map(|v| c.ty(*v));
+    let types: Vec<TensorType> = std::iter::once(scalar(DType::I64)).chain(outside).collect();
+    let carried = states.len();
+    let given = |c: &mut Call<'_, '_>, params: &[Value]| {
+        let mut items: Vec<Item> = params[1..=carried].iter().copied().map(Item::Value).collect();
+        for (i, x) in params[1 + carried..].iter().enumerate() {
+            let at = place(c, params[0], &rows, backwards[i] != 0)?;
+            items.push(Item::Value(c.add(Op::Gather(Gather { axis: axes[i] }), &[*x, at])?));
+        }
+        Ok(items)
+    };
+    let region = c.region(body, &types, &captures, given, |c, items| values(c, &items))?;
+    let rounds = Rounds { count, guarded: false, carried: states, read, rows: Some(rows.clone()) };
+    let mut made = rounds.add(c, body, &captures, region)?;
+    let (axes, backwards) = (each(c, "scan_output_axes", stacks)?, each(c, "scan_output_directions", stacks)?);
+    for (i, y) in made[carried..].iter_mut().enumerate() {
+        if backwards[i] != 0 {
+            let forwards = c.add(Op::Range(Range { start: Dim::from(0), len: rows.clone() }), &[])?;
+            let at = place(c, forwards, &rows, true)?;
+            *y = c.add(Op::Gather(Gather { axis: 0 }), &[*y, at])?;
+        }
+        let rank = c.ty(*y).shape.rank();
+        let axis = c.axis(axes[i], rank, false)?;
+        let mut order: Vec<usize> = (1..rank).collect();
+        order.insert(axis, 0);
+        *y = ordered(c, *y, order)?;
+    }
+    Ok(made.into_iter().map(Item::Value).collect())
+}

@@ -188,7 +188,11 @@ fn repeat(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
             let one = c.number(1.0, DType::I64)?;
             out.push(c.binary(B::Add, so_far, one)?);
         }
-        out.extend(&given[1..]);
+        // What a state begins as it stays: that its extents do is seen when it runs.
+        for (i, new) in given[1..].iter().enumerate() {
+            let begins = types.get(1 + own + i).filter(|ty| ty.shape.rank() == c.ty(*new).shape.rank());
+            out.push(begins.map_or(Ok(*new), |ty| c.expect(*new, ty.shape.clone()))?);
+        }
         Ok(out)
     })?;
     let rounds = Rounds { count, guarded, carried, read: Vec::new(), rows };

@@ -3,6 +3,7 @@
 //! Which elements each one of the result is made of, and with what weights, is computed here: the graph holds it as constants.
 //! An axis of an extent that is not fixed can be repeated a whole number of times.
 
+use super::dynamic::resize::{By, Ratio};
 use super::indexing::{LONGEST, expanded};
 use super::movement::product;
 use super::{Operator, one, since};
@@ -18,7 +19,7 @@ pub(super) const OPERATORS: &[Operator] = &[since("Resize", 10, resize), since("
 
 /// Where an element of the result lies among those of the input.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Placing {
+pub(super) enum Placing {
     HalfPixel,
     HalfPixelSymmetric,
     PytorchHalfPixel,
@@ -30,7 +31,7 @@ enum Placing {
 
 /// Which element is the nearest to a place.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Rounding {
+pub(super) enum Rounding {
     PreferFloor,
     PreferCeil,
     Floor,
@@ -41,7 +42,7 @@ enum Rounding {
 
 /// What an element of the result is made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Kernel {
+pub(super) enum Kernel {
     Nearest(Rounding),
     Linear,
     /// With the slope of the cubic.
@@ -49,15 +50,15 @@ enum Kernel {
 }
 
 /// How axes are resized.
-struct Manner {
-    placing: Placing,
-    kernel: Kernel,
+pub(super) struct Manner {
+    pub(super) placing: Placing,
+    pub(super) kernel: Kernel,
     /// Whether kernels are as wide as what an element of a shorter axis stands for.
-    antialias: bool,
+    pub(super) antialias: bool,
     /// Whether what lies outside has no weight.
-    exclude_outside: bool,
+    pub(super) exclude_outside: bool,
     /// What stands where nothing is, with [`Placing::TfCropAndResize`].
-    beyond: f64,
+    pub(super) beyond: f64,
 }
 
 /// An axis that is resized.
@@ -133,7 +134,12 @@ fn resize(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         None => (0..shape.rank()).collect(),
     };
     let policy = c.text("keep_aspect_ratio_policy", "stretch")?;
-    let scales = numbers(c, if old { 1 } else { 2 })?;
+    let scaled = if old { 1 } else { 2 };
+    if !is_known(c, &shape, &axes, &manner, scaled)? {
+        let by = if some(c, scaled)? { By::Scales(scaled) } else { By::Sizes(3, ratio(c, policy)?) };
+        return one(computed(c, x, &manner, |c, x| super::dynamic::resize::resize(c, x, &axes, &manner, by))?);
+    }
+    let scales = numbers(c, scaled)?;
     let mut list = match scales {
         Some(scales) => by_scales(c, &shape, &axes, &scales)?,
         None if c.has(3) => {
@@ -148,6 +154,51 @@ fn resize(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         list.iter_mut().enumerate().for_each(|(i, a)| a.part = (parts[i], parts[axes.len() + i]));
     }
     one(resized(c, x, &manner, &list)?)
+}
+
+/// Whether input `i` is there and has elements.
+fn some(c: &mut Call<'_, '_>, i: usize) -> Result<bool> {
+    if !c.has(i) {
+        return Ok(false);
+    }
+    let x = c.input(i)?;
+    Ok(c.ty(x).shape.elements()? != Dim::from(0))
+}
+
+fn ratio(c: &Call<'_, '_>, policy: &str) -> Result<Ratio> {
+    match policy {
+        "stretch" => Ok(Ratio::Own),
+        "not_larger" => Ok(Ratio::Least),
+        "not_smaller" => Ok(Ratio::Most),
+        other => Err(c.refuse(format!("`keep_aspect_ratio_policy` is `{other}`"))),
+    }
+}
+
+/// Whether everything is known when the model is compiled, but for axes that are repeated as a whole. Input `scaled` has the
+/// scales.
+fn is_known(c: &mut Call<'_, '_>, shape: &Shape, axes: &[usize], manner: &Manner, scaled: usize) -> Result<bool> {
+    let crops = manner.placing == Placing::TfCropAndResize;
+    if crops && c.known(1)?.is_none() || some(c, scaled)? && c.known(scaled)?.is_none() {
+        return Ok(false);
+    }
+    let scales = if some(c, scaled)? { numbers(c, scaled)? } else { None };
+    if scales.is_none() && !(c.has(3) && c.dims_known(3)) {
+        return Ok(false);
+    }
+    let sizes = if scales.is_none() { c.dims(3)? } else { Vec::new() };
+    let kept = |(i, axis): (usize, &usize)| {
+        let from = &shape.dims()[*axis];
+        let scale = match (&scales, sizes.get(i)) {
+            (Some(scales), _) => scales.get(i).copied(),
+            (None, Some(to)) => match (from.fixed(), to.fixed()) {
+                (Some(_), Some(_)) => return true,
+                (_, _) => quotient(to, from).and_then(|n| n.fixed()).map(|n| n as f64),
+            },
+            (None, None) => return true,
+        };
+        from.fixed().is_some() || scale.is_some_and(|s| s == 1.0 || s.fract() == 0.0 && repeats(manner))
+    };
+    Ok(axes.iter().enumerate().all(kept))
 }
 
 /// The one form of versions 7 to 10.
@@ -166,6 +217,12 @@ fn upsample(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let x = c.input(0)?;
     let shape = c.ty(x).shape;
     let manner = before_11(c)?;
+    if c.node.opset >= 9 && c.has(1) && c.known(1)?.is_none() {
+        let axes: Vec<usize> = (0..shape.rank()).collect();
+        return one(computed(c, x, &manner, |c, x| {
+            super::dynamic::resize::resize(c, x, &axes, &manner, By::Scales(1))
+        })?);
+    }
     let scales = if c.node.opset < 9 {
         c.float_list("scales")?.map(|s| s.iter().copied().map(f64::from).collect())
     } else {
@@ -230,13 +287,23 @@ fn by_sizes(c: &Call<'_, '_>, shape: &Shape, axes: &[usize], sizes: &[Dim], poli
     Ok(list)
 }
 
-/// `x` with the axes of `list` resized. Integers are computed in floats and rounded, ties to even.
+/// `x` with the axes of `list` resized.
 fn resized(c: &mut Call<'_, '_>, x: Value, manner: &Manner, list: &[Axis]) -> Result<Value> {
     let changed = |a: &&Axis| a.from != a.to || a.scale != 1.0 || a.part != (0.0, 1.0);
     let list: Vec<&Axis> = list.iter().filter(changed).collect();
     if list.is_empty() {
         return Ok(x);
     }
+    computed(c, x, manner, |c, x| list.iter().try_fold(x, |y, axis| along(c, y, manner, axis)))
+}
+
+/// `make` of `x`; integers are computed in floats and rounded, ties to even.
+fn computed(
+    c: &mut Call<'_, '_>,
+    x: Value,
+    manner: &Manner,
+    make: impl FnOnce(&mut Call<'_, '_>, Value) -> Result<Value>,
+) -> Result<Value> {
     let dtype = c.ty(x).dtype;
     let wide = match (manner.kernel, dtype) {
         (_, DType::F32 | DType::F64) | (Kernel::Nearest(_), _) => dtype,
@@ -244,10 +311,8 @@ fn resized(c: &mut Call<'_, '_>, x: Value, manner: &Manner, list: &[Axis]) -> Re
         (_, DType::I32 | DType::U32 | DType::I64 | DType::U64) => DType::F64,
         (_, DType::Bool | DType::Narrow(_)) => return Err(c.refuse(format!("elements of {dtype} between others"))),
     };
-    let mut y = c.cast(x, wide)?;
-    for axis in list {
-        y = along(c, y, manner, axis)?;
-    }
+    let x = c.cast(x, wide)?;
+    let mut y = make(c, x)?;
     if wide != dtype && !dtype.is_float() {
         y = c.unary(U::Round, y)?;
     }
@@ -367,17 +432,21 @@ fn keys(t: f64, slope: f64) -> f64 {
     }
 }
 
-/// An axis whose extent is not fixed, each element a whole number of times.
-fn repeated(c: &mut Call<'_, '_>, x: Value, manner: &Manner, a: &Axis) -> Result<Value> {
-    let shape = c.ty(x).shape;
+/// Whether an axis that grows by a whole factor has each element that many times.
+fn repeats(manner: &Manner) -> bool {
     // The place of a copy lies less than half an element away from its element, and not before it where it counts from edges.
-    let kept = match (manner.kernel, manner.placing) {
+    match (manner.kernel, manner.placing) {
         (Kernel::Nearest(Rounding::PreferFloor | Rounding::PreferCeil), Placing::HalfPixel) => true,
         (Kernel::Nearest(Rounding::Floor | Rounding::Outward), Placing::Asymmetric) => true,
         (Kernel::Nearest(Rounding::Floor), Placing::TfHalfPixelForNn) => true,
         (Kernel::Nearest(_) | Kernel::Linear | Kernel::Cubic(_), _) => false,
-    };
-    if !kept || a.scale < 1.0 {
+    }
+}
+
+/// An axis whose extent is not fixed, each element a whole number of times.
+fn repeated(c: &mut Call<'_, '_>, x: Value, manner: &Manner, a: &Axis) -> Result<Value> {
+    let shape = c.ty(x).shape;
+    if !repeats(manner) || a.scale < 1.0 {
         let headline =
             format!("axis {} of {shape} is not fixed, as {:?} by {:?} needs", a.axis, manner.kernel, manner.placing);
         return Err(c.refuse(headline));

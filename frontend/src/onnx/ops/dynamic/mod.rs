@@ -3,6 +3,7 @@
 
 pub(super) mod axes;
 pub(super) mod count;
+pub(super) mod resize;
 pub(super) mod slice;
 
 use crate::onnx::import::Call;

@@ -120,7 +120,9 @@ impl<'g> Buffers<'g> {
             let root = storage(self.graph, value);
             let buffer = self.push(BufferKind::Output(i as u32), bytes_of(ty.dtype, &ty.shape)?);
             let constant = self.graph.as_const(root).is_some();
-            if constant || self.of_value.contains_key(&root) || !seen.insert(root) {
+            // Where the size of the output is known only after the value is written, it is written elsewhere first.
+            let later = self.bytes(root)? != self.bytes(value)?;
+            if constant || later || self.of_value.contains_key(&root) || !seen.insert(root) {
                 copies.push((value, buffer));
             } else {
                 self.of_value.insert(root, buffer);

@@ -126,13 +126,13 @@ pub(super) fn over(c: &mut Call<'_, '_>, x: Value, axes: &[usize], keep: bool, f
 fn reduced(c: &mut Call<'_, '_>, function: Row) -> Result<Vec<Item>> {
     let as_input = c.node.opset >= if c.node.op == "ReduceSum" { 13 } else { 18 };
     let keep = c.int("keepdims", 1)? != 0;
-    if as_input && c.has(1) && !c.ints_known(1) {
+    if as_input && c.has(1) && !c.ints_known(1) && !none_named(c)? {
         c.int("noop_with_empty_axes", 0)?;
         let x = c.input(0)?;
         return one(super::dynamic::axes::reduce(c, x, keep, function)?);
     }
     let (axes, nothing) = if as_input {
-        (c.optional_ints(1)?, c.int("noop_with_empty_axes", 0)? != 0)
+        (if c.ints_known(1) { c.optional_ints(1)? } else { None }, c.int("noop_with_empty_axes", 0)? != 0)
     } else {
         (c.int_list("axes")?, false)
     };
@@ -145,6 +145,12 @@ fn reduced(c: &mut Call<'_, '_>, function: Row) -> Result<Vec<Item>> {
         None => (0..rank).collect(),
     };
     one(over(c, x, &axes, keep, function)?)
+}
+
+/// Whether input 1 is a list of no axes.
+fn none_named(c: &mut Call<'_, '_>) -> Result<bool> {
+    let axes = c.input(1)?;
+    Ok(c.ty(axes).shape.elements()? == Dim::from(0))
 }
 
 fn spatial(c: &mut Call<'_, '_>, function: Row) -> Result<Vec<Item>> {

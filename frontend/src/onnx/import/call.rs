@@ -47,6 +47,11 @@ impl<'a, 'm> Call<'a, 'm> {
         &self.node.attributes
     }
 
+    /// What messages call the node.
+    pub(in crate::onnx) fn label(&self) -> &str {
+        self.label
+    }
+
     /// The text attribute `name`.
     pub(in crate::onnx) fn text(&self, name: &str, default: &'m str) -> Result<&'m str> {
         Ok(self.asked(name).text(name)?.unwrap_or(default))

@@ -3,7 +3,7 @@
 use super::Importer;
 use actc_ir::ops::shaping::{Concat, Range, Reshape};
 use actc_ir::{Const, Op, Value};
-use actc_types::{Diagnostic, Dim, Result, Shape, Tensor};
+use actc_types::{Dim, Result, Shape, Symbol, Tensor};
 
 /// `n` as a dimension, negative ones too.
 pub(in crate::onnx) fn dimension(n: i64) -> Option<Dim> {
@@ -13,28 +13,39 @@ pub(in crate::onnx) fn dimension(n: i64) -> Option<Dim> {
 
 /// `a / b` where that is a polynomial.
 pub(in crate::onnx) fn quotient(a: &Dim, b: &Dim) -> Option<Dim> {
-    if a == b {
-        return Some(Dim::from(1));
-    }
-    let mut divisor = b.terms();
-    let (coefficient, factors) = divisor.next()?;
-    if divisor.next().is_some() {
-        return None;
-    }
+    // Long division by the leading terms of the greatest degree: each round takes one term of `a` away for good.
+    let mut rest = a.clone();
     let mut sum = Dim::from(0);
-    for (c, own) in a.terms() {
-        if c % coefficient != 0 {
+    let (divisor, factors) = leading(b)?;
+    while let Some((coefficient, own)) = leading(&rest) {
+        if coefficient.checked_rem(divisor)? != 0 {
             return None;
         }
-        let mut left: Vec<_> = own.to_vec();
-        for factor in factors {
+        let mut left = own;
+        for factor in &factors {
             let at = left.iter().position(|s| s == factor)?;
             left.remove(at);
         }
-        let term = left.iter().try_fold(dimension(c / coefficient)?, |p, s| p.checked_mul(&Dim::sym(s.as_str())))?;
+        let first = dimension(coefficient / divisor)?;
+        let term = left.iter().try_fold(first, |p, s| p.checked_mul(&Dim::sym(s.as_str())))?;
+        rest = rest.checked_sub(&term.checked_mul(b)?)?;
         sum = sum.checked_add(&term)?;
     }
     Some(sum)
+}
+
+/// The term of the greatest degree, of equal ones the last in order, with its factors.
+fn leading(dim: &Dim) -> Option<(i64, Vec<Symbol>)> {
+    let term = dim.terms().max_by(|a, b| (a.1.len(), a.1).cmp(&(b.1.len(), b.1)))?;
+    Some((term.0, term.1.to_vec()))
+}
+
+/// `a / b` rounded down, where that is a polynomial.
+pub(super) fn floor_quotient(a: &Dim, b: u64) -> Option<Dim> {
+    let constant = a.terms().find(|(_, symbols)| symbols.is_empty()).map_or(0, |(n, _)| n);
+    let varying = a.checked_sub(&dimension(constant)?)?;
+    let by = i64::try_from(b).ok().filter(|b| *b > 0)?;
+    quotient(&varying, &Dim::from(b))?.checked_add(&dimension(constant.div_euclid(by))?)
 }
 
 /// The integers `dims` as a tensor: a constant, or made when the graph runs where they depend on symbols.
@@ -48,8 +59,10 @@ pub(super) fn value(importer: &mut Importer<'_>, dims: &[Dim], scalar: bool, ori
     }
     let mut parts = Vec::with_capacity(dims.len());
     for dim in dims {
-        if number(dim).is_some_and(|n| n < 0) {
-            return Err(Diagnostic::new("onnx-extent", format!("a negative number beside extents of {origin}")));
+        if let Some(n) = number(dim).filter(|n| *n < 0) {
+            let name = importer.fresh(origin);
+            parts.push(importer.constant(Const::dense(name, &Tensor::i64(&[1], vec![n])?)));
+            continue;
         }
         parts.push(importer.add(Op::Range(Range { start: dim.clone(), len: Dim::from(1) }), &[], origin)?);
     }

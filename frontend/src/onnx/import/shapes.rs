@@ -42,7 +42,7 @@ impl Importer<'_> {
         if let Some(n) = a.fixed() {
             return Ok(Dim::from(n / b.max(1)));
         }
-        if let Some(exact) = extents::quotient(a, &Dim::from(b)) {
+        if let Some(exact) = extents::floor_quotient(a, b) {
             return Ok(exact);
         }
         if let Some(known) = self.quotients.get(&(a.clone(), b)) {
@@ -78,6 +78,19 @@ impl Call<'_, '_> {
         self.importer.floor_div(a, b, self.label)
     }
 
+    /// The smaller of two extents.
+    pub(in crate::onnx) fn least(&mut self, a: &Dim, b: &Dim) -> Result<Dim> {
+        match (a.fixed(), b.fixed()) {
+            (Some(x), Some(y)) => Ok(Dim::from(x.min(y))),
+            _ if a == b => Ok(a.clone()),
+            _ => {
+                let (x, y) = (self.extent(a, DType::I64)?, self.extent(b, DType::I64)?);
+                let least = self.binary(BinaryFunction::Min, x, y)?;
+                Ok(self.bind(least)?.pop().unwrap_or_default())
+            }
+        }
+    }
+
     /// `x`, whose extents are found to be those of `shape` when the model runs.
     pub(in crate::onnx) fn expect(&mut self, x: Value, shape: Shape) -> Result<Value> {
         if self.ty(x).shape == shape { Ok(x) } else { self.add(Op::Expect(Expect { shape }), &[x]) }
@@ -97,6 +110,31 @@ impl Call<'_, '_> {
         let flat = self.reshape(x, Shape(vec![found]))?;
         let flat = self.expect(flat, Shape(vec![wanted]))?;
         self.reshape(flat, shape)
+    }
+
+    /// `values` of extents that are equal but for those of `axis`: where they are not known to be, the fixed one or else the first
+    /// is wanted of all.
+    pub(in crate::onnx) fn alike(&mut self, values: &[Value], axis: usize) -> Result<Vec<Value>> {
+        let shapes: Vec<Shape> = values.iter().map(|v| self.ty(*v).shape).collect();
+        let rank = shapes.iter().map(Shape::rank).max().unwrap_or(0);
+        if shapes.iter().any(|s| s.rank() != rank) {
+            return Ok(values.to_vec());
+        }
+        let wanted = |i: usize| {
+            let all = || shapes.iter().map(|s| &s.dims()[i]);
+            all().find(|d| d.fixed().is_some()).or_else(|| all().next()).cloned().unwrap_or_default()
+        };
+        let wanted: Vec<Dim> = (0..rank).map(wanted).collect();
+        let mut alike = Vec::with_capacity(values.len());
+        for (value, own) in values.iter().zip(&shapes) {
+            let mut dims = wanted.clone();
+            if let (Some(to), Some(from)) = (dims.get_mut(axis), own.dims().get(axis)) {
+                to.clone_from(from);
+            }
+            let fits = own.dims().iter().zip(&dims).all(|(a, b)| a.fixed().is_none() || b.fixed().is_none() || a == b);
+            alike.push(if fits { self.expect(*value, Shape(dims))? } else { *value });
+        }
+        Ok(alike)
     }
 
     /// The shape that `shapes` repeat to. Of two extents that are not known to be equal one may be 1: which, is seen when the

@@ -7,7 +7,7 @@ use crate::onnx::TensorBytes;
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::control::{If, Loop};
 use actc_ir::ops::indexing::Gather;
-use actc_ir::ops::pointwise::BinaryFunction as B;
+use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::ops::shaping::{Range, Slice};
 use actc_ir::{Op, Region, TensorType, Value};
 use actc_types::{DType, Dim, Result, Shape, Tensor, TensorData};
@@ -29,6 +29,12 @@ fn branch(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         regions.push(region);
     }
     let [a, b] = [0, 1].map(|i| c.results(regions[i]));
+    // Where the branches give other types, what follows is for one of them.
+    if let Some(taken) = assumed(&a, &b) {
+        let graph = if taken { then } else { otherwise };
+        let items = c.inside(graph, Vec::new())?;
+        return items.into_iter().map(|item| held(c, condition, taken, &item).map(Item::Value)).collect();
+    }
     if a != b {
         let list = |types: &[TensorType]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Err(c.refuse(format!("one branch gives {}, the other {}", list(&a), list(&b))));
@@ -36,6 +42,29 @@ fn branch(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let args = [&[condition], captures.values()].concat();
     let made = c.add_owning(Op::If(If { results: a }), &args, regions)?;
     Ok(made.into_iter().map(Item::Value).collect())
+}
+
+/// Which of two branches there is where only one can be, since they give tensors of other ranks: the first. That its condition
+/// holds is seen when the model runs.
+fn assumed(then: &[TensorType], otherwise: &[TensorType]) -> Option<bool> {
+    let ranks = |types: &[TensorType]| types.iter().map(|ty| ty.shape.rank()).collect::<Vec<_>>();
+    let dtypes = |types: &[TensorType]| types.iter().map(|ty| ty.dtype).collect::<Vec<_>>();
+    (dtypes(then) == dtypes(otherwise) && ranks(then) != ranks(otherwise)).then_some(true)
+}
+
+/// `item`, an error when it runs where `condition` is not `wanted`: its number of elements is found to be that many times
+/// the truth.
+fn held(c: &mut Call<'_, '_>, condition: Value, wanted: bool, item: &Item) -> Result<Value> {
+    let x = c.value(item)?;
+    let truth = if wanted { condition } else { c.unary(U::Not, condition)? };
+    let times = c.bind(truth)?.into_iter().next().unwrap_or_default();
+    let shape = c.ty(x).shape;
+    let count = shape.elements()?;
+    let doubtful = count.checked_mul(&times).ok_or_else(|| c.refuse(format!("too many elements in {shape}")))?;
+    let flat = c.reshape(x, Shape(vec![count.clone()]))?;
+    let flat = c.expect(flat, Shape(vec![doubtful]))?;
+    let flat = c.expect(flat, Shape(vec![count]))?;
+    c.reshape(flat, shape)
 }
 
 fn values(c: &mut Call<'_, '_>, items: &[Item]) -> Result<Vec<Value>> {

@@ -39,9 +39,22 @@ fn groups(c: &Call<'_, '_>, name: &str) -> Result<u64> {
 }
 
 /// How a convolution of input `x` by weights `w` is made.
-fn geometry(c: &Call<'_, '_>, x: Value, w: Value) -> Result<Geometry> {
-    let slide = slide(c, &places(c, x)?, kernel(c, w)?, Rest::Out)?;
+fn geometry(c: &mut Call<'_, '_>, x: Value, w: Value) -> Result<Geometry> {
+    let (places, kernel) = (places(c, x)?, kernel(c, w)?);
+    let slide = slide(c, &places, kernel, Rest::Out)?;
     Ok(Geometry { window: slide.window, groups: groups(c, "group")?, extents: slide.extents })
+}
+
+/// `x` with as many channels as the weights `w` of so many groups read, which is seen when it runs where it is not known.
+fn channelled(c: &mut Call<'_, '_>, x: Value, w: Value, groups: u64) -> Result<Value> {
+    let mut shape = c.ty(x).shape;
+    let wanted = c.ty(w).shape.dims().get(1).and_then(|d| d.checked_mul(&Dim::from(groups)));
+    if let (Some(channels), Some(wanted)) = (shape.0.get_mut(1), wanted)
+        && channels.fixed().is_none()
+    {
+        *channels = wanted;
+    }
+    c.expect(x, shape)
 }
 
 /// Inputs `of`, those of them that are given, in the floats that windows are computed in.
@@ -60,18 +73,20 @@ fn floats(c: &mut Call<'_, '_>, of: &[usize]) -> Result<(DType, Vec<Value>)> {
 }
 
 fn conv(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (dtype, args) = floats(c, &[0, 1, 2])?;
+    let (dtype, mut args) = floats(c, &[0, 1, 2])?;
     let [x, w, ..] = args[..] else { return Err(c.refuse("weights are missing")) };
     let geometry = geometry(c, x, w)?;
+    args[0] = channelled(c, x, w, geometry.groups)?;
     let y = c.add(Op::Conv(Conv(geometry)), &args)?;
     one(c.cast(y, dtype)?)
 }
 
 /// Convolution, then the sum with a fourth input, then an activation.
 fn fused(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (dtype, args) = floats(c, &[0, 1, 2])?;
+    let (dtype, mut args) = floats(c, &[0, 1, 2])?;
     let [x, w, ..] = args[..] else { return Err(c.refuse("weights are missing")) };
     let geometry = geometry(c, x, w)?;
+    args[0] = channelled(c, x, w, geometry.groups)?;
     let mut y = c.add(Op::Conv(Conv(geometry)), &args)?;
     let wide = c.ty(y).dtype;
     if c.has(3) {

@@ -5,7 +5,7 @@ use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::linear::{Act, Linear};
 use actc_ir::ops::matmul::Matmul;
-use actc_ir::ops::pointwise::{BinaryFunction as B, broadcast};
+use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_ir::ops::shaping::Transpose;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Encoding, Result, Shape, Tensor};
@@ -29,6 +29,13 @@ pub(super) fn rows(c: &mut Call<'_, '_>, weight: Value, transposed: bool) -> Res
 
 /// `x W^T` for a constant `W`.
 pub(super) fn linear(c: &mut Call<'_, '_>, x: Value, weight: Value) -> Result<Value> {
+    let (mut shape, wanted) = (c.ty(x).shape, c.ty(weight).shape);
+    if let (Some(last), Some(inputs)) = (shape.0.last_mut(), wanted.last())
+        && last.fixed().is_none()
+    {
+        last.clone_from(inputs);
+    }
+    let x = c.expect(x, shape)?;
     c.add(Op::Linear(Linear { act: Act::F32 }), &[x, weight])
 }
 
@@ -52,12 +59,15 @@ pub(super) fn multiplied(c: &mut Call<'_, '_>, a: Value, b: Value) -> Result<Val
     };
     let (a, b) = (c.cast(a, wide)?, c.cast(b, wide)?);
     let (own, other) = (c.ty(a).shape, c.ty(b).shape);
-    let ([outer_a @ .., m, k], [outer_b @ .., _, n]) = (own.dims(), other.dims()) else {
+    let ([outer_a @ .., m, k], [outer_b @ .., l, n]) = (own.dims(), other.dims()) else {
         return Err(c.refuse(format!("{own} and {other} are no matrices")));
     };
-    let outer = broadcast(&Shape(outer_a.to_vec()), &Shape(outer_b.to_vec()));
-    let outer = outer.ok_or_else(|| c.refuse(format!("{own} and {other} do not broadcast")))?;
+    let outer = c.joint(&[Shape(outer_a.to_vec()), Shape(outer_b.to_vec())])?;
     let whole = |rows: &Dim, cols: &Dim| Shape([outer.dims(), &[rows.clone(), cols.clone()]].concat());
+    // Of two extents that are not known to be equal the fixed one is wanted of both.
+    let k = if k.fixed().is_some() { k } else { l };
+    let a = c.expect(a, Shape([outer_a, &[m.clone(), k.clone()]].concat()))?;
+    let b = c.expect(b, Shape([outer_b, &[k.clone(), n.clone()]].concat()))?;
     let a = expanded(c, a, whole(m, k))?;
     let b = if outer_b.is_empty() { b } else { expanded(c, b, whole(k, n))? };
     let y = c.add(Op::Matmul(Matmul), &[a, b])?;

@@ -24,7 +24,9 @@ mod pad;
 mod pointwise;
 mod pool;
 mod product;
+mod qonnx;
 mod quantise;
+mod random;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -72,6 +74,7 @@ const FAMILIES: &[&[Operator]] = &[
     reduce::OPERATORS,
     norm::OPERATORS,
     quantise::OPERATORS,
+    qonnx::OPERATORS,
     matrix::OPERATORS,
     conv::OPERATORS,
     pool::OPERATORS,
@@ -85,6 +88,7 @@ const FAMILIES: &[&[Operator]] = &[
     attention::OPERATORS,
     flex::OPERATORS,
     rotary::OPERATORS,
+    random::OPERATORS,
     recurrent::OPERATORS,
     sequence::OPERATORS,
     contrib::OPERATORS,

@@ -135,7 +135,13 @@ fn reshape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     }
     if let Some(i) = open {
         let (whole, rest) = (product(c, own.dims())?, product(c, &dims)?);
-        dims[i] = quotient(&whole, &rest).ok_or_else(|| c.refuse(format!("{whole} elements over {rest}")))?;
+        match quotient(&whole, &rest) {
+            Some(left) => dims[i] = left,
+            None if whole.fixed().is_some() && rest.fixed().is_some() => {
+                return Err(c.refuse(format!("{whole} elements over {rest}")));
+            }
+            None => return one(super::dynamic::reshape(c, x, keep_zeros)?),
+        }
     }
     one(c.reshape(x, Shape(dims))?)
 }
@@ -173,9 +179,12 @@ fn squeeze(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         Some(axes) => axes.iter().map(|a| c.axis(*a, own.rank(), false)).collect::<Result<_>>()?,
         None => (0..own.rank()).filter(|i| own.dims()[*i] == Dim::from(1)).collect(),
     };
-    if let Some(i) = dropped.iter().find(|i| own.dims()[**i] != Dim::from(1)) {
+    if let Some(i) = dropped.iter().find(|i| own.dims()[**i].fixed().is_some_and(|n| n != 1)) {
         return Err(c.refuse(format!("axis {i} of {own} has more than one element")));
     }
+    let mut single = own.clone();
+    dropped.iter().for_each(|i| single.0[*i] = Dim::from(1));
+    let x = c.expect(x, single)?;
     let kept = own.dims().iter().enumerate().filter(|(i, _)| !dropped.contains(i)).map(|(_, d)| d.clone());
     let shape = Shape(kept.collect());
     one(c.reshape(x, shape)?)
@@ -231,6 +240,7 @@ fn concat(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     if let [only] = all[..] {
         return one(only);
     }
+    let all = c.alike(&all, axis)?;
     one(c.add(Op::Concat(Concat { axis }), &all)?)
 }
 

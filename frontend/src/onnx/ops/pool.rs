@@ -27,7 +27,7 @@ pub(super) const OPERATORS: &[Operator] = &[
 ];
 
 /// Windows of `x` by the attributes of the node.
-fn windows(c: &Call<'_, '_>, x: Value) -> Result<Slide> {
+fn windows(c: &mut Call<'_, '_>, x: Value) -> Result<Slide> {
     let places = places(c, x)?;
     let kernel = numbers(c, "kernel_shape", places.len(), 1, 0)?;
     if kernel.contains(&0) {

@@ -1,6 +1,6 @@
 //! How windows slide over an image, by the attributes that convolutions and pooling share.
 
-use crate::onnx::import::{Call, dimension, number, quotient};
+use crate::onnx::import::{Call, dimension, number};
 use actc_ir::Value;
 use actc_ir::ops::window::Window;
 use actc_types::{DType, Diagnostic, Dim, Result};
@@ -72,14 +72,6 @@ pub(super) fn auto_pad(c: &Call<'_, '_>, axes: usize) -> Result<AutoPad> {
     Ok(same.map_or(AutoPad::Stated(pads), AutoPad::Same))
 }
 
-/// `dim / by` rounded down, where that is a polynomial.
-fn divided(dim: &Dim, by: u64) -> Option<Dim> {
-    let constant = dim.terms().find(|(_, symbols)| symbols.is_empty()).map_or(0, |(n, _)| n);
-    let varying = dim.checked_sub(&dimension(constant)?)?;
-    let by_number = i64::try_from(by).ok()?;
-    quotient(&varying, &Dim::from(by))?.checked_add(&dimension(constant.div_euclid(by_number))?)
-}
-
 fn unknown(extent: &Dim, stride: u64) -> Diagnostic {
     let headline =
         format!("the number of windows along an axis of {extent} with stride {stride} is known when the model runs");
@@ -98,7 +90,7 @@ pub(super) fn reach(kernel: u64, dilation: u64) -> i128 {
 }
 
 /// Windows of `kernel` over an image, by the attributes of the node.
-pub(super) fn slide(c: &Call<'_, '_>, image: &[Dim], kernel: Vec<u64>, rest: Rest) -> Result<Slide> {
+pub(super) fn slide(c: &mut Call<'_, '_>, image: &[Dim], kernel: Vec<u64>, rest: Rest) -> Result<Slide> {
     let axes = image.len();
     if axes == 0 || kernel.len() != axes {
         return Err(c.refuse(format!("a kernel {kernel:?} over {axes} axes")));
@@ -111,7 +103,7 @@ pub(super) fn slide(c: &Call<'_, '_>, image: &[Dim], kernel: Vec<u64>, rest: Res
         let wide = i128::from(stride);
         let (front, back, count) = match &auto {
             AutoPad::Same(same) => {
-                let count = divided(&plus(extent, wide - 1)?, stride).ok_or_else(|| unknown(extent, stride))?;
+                let count = c.floor_div(&plus(extent, wide - 1)?, stride)?;
                 // What the last window needs beyond the image; the same for all extents where those are symbolic.
                 let last = plus(&count, -1)?.checked_mul(&Dim::from(stride));
                 let need = last.and_then(|l| l.checked_sub(extent)).as_ref().and_then(number);
@@ -128,19 +120,15 @@ pub(super) fn slide(c: &Call<'_, '_>, image: &[Dim], kernel: Vec<u64>, rest: Res
                         format!("windows of {reach} elements over an axis of {extent}, padded by {front} and {back}");
                     return Err(c.refuse(found));
                 }
-                let raised = match rest {
-                    Rest::Out => room,
-                    Rest::Window => plus(&room, wide - 1)?,
-                };
-                let mut count = plus(&divided(&raised, stride).ok_or_else(|| unknown(extent, stride))?, 1)?;
-                if rest == Rest::Window {
-                    let last = plus(&count, -1)?.checked_mul(&Dim::from(stride));
-                    let over = last.and_then(|l| l.checked_sub(extent)).as_ref().and_then(number);
-                    let over = over.ok_or_else(|| unknown(extent, stride))?;
-                    if i128::from(over) >= i128::from(front) {
-                        count = plus(&count, -1)?;
+                let count = match rest {
+                    Rest::Out => plus(&c.floor_div(&room, stride)?, 1)?,
+                    // None that would begin behind the image.
+                    Rest::Window => {
+                        let count = plus(&c.floor_div(&plus(&room, wide - 1)?, stride)?, 1)?;
+                        let begin = c.floor_div(&plus(extent, i128::from(front) + wide - 1)?, stride)?;
+                        c.least(&count, &begin)?
                     }
-                }
+                };
                 (front, back, count)
             }
         };

@@ -6,5 +6,6 @@ mod functions;
 mod graphs;
 mod standard;
 mod tensors;
+mod windows;
 mod wire;
 mod writer;

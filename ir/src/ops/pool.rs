@@ -45,6 +45,9 @@ pub struct Unpool {
     pub shape: Shape,
 }
 
+/// What is computed of a plane's elements, from the number of a window and its taps.
+type Of<'a> = &'a dyn Fn(&[f64], usize, &[Tap]) -> f64;
+
 impl Pool {
     fn takes(&self, dtype: DType) -> bool {
         match self.function {
@@ -134,7 +137,7 @@ impl Payload for Pool {
             let (from, to) = (plane * area, (plane + 1) * area);
             if dtype.is_float() { first_most(&floats[from..to], taps) } else { first_most(&integers[from..to], taps) }
         };
-        let of = |f: &dyn Fn(&[f64], usize, &[Tap]) -> f64| {
+        let of = |f: Of<'_>| {
             let y = self.each(dims, &out, |plane, w, taps| f(&floats[plane * area..][..area], w, taps));
             TensorData::from_f64(dtype, &y)
         };

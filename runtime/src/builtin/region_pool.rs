@@ -69,9 +69,9 @@ fn each<T: Element>(call: &Call<'_>, regions: &Regions) -> Result<()> {
     let ends = |i: usize| -> [f64; 4] { std::array::from_fn(|k| ends[i * 4 + k].float()) };
     let image = |i: usize| usize::try_from(images[i]).ok().filter(|i| *i < n);
     // All members look at all of them, so that they fail alike.
-    for i in 0..r {
+    for (i, stated) in images.iter().enumerate() {
         if image(i).is_none() {
-            return Err(Diagnostic::new("index-range", format!("image {} of {n} of region {i}", images[i])));
+            return Err(Diagnostic::new("index-range", format!("image {stated} of {n} of region {i}")));
         }
         let part = regions.part(&ends(i));
         if regions.samples == 0 && regions.function != RegionFunction::Whole && part > f64::from(MOST_POINTS) {

@@ -126,12 +126,12 @@ fn unpool(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         return Err(c.refuse(format!("an output of {}, which does not hold {shape}", Shape(wanted))));
     }
     let zero = TensorData::zeros(c.ty(y).dtype, 1);
-    for axis in 0..wanted.len() {
+    for (axis, wanted) in wanted.iter().enumerate() {
         let mut gap = c.ty(y).shape;
-        if gap.dims()[axis] == wanted[axis] {
+        if gap.dims()[axis] == *wanted {
             continue;
         }
-        let more = wanted[axis].checked_sub(&gap.dims()[axis]).unwrap_or_default();
+        let more = wanted.checked_sub(&gap.dims()[axis]).unwrap_or_default();
         gap.0[axis] = more;
         let dims = gap.as_fixed().ok_or_else(|| c.refuse(format!("{gap} zeros are not fixed")))?;
         let zeros = filled(c, &zero, Shape::fixed(&dims))?;

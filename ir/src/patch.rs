@@ -4,7 +4,7 @@ use crate::constant::Const;
 use crate::graph::Graph;
 use crate::handle::{Node, Value};
 use crate::op::Op;
-use actc_types::{Diagnostic, Place, Result};
+use actc_types::{Diagnostic, Place, Result, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// New nodes and redirected uses in the graph's body, applied at once.
@@ -101,15 +101,27 @@ fn collect_builders(graph: &Graph, value: Value, label: &str, into: &mut BTreeSe
     }
 }
 
-/// Stable topological order of the body: of the nodes that are ready, the earliest placed goes first.
+/// Stable topological order of the body: of the nodes that are ready, the earliest placed goes first. A node waits for those
+/// that give its arguments, and for those that bind its symbols.
 fn sort_body(graph: &mut Graph) -> Result<()> {
     let nodes = graph.regions[0].nodes.clone();
     let place: BTreeMap<Node, usize> = nodes.iter().enumerate().map(|(i, n)| (*n, i)).collect();
+    let mut binds: BTreeMap<&Symbol, usize> = BTreeMap::new();
+    for (i, node) in nodes.iter().enumerate() {
+        if let Op::Bind(b) = &graph.node(*node).op {
+            binds.extend(b.symbols.iter().map(|s| (s, i)));
+        }
+    }
     let mut waits = vec![0usize; nodes.len()];
     let mut wakes: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (i, node) in nodes.iter().enumerate() {
-        let before: BTreeSet<usize> =
+        let mut before: BTreeSet<usize> =
             graph.node(*node).args.iter().filter_map(|v| graph.def_node(*v)).map(|n| place[&n]).collect();
+        if !binds.is_empty() {
+            let mut used = BTreeSet::new();
+            graph.symbols_of(*node, &mut used);
+            before.extend(used.iter().filter_map(|s| binds.get(s)).filter(|b| **b != i));
+        }
         waits[i] = before.len();
         before.into_iter().for_each(|b| wakes[b].push(i));
     }

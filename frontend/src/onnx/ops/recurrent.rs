@@ -95,7 +95,8 @@ fn state(c: &mut Call<'_, '_>, i: usize, d: u64, batch_first: bool, shape: &Shap
     match given(c, i)? {
         Some(all) => {
             let all = if batch_first { ordered(c, all, vec![1, 0, 2])? } else { all };
-            c.part(all, d)
+            let state = c.part(all, d)?;
+            c.expect(state, shape.clone())
         }
         None => {
             let zero = c.number(0.0, DType::F32)?;

@@ -107,7 +107,7 @@ fn outputs(args: &Args, a: &Arc<Model>, b: &Arc<Model>, threads: usize) -> Resul
             return Err(mismatch(headline).into());
         }
     }
-    let mut symbols = entry::symbols(&args.dim)?;
+    let mut symbols = entry::symbols(&args.dim, entry)?;
     let inputs: Vec<Tensor> = if args.input.is_empty() {
         for symbol in &entry.symbols {
             symbols.entry(symbol.clone()).or_insert(16);

@@ -57,10 +57,14 @@ pub(super) fn tensors(items: &[String], entry: &Entry) -> Result<Vec<Tensor>, St
     if missing.is_empty() { Ok(found) } else { Err(missing.into()) }
 }
 
-/// The values of `NAME=N` items; a language model starts with nothing past.
-pub(super) fn symbols(items: &[String]) -> Result<Bindings> {
+/// The values of `NAME=N` items for `entry`; a language model starts with nothing past.
+pub(super) fn symbols(items: &[String], entry: &Entry) -> Result<Bindings> {
     let mut symbols = bindings(items)?;
-    symbols.entry(actc_ir::eval::past_tokens()).or_insert(0);
+    let past = actc_ir::eval::past_tokens();
+    // The extent of an input may be called the same.
+    if !entry.inputs.iter().any(|port| port.dims.iter().any(|d| d.symbols().contains(&&past))) {
+        symbols.entry(past).or_insert(0);
+    }
     Ok(symbols)
 }
 
@@ -72,6 +76,19 @@ pub(super) fn call(
     symbols: &Bindings,
     threads: usize,
 ) -> Result<Vec<Tensor>> {
+    let (mut session, symbols) = session(model, entry, inputs, symbols, threads, false)?;
+    session.run(&entry.name, inputs, &symbols)
+}
+
+/// A session for `entry` on inputs such as `inputs`, and those of `symbols` that the entry has.
+pub(super) fn session(
+    model: &Arc<Model>,
+    entry: &Entry,
+    inputs: &[Tensor],
+    symbols: &Bindings,
+    threads: usize,
+    profile: bool,
+) -> Result<(Session, Bindings)> {
     let known: BTreeSet<&Symbol> = entry.symbols.iter().collect();
     let mut symbols = symbols.clone();
     symbols.retain(|s, _| known.contains(s));
@@ -83,6 +100,6 @@ pub(super) fn call(
             }
         }
     }
-    let options = SessionOptions { threads, state_capacity: capacity, ..SessionOptions::default() };
-    Session::new(model.clone(), options)?.run(&entry.name, inputs, &symbols)
+    let options = SessionOptions { threads, state_capacity: capacity, profile, ..SessionOptions::default() };
+    Ok((Session::new(model.clone(), options)?, symbols))
 }

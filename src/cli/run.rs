@@ -1,5 +1,6 @@
 //! `actc run`: an artifact on tensors in `.npy` files.
 
+use super::bench::median;
 use super::open::ArtifactArgs;
 use super::render::Stop;
 use super::{entry, threads};
@@ -7,6 +8,10 @@ use actc::{link, npy};
 use actc_types::{Diagnostic, Place};
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Instant;
+
+/// Most steps that are listed.
+const MOST_STEPS: usize = 40;
 
 /// Options of `actc run`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +33,12 @@ pub(super) struct Args {
     /// Threads; results do not depend on their number
     #[arg(short, long, value_name = "N")]
     threads: Option<usize>,
+    /// Run so many times more and print the median time of a run
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    repeat: usize,
+    /// Also list where the time of those runs goes
+    #[arg(long, requires = "repeat")]
+    steps: bool,
 }
 
 /// `name` as a file name: characters other than letters, digits and `._-` become `_`.
@@ -44,7 +55,9 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let manifest = model.artifact().manifest();
     let entry = entry::choose(manifest, args.entry.as_deref())?;
     let inputs = entry::tensors(&args.input, entry)?;
-    let outputs = entry::call(&model, entry, &inputs, &entry::symbols(&args.dim)?, threads(args.threads))?;
+    let symbols = entry::symbols(&args.dim, entry)?;
+    let (mut session, symbols) = entry::session(&model, entry, &inputs, &symbols, threads(args.threads), args.steps)?;
+    let outputs = session.run(&entry.name, &inputs, &symbols)?;
     std::fs::create_dir_all(&args.output).map_err(|e| {
         Diagnostic::request("output-folder", format!("cannot make the folder: {e}"))
             .at(Place::File(args.output.display().to_string()))
@@ -54,6 +67,22 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         let path = args.output.join(file_name(&port.name));
         npy::write(&path, tensor)?;
         writeln!(out, "{}: {}{:?}", path.display(), tensor.dtype(), tensor.dims())?;
+    }
+    let inputs: Vec<_> = inputs.iter().collect();
+    let mut seconds = Vec::with_capacity(args.repeat);
+    for _ in 0..args.repeat {
+        let started = Instant::now();
+        session.execute(&entry.name, &inputs, &symbols)?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    if args.repeat > 0 {
+        writeln!(out, "a run takes {:.3} ms, the median of {}", 1e3 * median(seconds), args.repeat)?;
+    }
+    let mut steps: Vec<_> = session.profile().iter().collect();
+    steps.sort_by_key(|(_, time)| std::cmp::Reverse(time.nanoseconds));
+    for (label, time) in steps.iter().take(MOST_STEPS) {
+        let each = time.nanoseconds as f64 / time.runs.max(1) as f64;
+        writeln!(out, "{:10.3} ms  {label}", each / 1e6)?;
     }
     Ok(())
 }

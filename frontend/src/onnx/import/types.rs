@@ -86,6 +86,10 @@ pub(super) fn tensor_type(ty: &ValueType, name: &str, symbols: &mut Symbols) -> 
                 dims.push(match dimension {
                     Dimension::Fixed(n) if i64::try_from(*n).is_ok() => Dim::from(*n),
                     Dimension::Fixed(_) => return refuse("larger than 63 bits can say"),
+                    // A name such as `?` says nothing, and several may stand for different extents.
+                    Dimension::Named(n) if !n.contains(|c: char| c.is_ascii_alphanumeric()) => {
+                        Dim::sym(symbols.free(&format!("{name}_{axis}")).as_str())
+                    }
                     Dimension::Named(n) => Dim::sym(symbols.named(n).as_str()),
                     Dimension::Unknown => Dim::sym(symbols.free(&format!("{name}_{axis}")).as_str()),
                 });

@@ -40,7 +40,11 @@ fn sample(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 /// The places of a grid, a constant, through the matrices of the input.
 fn affine(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (theta, size, ends) = (c.input(0)?, c.ints(1)?, ends(c)?);
+    let (theta, ends) = (c.input(0)?, ends(c)?);
+    if !c.ints_known(1) {
+        return one(super::dynamic::grid::affine(c, theta, ends)?);
+    }
+    let size = c.ints(1)?;
     let ty = c.ty(theta);
     let extents = size.get(2..).unwrap_or_default().iter().map(|n| u64::try_from(*n).ok().filter(|n| *n > 0));
     let extents = extents.collect::<Option<Vec<u64>>>().filter(|e| (2..=3).contains(&e.len()));

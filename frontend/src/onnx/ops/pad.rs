@@ -1,5 +1,6 @@
 //! Elements around a tensor: `Pad` by constants, the border, reflection or repetition, and `CenterCropPad`.
 
+use super::dynamic::pad::Around;
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item, number};
 use actc_ir::ops::indexing::Gather;
@@ -31,20 +32,31 @@ fn widths(c: &Call<'_, '_>, rank: usize) -> Result<Vec<(i64, i64)>> {
 fn pad(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let mut x = c.input(0)?;
     let rank = c.ty(x).shape.rank();
+    let beyond = match c.text("mode", "constant")? {
+        "constant" => None,
+        "edge" => Some(Beyond::Edge),
+        "reflect" => Some(Beyond::Reflect),
+        "wrap" => Some(Beyond::Wrap),
+        other => {
+            return Err(c.refuse(format!("`mode` is `{other}`, expected `constant`, `edge`, `reflect` or `wrap`")));
+        }
+    };
+    if c.node.opset >= 11 && c.has(1) && (!c.ints_known(1) || c.has(3) && !c.ints_known(3)) {
+        let around = match beyond {
+            Some(how) => Around::Own(how),
+            None => Around::Number(value(c, x)?),
+        };
+        return one(super::dynamic::pad::pad(c, x, around)?);
+    }
     let mut widths = widths(c, rank)?;
     for (axis, (before, behind)) in widths.iter_mut().enumerate() {
         x = cut(c, x, axis, (*before).min(0).unsigned_abs(), (*behind).min(0).unsigned_abs())?;
         (*before, *behind) = ((*before).max(0), (*behind).max(0));
     }
     let widths: Vec<(u64, u64)> = widths.into_iter().map(|(a, b)| (a.unsigned_abs(), b.unsigned_abs())).collect();
-    let mode = match c.text("mode", "constant")? {
-        "constant" => return one(constant(c, x, &widths)?),
-        "edge" => Beyond::Edge,
-        "reflect" => Beyond::Reflect,
-        "wrap" => Beyond::Wrap,
-        other => {
-            return Err(c.refuse(format!("`mode` is `{other}`, expected `constant`, `edge`, `reflect` or `wrap`")));
-        }
+    let Some(mode) = beyond else {
+        let value = value(c, x)?;
+        return one(around(c, x, value, &widths)?);
     };
     for (axis, (before, behind)) in widths.into_iter().enumerate() {
         x = continued(c, x, axis, mode, before, behind)?;
@@ -65,18 +77,17 @@ fn cut(c: &mut Call<'_, '_>, x: Value, axis: usize, before: u64, behind: u64) ->
 }
 
 /// The value is an attribute up to version 10, an input from then on; zero where none is given.
-fn constant(c: &mut Call<'_, '_>, x: Value, widths: &[(u64, u64)]) -> Result<Value> {
+fn value(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
     let dtype = c.ty(x).dtype;
-    let value = if c.node.opset < 11 {
+    if c.node.opset < 11 {
         let value = c.float("value", 0.0)?;
-        c.number(value, dtype)?
+        c.number(value, dtype)
     } else if c.has(2) {
         let value = c.input(2)?;
-        c.reshape(value, Shape(Vec::new()))?
+        c.reshape(value, Shape(Vec::new()))
     } else {
-        c.number(0.0, dtype)?
-    };
-    around(c, x, value, widths)
+        c.number(0.0, dtype)
+    }
 }
 
 /// `x` between elements `value`.
@@ -90,7 +101,7 @@ fn around(c: &mut Call<'_, '_>, x: Value, value: Value, widths: &[(u64, u64)]) -
 
 /// What continues a tensor beyond its border.
 #[derive(Clone, Copy)]
-enum Beyond {
+pub(super) enum Beyond {
     /// Its last element.
     Edge,
     /// Its elements in reverse, without the last.
@@ -163,12 +174,16 @@ fn continued(c: &mut Call<'_, '_>, x: Value, axis: usize, how: Beyond, before: u
 
 /// Axes cut or filled up with zeros on both sides, of an odd number one more behind.
 fn center(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (mut x, wanted) = (c.input(0)?, c.ints(1)?);
+    let mut x = c.input(0)?;
     let rank = c.ty(x).shape.rank();
     let axes = match c.int_list("axes")? {
         Some(axes) => axes.iter().map(|a| c.axis(*a, rank, false)).collect::<Result<Vec<usize>>>()?,
         None => (0..rank).collect(),
     };
+    if !c.ints_known(1) || axes.iter().any(|a| c.ty(x).shape.dims()[*a].fixed().is_none()) {
+        return one(super::dynamic::pad::center(c, x, &axes)?);
+    }
+    let wanted = c.ints(1)?;
     if axes.len() != wanted.len() {
         return Err(c.refuse(format!("{} extents of {} axes", wanted.len(), axes.len())));
     }

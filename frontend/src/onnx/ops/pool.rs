@@ -120,6 +120,9 @@ fn unpool(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     if !c.has(2) {
         return one(y);
     }
+    if !c.dims_known(2) {
+        return one(super::dynamic::pad::enlarged(c, y, 2)?);
+    }
     let wanted = c.dims(2)?;
     let larger = |(a, b): (&Dim, &Dim)| a == b || a.fixed().zip(b.fixed()).is_some_and(|(a, b)| a < b);
     if wanted.len() != shape.rank() || !shape.dims().iter().zip(&wanted).all(larger) {
@@ -141,7 +144,11 @@ fn unpool(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 }
 
 fn fold(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (x, image, block) = (c.input(0)?, c.dims(1)?, c.ints(2)?);
+    let x = c.input(0)?;
+    if !c.dims_known(1) || !c.ints_known(2) {
+        return one(super::dynamic::fold::fold(c, x)?);
+    }
+    let (image, block) = (c.dims(1)?, c.ints(2)?);
     let kernel = block.iter().map(|n| u64::try_from(*n).ok().filter(|n| (1..=1 << 31).contains(n)));
     let kernel = kernel.collect::<Option<Vec<u64>>>().ok_or_else(|| c.refuse(format!("a block {block:?}")))?;
     let slide = slide(c, &image, kernel, Rest::Out)?;

@@ -16,9 +16,9 @@ use std::f64::consts::{LN_10, PI};
 pub(super) const OPERATORS: &[Operator] = &[
     since("DFT", 17, dft),
     since("STFT", 17, stft),
-    since("HannWindow", 17, |c| window(c, |turn| 0.5 - 0.5 * turn.cos())),
-    since("HammingWindow", 17, |c| window(c, |turn| 25.0 / 46.0 - 21.0 / 46.0 * turn.cos())),
-    since("BlackmanWindow", 17, |c| window(c, |turn| 0.42 - 0.5 * turn.cos() + 0.08 * (2.0 * turn).cos())),
+    since("HannWindow", 17, |c| window(c, [0.5, -0.5, 0.0])),
+    since("HammingWindow", 17, |c| window(c, [25.0 / 46.0, -21.0 / 46.0, 0.0])),
+    since("BlackmanWindow", 17, |c| window(c, [0.42, -0.5, 0.08])),
     since("MelWeightMatrix", 17, mel),
 ];
 
@@ -46,7 +46,7 @@ struct Transform {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub(super) enum Kind {
     Forward,
     /// Of which only frequencies up to the half are given.
     ForwardHalf,
@@ -129,29 +129,36 @@ fn complex(c: &Call<'_, '_>, shape: &Shape) -> Result<bool> {
 /// The axis is an attribute up to version 19, an input from then on.
 fn dft(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let stated = if c.node.opset < 20 {
-        c.int("axis", 1)?
-    } else if c.has(2) {
-        single(c, 2)?
+        Some(c.int("axis", 1)?)
+    } else if !c.has(2) {
+        Some(-2)
+    } else if c.ints_known(2) {
+        Some(single(c, 2)?)
     } else {
-        -2
+        None
     };
     let (inverse, half) = (c.int("inverse", 0)? != 0, c.int("onesided", 0)? != 0);
     let x = c.input(0)?;
     let ty = c.ty(x);
     let rank = ty.shape.rank();
-    let axis = c.axis(stated, rank, false)?;
     let complex = complex(c, &ty.shape)?;
-    if axis + 1 == rank {
-        return Err(c.refuse("a transform along the parts of its numbers"));
-    }
     let kind = match (inverse, half) {
         (false, false) => Kind::Forward,
         (false, true) => Kind::ForwardHalf,
         (true, false) => Kind::Inverse,
         (true, true) => Kind::InverseReal,
     };
-    let signal =
-        ty.shape.dims()[axis].fixed().ok_or_else(|| c.refuse(format!("axis {axis} of {} is not fixed", ty.shape)))?;
+    let Some(stated) = stated else {
+        return one(super::dynamic::spectral::along_input(c, x, kind)?);
+    };
+    let axis = c.axis(stated, rank, false)?;
+    if axis + 1 == rank {
+        return Err(c.refuse("a transform along the parts of its numbers"));
+    }
+    let signal = ty.shape.dims()[axis].fixed().filter(|_| !c.has(1) || c.ints_known(1));
+    let Some(signal) = signal else {
+        return one(super::dynamic::spectral::along(c, x, axis, kind)?);
+    };
     let length = match (c.has(1), kind) {
         (true, _) => u64::try_from(single(c, 1)?).map_err(|_| c.refuse("a negative length"))?,
         (false, Kind::InverseReal) => 2 * signal.saturating_sub(1),
@@ -181,7 +188,7 @@ fn transformed(c: &mut Call<'_, '_>, x: Value, how: Transform) -> Result<Value> 
 /// Frames that overlap are gathered.
 fn stft(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let half = c.int("onesided", 1)? != 0;
-    let (mut x, step) = (c.input(0)?, single(c, 1)?);
+    let mut x = c.input(0)?;
     if c.ty(x).shape.rank() == 2 {
         x = super::reduce::with_last(c, x)?;
     }
@@ -190,8 +197,13 @@ fn stft(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let [batch, signal, parts] = ty.shape.dims() else {
         return Err(c.refuse(format!("{} is no batch of signals", ty.shape)));
     };
-    let signal = signal.fixed().ok_or_else(|| c.refuse(format!("the length {signal} of signals is not fixed")))?;
     let window = if c.has(2) { Some(c.input(2)?) } else { None };
+    let known = c.ints_known(1) && (!c.has(3) || c.ints_known(3));
+    let kind = if half { Kind::ForwardHalf } else { Kind::Forward };
+    let Some(signal) = signal.fixed().filter(|_| known) else {
+        return one(super::dynamic::spectral::frames(c, x, window, kind)?);
+    };
+    let step = single(c, 1)?;
     let length = match (c.has(3), window) {
         (true, _) => u64::try_from(single(c, 3)?).ok(),
         (false, Some(window)) => c.ty(window).shape.elements()?.fixed(),
@@ -214,25 +226,32 @@ fn stft(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     }
     let shape = Shape(vec![batch.clone(), Dim::from(frames), Dim::from(length), parts.clone()]);
     let rows = c.reshape(rows, shape)?;
-    let kind = if half { Kind::ForwardHalf } else { Kind::Forward };
     one(transformed(c, rows, Transform { signal: length, complex, length, kind })?)
 }
 
-/// `shape` of the part of a turn that each of a number of places is at; a periodic one ends before the whole turn.
-fn window(c: &mut Call<'_, '_>, shape: fn(f64) -> f64) -> Result<Vec<Item>> {
+/// The sum of `waves`, which take no, one and two turns over the window; a periodic one ends before the whole turn.
+fn window(c: &mut Call<'_, '_>, waves: [f64; 3]) -> Result<Vec<Item>> {
     let to = c.element("output_datatype")?.map_or(Ok(DType::F32), dtype)?;
     let periodic = c.int("periodic", 1)? != 0;
+    if !c.ints_known(0) {
+        return one(super::dynamic::spectral::window(c, waves, periodic, to)?);
+    }
     let size = single(c, 0)?;
     let size =
         u64::try_from(size).ok().filter(|n| *n <= LONGEST).ok_or_else(|| c.refuse(format!("a window of {size}")))?;
     let whole = if periodic { size as f64 } else { size as f64 - 1.0 };
-    let numbers: Vec<f64> = (0..size).map(|i| shape(2.0 * PI * i as f64 / whole)).collect();
+    let wave = |turn: f64| waves[0] + waves[1] * turn.cos() + waves[2] * (2.0 * turn).cos();
+    let numbers: Vec<f64> = (0..size).map(|i| wave(2.0 * PI * i as f64 / whole)).collect();
     one(c.tensor(&Tensor::new(&[size], TensorData::from_f64(to, &numbers))?))
 }
 
 /// Triangles of frequencies whose corners are equally far from each other by the mel scale.
 fn mel(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let to = c.element("output_datatype")?.map_or(Ok(DType::F32), dtype)?;
+    let edges_known = c.known(3)?.is_some() && c.known(4)?.is_some();
+    if !edges_known || !(0..3).all(|i| c.ints_known(i)) {
+        return one(super::dynamic::spectral::mel(c, to)?);
+    }
     let (bands, length, rate) = (single(c, 0)?, single(c, 1)?, single(c, 2)?);
     let mut edge = |i: usize| -> Result<f64> {
         let edge = c.known(i)?.and_then(|t| t.data().to_f64().first().copied());

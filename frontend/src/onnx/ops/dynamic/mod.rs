@@ -3,8 +3,12 @@
 
 pub(super) mod axes;
 pub(super) mod count;
+pub(super) mod fold;
+pub(super) mod grid;
+pub(super) mod pad;
 pub(super) mod resize;
 pub(super) mod slice;
+pub(super) mod spectral;
 
 use crate::onnx::import::Call;
 use actc_ir::ops::indexing::Gather;

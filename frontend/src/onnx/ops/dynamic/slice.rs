@@ -18,13 +18,13 @@ struct Runs {
     steps: Value,
 }
 
-fn clamp(c: &mut Call<'_, '_>, x: Value, least: Value, most: Value) -> Result<Value> {
+pub(super) fn clamp(c: &mut Call<'_, '_>, x: Value, least: Value, most: Value) -> Result<Value> {
     let x = c.binary(B::Max, x, least)?;
     c.binary(B::Min, x, most)
 }
 
 /// `values`, one for each of `axes`, at their axes, and `default` at others.
-fn spread(c: &mut Call<'_, '_>, axes: Value, values: Value, default: Value, rank: usize) -> Result<Value> {
+pub(super) fn spread(c: &mut Call<'_, '_>, axes: Value, values: Value, default: Value, rank: usize) -> Result<Value> {
     let whole = scalar(c, rank as i64)?;
     let own = from_end(c, axes, whole)?;
     let all = c.tensor(&Tensor::i64(&[rank as u64, 1], (0..rank as i64).collect())?);

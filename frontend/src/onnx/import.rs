@@ -5,6 +5,7 @@
 //! compiled.
 
 mod call;
+mod elements;
 mod extents;
 mod shapes;
 mod subgraph;
@@ -54,6 +55,8 @@ pub(super) struct Importer<'m> {
     symbols: types::Symbols,
     /// Dimensions of values that were bound.
     bound: HashMap<Value, Vec<Dim>>,
+    /// Dimensions of single integers of lists.
+    elements: HashMap<(Value, usize), Dim>,
     /// Quotients of dimensions that are no polynomials.
     quotients: HashMap<(Dim, u64), Dim>,
 }
@@ -74,6 +77,7 @@ pub fn import(model: &Model) -> Result<Graph, Vec<Diagnostic>> {
         lost: BTreeSet::new(),
         symbols: types::Symbols::default(),
         bound: HashMap::new(),
+        elements: HashMap::new(),
         quotients: HashMap::new(),
     };
     importer.inputs(&model.graph).map_err(|e| vec![e])?;

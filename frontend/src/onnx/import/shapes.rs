@@ -1,6 +1,7 @@
 //! Extents that only the running model knows: computed integers as symbols, quotients of extents, and tensors whose extents
 //! are assumed to fit and are found to when the model runs.
 
+use super::elements::Element;
 use super::{Call, Importer, Item, extents};
 use actc_ir::ops::extents::{Bind, Expect};
 use actc_ir::ops::indexing::Expand;
@@ -28,13 +29,32 @@ impl Importer<'_> {
             let ty = self.graph.ty(values);
             Diagnostic::new("onnx-data-dependent", format!("a shape of as many axes as {ty} has numbers"))
         })?;
-        let symbols: Vec<_> = (0..count).map(|_| self.symbols.free("u")).collect();
-        let dims: Vec<Dim> = symbols.iter().map(|s| Dim::sym(s.as_str())).collect();
-        if count > 0 {
+        let elements = super::elements::of(self, values, count as usize);
+        let mut dims: Vec<Option<Dim>> = elements.iter().map(|e| self.dim_of(e)).collect();
+        if dims.iter().any(Option::is_none) {
+            let symbols: Vec<_> = (0..count).map(|_| self.symbols.free("u")).collect();
+            for ((dim, symbol), element) in dims.iter_mut().zip(&symbols).zip(elements) {
+                if dim.is_none() {
+                    let new = Dim::sym(symbol.as_str());
+                    if let Element::Of(source, place) = element {
+                        self.elements.insert((source, place), new.clone());
+                    }
+                    *dim = Some(new);
+                }
+            }
             self.add(Op::Bind(Bind { symbols }), &[values], origin)?;
         }
+        let dims: Vec<Dim> = dims.into_iter().flatten().collect();
         self.bound.insert(values, dims.clone());
         Ok(dims)
+    }
+
+    /// The dimension that `element` is, where it is known or bound already. What is negative is found to be when it runs.
+    fn dim_of(&self, element: &Element) -> Option<Dim> {
+        match element {
+            Element::Known(n) => u64::try_from(*n).ok().map(Dim::from),
+            Element::Of(source, place) => self.elements.get(&(*source, *place)).cloned(),
+        }
     }
 
     /// `a / b` rounded down.

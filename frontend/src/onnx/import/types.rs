@@ -99,7 +99,9 @@ pub(super) fn tensor_type(ty: &ValueType, name: &str, symbols: &mut Symbols) -> 
         ValueType::Tensor { shape: None, .. } => refuse("of unknown rank"),
         ValueType::SparseTensor { .. } => refuse("a sparse tensor"),
         ValueType::Sequence(_) => refuse("a sequence"),
-        ValueType::Optional(_) => refuse("optional"),
+        // A program takes all of its inputs.
+        ValueType::Optional(inner) if matches!(**inner, ValueType::Tensor { .. }) => tensor_type(inner, name, symbols),
+        ValueType::Optional(_) => refuse("optional and no tensor"),
         ValueType::Map { .. } => refuse("a dictionary"),
         ValueType::Opaque { .. } => refuse("of a type of its own"),
     }

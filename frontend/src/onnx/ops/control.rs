@@ -8,11 +8,21 @@ use crate::onnx::import::{Call, Item};
 use actc_ir::ops::control::{If, Loop};
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
-use actc_ir::ops::shaping::{Range, Slice};
+use actc_ir::ops::shaping::{Concat, Range, Slice};
 use actc_ir::{Op, Region, TensorType, Value};
 use actc_types::{DType, Dim, Result, Shape, Tensor, TensorData};
 
-pub(super) const OPERATORS: &[Operator] = &[since("If", 1, branch), since("Loop", 1, repeat), since("Scan", 9, scan)];
+pub(super) const OPERATORS: &[Operator] = &[
+    since("If", 1, branch),
+    since("Loop", 1, repeat),
+    since("Scan", 8, scan),
+    since("Optional", 15, |c| Ok(vec![c.item(0)?])),
+    since("OptionalHasElement", 15, has_element),
+    since("OptionalGetElement", 15, |c| Ok(vec![c.item(0)?])),
+];
+
+/// Most sequences of a batch that is run one behind the other.
+const BATCH: u64 = 64;
 
 /// A truth value that is known here decides which graph there is.
 fn branch(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
@@ -65,6 +75,12 @@ fn held(c: &mut Call<'_, '_>, condition: Value, wanted: bool, item: &Item) -> Re
     let flat = c.expect(flat, Shape(vec![doubtful]))?;
     let flat = c.expect(flat, Shape(vec![count]))?;
     c.reshape(flat, shape)
+}
+
+/// Whether there is a value is known here: an input of the graph is always given.
+fn has_element(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let has = c.has(0);
+    Ok(vec![Item::Value(truth(c, has)?)])
 }
 
 fn values(c: &mut Call<'_, '_>, items: &[Item]) -> Result<Vec<Value>> {
@@ -258,42 +274,40 @@ fn place(c: &mut Call<'_, '_>, at: Value, extent: &Dim, backwards: bool) -> Resu
     c.binary(B::Sub, last, at)
 }
 
-/// Inputs: values that are carried, then tensors of which each round reads a part.
+/// What `Scan` reads and gives: axes and directions of tensors in parts.
+struct Parts {
+    axes: Vec<usize>,
+    backwards: Vec<i64>,
+}
+
+/// Inputs: values that are carried, then tensors of which each round reads a part. In version 8 the first input says how long
+/// sequences are, and all others are batches.
 fn scan(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let body = c.graph("body")?;
+    let batched = c.node.opset < 9;
+    let first = usize::from(batched);
     let parts = c.optional_int("num_scan_inputs")?.and_then(|n| usize::try_from(n).ok());
-    let parts = parts.filter(|n| (1..=c.count()).contains(n)).ok_or_else(|| c.refuse("no number of parts to read"))?;
-    let mut states = c.all()?;
+    let parts = parts.filter(|n| (1..=c.count().saturating_sub(first)).contains(n));
+    let parts = parts.ok_or_else(|| c.refuse("no number of parts to read"))?;
+    let mut states = (first..c.count()).map(|i| c.input(i)).collect::<Result<Vec<Value>>>()?;
     let read = states.split_off(states.len() - parts);
     let stacks = body.outputs.len().checked_sub(states.len());
     let Some(stacks) = stacks.filter(|_| body.inputs.len() == states.len() + parts) else {
         return Err(c.refuse(format!("a graph of {} inputs for {} values", body.inputs.len(), states.len() + parts)));
     };
+    if batched {
+        if c.has(0) {
+            return Err(c.refuse("sequences of their own lengths"));
+        }
+        let how = Parts { axes: vec![0; parts], backwards: each(c, "directions", parts)? };
+        return batches(c, body, &states, &read, &how);
+    }
     let stated = each(c, "scan_input_axes", parts)?;
     let backwards = each(c, "scan_input_directions", parts)?;
     let axes = stated.iter().zip(&read).map(|(a, x)| c.axis(*a, c.ty(*x).shape.rank(), false));
-    let axes = axes.collect::<Result<Vec<usize>>>()?;
-    let extent = |i: usize| c.ty(read[i]).shape.dims()[axes[i]].clone();
-    let rows = extent(0);
-    if let Some(i) = (1..parts).find(|i| extent(*i) != rows) {
-        return Err(c.refuse(format!("tensors of {rows} and {} parts", extent(i))));
-    }
-    let count = c.extent(&rows, DType::I64)?;
-    let captures = c.captures(&[body])?;
-    let outside = states.iter().chain(&read).map(|v| c.ty(*v));
-    let types: Vec<TensorType> = std::iter::once(scalar(DType::I64)).chain(outside).collect();
+    let how = Parts { axes: axes.collect::<Result<Vec<usize>>>()?, backwards };
     let carried = states.len();
-    let given = |c: &mut Call<'_, '_>, params: &[Value]| {
-        let mut items: Vec<Item> = params[1..=carried].iter().copied().map(Item::Value).collect();
-        for (i, x) in params[1 + carried..].iter().enumerate() {
-            let at = place(c, params[0], &rows, backwards[i] != 0)?;
-            items.push(Item::Value(c.add(Op::Gather(Gather { axis: axes[i] }), &[*x, at])?));
-        }
-        Ok(items)
-    };
-    let region = c.region(body, &types, &captures, given, |c, items| values(c, &items))?;
-    let rounds = Rounds { count, guarded: false, carried: states, read, rows: Some(rows.clone()) };
-    let mut made = rounds.add(c, body, &captures, region)?;
+    let (mut made, rows) = scanned(c, body, states, read, &how)?;
     let (axes, backwards) = (each(c, "scan_output_axes", stacks)?, each(c, "scan_output_directions", stacks)?);
     for (i, y) in made[carried..].iter_mut().enumerate() {
         if backwards[i] != 0 {
@@ -308,4 +322,66 @@ fn scan(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         *y = ordered(c, *y, order)?;
     }
     Ok(made.into_iter().map(Item::Value).collect())
+}
+
+/// The sequences of a batch one behind the other: the first axis of all values is theirs.
+fn batches<'m>(
+    c: &mut Call<'_, 'm>,
+    body: &'m Source,
+    states: &[Value],
+    read: &[Value],
+    how: &Parts,
+) -> Result<Vec<Item>> {
+    let count = c.ty(read[0]).shape.dims().first().and_then(Dim::fixed).filter(|n| (1..=BATCH).contains(n));
+    let count = count.ok_or_else(|| c.refuse(format!("a batch that is not one of 1 to {BATCH} sequences")))?;
+    if let Some(x) = states.iter().chain(read).find(|x| c.ty(**x).shape.dims().first() != Some(&Dim::from(count))) {
+        return Err(c.refuse(format!("{} is no batch of {count}", c.ty(*x).shape)));
+    }
+    let mut all: Vec<Vec<Value>> = Vec::new();
+    for i in 0..count {
+        let own = |c: &mut Call<'_, '_>, list: &[Value]| list.iter().map(|x| c.part(*x, i)).collect::<Result<Vec<_>>>();
+        let (states, read) = (own(c, states)?, own(c, read)?);
+        let (made, _) = scanned(c, body, states, read, how)?;
+        all.resize(made.len(), Vec::new());
+        for (list, y) in all.iter_mut().zip(made) {
+            let shape = Shape([&[Dim::from(1)], c.ty(y).shape.dims()].concat());
+            list.push(c.reshape(y, shape)?);
+        }
+    }
+    let joined = |list: Vec<Value>| match list[..] {
+        [one] => Ok(Item::Value(one)),
+        _ => c.add(Op::Concat(Concat { axis: 0 }), &list).map(Item::Value),
+    };
+    all.into_iter().map(joined).collect()
+}
+
+/// The last states and what the rounds give, stacked, and how many rounds there are.
+fn scanned<'m>(
+    c: &mut Call<'_, 'm>,
+    body: &'m Source,
+    states: Vec<Value>,
+    read: Vec<Value>,
+    how: &Parts,
+) -> Result<(Vec<Value>, Dim)> {
+    let extent = |i: usize| c.ty(read[i]).shape.dims().get(how.axes[i]).cloned().unwrap_or_default();
+    let rows = extent(0);
+    if let Some(i) = (1..read.len()).find(|i| extent(*i) != rows) {
+        return Err(c.refuse(format!("tensors of {rows} and {} parts", extent(i))));
+    }
+    let count = c.extent(&rows, DType::I64)?;
+    let captures = c.captures(&[body])?;
+    let outside = states.iter().chain(&read).map(|v| c.ty(*v));
+    let types: Vec<TensorType> = std::iter::once(scalar(DType::I64)).chain(outside).collect();
+    let carried = states.len();
+    let given = |c: &mut Call<'_, '_>, params: &[Value]| {
+        let mut items: Vec<Item> = params[1..=carried].iter().copied().map(Item::Value).collect();
+        for (i, x) in params[1 + carried..].iter().enumerate() {
+            let at = place(c, params[0], &rows, how.backwards[i] != 0)?;
+            items.push(Item::Value(c.add(Op::Gather(Gather { axis: how.axes[i] }), &[*x, at])?));
+        }
+        Ok(items)
+    };
+    let region = c.region(body, &types, &captures, given, |c, items| values(c, &items))?;
+    let rounds = Rounds { count, guarded: false, carried: states, read, rows: Some(rows.clone()) };
+    Ok((rounds.add(c, body, &captures, region)?, rows))
 }

@@ -4,7 +4,7 @@ use super::movement::product;
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item, dtype};
 use actc_ir::ops::indexing::{Expand, Gather};
-use actc_ir::ops::pointwise::BinaryFunction as B;
+use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::ops::shaping::Range;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape, Tensor};
@@ -152,15 +152,25 @@ fn trilu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(super::logic::select(c, kept, x, zero)?)
 }
 
-/// At inference nothing is dropped.
+/// At inference nothing is dropped, nor at a ratio of 0. Where one of them is known only when the model runs, it is an error
+/// that something is to be dropped.
 fn dropout(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let x = c.input(0)?;
+    let mut x = c.input(0)?;
     (c.optional_float("ratio")?, c.optional_int("seed")?);
     if c.has(2) {
-        let training = c.known(2)?.map(|t| t.data().to_integers());
-        if training != Some(vec![0]) {
-            return Err(c.refuse("dropout while training"));
-        }
+        let training = c.input(2)?;
+        let ratio = if c.has(1) { c.input(1)? } else { c.number(0.5, DType::F32)? };
+        let ratio = c.cast(ratio, DType::F64)?;
+        let zero = c.number(0.0, DType::F64)?;
+        let none = c.binary(B::Equal, ratio, zero)?;
+        let some = c.unary(U::Not, none)?;
+        let drops = c.binary(B::And, training, some)?;
+        let drops = c.reshape(drops, Shape(Vec::new()))?;
+        x = match c.constant(drops).and_then(|d| d.decode().ok()).map(|t| t.data().to_integers()) {
+            Some(known) if known == [0] => x,
+            Some(_) => return Err(c.refuse("dropout while training")),
+            None => super::dynamic::count::unless(c, x, drops)?,
+        };
     }
     let shape = c.ty(x).shape;
     let kept = c.number(1.0, DType::Bool)?;

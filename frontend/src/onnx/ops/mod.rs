@@ -36,6 +36,8 @@ mod selection;
 mod sequence;
 mod shape;
 mod spectral;
+mod training;
+mod trees;
 mod window;
 
 use super::import::{Call, Item};
@@ -91,6 +93,8 @@ const FAMILIES: &[&[Operator]] = &[
     random::OPERATORS,
     recurrent::OPERATORS,
     sequence::OPERATORS,
+    training::OPERATORS,
+    trees::OPERATORS,
     contrib::OPERATORS,
     contrib_attention::OPERATORS,
     nbits::OPERATORS,

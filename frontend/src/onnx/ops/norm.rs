@@ -1,8 +1,9 @@
 //! Normalisation: means, variances and the like taken out.
 
+use super::movement::product;
 use super::reduce::{mean, over, row};
 use super::{Operator, one, since};
-use crate::onnx::import::{Call, Item};
+use crate::onnx::import::{Call, Item, quotient};
 use actc_ir::Value;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::ops::reduce::RowFunction as R;
@@ -11,6 +12,7 @@ use actc_types::{DType, Dim, Result, Shape};
 pub(super) const OPERATORS: &[Operator] = &[
     since("BatchNormalization", 9, batch),
     since("InstanceNormalization", 6, instance),
+    since("GroupNormalization", 18, group),
     since("LayerNormalization", 17, layer),
     since("RMSNormalization", 23, rms),
     since("LpNormalization", 1, lp),
@@ -32,10 +34,12 @@ fn divided(c: &mut Call<'_, '_>, x: Value, variance: Value, eps: f64) -> Result<
     c.binary(B::Div, x, deviation)
 }
 
-/// By the statistics that training left.
+/// By the statistics that training left, or, from version 14 on and while training, by those of the batch, of which the others
+/// take a part.
 fn batch(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    c.optional_float("momentum")?;
-    if c.int("training_mode", 0)? != 0 || c.node.outputs.iter().flatten().count() > 1 {
+    let momentum = c.float("momentum", 0.9)?;
+    let training = c.int("training_mode", 0)? != 0;
+    if !training && c.node.outputs.iter().flatten().count() > 1 {
         return Err(c.refuse("batch statistics, which are for training"));
     }
     let (x, eps) = (c.input(0)?, c.float("epsilon", 1e-5)?);
@@ -47,10 +51,59 @@ fn batch(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         *slot = per_channel(c, v, rank)?;
     }
     let [scale, bias, mean, variance] = of;
-    let y = c.binary(B::Sub, x, mean)?;
-    let y = divided(c, y, variance, eps)?;
+    let (low, variance, running) = if training {
+        let axes: Vec<usize> = (0..rank).filter(|i| *i != 1).collect();
+        let (low, square, centre) = centred(c, x, &axes)?;
+        let running = vec![mixed(c, 3, mean, centre, momentum)?, mixed(c, 4, variance, square, momentum)?];
+        (low, square, running)
+    } else {
+        (c.binary(B::Sub, x, mean)?, variance, Vec::new())
+    };
+    let y = divided(c, low, variance, eps)?;
     let y = c.binary(B::Mul, y, scale)?;
-    one(c.binary(B::Add, y, bias)?)
+    let y = c.binary(B::Add, y, bias)?;
+    Ok(std::iter::once(y).chain(running).map(Item::Value).collect())
+}
+
+/// `momentum` parts of `before`, the rest of `now`, as input `i` is.
+fn mixed(c: &mut Call<'_, '_>, i: usize, before: Value, now: Value, momentum: f64) -> Result<Value> {
+    let stated = c.input(i)?;
+    let (ty, own) = (c.ty(stated), c.ty(before).dtype);
+    let (kept, taken) = (c.number(momentum, own)?, c.number(1.0 - momentum, own)?);
+    let (kept, taken) = (c.binary(B::Mul, before, kept)?, c.binary(B::Mul, now, taken)?);
+    let sum = c.binary(B::Add, kept, taken)?;
+    let sum = c.cast(sum, ty.dtype)?;
+    c.reshape(sum, ty.shape)
+}
+
+/// Channels in groups, each of which is centred; scale and bias are one a channel, before version 21 one a group.
+fn group(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let (x, scale, bias) = (c.input(0)?, c.input(1)?, c.input(2)?);
+    let (eps, groups) = (c.float("epsilon", 1e-5)?, c.int("num_groups", 0)?);
+    let ty = c.ty(x);
+    let wide = if c.node.opset < 21 { ty.dtype } else { stash(c)? };
+    let groups = u64::try_from(groups).ok().filter(|n| *n > 0).map(Dim::from);
+    let groups = groups.ok_or_else(|| c.refuse("`num_groups` is no number of groups"))?;
+    let [batch, channels, places @ ..] = ty.shape.dims() else {
+        return Err(c.refuse(format!("{} has no channels", ty.shape)));
+    };
+    let each =
+        quotient(channels, &groups).ok_or_else(|| c.refuse(format!("{channels} channels in {groups} groups")))?;
+    let rows = product(c, &[std::slice::from_ref(&each), places].concat())?;
+    let y = c.reshape(x, Shape(vec![batch.clone(), groups, rows]))?;
+    let y = c.cast(y, wide)?;
+    let (low, variance, _) = centred(c, y, &[2])?;
+    let y = divided(c, low, variance, eps)?;
+    let mut y = c.cast(y, ty.dtype)?;
+    let per_group = c.node.opset < 21;
+    if !per_group {
+        y = c.reshape(y, ty.shape.clone())?;
+    }
+    let rank = c.ty(y).shape.rank();
+    let (scale, bias) = (per_channel(c, scale, rank)?, per_channel(c, bias, rank)?);
+    let y = c.binary(B::Mul, y, scale)?;
+    let y = c.binary(B::Add, y, bias)?;
+    one(c.reshape(y, ty.shape)?)
 }
 
 /// `x` less its mean over `axes`, and the mean square of that.

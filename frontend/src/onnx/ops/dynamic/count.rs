@@ -45,3 +45,17 @@ pub(in crate::onnx::ops) fn extent(c: &mut Call<'_, '_>, i: usize) -> Result<Dim
     let x = c.reshape(x, Shape(Vec::new()))?;
     Ok(c.bind(x)?.pop().unwrap_or_default())
 }
+
+/// `x`; an error when the model runs and `wrong`, a truth value, is true.
+pub(in crate::onnx::ops) fn unless(c: &mut Call<'_, '_>, x: Value, wrong: Value) -> Result<Value> {
+    let own = c.ty(x).shape;
+    let wrong = c.cast(wrong, DType::I64)?;
+    // An extent that would be negative is an error; one of 0 adds nothing to the elements of `x`.
+    let less = c.unary(U::Neg, wrong)?;
+    let none = c.bind(less)?.pop().unwrap_or_default();
+    let count = own.elements()?;
+    let more = count.checked_add(&none).ok_or_else(|| c.refuse("a number of elements exceeds 63 bits"))?;
+    let flat = c.reshape(x, Shape(vec![count]))?;
+    let flat = c.expect(flat, Shape(vec![more]))?;
+    c.reshape(flat, own)
+}

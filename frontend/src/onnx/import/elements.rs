@@ -1,0 +1,145 @@
+//! Where the integers of a small list come from: those that are known although others of the list are not, and those that
+//! other lists have too. Extents that a model computes in part stay fixed, and equal ones are one symbol.
+
+use super::{Importer, extents};
+use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
+use actc_ir::{Op, Value};
+use actc_types::DType;
+
+/// Most values that are looked at for one list.
+const STEPS: usize = 512;
+/// Longest list that is looked at.
+const LONGEST: u64 = 64;
+
+/// An integer of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Element {
+    /// A number.
+    Known(i64),
+    /// The one at a place of a value, in row-major order.
+    Of(Value, usize),
+}
+
+/// The `count` integers of `x`.
+pub(super) fn of(importer: &Importer<'_>, x: Value, count: usize) -> Vec<Element> {
+    let mut steps = STEPS;
+    let found = Search { importer, steps: &mut steps }.list(x).filter(|l| l.len() == count);
+    found.unwrap_or_else(|| itself(x, count))
+}
+
+fn itself(x: Value, count: usize) -> Vec<Element> {
+    (0..count).map(|i| Element::Of(x, i)).collect()
+}
+
+struct Search<'s, 'i, 'm> {
+    importer: &'i Importer<'m>,
+    steps: &'s mut usize,
+}
+
+impl Search<'_, '_, '_> {
+    /// The integers of `x`; `None` of what is no small list of 64-bit integers or truth values.
+    fn list(&mut self, x: Value) -> Option<Vec<Element>> {
+        let graph = &self.importer.graph;
+        let ty = graph.ty(x);
+        let count = ty.shape.elements().ok()?.fixed().filter(|n| *n <= LONGEST)? as usize;
+        if !matches!(ty.dtype, DType::I64 | DType::Bool) {
+            return None;
+        }
+        if let Some(id) = graph.as_const(x) {
+            let tensor = graph.const_data(id).decode().ok()?;
+            let known = tensor.data().to_integers().into_iter().map(|n| i64::try_from(n).map(Element::Known));
+            return known.collect::<Result<_, _>>().ok();
+        }
+        *self.steps = self.steps.checked_sub(1)?;
+        let found = self.made(x, count).filter(|l| l.len() == count);
+        Some(found.unwrap_or_else(|| itself(x, count)))
+    }
+
+    /// The integers of `x` by the node that makes it, where that says more than their places.
+    fn made(&mut self, x: Value, count: usize) -> Option<Vec<Element>> {
+        let graph = &self.importer.graph;
+        let data = graph.node(graph.def_node(x)?);
+        let flat = graph.ty(x).shape.rank() <= 1;
+        match &data.op {
+            Op::Concat(_) if flat => {
+                let parts = data.args.iter().map(|arg| self.list(*arg)).collect::<Option<Vec<_>>>()?;
+                Some(parts.into_iter().flatten().collect())
+            }
+            Op::Reshape(_) | Op::Bind(_) | Op::Expect(_) => self.list(data.args[0]),
+            Op::Slice(s) if flat => {
+                let start = usize::try_from(s.start.fixed()?).ok()?;
+                Some(self.list(data.args[0])?.get(start..start.checked_add(count)?)?.to_vec())
+            }
+            Op::Gather(_) if graph.ty(data.args[0]).shape.rank() == 1 => {
+                let (list, places) = (self.list(data.args[0])?, self.list(data.args[1])?);
+                let place = |e: &Element| match e {
+                    Element::Known(n) if *n < 0 => list.get(usize::try_from(n.checked_add(list.len() as i64)?).ok()?),
+                    Element::Known(n) => list.get(usize::try_from(*n).ok()?),
+                    Element::Of(..) => None,
+                };
+                places.iter().map(|e| place(e).cloned()).collect()
+            }
+            Op::Range(r) if count == 1 => Some(vec![Element::Known(extents::number(&r.start)?)]),
+            Op::Cast(_) => {
+                let from = graph.ty(data.args[0]).dtype;
+                (from == DType::Bool && graph.ty(x).dtype == DType::I64).then(|| self.list(data.args[0]))?
+            }
+            Op::Unary(u) if u.function == U::Not => {
+                let list = self.list(data.args[0])?;
+                let not = |(i, e)| match e {
+                    Element::Known(n) => Element::Known(i64::from(n == 0)),
+                    Element::Of(..) => Element::Of(x, i),
+                };
+                Some(list.into_iter().enumerate().map(not).collect())
+            }
+            Op::Select(_) if flat => {
+                let [truth, a, b] = [0, 1, 2].map(|i| self.list(data.args[i]));
+                let (truth, a, b) = (truth?, a?, b?);
+                let pick = |i: usize| {
+                    let (a, b) = (repeated(&a, i)?, repeated(&b, i)?);
+                    Some(match repeated(&truth, i)? {
+                        _ if a == b => a.clone(),
+                        Element::Known(0) => b.clone(),
+                        Element::Known(_) => a.clone(),
+                        Element::Of(..) => Element::Of(x, i),
+                    })
+                };
+                (0..count).map(pick).collect()
+            }
+            Op::Binary(op) if flat => {
+                let (a, b) = (self.list(data.args[0])?, self.list(data.args[1])?);
+                let apply = |i: usize| {
+                    let (a, b) = (repeated(&a, i)?, repeated(&b, i)?);
+                    Some(self.apply(op.function, a, b).unwrap_or(Element::Of(x, i)))
+                };
+                (0..count).map(apply).collect()
+            }
+            _ => None,
+        }
+    }
+
+    /// `function` of two integers where the result is known or one of them.
+    fn apply(&self, function: B, a: &Element, b: &Element) -> Option<Element> {
+        let extent = |e: &Element| match e {
+            Element::Known(n) => *n >= 0,
+            Element::Of(source, place) => self.importer.elements.contains_key(&(*source, *place)),
+        };
+        match (function, a, b) {
+            (_, Element::Known(a), Element::Known(b)) => {
+                i64::try_from(function.apply_integer(i128::from(*a), i128::from(*b))).ok().map(Element::Known)
+            }
+            (B::Add | B::Sub, x, Element::Known(0))
+            | (B::Add, Element::Known(0), x)
+            | (B::Mul | B::Div, x, Element::Known(1))
+            | (B::Mul, Element::Known(1), x) => Some(x.clone()),
+            // What is an extent already is not negative.
+            (B::Max, x, Element::Known(n)) | (B::Max, Element::Known(n), x) if *n <= 0 && extent(x) => Some(x.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Element `i` of a list, or the only one of it.
+fn repeated(list: &[Element], i: usize) -> Option<&Element> {
+    if let [one] = list { Some(one) } else { list.get(i) }
+}

@@ -4,6 +4,7 @@ mod decoder;
 mod external;
 mod functions;
 mod graphs;
+mod shapes;
 mod standard;
 mod tensors;
 mod windows;

@@ -60,62 +60,72 @@ impl Search<'_, '_, '_> {
         let graph = &self.importer.graph;
         let data = graph.node(graph.def_node(x)?);
         let flat = graph.ty(x).shape.rank() <= 1;
-        match &data.op {
-            Op::Concat(_) if flat => {
-                let parts = data.args.iter().map(|arg| self.list(*arg)).collect::<Option<Vec<_>>>()?;
-                Some(parts.into_iter().flatten().collect())
-            }
-            Op::Reshape(_) | Op::Bind(_) | Op::Expect(_) => self.list(data.args[0]),
-            Op::Slice(s) if flat => {
-                let start = usize::try_from(s.start.fixed()?).ok()?;
-                Some(self.list(data.args[0])?.get(start..start.checked_add(count)?)?.to_vec())
-            }
-            Op::Gather(_) if graph.ty(data.args[0]).shape.rank() == 1 => {
-                let (list, places) = (self.list(data.args[0])?, self.list(data.args[1])?);
-                let place = |e: &Element| match e {
-                    Element::Known(n) if *n < 0 => list.get(usize::try_from(n.checked_add(list.len() as i64)?).ok()?),
-                    Element::Known(n) => list.get(usize::try_from(*n).ok()?),
-                    Element::Of(..) => None,
-                };
-                places.iter().map(|e| place(e).cloned()).collect()
-            }
-            Op::Range(r) if count == 1 => Some(vec![Element::Known(extents::number(&r.start)?)]),
-            Op::Cast(_) => {
-                let from = graph.ty(data.args[0]).dtype;
-                (from == DType::Bool && graph.ty(x).dtype == DType::I64).then(|| self.list(data.args[0]))?
-            }
-            Op::Unary(u) if u.function == U::Not => {
-                let list = self.list(data.args[0])?;
-                let not = |(i, e)| match e {
-                    Element::Known(n) => Element::Known(i64::from(n == 0)),
-                    Element::Of(..) => Element::Of(x, i),
-                };
-                Some(list.into_iter().enumerate().map(not).collect())
-            }
-            Op::Select(_) if flat => {
-                let [truth, a, b] = [0, 1, 2].map(|i| self.list(data.args[i]));
-                let (truth, a, b) = (truth?, a?, b?);
-                let pick = |i: usize| {
-                    let (a, b) = (repeated(&a, i)?, repeated(&b, i)?);
-                    Some(match repeated(&truth, i)? {
-                        _ if a == b => a.clone(),
-                        Element::Known(0) => b.clone(),
-                        Element::Known(_) => a.clone(),
-                        Element::Of(..) => Element::Of(x, i),
-                    })
-                };
-                (0..count).map(pick).collect()
-            }
-            Op::Binary(op) if flat => {
-                let (a, b) = (self.list(data.args[0])?, self.list(data.args[1])?);
-                let apply = |i: usize| {
-                    let (a, b) = (repeated(&a, i)?, repeated(&b, i)?);
-                    Some(self.apply(op.function, a, b).unwrap_or(Element::Of(x, i)))
-                };
-                (0..count).map(apply).collect()
-            }
-            _ => None,
+        let op = &data.op;
+        let arg = |i: usize| data.args.get(i).copied();
+        if matches!(op, Op::Concat(_)) && flat {
+            let parts = data.args.iter().map(|arg| self.list(*arg)).collect::<Option<Vec<_>>>()?;
+            return Some(parts.into_iter().flatten().collect());
         }
+        if matches!(op, Op::Reshape(_) | Op::Bind(_) | Op::Expect(_)) {
+            return self.list(arg(0)?);
+        }
+        if let Op::Slice(s) = op
+            && flat
+        {
+            let start = usize::try_from(s.start.fixed()?).ok()?;
+            return Some(self.list(arg(0)?)?.get(start..start.checked_add(count)?)?.to_vec());
+        }
+        if matches!(op, Op::Gather(_)) && graph.ty(arg(0)?).shape.rank() == 1 {
+            let (list, places) = (self.list(arg(0)?)?, self.list(arg(1)?)?);
+            let place = |e: &Element| match e {
+                Element::Known(n) if *n < 0 => list.get(usize::try_from(n.checked_add(list.len() as i64)?).ok()?),
+                Element::Known(n) => list.get(usize::try_from(*n).ok()?),
+                Element::Of(..) => None,
+            };
+            return places.iter().map(|e| place(e).cloned()).collect();
+        }
+        if let Op::Range(r) = op
+            && count == 1
+        {
+            return Some(vec![Element::Known(extents::number(&r.start)?)]);
+        }
+        if matches!(op, Op::Cast(_)) && graph.ty(x).dtype == DType::I64 {
+            return self.list(arg(0)?);
+        }
+        if let Op::Unary(u) = op
+            && u.function == U::Not
+        {
+            let list = self.list(arg(0)?)?;
+            let not = |(i, e)| match e {
+                Element::Known(n) => Element::Known(i64::from(n == 0)),
+                Element::Of(..) => Element::Of(x, i),
+            };
+            return Some(list.into_iter().enumerate().map(not).collect());
+        }
+        if matches!(op, Op::Select(_)) && flat {
+            let (truth, a, b) = (self.list(arg(0)?)?, self.list(arg(1)?)?, self.list(arg(2)?)?);
+            let pick = |i: usize| {
+                let (a, b) = (repeated(&a, i)?, repeated(&b, i)?);
+                Some(match repeated(&truth, i)? {
+                    _ if a == b => a.clone(),
+                    Element::Known(0) => b.clone(),
+                    Element::Known(_) => a.clone(),
+                    Element::Of(..) => Element::Of(x, i),
+                })
+            };
+            return (0..count).map(pick).collect();
+        }
+        if let Op::Binary(binary) = op
+            && flat
+        {
+            let (a, b) = (self.list(arg(0)?)?, self.list(arg(1)?)?);
+            let apply = |i: usize| {
+                let (a, b) = (repeated(&a, i)?, repeated(&b, i)?);
+                Some(self.apply(binary.function, a, b).unwrap_or(Element::Of(x, i)))
+            };
+            return (0..count).map(apply).collect();
+        }
+        None
     }
 
     /// `function` of two integers where the result is known or one of them.

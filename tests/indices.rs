@@ -99,7 +99,7 @@ proptest! {
         // Every index is inside of every axis.
         let least = extents.iter().copied().min().unwrap();
         let k = extents.len() as u64;
-        for dtype in DType::ALL {
+        for dtype in DType::ALL.iter().filter(|d| d.is_computed()) {
             let x = tensor(*dtype, &[&batch[..], &extents, &inner].concat(), seed);
             let places = indices(&[&batch[..], &count, &[k]].concat(), least, seed ^ 3);
             check(Op::GatherNd(GatherNd { batch: batch.len() }), vec![x, places]);
@@ -119,7 +119,7 @@ proptest! {
         let mut own: Vec<u64> = axes.iter().map(|(e, less)| e.saturating_sub(*less)).collect();
         own[axis] = more;
         let places = indices(&own, dims[axis], seed ^ 3);
-        for dtype in DType::ALL {
+        for dtype in DType::ALL.iter().filter(|d| d.is_computed()) {
             let x = tensor(*dtype, &dims, seed);
             check(Op::GatherElements(GatherElements { axis }), vec![x.clone(), places.clone()]);
             let updates = tensor(*dtype, &own, seed ^ 5);
@@ -146,7 +146,7 @@ proptest! {
 
     #[test]
     fn first_of_an_order(outer in prop::collection::vec(0u64..5, 0..3), n in 0u64..40, k in 0u64..40, seed: u64) {
-        for dtype in DType::ALL {
+        for dtype in DType::ALL.iter().filter(|d| d.is_computed()) {
             let x = tensor(*dtype, &[&outer[..], &[n]].concat(), seed);
             for largest in [false, true] {
                 check(Op::TopK(TopK { k: Dim::from(k.min(n)), largest }), vec![x.clone()]);
@@ -199,7 +199,7 @@ proptest! {
 
     #[test]
     fn what_is_there(dims in prop::collection::vec(0u64..6, 0..4), seed: u64) {
-        for dtype in DType::ALL {
+        for dtype in DType::ALL.iter().filter(|d| d.is_computed()) {
             let x = tensor(*dtype, &dims, seed);
             check(Op::NonZero(NonZero), vec![x.clone()]);
             let (n, m) = (dims.first().copied().unwrap_or(7), dims.get(1).copied().unwrap_or(1));

@@ -52,9 +52,11 @@ impl Pool {
     fn takes(&self, dtype: DType) -> bool {
         match self.function {
             PoolFunction::Most | PoolFunction::Place | PoolFunction::PlaceColumns => {
-                dtype.is_float() || dtype.is_integer()
+                dtype.is_computed() && (dtype.is_float() || dtype.is_integer())
             }
-            PoolFunction::Average | PoolFunction::AveragePadded | PoolFunction::Norm => dtype.is_float(),
+            PoolFunction::Average | PoolFunction::AveragePadded | PoolFunction::Norm => {
+                dtype.is_computed() && dtype.is_float()
+            }
         }
     }
 
@@ -208,7 +210,7 @@ impl Payload for Fold {
         let [n, rows, windows] = args[0].shape.dims() else { return Err(wrong()) };
         let channels = rows.fixed().filter(|r| r.is_multiple_of(taps)).ok_or_else(wrong)? / taps;
         let fits = self.windows.len() == self.extents.len() && product(&self.windows).as_ref() == Some(windows);
-        if !fits || !(args[0].dtype.is_float() || args[0].dtype.is_integer()) {
+        if !fits || !args[0].dtype.is_computed() || args[0].dtype == DType::Bool {
             return Err(wrong());
         }
         let shape = Shape([&[n.clone(), Dim::from(channels)], &self.extents[..]].concat());

@@ -261,8 +261,11 @@ impl Payload for Range {
 
     fn eval(&self, _args: &[Arg<'_>], _results: &[TensorType]) -> Result<Vec<Tensor>> {
         // The interpreter substitutes symbols in payloads before evaluation.
-        let (start, len) = (self.start.eval(&Bindings::new())? as i64, self.len.eval(&Bindings::new())?);
-        Ok(vec![Tensor::i64(&[len], (start..start + len as i64).collect())?])
+        let (start, len) = (self.start.eval(&Bindings::new())?, self.len.eval(&Bindings::new())?);
+        let bounds = i64::try_from(start).ok().zip(start.checked_add(len).and_then(|end| i64::try_from(end).ok()));
+        let (first, end) =
+            bounds.ok_or_else(|| Diagnostic::new("dim-overflow", format!("integers {start} to {start} + {len}")))?;
+        Ok(vec![Tensor::i64(&[len], (first..end).collect())?])
     }
 
     fn fields(&self) -> PayloadFields {

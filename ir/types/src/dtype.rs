@@ -100,6 +100,11 @@ impl DType {
         usize::try_from(code).ok().and_then(|i| DType::ALL.get(i)).copied()
     }
 
+    /// Whether processors compute in the type; elements of others are moved, and cast to compute.
+    pub fn is_computed(self) -> bool {
+        !matches!(self, DType::Narrow(_))
+    }
+
     /// What numbers of the type are.
     pub fn kind(self) -> Kind {
         match self {

@@ -59,7 +59,7 @@ pub(super) fn value(importer: &mut Importer<'_>, dims: &[Dim], scalar: bool, ori
     }
     let mut parts = Vec::with_capacity(dims.len());
     for dim in dims {
-        if let Some(n) = number(dim).filter(|n| *n < 0) {
+        if let Some(n) = number(dim) {
             let name = importer.fresh(origin);
             parts.push(importer.constant(Const::dense(name, &Tensor::i64(&[1], vec![n])?)));
             continue;

@@ -88,12 +88,73 @@ pub fn of_constants(op: &Op, args: &[&Const], most: u64) -> Result<Option<Tensor
         symbols |= dim.fixed().is_none();
         Ok::<Dim, Diagnostic>(dim.clone())
     })?;
-    if !fixed || symbols || matches!(op, Op::If(_) | Op::Loop(_) | Op::Bind(_)) {
+    if !fixed || symbols || !in_proportion(op) {
         return Ok(None);
     }
     let args: Vec<Arg<'_>> = args.iter().map(|c| Arg::Const(c)).collect();
     let mut made = op.eval(&args, &results)?;
     Ok(if made.len() == 1 { made.pop() } else { None })
+}
+
+/// Whether an op takes time in proportion to its arguments and results, or to their product: what windows, layers and the like say
+/// of themselves may be far more.
+fn in_proportion(op: &Op) -> bool {
+    match op {
+        Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Select(_)
+        | Op::Cast(_)
+        | Op::Bitcast(_)
+        | Op::Matmul(_)
+        | Op::Reduce(_)
+        | Op::PlaceOf(_)
+        | Op::Gather(_)
+        | Op::GatherNd(_)
+        | Op::GatherElements(_)
+        | Op::ScatterNd(_)
+        | Op::ScatterElements(_)
+        | Op::Cumulate(_)
+        | Op::TopK(_)
+        | Op::NonZero(_)
+        | Op::Unique(_)
+        | Op::Expand(_)
+        | Op::Reshape(_)
+        | Op::Transpose(_)
+        | Op::Slice(_)
+        | Op::Concat(_)
+        | Op::Range(_)
+        | Op::Expect(_) => true,
+        Op::Const(_)
+        | Op::Linear(_)
+        | Op::Embedding(_)
+        | Op::RmsNorm(_)
+        | Op::LayerNorm(_)
+        | Op::Rope(_)
+        | Op::Attention(_)
+        | Op::CacheAppend(_)
+        | Op::RoundRows(_)
+        | Op::NonMaxSuppression(_)
+        | Op::Conv(_)
+        | Op::ConvInteger(_)
+        | Op::ConvTranspose(_)
+        | Op::DeformConv(_)
+        | Op::Pool(_)
+        | Op::Fold(_)
+        | Op::Unpool(_)
+        | Op::RegionPool(_)
+        | Op::Pad(_)
+        | Op::Resample(_)
+        | Op::GridSample(_)
+        | Op::Det(_)
+        | Op::Softmax(_)
+        | Op::Recurrent(_)
+        | Op::LinearAttention(_)
+        | Op::Bind(_)
+        | Op::Gram(_)
+        | Op::ChannelStats(_)
+        | Op::If(_)
+        | Op::Loop(_) => false,
+    }
 }
 
 struct Run<'a> {

@@ -1,5 +1,5 @@
 //! Where the integers of a small list come from: those that are known although others of the list are not, and those that
-//! other lists have too. Extents that a model computes in part stay fixed, and equal ones are one symbol.
+//! other lists have too. Extents that a model computes in part stay fixed.
 
 use super::{Importer, extents};
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};

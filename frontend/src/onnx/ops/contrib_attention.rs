@@ -1,8 +1,9 @@
 //! Attention in the forms of the domain `com.microsoft`: with projections, for several heads, and in groups with a cache.
 
 use super::Operator;
-use super::attention::{Before, Heads, View, attend, count, factor, joined, split};
+use super::attention::{Before, View, attend, count, factor};
 use super::contrib::{following, microsoft, optional, single, turning, unasked};
+use super::heads::{Heads, joined, split};
 use super::matrix::{linear, multiplied, rows};
 use super::movement::{product, run};
 use super::rotary::{Angles, looked_up, turned};

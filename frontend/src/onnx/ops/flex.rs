@@ -1,6 +1,7 @@
 //! `FlexAttention`: attention whose scores and probabilities graphs of the node change.
 
-use super::attention::{Heads, factor, scores, summed, wide};
+use super::attention::{factor, scores, summed, wide};
+use super::heads::Heads;
 use super::reduce::softmax;
 use super::{Operator, one};
 use crate::onnx::import::{Call, Item, dtype};

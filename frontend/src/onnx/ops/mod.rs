@@ -12,6 +12,7 @@ mod dynamic;
 mod einsum;
 mod flex;
 mod grid;
+mod heads;
 mod indexing;
 mod logic;
 mod loss;

@@ -1,6 +1,7 @@
 //! Rotary position embedding by tables of cosines and sines.
 
-use super::attention::{count, joined, split};
+use super::attention::count;
+use super::heads::{joined, split};
 use super::movement::run;
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item, quotient};

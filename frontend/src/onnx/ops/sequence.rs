@@ -1,6 +1,7 @@
 //! What carries a state along a sequence beside recurrent layers: linear attention and causal convolution.
 
-use super::attention::{count, joined, split};
+use super::attention::count;
+use super::heads::{joined, split};
 use super::indexing::expanded;
 use super::movement::run;
 use super::{Operator, since};

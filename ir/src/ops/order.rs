@@ -97,8 +97,7 @@ impl Payload for Cumulate {
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Cumulate> {
-        let named = |v: &str| Running::ALL.iter().find(|f| f.name() == v).copied();
-        let function = fields.with("function", "`sum` or `prod`", named)?;
+        let function = fields.with("function", "`sum` or `prod`", Running::parse)?;
         let (exclusive, reverse) = (fields.flag("exclusive")?, fields.flag("reverse")?);
         Ok(Cumulate { function: fields.need("function", function)?, exclusive, reverse })
     }

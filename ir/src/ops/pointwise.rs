@@ -54,13 +54,13 @@ pub struct Bitcast {
 
 impl Unary {
     pub(crate) fn read_function(name: &str) -> Option<Unary> {
-        UnaryFunction::ALL.iter().find(|f| f.name() == name).map(|f| Unary { function: *f })
+        UnaryFunction::parse(name).map(|function| Unary { function })
     }
 }
 
 impl Binary {
     pub(crate) fn read_function(name: &str) -> Option<Binary> {
-        BinaryFunction::ALL.iter().find(|f| f.name() == name).map(|f| Binary { function: *f })
+        BinaryFunction::parse(name).map(|function| Binary { function })
     }
 }
 

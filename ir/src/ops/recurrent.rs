@@ -213,7 +213,7 @@ impl Payload for Recurrent {
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Recurrent> {
-        let cell = fields.with("cell", "a cell", |v| Cell::ALL.iter().copied().find(|c| c.name() == v))?;
+        let cell = fields.with("cell", "a cell", Cell::parse)?;
         let cell = fields.need("cell", cell)?;
         let mut functions = Vec::new();
         for key in ["f", "g", "h"].into_iter().take(cell.functions()) {
@@ -234,7 +234,7 @@ impl Payload for Recurrent {
 fn read_squash(text: &str) -> Option<Squash> {
     let mut parts = text.split('/');
     let name = parts.next()?;
-    let kind = SquashKind::ALL.iter().copied().find(|k| k.name() == name)?;
+    let kind = SquashKind::parse(name)?;
     let mut number = || parts.next().map_or(Some(0.0), |v| v.parse().ok());
     let (alpha, beta) = (number()?, number()?);
     parts.next().is_none().then_some(Squash { kind, alpha, beta })
@@ -331,7 +331,7 @@ impl Payload for LinearAttention {
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<LinearAttention> {
-        let rule = fields.with("rule", "a rule", |v| StateRule::ALL.iter().copied().find(|r| r.name() == v))?;
+        let rule = fields.with("rule", "a rule", StateRule::parse)?;
         let scale = fields.number("scale")?;
         Ok(LinearAttention { rule: fields.need("rule", rule)?, scale: fields.need("scale", scale)? })
     }

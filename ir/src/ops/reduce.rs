@@ -64,8 +64,7 @@ impl Payload for Reduce {
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Reduce> {
-        let named = |v: &str| RowFunction::ALL.iter().find(|f| f.name() == v).copied();
-        let function = fields.with("function", "a function of rows", named)?;
+        let function = fields.with("function", "a function of rows", RowFunction::parse)?;
         Ok(Reduce { function: fields.need("function", function)? })
     }
 }

@@ -4,6 +4,7 @@
 //! f64, rounded once by whoever stores them; integers exactly in `i128`, stored modulo the size of their type.
 
 use crate::dtype::{DType, Kind};
+use crate::words::words;
 
 /// Which element types a function takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum Takes {
 impl Takes {
     /// Whether `dtype` is among them. Types of eight bits and fewer that processors do not compute in never are.
     pub fn includes(self, dtype: DType) -> bool {
-        if let DType::Narrow(_) = dtype {
+        if !dtype.is_computed() {
             return false;
         }
         match (self, dtype.kind()) {
@@ -53,17 +54,9 @@ impl Takes {
 
 macro_rules! functions {
     ($(#[$doc:meta])* $enum:ident $($variant:ident $name:literal $takes:ident $gives_bool:literal $fdoc:literal),* $(,)?) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $enum { $(#[doc = $fdoc] $variant),* }
+        words! { $(#[$doc])* $enum $($variant $name $fdoc),* }
 
         impl $enum {
-            /// All functions.
-            pub const ALL: &[$enum] = &[$($enum::$variant),*];
-
-            /// The name in the text form.
-            pub fn name(self) -> &'static str { match self { $($enum::$variant => $name),* } }
-
             /// Which element types it takes.
             pub fn takes(self) -> Takes { match self { $($enum::$variant => Takes::$takes),* } }
 
@@ -71,14 +64,6 @@ macro_rules! functions {
             pub fn gives(self, dtype: DType) -> Option<DType> {
                 let truth = match self { $($enum::$variant => $gives_bool),* };
                 self.takes().includes(dtype).then_some(if truth { DType::Bool } else { dtype })
-            }
-
-            /// The number of the function in plans. Functions are only ever added at the end.
-            pub fn code(self) -> i64 { self as i64 }
-
-            /// The function of number `code`.
-            pub fn from_code(code: i64) -> Option<$enum> {
-                usize::try_from(code).ok().and_then(|i| $enum::ALL.get(i)).copied()
             }
         }
     };

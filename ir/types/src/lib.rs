@@ -27,6 +27,7 @@ pub mod target;
 pub mod tensor;
 pub mod weight;
 pub mod window;
+mod words;
 
 pub use block::BlockFormat;
 pub use braced::Braced;

@@ -1,45 +1,18 @@
 //! Cells of recurrent layers, the functions in them, and rules of linear attention: what plans and graphs say of them.
 
-/// A cell, and the order of its gates in a matrix of weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Cell {
-    /// Long short-term memory: gates input, output, forget and cell.
-    Lstm,
-    /// The same with a forget gate that is one less the input gate.
-    LstmCoupled,
-    /// Gated recurrent unit: gates update, reset and hidden; the reset comes before the product.
-    Gru,
-    /// The same with the reset behind the product and its bias.
-    GruLinear,
-    /// One gate.
-    Rnn,
+use crate::words::words;
+
+words! {
+    /// A cell, and the order of its gates in a matrix of weights.
+    Cell
+    Lstm "lstm" "long short-term memory: gates input, output, forget and cell",
+    LstmCoupled "lstm_coupled" "the same with a forget gate that is one less the input gate",
+    Gru "gru" "gated recurrent unit: gates update, reset and hidden; the reset comes before the product",
+    GruLinear "gru_linear" "the same with the reset behind the product and its bias",
+    Rnn "rnn" "one gate",
 }
 
 impl Cell {
-    /// All cells.
-    pub const ALL: &[Cell] = &[Cell::Lstm, Cell::LstmCoupled, Cell::Gru, Cell::GruLinear, Cell::Rnn];
-
-    /// The name in the text form.
-    pub fn name(self) -> &'static str {
-        match self {
-            Cell::Lstm => "lstm",
-            Cell::LstmCoupled => "lstm_coupled",
-            Cell::Gru => "gru",
-            Cell::GruLinear => "gru_linear",
-            Cell::Rnn => "rnn",
-        }
-    }
-
-    /// Its number in plans. Cells are only ever added at the end.
-    pub fn code(self) -> i64 {
-        self as i64
-    }
-
-    /// The cell of number `code`.
-    pub fn from_code(code: i64) -> Option<Cell> {
-        usize::try_from(code).ok().and_then(|i| Cell::ALL.get(i)).copied()
-    }
-
     /// Number of gates.
     pub fn gates(self) -> usize {
         match self {
@@ -67,45 +40,33 @@ impl Cell {
     }
 }
 
-macro_rules! squashes {
-    ($($variant:ident $name:literal $alpha:literal $beta:literal $doc:literal),* $(,)?) => {
-        /// The kind of a function in a cell.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum SquashKind { $(#[doc = $doc] $variant),* }
-
-        impl SquashKind {
-            /// All kinds.
-            pub const ALL: &[SquashKind] = &[$(SquashKind::$variant),*];
-
-            /// The name in the text form; other spellings differ in case and underscores.
-            pub fn name(self) -> &'static str { match self { $(SquashKind::$variant => $name),* } }
-
-            /// Whether `alpha` and `beta` are in its formula.
-            pub fn parameters(self) -> (bool, bool) { match self { $(SquashKind::$variant => ($alpha, $beta)),* } }
-
-            /// Its number in plans. Kinds are only ever added at the end.
-            pub fn code(self) -> i64 { self as i64 }
-
-            /// The kind of number `code`.
-            pub fn from_code(code: i64) -> Option<SquashKind> {
-                usize::try_from(code).ok().and_then(|i| SquashKind::ALL.get(i)).copied()
-            }
-        }
-    };
+words! {
+    /// The kind of a function in a cell. Other spellings of names differ in case and underscores.
+    SquashKind
+    Relu "relu" "`max(x, 0)`",
+    Tanh "tanh" "hyperbolic tangent",
+    Sigmoid "sigmoid" "`1 / (1 + e^-x)`",
+    Affine "affine" "`alpha x + beta`",
+    LeakyRelu "leaky_relu" "`x`, of negative ones `alpha x`",
+    ThresholdedRelu "thresholded_relu" "`x` where it is at least `alpha`, else 0",
+    ScaledTanh "scaled_tanh" "`alpha tanh(beta x)`",
+    HardSigmoid "hard_sigmoid" "`min(1, max(0, alpha x + beta))`",
+    Elu "elu" "`x`, of negative ones `alpha (e^x - 1)`",
+    Softsign "softsign" "`x / (1 + |x|)`",
+    Softplus "softplus" "`log(1 + e^x)`",
 }
 
-squashes! {
-    Relu "relu" false false "`max(x, 0)`",
-    Tanh "tanh" false false "hyperbolic tangent",
-    Sigmoid "sigmoid" false false "`1 / (1 + e^-x)`",
-    Affine "affine" true true "`alpha x + beta`",
-    LeakyRelu "leaky_relu" true false "`x`, of negative ones `alpha x`",
-    ThresholdedRelu "thresholded_relu" true false "`x` where it is at least `alpha`, else 0",
-    ScaledTanh "scaled_tanh" true true "`alpha tanh(beta x)`",
-    HardSigmoid "hard_sigmoid" true true "`min(1, max(0, alpha x + beta))`",
-    Elu "elu" true false "`x`, of negative ones `alpha (e^x - 1)`",
-    Softsign "softsign" false false "`x / (1 + |x|)`",
-    Softplus "softplus" false false "`log(1 + e^x)`",
+impl SquashKind {
+    /// Whether `alpha` and `beta` are in its formula.
+    pub fn parameters(self) -> (bool, bool) {
+        match self {
+            SquashKind::Affine | SquashKind::ScaledTanh | SquashKind::HardSigmoid => (true, true),
+            SquashKind::LeakyRelu | SquashKind::ThresholdedRelu | SquashKind::Elu => (true, false),
+            SquashKind::Relu | SquashKind::Tanh | SquashKind::Sigmoid | SquashKind::Softsign | SquashKind::Softplus => {
+                (false, false)
+            }
+        }
+    }
 }
 
 /// A function in a cell.
@@ -148,43 +109,16 @@ impl Squash {
     }
 }
 
-/// How linear attention changes its state by a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StateRule {
-    /// The product of key and value is added.
-    Linear,
-    /// The state decays before.
-    Gated,
-    /// What the key finds is taken from the value before.
-    Delta,
-    /// Both.
-    GatedDelta,
+words! {
+    /// How linear attention changes its state by a token.
+    StateRule
+    Linear "linear" "the product of key and value is added",
+    Gated "gated" "the state decays before",
+    Delta "delta" "what the key finds is taken from the value before",
+    GatedDelta "gated_delta" "both",
 }
 
 impl StateRule {
-    /// All rules.
-    pub const ALL: &[StateRule] = &[StateRule::Linear, StateRule::Gated, StateRule::Delta, StateRule::GatedDelta];
-
-    /// The name in the text form.
-    pub fn name(self) -> &'static str {
-        match self {
-            StateRule::Linear => "linear",
-            StateRule::Gated => "gated",
-            StateRule::Delta => "delta",
-            StateRule::GatedDelta => "gated_delta",
-        }
-    }
-
-    /// Its number in plans. Rules are only ever added at the end.
-    pub fn code(self) -> i64 {
-        self as i64
-    }
-
-    /// The rule of number `code`.
-    pub fn from_code(code: i64) -> Option<StateRule> {
-        usize::try_from(code).ok().and_then(|i| StateRule::ALL.get(i)).copied()
-    }
-
     /// Whether the state decays.
     pub fn decays(self) -> bool {
         match self {
@@ -199,18 +133,5 @@ impl StateRule {
             StateRule::Delta | StateRule::GatedDelta => true,
             StateRule::Linear | StateRule::Gated => false,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_theirs() {
-        assert!(Cell::ALL.iter().all(|c| Cell::from_code(c.code()) == Some(*c)));
-        assert!(SquashKind::ALL.iter().all(|k| SquashKind::from_code(k.code()) == Some(*k)));
-        assert!(StateRule::ALL.iter().all(|r| StateRule::from_code(r.code()) == Some(*r)));
-        assert_eq!((Cell::from_code(-1), SquashKind::from_code(99), StateRule::from_code(4)), (None, None, None));
     }
 }

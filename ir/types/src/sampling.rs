@@ -3,32 +3,7 @@
 //! Graphs name the words, plans carry their numbers, the reference and the runtime compute what is written here, in f64.
 //! Axes are independent of each other: the weight of a point of several axes is the product of its weights along each.
 
-macro_rules! words {
-    ($(#[$doc:meta])* $enum:ident $($variant:ident $name:literal $vdoc:literal),* $(,)?) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $enum { $(#[doc = $vdoc] $variant),* }
-
-        impl $enum {
-            /// All of them.
-            pub const ALL: &[$enum] = &[$($enum::$variant),*];
-
-            /// The name in the text form.
-            pub fn name(self) -> &'static str { match self { $($enum::$variant => $name),* } }
-
-            /// The one called `name`.
-            pub fn parse(name: &str) -> Option<$enum> { $enum::ALL.iter().find(|w| w.name() == name).copied() }
-
-            /// The number of the word in plans. Words are only ever added at the end.
-            pub fn code(self) -> i64 { self as i64 }
-
-            /// The word of number `code`.
-            pub fn from_code(code: i64) -> Option<$enum> {
-                usize::try_from(code).ok().and_then(|i| $enum::ALL.get(i)).copied()
-            }
-        }
-    };
-}
+use crate::words::words;
 
 words! {
     /// How many points are taken, and with what weights.

@@ -165,17 +165,6 @@ impl<'a, 'm> Call<'a, 'm> {
         })
     }
 
-    /// The dimensions that input `i` is, known at the latest when the model runs.
-    pub(in crate::onnx) fn bound(&mut self, i: usize) -> Result<Vec<Dim>> {
-        match self.numbers(&self.item(i)?) {
-            Some((dims, _)) => Ok(dims),
-            None => {
-                let values = self.input(i)?;
-                self.bind(values)
-            }
-        }
-    }
-
     /// The integers that input `i` is.
     pub(in crate::onnx) fn ints(&self, i: usize) -> Result<Vec<i64>> {
         let numbers = self.dims(i)?.iter().map(extents::number).collect::<Option<Vec<i64>>>();
@@ -253,6 +242,12 @@ impl<'a, 'm> Call<'a, 'm> {
     pub(in crate::onnx) fn binary(&mut self, function: BinaryFunction, a: Value, b: Value) -> Result<Value> {
         let args = self.together([a, b])?;
         self.add(Op::Binary(Binary { function }), &args)
+    }
+
+    /// `function` of `x` and the number `n`, of the type of `x`.
+    pub(in crate::onnx) fn by(&mut self, function: BinaryFunction, x: Value, n: f64) -> Result<Value> {
+        let n = self.number(n, self.ty(x).dtype)?;
+        self.binary(function, x, n)
     }
 
     /// `x` as elements of `to`; itself where it has them.

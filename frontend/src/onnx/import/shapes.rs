@@ -84,6 +84,14 @@ impl Call<'_, '_> {
         self.importer.bind(values, self.label)
     }
 
+    /// The integer `value` as a dimension, known when the model runs.
+    pub(in crate::onnx) fn bind_one(&mut self, value: Value) -> Result<Dim> {
+        match &self.bind(value)?[..] {
+            [dim] => Ok(dim.clone()),
+            many => Err(self.refuse(format!("{} integers where one extent is wanted", many.len()))),
+        }
+    }
+
     /// The extents that the integers of input `i` are, followed or bound.
     pub(in crate::onnx) fn extents(&mut self, i: usize) -> Result<Vec<Dim>> {
         if self.dims_known(i) {
@@ -106,7 +114,7 @@ impl Call<'_, '_> {
             _ => {
                 let (x, y) = (self.extent(a, DType::I64)?, self.extent(b, DType::I64)?);
                 let least = self.binary(BinaryFunction::Min, x, y)?;
-                Ok(self.bind(least)?.pop().unwrap_or_default())
+                self.bind_one(least)
             }
         }
     }
@@ -189,7 +197,7 @@ impl Call<'_, '_> {
                     let (second, ones) = (self.extent(&y, DType::I64)?, self.number(1.0, DType::I64)?);
                     let repeats = self.binary(BinaryFunction::Equal, first, ones)?;
                     let both = self.select(repeats, second, first)?;
-                    self.bind(both)?.pop().unwrap_or(x)
+                    self.bind_one(both)?
                 }
             });
         }

@@ -56,7 +56,7 @@ pub(super) struct Attended {
 /// `-infinity` where `seen` is false, else 0, in `dtype`.
 fn hidden(c: &mut Call<'_, '_>, seen: Value, dtype: DType) -> Result<Value> {
     let (zero, least) = (c.number(0.0, dtype)?, c.number(f64::NEG_INFINITY, dtype)?);
-    super::logic::select(c, seen, zero, least)
+    c.select(seen, zero, least)
 }
 
 /// The integers from `start` on, along axis `axis` of two.
@@ -147,7 +147,7 @@ fn guarded(c: &mut Call<'_, '_>, bias: Value, x: Value) -> Result<Value> {
     let least = c.number(f64::NEG_INFINITY, ty.dtype)?;
     let none = c.binary(B::Equal, most, least)?;
     let zero = c.number(0.0, to)?;
-    super::logic::select(c, none, zero, x)
+    c.select(none, zero, x)
 }
 
 /// Whether `dim` is not negative, whatever its symbols are.

@@ -33,7 +33,7 @@ fn heads(c: &Call<'_, '_>, name: &str) -> Result<u64> {
 /// `filter` where `seen` is false, else 0.
 fn lowered(c: &mut Call<'_, '_>, seen: Value, filter: f64) -> Result<Value> {
     let (zero, low) = (c.number(0.0, DType::F32)?, c.number(filter, DType::F32)?);
-    super::logic::select(c, seen, zero, low)
+    c.select(seen, zero, low)
 }
 
 /// What input `i` adds to the scores of `[b, heads, s, t]`: `filter` where it masks. It has an element for each key, for each

@@ -1,5 +1,6 @@
 //! Graphs in attributes: branches and loops.
 
+use super::dynamic::count::unless;
 use super::movement::ordered;
 use super::{Operator, since};
 use crate::onnx::Graph as Source;
@@ -40,10 +41,12 @@ fn branch(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     }
     let [a, b] = [0, 1].map(|i| c.results(regions[i]));
     // Where the branches give other types, what follows is for one of them.
-    if let Some(taken) = assumed(&a, &b) {
-        let graph = if taken { then } else { otherwise };
-        let items = c.inside(graph, Vec::new())?;
-        return items.into_iter().map(|item| held(c, condition, taken, &item).map(Item::Value)).collect();
+    // That it is the first one is seen when the model runs.
+    if of_other_ranks(&a, &b) {
+        let items = c.inside(then, Vec::new())?;
+        let other = c.unary(U::Not, condition)?;
+        let given = items.iter().map(|item| c.value(item)).collect::<Result<Vec<Value>>>()?;
+        return given.into_iter().map(|x| unless(c, x, other).map(Item::Value)).collect();
     }
     if a != b {
         let list = |types: &[TensorType]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -54,27 +57,11 @@ fn branch(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     Ok(made.into_iter().map(Item::Value).collect())
 }
 
-/// Which of two branches there is where only one can be, since they give tensors of other ranks: the first. That its condition
-/// holds is seen when the model runs.
-fn assumed(then: &[TensorType], otherwise: &[TensorType]) -> Option<bool> {
+/// Whether two branches differ in nothing but the ranks of what they give.
+fn of_other_ranks(then: &[TensorType], otherwise: &[TensorType]) -> bool {
     let ranks = |types: &[TensorType]| types.iter().map(|ty| ty.shape.rank()).collect::<Vec<_>>();
     let dtypes = |types: &[TensorType]| types.iter().map(|ty| ty.dtype).collect::<Vec<_>>();
-    (dtypes(then) == dtypes(otherwise) && ranks(then) != ranks(otherwise)).then_some(true)
-}
-
-/// `item`, an error when it runs where `condition` is not `wanted`: its number of elements is found to be that many times
-/// the truth.
-fn held(c: &mut Call<'_, '_>, condition: Value, wanted: bool, item: &Item) -> Result<Value> {
-    let x = c.value(item)?;
-    let truth = if wanted { condition } else { c.unary(U::Not, condition)? };
-    let times = c.bind(truth)?.into_iter().next().unwrap_or_default();
-    let shape = c.ty(x).shape;
-    let count = shape.elements()?;
-    let doubtful = count.checked_mul(&times).ok_or_else(|| c.refuse(format!("too many elements in {shape}")))?;
-    let flat = c.reshape(x, Shape(vec![count.clone()]))?;
-    let flat = c.expect(flat, Shape(vec![doubtful]))?;
-    let flat = c.expect(flat, Shape(vec![count]))?;
-    c.reshape(flat, shape)
+    dtypes(then) == dtypes(otherwise) && ranks(then) != ranks(otherwise)
 }
 
 /// Whether there is a value is known here: an input of the graph is always given.
@@ -203,7 +190,7 @@ fn repeat(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         (_, None) => {
             let none = c.number(0.0, DType::I64)?;
             let count = c.binary(B::Max, count, none)?;
-            c.bind(count)?.into_iter().next()
+            Some(c.bind_one(count)?)
         }
     };
     if rows.as_ref().is_some_and(|rows| crate::onnx::import::number(rows).is_some_and(|n| n >= 1 << 40)) {
@@ -244,7 +231,7 @@ fn repeat(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let mut made = rounds.add(c, body, &captures, region)?;
     let mut results = made.split_off(own);
     if guarded && scans > 0 {
-        let ran = c.bind(made[1])?.into_iter().next().unwrap_or_default();
+        let ran = c.bind_one(made[1])?;
         for stacked in &mut results[states.len()..] {
             let run = Slice { axis: 0, start: Dim::from(0), len: ran.clone() };
             *stacked = c.add(Op::Slice(run), &[*stacked])?;

@@ -1,12 +1,16 @@
 //! Reading where coordinates say: `GridSample`, and the coordinates of affine maps, `AffineGrid`.
 
+use super::dynamic::list;
+use super::indexing::expanded;
 use super::matrix::multiplied;
-use super::movement::ordered;
+use super::movement::{ordered, product};
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item};
-use actc_ir::Op;
+use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_ir::ops::sampling::{Border, Ends, GridSample, Interpolation, Sampling};
-use actc_types::{DType, Dim, Result, Shape, Tensor, TensorData};
+use actc_ir::ops::shaping::{Concat, Range};
+use actc_ir::{Op, Value};
+use actc_types::{DType, Dim, Result, Shape};
 
 pub(super) const OPERATORS: &[Operator] = &[since("GridSample", 16, sample), since("AffineGrid", 20, affine)];
 
@@ -38,40 +42,55 @@ fn sample(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(c.add(Op::GridSample(GridSample { sampling }), &[x, grid])?)
 }
 
-/// The places of a grid, a constant, through the matrices of the input.
+/// The coordinates of `extent` elements, in double precision.
+fn coordinates(c: &mut Call<'_, '_>, extent: &Dim, ends: Ends) -> Result<Value> {
+    let i = c.add(Op::Range(Range { start: Dim::from(0), len: extent.clone() }), &[])?;
+    let i = c.cast(i, DType::F64)?;
+    let n = c.extent(extent, DType::F64)?;
+    let i = c.by(B::Mul, i, 2.0)?;
+    let place = match ends {
+        Ends::Centres => {
+            let steps = c.by(B::Sub, n, 1.0)?;
+            let steps = c.by(B::Max, steps, 1.0)?;
+            c.binary(B::Div, i, steps)?
+        }
+        Ends::Edges => {
+            let i = c.by(B::Add, i, 1.0)?;
+            c.binary(B::Div, i, n)?
+        }
+    };
+    c.by(B::Sub, place, 1.0)
+}
+
+/// The grid for a tensor of the shape of input 1, through the matrices `theta [N, axes, axes + 1]` of input 0.
 fn affine(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (theta, ends) = (c.input(0)?, ends(c)?);
-    if !c.ints_known(1) {
-        return one(super::dynamic::grid::affine(c, theta, ends)?);
-    }
-    let size = c.ints(1)?;
     let ty = c.ty(theta);
-    let extents = size.get(2..).unwrap_or_default().iter().map(|n| u64::try_from(*n).ok().filter(|n| *n > 0));
-    let extents = extents.collect::<Option<Vec<u64>>>().filter(|e| (2..=3).contains(&e.len()));
-    let extents = extents.ok_or_else(|| c.refuse(format!("a grid for the shape {size:?}")))?;
-    let axes = extents.len() as u64;
-    let count = extents.iter().try_fold(1u64, |n, e| n.checked_mul(*e)).filter(|n| *n <= super::indexing::LONGEST);
-    let count = count.ok_or_else(|| c.refuse(format!("a grid of {extents:?} places is too large")))?;
-    let [n, rows, cols] = ty.shape.dims() else { return Err(c.refuse(format!("{} are no matrices", ty.shape))) };
-    if (rows.fixed(), cols.fixed()) != (Some(axes), Some(axes + 1)) {
+    let (size, count) = list(c, 1)?;
+    let axes = count.checked_sub(2).filter(|n| (2..=3).contains(n));
+    let axes = axes.ok_or_else(|| c.refuse(format!("a grid for a shape of {count} axes")))?;
+    let [_, rows, cols] = ty.shape.dims() else { return Err(c.refuse(format!("{} are no matrices", ty.shape))) };
+    if (rows.fixed(), cols.fixed()) != (Some(axes as u64), Some(axes as u64 + 1)) {
         return Err(c.refuse(format!("matrices {} for {axes} axes", ty.shape)));
     }
-    let place = |i: u64, extent: u64| match ends {
-        Ends::Centres if extent == 1 => -1.0,
-        Ends::Centres => i as f64 * 2.0 / (extent - 1) as f64 - 1.0,
-        Ends::Edges => (2 * i + 1) as f64 / extent as f64 - 1.0,
-    };
+    let dims = c.bind(size)?;
+    let (batch, extents) = (&dims[0], &dims[2..]);
+    let theta = c.expect(theta, Shape(vec![batch.clone(), rows.clone(), cols.clone()]))?;
+    let row = Shape(vec![Dim::from(1), product(c, extents)?]);
     // The last axis first, then a row of ones.
-    let mut places = Vec::new();
-    let mut stride = 1;
-    for extent in extents.iter().rev() {
-        places.extend((0..count).map(|at| place(at / stride % extent, *extent)));
-        stride *= extent;
+    let mut parts = Vec::with_capacity(axes + 1);
+    for (axis, extent) in extents.iter().enumerate().rev() {
+        let place = coordinates(c, extent, ends)?;
+        let own = (0..axes).map(|i| if i == axis { extent.clone() } else { Dim::from(1) }).collect();
+        let place = c.reshape(place, Shape(own))?;
+        let place = expanded(c, place, Shape(extents.to_vec()))?;
+        parts.push(c.reshape(place, row.clone())?);
     }
-    places.extend((0..count).map(|_| 1.0));
-    let places = c.tensor(&Tensor::new(&[axes + 1, count], TensorData::from_f64(ty.dtype, &places))?);
+    let ones = c.number(1.0, DType::F64)?;
+    parts.push(expanded(c, ones, row)?);
+    let places = c.add(Op::Concat(Concat { axis: 0 }), &parts)?;
+    let places = c.cast(places, ty.dtype)?;
     let grid = multiplied(c, theta, places)?;
     let grid = ordered(c, grid, vec![0, 2, 1])?;
-    let dims = std::iter::once(n.clone()).chain(extents.into_iter().chain([axes]).map(Dim::from)).collect();
-    one(c.reshape(grid, Shape(dims))?)
+    one(c.reshape(grid, Shape([std::slice::from_ref(batch), extents, &[Dim::from(axes as u64)]].concat()))?)
 }

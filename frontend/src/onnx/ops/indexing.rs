@@ -124,14 +124,14 @@ fn one_hot(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let whole = c.extent(&depth, DType::I64)?;
     let negative = c.binary(B::Less, indices, zero)?;
     let raised = c.binary(B::Add, indices, whole)?;
-    let indices = super::logic::select(c, negative, raised, indices)?;
+    let indices = c.select(negative, raised, indices)?;
     let columns = counting(c, &depth, axis, rank)?;
     let there = c.binary(B::Equal, indices, columns)?;
     let [off, on] = [0, 1].map(|i| c.tensor_from(&[i]));
     let (off, on) = (off?, on?);
     let (off, on) =
         (c.add(Op::Gather(Gather { axis: 0 }), &[values, off])?, c.add(Op::Gather(Gather { axis: 0 }), &[values, on])?);
-    one(super::logic::select(c, there, on, off)?)
+    one(c.select(there, on, off)?)
 }
 
 fn trilu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
@@ -149,7 +149,7 @@ fn trilu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     };
     let kept = if upper { c.binary(B::LessEqual, i, j)? } else { c.binary(B::LessEqual, j, i)? };
     let zero = c.number(0.0, ty.dtype)?;
-    one(super::logic::select(c, kept, x, zero)?)
+    one(c.select(kept, x, zero)?)
 }
 
 /// At inference nothing is dropped, nor at a ratio of 0. Where one of them is known only when the model runs, it is an error

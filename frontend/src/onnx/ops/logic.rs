@@ -2,7 +2,6 @@
 
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item, number};
-use actc_ir::Value;
 use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_types::{Dim, Result};
 
@@ -61,10 +60,5 @@ fn choose(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         return Ok(vec![Item::Extents { dims, scalar: false }]);
     }
     let (condition, a, b) = (c.input(0)?, c.input(1)?, c.input(2)?);
-    one(select(c, condition, a, b)?)
-}
-
-/// `a` where `condition` is true, else `b`.
-pub(super) fn select(c: &mut Call<'_, '_>, condition: Value, a: Value, b: Value) -> Result<Value> {
-    c.select(condition, a, b)
+    one(c.select(condition, a, b)?)
 }

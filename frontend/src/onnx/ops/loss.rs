@@ -63,7 +63,7 @@ fn loss(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
         let index = c.tensor(&Tensor::i64(&[], vec![index])?);
         let gone = c.binary(B::Equal, target, index)?;
         let zero = c.tensor(&Tensor::i64(&[], vec![0])?);
-        named = super::logic::select(c, gone, zero, target)?;
+        named = c.select(gone, zero, target)?;
         out = Some(gone);
     }
     // Looked up among the classes, so that one which is not there is an error that names it.
@@ -89,8 +89,8 @@ fn loss(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
     }
     if let Some(gone) = out {
         let (zero, one) = (c.number(0.0, ty.dtype)?, c.number(1.0, ty.dtype)?);
-        losses = super::logic::select(c, gone, zero, losses)?;
-        weight = Some(super::logic::select(c, gone, zero, weight.unwrap_or(one))?);
+        losses = c.select(gone, zero, losses)?;
+        weight = Some(c.select(gone, zero, weight.unwrap_or(one))?);
     }
     let sum = |c: &mut Call<'_, '_>, x: Value| over(c, x, &[0, 1], false, |c, x| row(c, R::Sum, x));
     match (reduction, weight) {

@@ -191,7 +191,7 @@ fn lp(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let zero = c.number(0.0, c.ty(x).dtype)?;
     let none = c.binary(B::Equal, size, zero)?;
     let one_number = c.number(1.0, c.ty(x).dtype)?;
-    let size = super::logic::select(c, none, one_number, size)?;
+    let size = c.select(none, one_number, size)?;
     one(c.binary(B::Div, x, size)?)
 }
 

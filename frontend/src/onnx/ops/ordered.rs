@@ -32,7 +32,7 @@ fn top_k(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         let k = c.optional_int("k")?.and_then(crate::onnx::import::dimension);
         vec![k.ok_or_else(|| c.refuse("it has no `k`"))?]
     } else {
-        c.bound(1)?
+        c.extents(1)?
     };
     let [k] = &ks[..] else { return Err(c.refuse(format!("{} numbers as `k`", ks.len()))) };
     let mut order: Vec<usize> = (0..shape.rank()).collect();

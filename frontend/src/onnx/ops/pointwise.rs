@@ -116,7 +116,7 @@ fn with(c: &mut Call<'_, '_>, function: B, x: Value, n: f64) -> Result<Value> {
 /// `a` where `x` is negative, else `b`.
 fn where_negative(c: &mut Call<'_, '_>, x: Value, a: Value, b: Value) -> Result<Value> {
     let negative = with(c, B::Less, x, 0.0)?;
-    super::logic::select(c, negative, a, b)
+    c.select(negative, a, b)
 }
 
 fn gelu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
@@ -173,7 +173,7 @@ fn thresholded_relu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let dtype = c.ty(x).dtype;
     let (alpha, zero) = (c.number(alpha, dtype)?, c.number(0.0, dtype)?);
     let above = c.binary(B::Less, alpha, x)?;
-    one(super::logic::select(c, above, x, zero)?)
+    one(c.select(above, x, zero)?)
 }
 
 /// `min(1, max(0, alpha x + beta))`.
@@ -238,8 +238,8 @@ fn shrink(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (low, high, zero) = (c.number(-lambd, dtype)?, c.number(lambd, dtype)?, c.number(0.0, dtype)?);
     let (below, above) = (c.binary(B::Less, x, low)?, c.binary(B::Less, high, x)?);
     let (raised, lowered) = (with(c, B::Add, x, bias)?, with(c, B::Sub, x, bias)?);
-    let rest = super::logic::select(c, above, lowered, zero)?;
-    one(super::logic::select(c, below, raised, rest)?)
+    let rest = c.select(above, lowered, zero)?;
+    one(c.select(below, raised, rest)?)
 }
 
 /// Bounds are attributes up to version 10, inputs from then on.

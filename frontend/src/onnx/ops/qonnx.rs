@@ -2,7 +2,6 @@
 
 use super::{Operator, one};
 use crate::onnx::import::{Call, Item};
-use actc_ir::Value;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_types::{DType, Result};
 
@@ -17,12 +16,6 @@ pub(super) const OPERATORS: &[Operator] = &[
     of("qonnx.custom_op.general", "BipolarQuant", bipolar),
 ];
 
-/// `a` and the number `x` by `function`.
-fn by(c: &mut Call<'_, '_>, function: B, a: Value, x: f64) -> Result<Value> {
-    let x = c.number(x, DType::F32)?;
-    c.binary(function, a, x)
-}
-
 /// `x` on the grid of `bits` bits with a scale and a zero point, as floats. Inputs: `x`, scale, zero point, bits.
 fn quant(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (x, scale, zero, bits) = (c.input(0)?, c.input(1)?, c.input(2)?, c.input(3)?);
@@ -34,13 +27,13 @@ fn quant(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         other => return Err(c.refuse(format!("`rounding_mode` is `{other}`, expected ROUND, CEIL or FLOOR"))),
     };
     // 2^(bits - 1) with a sign, 2^bits without.
-    let power = by(c, B::Sub, bits, f64::from(u8::from(signed)))?;
+    let power = c.by(B::Sub, bits, f64::from(u8::from(signed)))?;
     let two = c.number(2.0, DType::F32)?;
     let range = c.binary(B::Pow, two, power)?;
-    let highest = by(c, B::Sub, range, if !signed && narrow { 2.0 } else { 1.0 })?;
+    let highest = c.by(B::Sub, range, if !signed && narrow { 2.0 } else { 1.0 })?;
     let lowest = if signed {
         let lowest = c.unary(U::Neg, range)?;
-        by(c, B::Add, lowest, f64::from(u8::from(narrow)))?
+        c.by(B::Add, lowest, f64::from(u8::from(narrow)))?
     } else {
         c.number(0.0, DType::F32)?
     };

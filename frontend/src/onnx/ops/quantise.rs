@@ -158,22 +158,10 @@ fn nothing(c: &Call<'_, '_>, value: Value) -> bool {
 
 /// An error where processors do not compute in `dtype`, which `attribute` says.
 fn computed(c: &Call<'_, '_>, attribute: &str, dtype: DType) -> Result<()> {
-    match dtype {
-        DType::Narrow(_) => Err(c.refuse(format!("no arithmetic of {dtype}: `{attribute}` must say in which type"))),
-        DType::Bool
-        | DType::U8
-        | DType::I8
-        | DType::I16
-        | DType::I32
-        | DType::I64
-        | DType::U16
-        | DType::U32
-        | DType::U64
-        | DType::F16
-        | DType::Bf16
-        | DType::F32
-        | DType::F64 => Ok(()),
+    if dtype.is_computed() {
+        return Ok(());
     }
+    Err(c.refuse(format!("no arithmetic of {dtype}: `{attribute}` must say in which type")))
 }
 
 fn dequantise(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {

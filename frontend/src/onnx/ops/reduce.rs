@@ -85,7 +85,7 @@ fn log_sum_exp(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
         let dtype = c.ty(x).dtype;
         let infinite = c.unary(U::IsInf, most)?;
         let zero = c.number(0.0, dtype)?;
-        let most = super::logic::select(c, infinite, zero, most)?;
+        let most = c.select(infinite, zero, most)?;
         let column = with_last(c, most)?;
         let low = c.binary(B::Sub, x, column)?;
         let e = c.unary(U::Exp, low)?;

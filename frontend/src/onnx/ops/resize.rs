@@ -346,7 +346,7 @@ fn along(c: &mut Call<'_, '_>, x: Value, manner: &Manner, a: &Axis) -> Result<Va
     let dims: Vec<u64> = (0..ty.shape.rank()).map(|i| if i == axis { to } else { 1 }).collect();
     let outside = c.tensor(&Tensor::new(&dims, TensorData::Bool(outside))?);
     let beyond = c.number(manner.beyond, ty.dtype)?;
-    super::logic::select(c, outside, beyond, y)
+    c.select(outside, beyond, y)
 }
 
 /// Where element `i` of the result lies among those of the input.

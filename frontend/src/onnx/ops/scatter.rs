@@ -139,7 +139,7 @@ fn reverse_sequence(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let last = c.binary(B::Sub, lengths, last)?;
     let opposite = c.binary(B::Sub, last, at)?;
     let inside = c.binary(B::Less, at, lengths)?;
-    let from = super::logic::select(c, inside, opposite, at)?;
+    let from = c.select(inside, opposite, at)?;
     let of = counted(c, batch, line(batch, false))?;
     let whole = [first.clone(), second.clone()];
     let places = if time_first { pairs(c, from, of, &whole)? } else { pairs(c, of, from, &whole)? };

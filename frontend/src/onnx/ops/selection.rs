@@ -19,7 +19,7 @@ pub(super) const OPERATORS: &[Operator] = &[
 
 /// The number `count` as an extent.
 fn extent(c: &mut Call<'_, '_>, count: Value) -> Result<Dim> {
-    c.bind(count)?.pop().ok_or_else(|| c.refuse("it counts nothing"))
+    c.bind_one(count)
 }
 
 /// The first `len` elements of axis `axis` of `x`.

@@ -2,13 +2,14 @@
 //!
 //! Transforms are computed in f64: what cancels should leave nothing.
 
-use super::indexing::LONGEST;
+use super::dynamic::count::extent;
+use super::dynamic::spectral::counting;
 use super::matrix::multiplied;
 use super::movement::{ordered, product};
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item, dtype};
 use actc_ir::ops::indexing::Gather;
-use actc_ir::ops::pointwise::BinaryFunction as B;
+use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::{Op, Value};
 use actc_types::{DType, Diagnostic, Dim, Result, Shape, Tensor, TensorData};
 use std::f64::consts::{LN_10, PI};
@@ -229,20 +230,25 @@ fn stft(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(transformed(c, rows, Transform { signal: length, complex, length, kind })?)
 }
 
-/// The sum of `waves`, which take no, one and two turns over the window; a periodic one ends before the whole turn.
+/// The sum of `waves`, which take no, one and two turns over the window of the size of input 0; a periodic one ends before the
+/// whole turn.
 fn window(c: &mut Call<'_, '_>, waves: [f64; 3]) -> Result<Vec<Item>> {
     let to = c.element("output_datatype")?.map_or(Ok(DType::F32), dtype)?;
     let periodic = c.int("periodic", 1)? != 0;
-    if !c.ints_known(0) {
-        return one(super::dynamic::spectral::window(c, waves, periodic, to)?);
+    let size = extent(c, 0)?;
+    let whole = c.extent(&size, DType::F64)?;
+    let whole = if periodic { whole } else { c.by(B::Sub, whole, 1.0)? };
+    let places = counting(c, 0, &size)?;
+    let places = c.cast(places, DType::F64)?;
+    let turns = c.binary(B::Div, places, whole)?;
+    let mut sum = c.number(waves[0], DType::F64)?;
+    for (turn, height) in [(2.0 * PI, waves[1]), (4.0 * PI, waves[2])] {
+        let angle = c.by(B::Mul, turns, turn)?;
+        let wave = c.unary(U::Cos, angle)?;
+        let wave = c.by(B::Mul, wave, height)?;
+        sum = c.binary(B::Add, sum, wave)?;
     }
-    let size = single(c, 0)?;
-    let size =
-        u64::try_from(size).ok().filter(|n| *n <= LONGEST).ok_or_else(|| c.refuse(format!("a window of {size}")))?;
-    let whole = if periodic { size as f64 } else { size as f64 - 1.0 };
-    let wave = |turn: f64| waves[0] + waves[1] * turn.cos() + waves[2] * (2.0 * turn).cos();
-    let numbers: Vec<f64> = (0..size).map(|i| wave(2.0 * PI * i as f64 / whole)).collect();
-    one(c.tensor(&Tensor::new(&[size], TensorData::from_f64(to, &numbers))?))
+    one(c.cast(sum, to)?)
 }
 
 /// Triangles of frequencies whose corners are equally far from each other by the mel scale.

@@ -50,21 +50,15 @@ fn results<const N: usize>(made: &[[Value; N]]) -> Vec<Item> {
     (0..N).flat_map(|k| made.iter().map(move |own| Item::Value(own[k]))).collect()
 }
 
-/// `x` and a number by `function`.
-fn by(c: &mut Call<'_, '_>, function: B, x: Value, n: f64) -> Result<Value> {
-    let n = c.number(n, c.ty(x).dtype)?;
-    c.binary(function, x, n)
-}
-
 /// `a * x + b * y`.
 fn mixed(c: &mut Call<'_, '_>, (a, x): (f64, Value), (b, y): (f64, Value)) -> Result<Value> {
-    let (x, y) = (by(c, B::Mul, x, a)?, by(c, B::Mul, y, b)?);
+    let (x, y) = (c.by(B::Mul, x, a)?, c.by(B::Mul, y, b)?);
     c.binary(B::Add, x, y)
 }
 
 /// The gradient with that of a penalty on large numbers.
 fn regularised(c: &mut Call<'_, '_>, x: Value, gradient: Value, weight: f64) -> Result<Value> {
-    let penalty = by(c, B::Mul, x, weight)?;
+    let penalty = c.by(B::Mul, x, weight)?;
     c.binary(B::Add, penalty, gradient)
 }
 
@@ -78,7 +72,7 @@ fn moved(c: &mut Call<'_, '_>, x: Value, rate: Value, way: Value) -> Result<Valu
 /// `x` over the root of `squares`, which is raised by `epsilon`.
 fn over_root(c: &mut Call<'_, '_>, x: Value, squares: Value, epsilon: f64) -> Result<Value> {
     let root = c.unary(U::Sqrt, squares)?;
-    let root = by(c, B::Add, root, epsilon)?;
+    let root = c.by(B::Add, root, epsilon)?;
     c.binary(B::Div, x, root)
 }
 
@@ -87,8 +81,8 @@ fn adagrad(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let weight = c.float("norm_coefficient", 0.0)?;
     let Step { rate, count, tensors } = step::<3>(c)?;
     let (rate, count) = (c.cast(rate, DType::F64)?, c.cast(count, DType::F64)?);
-    let slower = by(c, B::Mul, count, decay)?;
-    let slower = by(c, B::Add, slower, 1.0)?;
+    let slower = c.by(B::Mul, count, decay)?;
+    let slower = c.by(B::Add, slower, 1.0)?;
     let rate = c.binary(B::Div, rate, slower)?;
     let mut made = Vec::with_capacity(tensors.len());
     for [x, gradient, squares] in tensors {
@@ -127,7 +121,7 @@ fn adam(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         let squares = mixed(c, (beta, squares), (1.0 - beta, square))?;
         let way = over_root(c, mean, squares, epsilon)?;
         let new = moved(c, x, rate, way)?;
-        made.push([by(c, B::Mul, new, 1.0 - after)?, mean, squares]);
+        made.push([c.by(B::Mul, new, 1.0 - after)?, mean, squares]);
     }
     Ok(results(&made))
 }
@@ -152,7 +146,7 @@ fn momentum(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     for [x, gradient, speed] in tensors {
         let g = regularised(c, x, gradient, weight)?;
         let share = c.cast(share, c.ty(x).dtype)?;
-        let (kept, added) = (by(c, B::Mul, speed, alpha)?, c.binary(B::Mul, share, g)?);
+        let (kept, added) = (c.by(B::Mul, speed, alpha)?, c.binary(B::Mul, share, g)?);
         let speed = c.binary(B::Add, kept, added)?;
         let way = if ahead { mixed(c, (1.0, g), (alpha, speed))? } else { speed };
         made.push([moved(c, x, rate, way)?, speed]);

@@ -28,7 +28,7 @@ pub(in crate::onnx::ops) fn range(c: &mut Call<'_, '_>) -> Result<Value> {
         c.binary(B::Div, way, by)?
     };
     let count = c.binary(B::Max, count, zero)?;
-    let len = c.bind(count)?.pop().unwrap_or_default();
+    let len = c.bind_one(count)?;
     let counting = c.add(Op::Range(Range { start: Dim::from(0), len }), &[])?;
     let counting = c.cast(counting, wide)?;
     let steps = c.binary(B::Mul, counting, by)?;
@@ -43,7 +43,7 @@ pub(in crate::onnx::ops) fn extent(c: &mut Call<'_, '_>, i: usize) -> Result<Dim
     }
     let x = c.input(i)?;
     let x = c.reshape(x, Shape(Vec::new()))?;
-    Ok(c.bind(x)?.pop().unwrap_or_default())
+    c.bind_one(x)
 }
 
 /// `x`; an error when the model runs and `wrong`, a truth value, is true.
@@ -52,7 +52,7 @@ pub(in crate::onnx::ops) fn unless(c: &mut Call<'_, '_>, x: Value, wrong: Value)
     let wrong = c.cast(wrong, DType::I64)?;
     // An extent that would be negative is an error; one of 0 adds nothing to the elements of `x`.
     let less = c.unary(U::Neg, wrong)?;
-    let none = c.bind(less)?.pop().unwrap_or_default();
+    let none = c.bind_one(less)?;
     let count = own.elements()?;
     let more = count.checked_add(&none).ok_or_else(|| c.refuse("a number of elements exceeds 63 bits"))?;
     let flat = c.reshape(x, Shape(vec![count]))?;

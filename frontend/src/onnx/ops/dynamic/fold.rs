@@ -47,7 +47,7 @@ fn axes(c: &mut Call<'_, '_>) -> Result<Vec<Axis>> {
         axes.push(Axis {
             extent: image[i].clone(),
             kernel: kernel[i].clone(),
-            windows: c.bind(windows)?.pop().unwrap_or_default(),
+            windows: c.bind_one(windows)?,
             stride: strides[i],
             dilation: dilations[i],
             front: pads[i],
@@ -103,7 +103,7 @@ pub(in crate::onnx::ops) fn fold(c: &mut Call<'_, '_>, x: Value) -> Result<Value
     let whole = c.extent(columns, DType::I64)?;
     let each = c.extent(&taps, DType::I64)?;
     let channels = c.binary(B::Div, whole, each)?;
-    let channels = c.bind(channels)?.pop().unwrap_or_default();
+    let channels = c.bind_one(channels)?;
     let y = c.reshape(x, Shape(vec![batch.clone(), channels.clone(), taps, count]))?;
     let y = ordered(c, y, vec![2, 3, 0, 1])?;
     let width = product(c, &[batch.clone(), channels.clone()])?;

@@ -4,7 +4,6 @@
 pub(super) mod axes;
 pub(super) mod count;
 pub(super) mod fold;
-pub(super) mod grid;
 pub(super) mod pad;
 pub(super) mod resize;
 pub(super) mod slice;
@@ -19,7 +18,7 @@ use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape, Tensor};
 
 /// Input `i` as a list of 64-bit integers of a known length, and that length.
-fn list(c: &mut Call<'_, '_>, i: usize) -> Result<(Value, usize)> {
+pub(super) fn list(c: &mut Call<'_, '_>, i: usize) -> Result<(Value, usize)> {
     let x = c.input(i)?;
     let count = c.ty(x).shape.elements()?.fixed().filter(|n| *n <= 64).map(|n| n as usize);
     let count = count.ok_or_else(|| {
@@ -53,6 +52,11 @@ fn scalar(c: &mut Call<'_, '_>, n: i64) -> Result<Value> {
     Ok(c.tensor(&Tensor::i64(&[], vec![n])?))
 }
 
+/// A number in double precision.
+fn number(c: &mut Call<'_, '_>, x: f64) -> Result<Value> {
+    c.number(x, DType::F64)
+}
+
 /// Whether each of `x` is `n`.
 fn is(c: &mut Call<'_, '_>, x: Value, n: i64) -> Result<Value> {
     let n = scalar(c, n)?;
@@ -70,6 +74,12 @@ fn from_end(c: &mut Call<'_, '_>, x: Value, extent: Value) -> Result<Value> {
 /// Elements of the list `x` at `indices`.
 fn at(c: &mut Call<'_, '_>, x: Value, indices: Value) -> Result<Value> {
     c.add(Op::Gather(Gather { axis: 0 }), &[x, indices])
+}
+
+/// Number `i` of the list `x`, without axes.
+fn nth(c: &mut Call<'_, '_>, x: Value, i: usize) -> Result<Value> {
+    let i = scalar(c, i as i64)?;
+    at(c, x, i)
 }
 
 /// `x` under the shape that input 1 says: -1 is what is left, 0 the extent of `x` itself unless `keep_zeros`.

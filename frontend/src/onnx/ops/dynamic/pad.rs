@@ -1,7 +1,7 @@
 //! Elements around a tensor whose numbers are known only when the model runs: gathers by places that are computed.
 
 use super::slice::{clamp, spread};
-use super::{at, list, numbers, scalar};
+use super::{at, list, nth, numbers, scalar};
 use crate::onnx::import::Call;
 use crate::onnx::ops::indexing::expanded;
 use crate::onnx::ops::pad::Beyond;
@@ -18,17 +18,6 @@ pub(in crate::onnx::ops) enum Around {
     Number(Value),
     /// The tensor, continued.
     Own(Beyond),
-}
-
-/// Number `i` of a list, without axes.
-fn nth(c: &mut Call<'_, '_>, x: Value, i: usize) -> Result<Value> {
-    let i = scalar(c, i as i64)?;
-    at(c, x, i)
-}
-
-/// The one dimension that the number `x` is.
-fn bound(c: &mut Call<'_, '_>, x: Value) -> Result<Dim> {
-    c.bind(x)?.pop().ok_or_else(|| c.refuse("no extent"))
 }
 
 /// `x` with as many elements before and behind each axis as inputs 1 and 3 of `Pad` say. Axes that are not known make it pad
@@ -61,7 +50,7 @@ pub(in crate::onnx::ops) fn pad(c: &mut Call<'_, '_>, x: Value, around: Around) 
         let extent = c.extent(&c.ty(y).shape.dims()[axis].clone(), DType::I64)?;
         let whole = c.binary(B::Add, extent, before)?;
         let whole = c.binary(B::Add, whole, behind)?;
-        let len = bound(c, whole)?;
+        let len = c.bind_one(whole)?;
         y = match around {
             Around::Number(value) => within(c, y, axis, value, before, len)?,
             Around::Own(how) => continued(c, y, axis, how, (before, behind), len)?,
@@ -137,7 +126,7 @@ pub(in crate::onnx::ops) fn center(c: &mut Call<'_, '_>, x: Value, axes: &[usize
         let extent = c.extent(&c.ty(y).shape.dims()[*axis].clone(), DType::I64)?;
         let more = c.binary(B::Sub, wanted, extent)?;
         let before = c.binary(B::Div, more, two)?;
-        let len = bound(c, wanted)?;
+        let len = c.bind_one(wanted)?;
         y = within(c, y, *axis, zero, before, len)?;
     }
     Ok(y)
@@ -157,7 +146,7 @@ pub(in crate::onnx::ops) fn enlarged(c: &mut Call<'_, '_>, x: Value, i: usize) -
         let mut gap = c.ty(y).shape;
         let extent = c.extent(&gap.dims()[axis].clone(), DType::I64)?;
         let more = c.binary(B::Sub, wanted, extent)?;
-        gap.0[axis] = bound(c, more)?;
+        gap.0[axis] = c.bind_one(more)?;
         let zeros = expanded(c, zero, Shape(gap.0))?;
         y = c.add(Op::Concat(Concat { axis }), &[y, zeros])?;
     }

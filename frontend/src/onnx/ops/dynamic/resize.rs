@@ -1,7 +1,7 @@
 //! Axes resized by scales, sizes or extents that are known only when the model runs: places, indices and weights are computed in
 //! the graph, in double precision.
 
-use super::{at, extents, list, scalar};
+use super::{extents, list, nth, number};
 use crate::onnx::import::Call;
 use crate::onnx::ops::reduce::{row, with_last};
 use crate::onnx::ops::resize::{Kernel, Manner, Placing, Rounding};
@@ -42,16 +42,6 @@ struct Axis {
     part: Option<(Value, Value)>,
 }
 
-fn number(c: &mut Call<'_, '_>, x: f64) -> Result<Value> {
-    c.number(x, DType::F64)
-}
-
-/// `a` and a number by `function`.
-fn by(c: &mut Call<'_, '_>, function: B, a: Value, x: f64) -> Result<Value> {
-    let x = number(c, x)?;
-    c.binary(function, a, x)
-}
-
 fn floats(c: &mut Call<'_, '_>, i: usize) -> Result<Value> {
     let x = c.input(i)?;
     c.cast(x, DType::F64)
@@ -84,10 +74,10 @@ pub(in crate::onnx::ops) fn resize(
                 (asked, sizes)
             } else {
                 let common = row(c, function, asked)?;
-                let none = by(c, B::Mul, asked, 0.0)?;
+                let none = c.by(B::Mul, asked, 0.0)?;
                 let scales = c.binary(B::Add, none, common)?;
                 let wide = c.binary(B::Mul, from, scales)?;
-                let wide = by(c, B::Add, wide, 0.5)?;
+                let wide = c.by(B::Add, wide, 0.5)?;
                 (scales, c.unary(U::Floor, wide)?)
             }
         }
@@ -98,8 +88,7 @@ pub(in crate::onnx::ops) fn resize(
     let dims = c.bind(to)?;
     let mut y = x;
     for (i, (axis, to_dim)) in axes.iter().zip(dims).enumerate() {
-        let place = scalar(c, i as i64)?;
-        let (scale, from) = (at(c, scales, place)?, at(c, from, place)?);
+        let (scale, from) = (nth(c, scales, i)?, nth(c, from, i)?);
         let part = if manner.placing == Placing::TfCropAndResize { Some(part(c, i, axes.len(), from)?) } else { None };
         let wide = c.extent(&to_dim, DType::F64)?;
         let a = Axis { axis: *axis, to: to_dim, from, wide, scale, part };
@@ -112,9 +101,8 @@ pub(in crate::onnx::ops) fn resize(
 fn part(c: &mut Call<'_, '_>, i: usize, count: usize, from: Value) -> Result<(Value, Value)> {
     let roi = c.input(1)?;
     let roi = c.cast(roi, DType::F32)?;
-    let (first, last) = (scalar(c, i as i64)?, scalar(c, (count + i) as i64)?);
-    let (start, end) = (at(c, roi, first)?, at(c, roi, last)?);
-    let low = by(c, B::Sub, from, 1.0)?;
+    let (start, end) = (nth(c, roi, i)?, nth(c, roi, count + i)?);
+    let low = c.by(B::Sub, from, 1.0)?;
     let low = c.cast(low, DType::F32)?;
     let (begin, kept) = (c.binary(B::Mul, start, low)?, c.binary(B::Sub, end, start)?);
     Ok((c.cast(begin, DType::F64)?, c.cast(kept, DType::F64)?))
@@ -127,11 +115,11 @@ fn places(c: &mut Call<'_, '_>, placing: Placing, a: &Axis) -> Result<Value> {
     let width = c.binary(B::Mul, a.scale, a.from)?;
     let single = number(c, 1.0)?;
     let single = c.binary(B::Equal, width, single)?;
-    let middle = by(c, B::Add, i, 0.5)?;
+    let middle = c.by(B::Add, i, 0.5)?;
     let centre = c.binary(B::Div, middle, a.scale)?;
-    let half = by(c, B::Sub, centre, 0.5)?;
-    let last = by(c, B::Sub, a.from, 1.0)?;
-    let new_last = by(c, B::Sub, width, 1.0)?;
+    let half = c.by(B::Sub, centre, 0.5)?;
+    let last = c.by(B::Sub, a.from, 1.0)?;
+    let new_last = c.by(B::Sub, width, 1.0)?;
     Ok(match placing {
         Placing::HalfPixel => half,
         Placing::HalfPixelSymmetric => {
@@ -139,7 +127,7 @@ fn places(c: &mut Call<'_, '_>, placing: Placing, a: &Axis) -> Result<Value> {
             let one = number(c, 1.0)?;
             let rest = c.binary(B::Sub, one, share)?;
             let shift = c.binary(B::Mul, rest, a.from)?;
-            let shift = by(c, B::Div, shift, 2.0)?;
+            let shift = c.by(B::Div, shift, 2.0)?;
             c.binary(B::Add, half, shift)?
         }
         Placing::PytorchHalfPixel => {
@@ -156,7 +144,7 @@ fn places(c: &mut Call<'_, '_>, placing: Placing, a: &Axis) -> Result<Value> {
         Placing::TfCropAndResize => {
             let (first, kept) = a.part.ok_or_else(|| c.refuse("no part to crop"))?;
             let span = c.binary(B::Mul, kept, last)?;
-            let (middle, scaled) = (by(c, B::Div, span, 2.0)?, c.binary(B::Mul, i, span)?);
+            let (middle, scaled) = (c.by(B::Div, span, 2.0)?, c.binary(B::Mul, i, span)?);
             let place = c.binary(B::Div, scaled, new_last)?;
             let own = c.select(single, middle, place)?;
             c.binary(B::Add, own, first)?
@@ -167,17 +155,17 @@ fn places(c: &mut Call<'_, '_>, placing: Placing, a: &Axis) -> Result<Value> {
 fn nearest(c: &mut Call<'_, '_>, rounding: Rounding, x: Value, scale: Value) -> Result<Value> {
     Ok(match rounding {
         Rounding::PreferFloor => {
-            let x = by(c, B::Sub, x, 0.5)?;
+            let x = c.by(B::Sub, x, 0.5)?;
             c.unary(U::Ceil, x)?
         }
         Rounding::PreferCeil => {
-            let x = by(c, B::Add, x, 0.5)?;
+            let x = c.by(B::Add, x, 0.5)?;
             c.unary(U::Floor, x)?
         }
         Rounding::Ceil => c.unary(U::Ceil, x)?,
         Rounding::Floor => c.unary(U::Floor, x)?,
         Rounding::Outward => {
-            let shrinks = by(c, B::Less, scale, 1.0)?;
+            let shrinks = c.by(B::Less, scale, 1.0)?;
             let (up, down) = (c.unary(U::Ceil, x)?, c.unary(U::Floor, x)?);
             c.select(shrinks, up, down)?
         }
@@ -186,14 +174,14 @@ fn nearest(c: &mut Call<'_, '_>, rounding: Rounding, x: Value, scale: Value) -> 
 
 /// `x` as indices of an axis whose last one is `last`.
 fn indices(c: &mut Call<'_, '_>, x: Value, last: Value) -> Result<Value> {
-    let x = by(c, B::Max, x, 0.0)?;
+    let x = c.by(B::Max, x, 0.0)?;
     let x = c.binary(B::Min, x, last)?;
     c.cast(x, DType::I64)
 }
 
 fn along(c: &mut Call<'_, '_>, x: Value, manner: &Manner, a: &Axis) -> Result<Value> {
     let place = places(c, manner.placing, a)?;
-    let last = by(c, B::Sub, a.from, 1.0)?;
+    let last = c.by(B::Sub, a.from, 1.0)?;
     let y = match manner.kernel {
         Kernel::Nearest(rounding) => {
             let found = nearest(c, rounding, place, a.scale)?;
@@ -204,7 +192,7 @@ fn along(c: &mut Call<'_, '_>, x: Value, manner: &Manner, a: &Axis) -> Result<Va
             let (at, t) = taps(c, manner, a, place, 1.0)?;
             let one = number(c, 1.0)?;
             let w = c.binary(B::Sub, one, t)?;
-            let w = by(c, B::Max, w, 0.0)?;
+            let w = c.by(B::Max, w, 0.0)?;
             weighted(c, x, manner, a, at, w)?
         }
         Kernel::Cubic(slope) => {
@@ -229,20 +217,20 @@ fn along(c: &mut Call<'_, '_>, x: Value, manner: &Manner, a: &Axis) -> Result<Va
 /// Which elements lie around each place, as floats, and how far from it: kernels reach `reach` on each side, wider where they
 /// cover what a shorter axis leaves out.
 fn taps(c: &mut Call<'_, '_>, manner: &Manner, a: &Axis, place: Value, reach: f64) -> Result<(Value, Value)> {
-    let narrow = if manner.antialias { by(c, B::Min, a.scale, 1.0)? } else { number(c, 1.0)? };
+    let narrow = if manner.antialias { c.by(B::Min, a.scale, 1.0)? } else { number(c, 1.0)? };
     let minus = number(c, -reach)?;
     let first = c.binary(B::Div, minus, narrow)?;
     let first = c.unary(U::Floor, first)?;
-    let first = by(c, B::Add, first, 1.0)?;
+    let first = c.by(B::Add, first, 1.0)?;
     let two = number(c, 2.0)?;
     let double = c.binary(B::Mul, first, two)?;
     let count = c.binary(B::Sub, two, double)?;
-    let count = c.bind(count)?.pop().unwrap_or_default();
+    let count = c.bind_one(count)?;
     let k = c.add(Op::Range(Range { start: Dim::from(0), len: count }), &[])?;
     let k = c.cast(k, DType::F64)?;
     let k = c.binary(B::Add, k, first)?;
     let base = c.unary(U::Ceil, place)?;
-    let base = by(c, B::Sub, base, 1.0)?;
+    let base = c.by(B::Sub, base, 1.0)?;
     let (base, place) = (with_last(c, base)?, with_last(c, place)?);
     let at = c.binary(B::Add, base, k)?;
     let far = c.binary(B::Sub, at, place)?;
@@ -256,13 +244,13 @@ fn keys(c: &mut Call<'_, '_>, t: Value, slope: f64) -> Result<Value> {
         let mut sum = number(c, coefficients[0])?;
         for next in &coefficients[1..] {
             let product = c.binary(B::Mul, sum, t)?;
-            sum = by(c, B::Add, product, *next)?;
+            sum = c.by(B::Add, product, *next)?;
         }
         Ok::<Value, actc_types::Diagnostic>(sum)
     };
     let near = polynomial(c, [slope + 2.0, -(slope + 3.0), 0.0, 1.0])?;
     let far = polynomial(c, [slope, -5.0 * slope, 8.0 * slope, -4.0 * slope])?;
-    let (inner, outer) = (by(c, B::LessEqual, t, 1.0)?, by(c, B::Less, t, 2.0)?);
+    let (inner, outer) = (c.by(B::LessEqual, t, 1.0)?, c.by(B::Less, t, 2.0)?);
     let zero = number(c, 0.0)?;
     let far = c.select(outer, far, zero)?;
     c.select(inner, near, far)
@@ -284,7 +272,7 @@ fn weighted(c: &mut Call<'_, '_>, x: Value, manner: &Manner, a: &Axis, at: Value
         let sum = c.select(none, one, sum)?;
         w = c.binary(B::Div, w, sum)?;
     }
-    let last = by(c, B::Sub, a.from, 1.0)?;
+    let last = c.by(B::Sub, a.from, 1.0)?;
     let at = indices(c, at, last)?;
     c.add(Op::Resample(Resample { axis: a.axis }), &[x, at, w])
 }

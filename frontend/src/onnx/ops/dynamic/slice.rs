@@ -1,7 +1,7 @@
 //! Parts of axes whose ends are known only when the model runs.
 
 use super::axes::named;
-use super::{at, extents, from_end, list, numbers, scalar};
+use super::{extents, from_end, list, nth, numbers, scalar};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::BinaryFunction as B;
@@ -85,8 +85,7 @@ pub(in crate::onnx::ops) fn slice(c: &mut Call<'_, '_>, x: Value) -> Result<Valu
     let lengths = c.bind(counts)?;
     let mut y = x;
     for (i, (axis, len)) in runs.axes.into_iter().zip(lengths).enumerate() {
-        let place = scalar(c, i as i64)?;
-        let (from, step) = (at(c, start, place)?, at(c, runs.steps, place)?);
+        let (from, step) = (nth(c, start, i)?, nth(c, runs.steps, i)?);
         let steps = c.add(Op::Range(Range { start: Dim::from(0), len }), &[])?;
         let steps = c.binary(B::Mul, steps, step)?;
         let indices = c.binary(B::Add, steps, from)?;

@@ -3,7 +3,7 @@
 
 use super::axes::named;
 use super::count::extent;
-use super::{extents, list, numbers, scalar};
+use super::{extents, list, number, numbers, scalar};
 use crate::onnx::import::{Call, dimension};
 use crate::onnx::ops::indexing::expanded;
 use crate::onnx::ops::matrix::multiplied;
@@ -17,18 +17,8 @@ use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape};
 use std::f64::consts::{LN_10, PI};
 
-fn number(c: &mut Call<'_, '_>, x: f64) -> Result<Value> {
-    c.number(x, DType::F64)
-}
-
-/// `x` and a number by `function`.
-fn by(c: &mut Call<'_, '_>, function: B, x: Value, n: f64) -> Result<Value> {
-    let n = number(c, n)?;
-    c.binary(function, x, n)
-}
-
 /// The integers below `len`, from `start` on.
-fn counting(c: &mut Call<'_, '_>, start: u64, len: &Dim) -> Result<Value> {
+pub(in crate::onnx::ops) fn counting(c: &mut Call<'_, '_>, start: u64, len: &Dim) -> Result<Value> {
     c.add(Op::Range(Range { start: Dim::from(start), len: len.clone() }), &[])
 }
 
@@ -71,7 +61,7 @@ fn matrix(c: &mut Call<'_, '_>, signal: &Dim, parts: u64, length: &Dim, kind: Ki
     let turns = c.cast(turns, DType::F64)?;
     let (j, whole) = (c.cast(j, DType::F64)?, c.cast(n, DType::F64)?);
     let turns = c.binary(B::Div, turns, whole)?;
-    let angle = by(c, B::Mul, turns, 2.0 * PI)?;
+    let angle = c.by(B::Mul, turns, 2.0 * PI)?;
     let (cos, sin) = (c.unary(U::Cos, angle)?, c.unary(U::Sin, angle)?);
     // What lies beyond the length does not count.
     let (one, zero) = (number(c, 1.0)?, number(c, 0.0)?);
@@ -80,12 +70,12 @@ fn matrix(c: &mut Call<'_, '_>, signal: &Dim, parts: u64, length: &Dim, kind: Ki
         Kind::Inverse => (whole, c.binary(B::Div, one, whole)?),
         Kind::InverseReal => {
             // The other half is what this one mirrors.
-            let half = by(c, B::Div, whole, 2.0)?;
+            let half = c.by(B::Div, whole, 2.0)?;
             let (first, middle) = (c.binary(B::Equal, j, zero)?, c.binary(B::Equal, j, half)?);
             let single = c.binary(B::Or, first, middle)?;
             let two = number(c, 2.0)?;
             let copies = c.select(single, one, two)?;
-            let limit = by(c, B::Add, half, 1.0)?;
+            let limit = c.by(B::Add, half, 1.0)?;
             (c.unary(U::Floor, limit)?, c.binary(B::Div, copies, whole)?)
         }
     };
@@ -214,7 +204,7 @@ pub(in crate::onnx::ops) fn frames(c: &mut Call<'_, '_>, x: Value, window: Optio
     let (goes, fits) = (c.binary(B::Less, zero, step)?, c.binary(B::LessEqual, own, whole)?);
     let possible = c.binary(B::And, goes, fits)?;
     let count = c.select(possible, count, minus)?;
-    let frames = c.bind(count)?.pop().unwrap_or_default();
+    let frames = c.bind_one(count)?;
     let starts = counting(c, 0, &frames)?;
     let starts = c.binary(B::Mul, starts, step)?;
     let starts = with_last(c, starts)?;
@@ -229,25 +219,6 @@ pub(in crate::onnx::ops) fn frames(c: &mut Call<'_, '_>, x: Value, window: Optio
     transformed(c, rows, &length, kind)
 }
 
-/// The sum of `waves`, which take no, one and two turns over the window of the size of input 0; a periodic one ends before the
-/// whole turn.
-pub(in crate::onnx::ops) fn window(c: &mut Call<'_, '_>, waves: [f64; 3], periodic: bool, to: DType) -> Result<Value> {
-    let size = extent(c, 0)?;
-    let whole = c.extent(&size, DType::F64)?;
-    let whole = if periodic { whole } else { by(c, B::Sub, whole, 1.0)? };
-    let places = counting(c, 0, &size)?;
-    let places = c.cast(places, DType::F64)?;
-    let turns = c.binary(B::Div, places, whole)?;
-    let mut sum = number(c, waves[0])?;
-    for (turn, height) in [(2.0 * PI, waves[1]), (4.0 * PI, waves[2])] {
-        let angle = by(c, B::Mul, turns, turn)?;
-        let wave = c.unary(U::Cos, angle)?;
-        let wave = by(c, B::Mul, wave, height)?;
-        sum = c.binary(B::Add, sum, wave)?;
-    }
-    c.cast(sum, to)
-}
-
 /// Input `i` as a number without axes, in double precision.
 fn float(c: &mut Call<'_, '_>, i: usize) -> Result<Value> {
     let x = c.input(i)?;
@@ -258,10 +229,10 @@ fn float(c: &mut Call<'_, '_>, i: usize) -> Result<Value> {
 /// Frequency in Hertz by the mel scale.
 fn mels(c: &mut Call<'_, '_>, i: usize) -> Result<Value> {
     let hertz = float(c, i)?;
-    let share = by(c, B::Div, hertz, 700.0)?;
-    let share = by(c, B::Add, share, 1.0)?;
+    let share = c.by(B::Div, hertz, 700.0)?;
+    let share = c.by(B::Add, share, 1.0)?;
     let log = c.unary(U::Log, share)?;
-    by(c, B::Mul, log, 2595.0 / LN_10)
+    c.by(B::Mul, log, 2595.0 / LN_10)
 }
 
 /// Triangles of frequencies whose corners are equally far from each other by the mel scale: inputs are the number of bands, the
@@ -284,10 +255,10 @@ pub(in crate::onnx::ops) fn mel(c: &mut Call<'_, '_>, to: DType) -> Result<Value
         let place = c.cast(place, DType::F64)?;
         let place = c.binary(B::Mul, place, step)?;
         let mel = c.binary(B::Add, place, low)?;
-        let power = by(c, B::Mul, mel, LN_10 / 2595.0)?;
+        let power = c.by(B::Mul, mel, LN_10 / 2595.0)?;
         let power = c.unary(U::Exp, power)?;
-        let hertz = by(c, B::Sub, power, 1.0)?;
-        let hertz = by(c, B::Mul, hertz, 700.0)?;
+        let hertz = c.by(B::Sub, power, 1.0)?;
+        let hertz = c.by(B::Mul, hertz, 700.0)?;
         let scaled = c.binary(B::Mul, hertz, whole)?;
         let scaled = c.binary(B::Div, scaled, rate)?;
         let scaled = c.unary(U::Floor, scaled)?;

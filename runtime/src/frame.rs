@@ -43,10 +43,41 @@ impl Frame {
         self.addresses.set(&self.regions);
     }
 
+    /// Whether the first byte of argument `at`, a `what`, is not 0.
+    pub(crate) fn truth(&self, at: usize, what: &str) -> Result<bool> {
+        let bytes: &[u8] = self.regions[at].read(1).ok_or_else(|| too_small(what, 1))?;
+        Ok(bytes[0] != 0)
+    }
+
+    /// The first integers of argument `at`, a `what`.
+    pub(crate) fn integers(&self, at: usize, count: usize, what: &str) -> Result<&[i64]> {
+        self.regions[at].read(count).ok_or_else(|| too_small(what, count.saturating_mul(8)))
+    }
+
+    /// The number of rounds that argument `at` says; a negative one is none.
+    pub(crate) fn trips(&self, at: usize) -> Result<u64> {
+        Ok(u64::try_from(self.integers(at, 1, "number of rounds")?[0]).unwrap_or(0))
+    }
+
+    /// Whether a loop with the guard `live`, where it has one, has another round.
+    pub(crate) fn lives(&self, live: Option<usize>) -> Result<bool> {
+        live.map_or(Ok(true), |at| self.truth(at, "loop's guard"))
+    }
+
+    /// Tells the steps of a loop the number of the round.
+    pub(crate) fn set_round(&self, index: Option<usize>, round: u64) -> Result<()> {
+        let set = |at: usize| self.regions[at].store(round as i64).ok_or_else(|| too_small("loop index", 8));
+        index.map_or(Ok(()), set)
+    }
+
     /// Adds to the time of leaf step `leaf`.
     pub(crate) fn took(&self, leaf: usize, nanoseconds: u64) {
         if let Some(profile) = &self.profile {
             profile[leaf].fetch_add(nanoseconds, Ordering::Relaxed);
         }
     }
+}
+
+fn too_small(what: &str, bytes: usize) -> Diagnostic {
+    Diagnostic::new("run-buffer", format!("the buffer of a {what} cannot be used: it needs {bytes} bytes of its own"))
 }

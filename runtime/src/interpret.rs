@@ -58,31 +58,28 @@ impl Run<'_> {
                 self.stop_clock(*leaf, started);
             }
             Op::If { cond, then, otherwise } => {
-                let condition: &[u8] = frame.regions[*cond].read(1).ok_or_else(|| too_small("condition", 1))?;
-                let taken = condition[0] != 0;
+                let taken = frame.truth(*cond, "condition")?;
                 // The branch may write over the condition: all members have to have read it.
                 member.barrier.wait()?;
                 self.block(if taken { *then } else { *otherwise }, member)?;
             }
             Op::Loop { trips, live, index, body } => {
-                let count: &[i64] = frame.regions[*trips].read(1).ok_or_else(|| too_small("number of rounds", 8))?;
-                let count = u64::try_from(count[0]).unwrap_or(0);
+                let count = frame.trips(*trips)?;
                 member.barrier.wait()?;
                 for round in 0..count {
-                    if let Some(live) = live {
-                        let live: &[u8] = frame.regions[*live].read(1).ok_or_else(|| too_small("loop's guard", 1))?;
-                        let ends = live[0] == 0;
+                    let lives = frame.lives(*live)?;
+                    if live.is_some() {
                         // The round may write over it: all members have to have read it.
                         member.barrier.wait()?;
-                        if ends {
-                            break;
-                        }
+                    }
+                    if !lives {
+                        break;
                     }
                     // Every member counts alike, so all stop at the same round.
                     self.rounds.set(another_round(self.rounds.get(), frame.max_rounds)?);
-                    if let Some(index) = index {
+                    if index.is_some() {
                         if member.part == 0 {
-                            frame.regions[*index].store(round as i64).ok_or_else(|| too_small("loop index", 8))?;
+                            frame.set_round(*index, round)?;
                         }
                         member.barrier.wait()?;
                     }
@@ -111,10 +108,6 @@ pub(crate) fn another_round(rounds: u64, most: u64) -> Result<u64, Diagnostic> {
         return Ok(rounds + 1);
     }
     Err(Diagnostic::new("loop-limit", format!("loops run for more than the {most} rounds allowed")))
-}
-
-pub(crate) fn too_small(what: &str, bytes: usize) -> Diagnostic {
-    Diagnostic::new("run-buffer", format!("the buffer of a {what} cannot be used: it needs {bytes} bytes of its own"))
 }
 
 pub(crate) fn not_linked() -> Diagnostic {

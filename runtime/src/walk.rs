@@ -4,7 +4,7 @@
 //! are the team's.
 
 use crate::builtin::call::Stop;
-use crate::interpret::{Run, another_round, too_small};
+use crate::interpret::{Run, another_round};
 use crate::model::Model;
 use crate::program::{Op, Program};
 use crate::session::Session;
@@ -50,33 +50,23 @@ impl Session {
         match op {
             Op::Launch { .. } | Op::Builtin { .. } => Ok(()),
             Op::If { cond, then, otherwise } => {
-                let condition: &[u8] = self.frame.regions[*cond].read(1).ok_or_else(|| too_small("condition", 1))?;
-                let taken = condition[0] != 0;
+                let taken = self.frame.truth(*cond, "condition")?;
                 self.walk(walk, if taken { *then } else { *otherwise })
             }
             Op::Loop { trips, live, index, body } => {
-                let count: &[i64] =
-                    self.frame.regions[*trips].read(1).ok_or_else(|| too_small("number of rounds", 8))?;
-                for round in 0..u64::try_from(count[0]).unwrap_or(0) {
-                    if let Some(live) = live {
-                        let live: &[u8] =
-                            self.frame.regions[*live].read(1).ok_or_else(|| too_small("loop's guard", 1))?;
-                        if live[0] == 0 {
-                            break;
-                        }
+                for round in 0..self.frame.trips(*trips)? {
+                    if !self.frame.lives(*live)? {
+                        break;
                     }
                     let rounds = self.frame.rounds.load(Ordering::Relaxed);
                     self.frame.rounds.store(another_round(rounds, self.frame.max_rounds)?, Ordering::Relaxed);
-                    if let Some(index) = index {
-                        self.frame.regions[*index].store(round as i64).ok_or_else(|| too_small("loop index", 8))?;
-                    }
+                    self.frame.set_round(*index, round)?;
                     self.walk(walk, *body)?;
                 }
                 Ok(())
             }
             Op::Bind { symbols, values } => {
-                let missing = || too_small("list of extents", 8 * symbols.len());
-                let found: &[i64] = self.frame.regions[*values].read(symbols.len()).ok_or_else(missing)?;
+                let found = self.frame.integers(*values, symbols.len(), "list of extents")?;
                 for (symbol, n) in symbols.iter().zip(found) {
                     let name = &walk.program().symbols[*symbol];
                     let negative = |_| Diagnostic::new("dim-negative", format!("the extent `{name}` would be {n}"));

@@ -6,14 +6,14 @@
 //! columns.
 
 use super::call::Call;
-use super::element::dtype;
+use super::element::{single, with_float};
 use super::sheet::Sheet;
 use super::window::{self, Axis, area, axes, place, rank, room, taps};
 use crate::device::cpu::gemm::{Matrix, gemm};
 use crate::device::cpu::memory::Grid;
 use crate::device::cpu::rows::Real;
 use crate::device::cpu::team::Scratch;
-use actc_types::{DType, Result};
+use actc_types::Result;
 use bytemuck::Pod;
 
 /// Most columns of a cell, and most bytes of them: the library packs weights once for each cell.
@@ -145,23 +145,10 @@ pub(super) fn columns<S: Copy>(
 
 pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
     let layout = Layout::read(call, 2)?;
-    match dtype(call, 1)? {
-        DType::F32 if layout.outs >= MATRIX => products(call, &layout, scratch),
-        DType::F32 => floats::<f32>(call, &layout),
-        DType::F64 => floats::<f64>(call, &layout),
-        DType::Bool
-        | DType::U8
-        | DType::I8
-        | DType::I16
-        | DType::U16
-        | DType::I32
-        | DType::I64
-        | DType::U32
-        | DType::U64
-        | DType::F16
-        | DType::Bf16
-        | DType::Narrow(_) => Err(call.refuse_int(1, "the number of f32 or f64")),
+    if single(call, 1)? && layout.outs >= MATRIX {
+        return products(call, &layout, scratch);
     }
+    with_float!(call, 1, T => floats::<T>(call, &layout))
 }
 
 /// The bias, if there is one, and the number of the result's buffer.

@@ -1,17 +1,13 @@
 //! Determinants of matrices.
 
 use super::call::Call;
-use super::element::{CELL, Element, dtype, with_element};
+use super::element::{CELL, Element, float_type, with_element};
 use crate::device::cpu::memory::Grid;
 use actc_types::determinant::determinant;
 use actc_types::{DType, Result};
 
 pub(super) fn run(call: &Call<'_>) -> Result<()> {
-    let dtype = dtype(call, 0)?;
-    if !dtype.is_float() {
-        return Err(call.refuse(format!("it takes floats, not {dtype}")));
-    }
-    with_element!(dtype, T => each::<T>(call))
+    with_element!(float_type(call, 0)?, T => each::<T>(call))
 }
 
 fn each<T: Element>(call: &Call<'_>) -> Result<()> {

@@ -105,6 +105,24 @@ macro_rules! with_element {
 }
 pub(super) use with_element;
 
+/// Runs `$body`, which gives a `Result`, with `$t` the type whose number is integer `$i` of the call: f32 or f64, the floats that
+/// loops of their own are made for.
+macro_rules! with_float {
+    ($call:expr, $i:expr, $t:ident => $body:expr) => {
+        match $crate::builtin::element::single($call, $i)? {
+            true => {
+                type $t = f32;
+                $body
+            }
+            false => {
+                type $t = f64;
+                $body
+            }
+        }
+    };
+}
+pub(super) use with_float;
+
 /// The error where a builtin computes with elements and `narrow` are codes.
 pub(super) fn codes(narrow: Narrow) -> Diagnostic {
     let headline = format!("elements of type {narrow}, expected a type that processors compute in");
@@ -114,6 +132,19 @@ pub(super) fn codes(narrow: Narrow) -> Diagnostic {
 /// The element type whose number is integer `i` of the call.
 pub(super) fn dtype(call: &Call<'_>, i: usize) -> Result<DType> {
     DType::from_code(call.int(i)).ok_or_else(|| call.refuse_int(i, "the number of an element type"))
+}
+
+/// The same, of floats.
+pub(super) fn float_type(call: &Call<'_>, i: usize) -> Result<DType> {
+    let dtype = dtype(call, i)?;
+    if dtype.is_float() { Ok(dtype) } else { Err(call.refuse(format!("it takes floats, not {dtype}"))) }
+}
+
+/// Whether the type whose number is integer `i` of the call is f32; an error where it is not f64 either.
+pub(super) fn single(call: &Call<'_>, i: usize) -> Result<bool> {
+    let dtype = dtype(call, i)?;
+    let wanted = dtype == DType::F32 || dtype == DType::F64;
+    if wanted { Ok(dtype == DType::F32) } else { Err(call.refuse_int(i, "the number of f32 or f64")) }
 }
 
 /// Runs `$body` with `$t` a type of `$size` bytes.

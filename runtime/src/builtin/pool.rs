@@ -1,7 +1,7 @@
 //! One number for each window: the largest, the mean, a norm, or where the largest stands.
 
 use super::call::Call;
-use super::element::{CELL, Element, dtype, with_element};
+use super::element::{CELL, Element, dtype, with_element, with_float};
 use super::sheet::Sheet;
 use super::window::{self, Axis, area, axes, place, rank, taps};
 use crate::device::cpu::memory::Grid;
@@ -30,22 +30,9 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
         PoolFunction::Most => with_element!(dtype, T => most::<T>(call, &layout)),
         PoolFunction::Place => with_element!(dtype, T => places::<T>(call, &layout, |at, _| at)),
         PoolFunction::PlaceColumns => with_element!(dtype, T => places::<T>(call, &layout, column)),
-        PoolFunction::Average | PoolFunction::AveragePadded | PoolFunction::Norm => match dtype {
-            DType::F32 => floats::<f32>(call, &layout, function),
-            DType::F64 => floats::<f64>(call, &layout, function),
-            DType::Bool
-            | DType::U8
-            | DType::I8
-            | DType::I16
-            | DType::U16
-            | DType::I32
-            | DType::I64
-            | DType::U32
-            | DType::U64
-            | DType::F16
-            | DType::Bf16
-            | DType::Narrow(_) => Err(call.refuse_int(1, "the number of f32 or f64")),
-        },
+        PoolFunction::Average | PoolFunction::AveragePadded | PoolFunction::Norm => {
+            with_float!(call, 1, T => floats::<T>(call, &layout, function))
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! A small image of each region of an image, from points between elements or from whole elements.
 
 use super::call::Call;
-use super::element::{Element, dtype};
+use super::element::{Element, with_float};
 use crate::device::cpu::memory::Grid;
 use actc_types::function::BinaryFunction;
 use actc_types::window::{MOST_PARTS, MOST_POINTS, RegionFunction};
-use actc_types::{DType, Diagnostic, Result};
+use actc_types::{Diagnostic, Result};
 use std::ops::Range;
 
 /// Where the elements that a point lies between stand, and how much of the one behind it has.
@@ -42,22 +42,7 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
         shift: f64::from(call.float(1)),
         samples: number(4, 0, i64::from(MOST_POINTS))?,
     };
-    match dtype(call, 1)? {
-        DType::F32 => each::<f32>(call, &regions),
-        DType::F64 => each::<f64>(call, &regions),
-        DType::Bool
-        | DType::U8
-        | DType::I8
-        | DType::I16
-        | DType::U16
-        | DType::I32
-        | DType::I64
-        | DType::U32
-        | DType::U64
-        | DType::F16
-        | DType::Bf16
-        | DType::Narrow(_) => Err(call.refuse_int(1, "the number of f32 or f64")),
-    }
+    with_float!(call, 1, T => each::<T>(call, &regions))
 }
 
 fn each<T: Element>(call: &Call<'_>, regions: &Regions) -> Result<()> {

@@ -125,12 +125,18 @@ impl Steps<'_, '_> {
             let headline = format!("`{}` over {} sizes, at most {most} can be", builtin.name(), dims.len());
             return Err(Diagnostic::new("codegen-rank", headline));
         }
+        let bufs = self.arguments_and_results(data)?;
+        self.builtin(BuiltinCall { bufs, dims, ints, ..BuiltinCall::new(label, builtin) }, "any type and shape");
+        Ok(())
+    }
+
+    /// The buffers of all arguments, then of all results.
+    pub(super) fn arguments_and_results(&mut self, data: &NodeData) -> Result<Vec<u32>> {
         let mut bufs = data.args.iter().map(|v| self.any(*v)).collect::<Result<Vec<u32>>>()?;
         for result in &data.results {
             bufs.push(self.buffers.value(*result)?);
         }
-        self.builtin(BuiltinCall { bufs, dims, ints, ..BuiltinCall::new(label, builtin) }, "any type and shape");
-        Ok(())
+        Ok(bufs)
     }
 
     pub(super) fn any(&mut self, value: Value) -> Result<u32> {

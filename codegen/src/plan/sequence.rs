@@ -34,13 +34,4 @@ impl Steps<'_, '_> {
         self.builtin(call, "token by token");
         Ok(())
     }
-
-    /// The buffers of all arguments, then of all results.
-    fn arguments_and_results(&mut self, data: &NodeData) -> Result<Vec<u32>> {
-        let mut bufs = data.args.iter().map(|v| self.any(*v)).collect::<Result<Vec<u32>>>()?;
-        for result in &data.results {
-            bufs.push(self.buffers.value(*result)?);
-        }
-        Ok(bufs)
-    }
 }

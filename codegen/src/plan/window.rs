@@ -99,11 +99,7 @@ impl Steps<'_, '_> {
         let dtype = known(data, self.dtype(data, 0), &[DType::F32, DType::F64])?;
         let mut dims = self.graph.ty(data.args[0]).shape.0.clone();
         dims.push(self.graph.ty(data.results[0]).shape.dims()[0].clone());
-        let mut bufs = Vec::new();
-        for arg in &data.args {
-            bufs.push(self.buffers.any(&mut self.shared.tensors, *arg)?);
-        }
-        bufs.push(self.buffers.value(data.results[0])?);
+        let bufs = self.arguments_and_results(data)?;
         let [rows, cols] = pool.size.map(|n| n as i64);
         let ints = vec![pool.function.code(), dtype, rows, cols, i64::from(pool.samples)];
         let floats = vec![f64::from(pool.scale), f64::from(pool.shift)];

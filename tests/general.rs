@@ -3,6 +3,10 @@
 //! Integers and truth values must be equal. Floats that the runtime computes in f64 must be equal too, but for functions
 //! that kernels make of f32: those are within the bound that is stated below.
 
+mod alone;
+
+use alone::{bits, graph};
+
 use actc::evaluator::Compiled;
 use actc::ir::ops::indexing::{Expand, Gather};
 use actc::ir::ops::matmul::Matmul;
@@ -18,14 +22,9 @@ use proptest::prelude::*;
 const KERNEL: f64 = 2e-6;
 
 fn tensor(dtype: DType, dims: &[u64], seed: u64) -> Tensor {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let n = dims.iter().product::<u64>();
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1u64 << 53) as f64
-    };
+    let mut bits = bits(seed);
+    let mut next = || (bits() >> 11) as f64 / (1u64 << 53) as f64;
     let values: Vec<f64> = (0..n)
         .map(|_| match dtype {
             DType::Bool => f64::from(next() < 0.5),
@@ -43,10 +42,8 @@ fn tensor(dtype: DType, dims: &[u64], seed: u64) -> Tensor {
 
 /// Runs `op` on `inputs` both ways; extents of the first axis are a symbol where `symbolic`.
 fn check(op: Op, inputs: Vec<Tensor>, symbolic: bool, tolerance: f64) {
-    let mut graph = Graph::new("g");
-    let mut args = Vec::new();
     let first = inputs[0].dims().first().copied();
-    for (i, t) in inputs.iter().enumerate() {
+    let ty = |t: &Tensor| {
         let mut shape = Shape::fixed(t.dims());
         if symbolic
             && t.dims().len() == inputs[0].dims().len()
@@ -56,10 +53,9 @@ fn check(op: Op, inputs: Vec<Tensor>, symbolic: bool, tolerance: f64) {
         {
             *dim = Dim::sym("N");
         }
-        args.push(graph.input(format!("x{i}"), TensorType::new(t.dtype(), shape)));
-    }
-    let y = graph.add(op.clone(), &args, "y").unwrap_or_else(|e| panic!("{op:?}: {e}"));
-    graph.output("y", y);
+        TensorType::new(t.dtype(), shape)
+    };
+    let graph = graph(&op, inputs.iter().map(ty));
     let wanted = Interpreter.prepare(&graph).unwrap().run(inputs.clone()).unwrap();
     for threads in [1, 3] {
         let got = Compiled::new(threads).prepare(&graph).unwrap_or_else(|e| panic!("{op:?}: {e}")).run(inputs.clone());

@@ -2,6 +2,10 @@
 //!
 //! All results must be equal: what the runtime computes of floats it computes in f64 in the order of the reference.
 
+mod alone;
+
+use alone::{bits, graph};
+
 use actc::evaluator::Compiled;
 use actc::ir::ops::order::{Cumulate, Running, TopK};
 use actc::ir::ops::places::{GatherElements, GatherNd, ScatterElements, ScatterNd};
@@ -28,13 +32,8 @@ fn tensor(dtype: DType, dims: &[u64], seed: u64) -> Tensor {
 }
 
 fn numbers(n: usize, seed: u64) -> Vec<i64> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as i64 % 17 - 8
-    };
+    let mut bits = bits(seed);
+    let mut next = || (bits() >> 40) as i64 % 17 - 8;
     (0..n).map(|_| next()).collect()
 }
 
@@ -47,17 +46,7 @@ fn indices(dims: &[u64], extent: u64, seed: u64) -> Tensor {
 }
 
 fn graph_of(op: &Op, inputs: &[Tensor]) -> Graph {
-    let mut graph = Graph::new("g");
-    let mut args = Vec::new();
-    for (i, t) in inputs.iter().enumerate() {
-        args.push(graph.input(format!("x{i}"), TensorType::new(t.dtype(), Shape::fixed(t.dims()))));
-    }
-    let body = graph.body();
-    let results = graph.add_in(body, op.clone(), &args, Vec::new(), "y").unwrap_or_else(|e| panic!("{op:?}: {e}"));
-    for (i, y) in results.into_iter().enumerate() {
-        graph.output(format!("y{i}"), y);
-    }
-    graph
+    graph(op, inputs.iter().map(|t| TensorType::new(t.dtype(), Shape::fixed(t.dims()))))
 }
 
 fn check(op: Op, inputs: Vec<Tensor>) {

@@ -6,6 +6,10 @@
 //! 2.3-fold from step to step where functions are bounded (a content of at most 4, slopes of at most 0.75): in four steps
 //! `3e-6 * 2.3^4 < 1e-4`. One gate alone may have any function: its state grows by a constant at most.
 
+mod alone;
+
+use alone::bits;
+
 use actc::evaluator::Compiled;
 use actc::ir::ops::recurrent::{LinearAttention, Recurrent};
 use actc::ir::{Evaluator, Graph, Interpreter, Op, TensorType, text};
@@ -17,33 +21,22 @@ const NEAR: f64 = 1e-4;
 
 /// Uniform in `-scale..scale`.
 fn numbers(dims: &[u64], seed: u64, scale: f32) -> Tensor {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        ((state >> 40) as f32 / (1u64 << 24) as f32 * 2.0 - 1.0) * scale
-    };
+    let mut bits = bits(seed);
+    let mut next = || ((bits() >> 40) as f32 / (1u64 << 24) as f32 * 2.0 - 1.0) * scale;
     let data = (0..dims.iter().product::<u64>()).map(|_| next()).collect();
     Tensor::f32(dims, data).unwrap()
 }
 
 /// A graph of `op` over inputs like `inputs`; `symbols` are an input, an axis of it, and the name that its extent has.
 fn graph(op: Op, inputs: &[Tensor], symbols: &[(usize, usize, &str)]) -> Graph {
-    let mut graph = Graph::new("g");
-    let mut args = Vec::new();
-    for (i, t) in inputs.iter().enumerate() {
+    let ty = |(i, t): (usize, &Tensor)| {
         let mut shape = Shape::fixed(t.dims());
         for (_, axis, name) in symbols.iter().filter(|(input, ..)| *input == i) {
             shape.0[*axis] = Dim::sym(name);
         }
-        args.push(graph.input(format!("x{i}"), TensorType::new(t.dtype(), shape)));
-    }
-    let results = graph.add_in(graph.body(), op, &args, Vec::new(), "op").unwrap();
-    for (i, value) in results.into_iter().enumerate() {
-        graph.output(format!("y{i}"), value);
-    }
-    graph
+        TensorType::new(t.dtype(), shape)
+    };
+    alone::graph(&op, inputs.iter().enumerate().map(ty))
 }
 
 fn check(graph: &Graph, inputs: &[Tensor]) {

@@ -4,6 +4,10 @@
 //! Inputs lie within 3, whole ones within 20. Integers must be equal. Bounds of floats are stated with each test: `e` is
 //! half the distance of 1 to the next number, by which each rounding errs at most.
 
+mod alone;
+
+use alone::bits;
+
 use actc::evaluator::Compiled;
 use actc::ir::ops::conv::{Conv, ConvInteger, ConvTranspose, Geometry};
 use actc::ir::ops::pool::{Fold, Pool, PoolFunction, Unpool};
@@ -21,13 +25,8 @@ fn epsilon(dtype: DType) -> f64 {
 }
 
 fn tensor(dtype: DType, dims: &[u64], seed: u64) -> Tensor {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0
-    };
+    let mut bits = bits(seed);
+    let mut next = || (bits() >> 11) as f64 / (1u64 << 53) as f64 * 2.0 - 1.0;
     let values: Vec<f64> = (0..dims.iter().product::<u64>()).map(|_| next()).collect();
     let data = if dtype.is_float() {
         TensorData::from_f64(dtype, &values.iter().map(|x| x * LARGEST).collect::<Vec<_>>())
@@ -39,18 +38,14 @@ fn tensor(dtype: DType, dims: &[u64], seed: u64) -> Tensor {
 
 /// A graph of `op`; the first extent of the first `batched` inputs is a symbol.
 fn graph(op: &Op, inputs: &[Tensor], batched: usize) -> Graph {
-    let mut graph = Graph::new("g");
-    let mut args = Vec::new();
-    for (i, t) in inputs.iter().enumerate() {
+    let ty = |(i, t): (usize, &Tensor)| {
         let mut shape = Shape::fixed(t.dims());
         if i < batched {
             shape.0[0] = Dim::sym("N");
         }
-        args.push(graph.input(format!("x{i}"), TensorType::new(t.dtype(), shape)));
-    }
-    let y = graph.add(op.clone(), &args, "y").unwrap_or_else(|e| panic!("{op:?}: {e}"));
-    graph.output("y", y);
-    graph
+        TensorType::new(t.dtype(), shape)
+    };
+    alone::graph(op, inputs.iter().enumerate().map(ty))
 }
 
 /// Runs `op` both ways; the first extent of the first `batched` inputs is a symbol.

@@ -21,14 +21,14 @@ import onnxruntime
 ACTC = pathlib.Path(__file__).resolve().parent.parent.parent / "target/release/actc"
 
 
-def made_up(port, extents, rng):
-    shape = [int(extents[d]) if isinstance(d, str) else d for d in port.shape]
+def made_up(port, shape, rng, ids=1000):
+    """An input of `shape`; ids are below `ids`."""
     if "int" not in port.type:
         return rng.random(shape, dtype=np.float32)
     dtype = np.int64 if "64" in port.type else np.int32
     if "mask" in port.name:
         return np.ones(shape, dtype)
-    return np.zeros(shape, dtype) if "type" in port.name else rng.integers(1, 1000, shape).astype(dtype)
+    return np.zeros(shape, dtype) if "type" in port.name else rng.integers(1, ids, shape).astype(dtype)
 
 
 def main():
@@ -37,7 +37,8 @@ def main():
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
-    inputs = {port.name: made_up(port, extents, rng) for port in session.get_inputs()}
+    shape = lambda port: [int(extents[d]) if isinstance(d, str) else d for d in port.shape]
+    inputs = {port.name: made_up(port, shape(port), rng) for port in session.get_inputs()}
     wanted = session.run(None, inputs)
     worst = 0.0
     with tempfile.TemporaryDirectory() as folder:

@@ -23,8 +23,7 @@ import zipfile
 
 import numpy as np
 import onnxruntime
-
-ACTC = pathlib.Path(__file__).resolve().parent.parent.parent / "target/release/actc"
+from onnx_compare import ACTC, made_up
 
 # Wheel, file in it, and shapes of inputs, or values of integers where they matter.
 MODELS = {
@@ -50,16 +49,11 @@ MODELS = {
 }
 
 
-def made_up(port, given, rng):
+def given_or_made_up(port, given, rng):
     shape = given.get(port.name, given.get("*", tuple(port.shape)))
-    if not isinstance(shape, tuple):
-        return np.asarray(shape, np.int64 if "int64" in port.type else np.float32)
-    if "int" not in port.type:
-        return rng.random(shape, dtype=np.float32)
-    dtype = np.int64 if "64" in port.type else np.int32
-    if "mask" in port.name:
-        return np.ones(shape, dtype)
-    return np.zeros(shape, dtype) if "type" in port.name else rng.integers(1, 100, shape).astype(dtype)
+    if isinstance(shape, tuple):
+        return made_up(port, shape, rng, ids=100)
+    return np.asarray(shape, np.int64 if "int64" in port.type else np.float32)
 
 
 def error(found, wanted):
@@ -79,7 +73,7 @@ def compare(model, given, threads, rounds, folder):
     session = opened(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
     plain = opened(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
     rng = np.random.default_rng(0)
-    inputs = {port.name: made_up(port, given, rng) for port in session.get_inputs()}
+    inputs = {port.name: given_or_made_up(port, given, rng) for port in session.get_inputs()}
     wanted = plain.run(None, inputs)
     made = subprocess.run([ACTC, "compile", model, "--target", "host", "-f", "-o", folder / "m.actc"], capture_output=True, text=True)
     if made.returncode != 0:

@@ -114,6 +114,11 @@ impl<'a, 'm> Call<'a, 'm> {
         self.importer.value(&item, self.label)
     }
 
+    /// The value of input `i`, where it is given.
+    pub(in crate::onnx) fn optional_input(&mut self, i: usize) -> Result<Option<Value>> {
+        self.has(i).then(|| self.input(i)).transpose()
+    }
+
     /// The values of all inputs, none of which is left out.
     pub(in crate::onnx) fn all(&mut self) -> Result<Vec<Value>> {
         (0..self.count()).map(|i| self.input(i)).collect()

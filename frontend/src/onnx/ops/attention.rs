@@ -339,7 +339,7 @@ fn attention(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         lengths = Some(given);
     }
     let right = if causal { Some(0) } else { right };
-    let mask = if c.has(3) { Some(c.input(3)?) } else { None };
+    let mask = c.optional_input(3)?;
     let staged = c.node.outputs.get(3).is_some_and(Option::is_some);
     let view = View { scale, cap, precision, before, left, right, lengths, mask };
     let made = attend(c, [&q, &k, &v], &view, staged)?;

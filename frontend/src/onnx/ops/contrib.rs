@@ -3,7 +3,7 @@
 
 use super::movement::run;
 use super::rotary::{Angles, Pairs, agrees, looked_up, pairs, turned};
-use super::{Operator, one, since};
+use super::{Operator, microsoft, one, since};
 use crate::onnx::import::{Call, Item, quotient};
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::norm::{LayerNorm, RmsNorm};
@@ -27,11 +27,6 @@ pub(super) const OPERATORS: &[Operator] = &[
     microsoft("QuickGelu", quick_gelu),
     microsoft("BiasAdd", bias_add),
 ];
-
-/// An operator of `com.microsoft`, which has one version.
-pub(super) const fn microsoft(name: &'static str, import: fn(&mut Call<'_, '_>) -> Result<Vec<Item>>) -> Operator {
-    Operator { domain: "com.microsoft", name, versions: 1..=1, import }
-}
 
 /// Input `i` in single precision, in which these operators compute.
 pub(super) fn single(c: &mut Call<'_, '_>, i: usize) -> Result<Value> {

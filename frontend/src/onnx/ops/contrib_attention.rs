@@ -1,12 +1,12 @@
 //! Attention in the forms of the domain `com.microsoft`: with projections, for several heads, and in groups with a cache.
 
-use super::Operator;
 use super::attention::{Before, View, attend, count, factor};
-use super::contrib::{following, microsoft, optional, single, turning, unasked};
+use super::contrib::{following, optional, single, turning, unasked};
 use super::heads::{Heads, joined, split};
 use super::matrix::{linear, multiplied, rows};
 use super::movement::{product, run};
 use super::rotary::{Angles, looked_up, turned};
+use super::{Operator, microsoft};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};

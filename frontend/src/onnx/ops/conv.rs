@@ -2,7 +2,7 @@
 
 use super::quantise::rounded;
 use super::window::{AutoPad, Rest, Same, auto_pad, computed_in, numbers, places, reach, slide};
-use super::{Operator, one, since};
+use super::{Operator, microsoft, one, since};
 use crate::onnx::import::{Call, Item, dimension, number};
 use actc_ir::ops::conv::{Conv, ConvInteger, ConvTranspose, Geometry};
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
@@ -17,7 +17,7 @@ pub(super) const OPERATORS: &[Operator] = &[
     since("ConvInteger", 10, integer),
     since("QLinearConv", 10, quantised),
     since("DeformConv", 19, deformed),
-    Operator { domain: "com.microsoft", name: "FusedConv", versions: 1..=1, import: fused },
+    microsoft("FusedConv", fused),
 ];
 
 /// The extents of the kernel of weights `w`, which the attribute `kernel_shape` may repeat.

@@ -2,7 +2,7 @@
 
 use super::indexing::expanded;
 use super::reduce::row;
-use super::{Operator, one, since};
+use super::{Operator, of, one, since};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::BinaryFunction as B;
@@ -11,12 +11,11 @@ use actc_ir::ops::shaping::{Concat, Slice};
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape, Tensor};
 
-pub(super) const OPERATORS: &[Operator] =
-    &[since("TfIdfVectorizer", 9, tf_idf), learned("ArrayFeatureExtractor", features), learned("Binarizer", binarizer)];
-
-const fn learned(name: &'static str, import: fn(&mut Call<'_, '_>) -> Result<Vec<Item>>) -> Operator {
-    Operator { domain: "ai.onnx.ml", name, versions: 1..=5, import }
-}
+pub(super) const OPERATORS: &[Operator] = &[
+    since("TfIdfVectorizer", 9, tf_idf),
+    of("ai.onnx.ml", "ArrayFeatureExtractor", 5, features),
+    of("ai.onnx.ml", "Binarizer", 5, binarizer),
+];
 
 /// Parts of the last axis by their indices; of a list a matrix of one row.
 fn features(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {

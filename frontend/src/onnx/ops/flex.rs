@@ -3,13 +3,12 @@
 use super::attention::{factor, scores, summed, wide};
 use super::heads::Heads;
 use super::reduce::softmax;
-use super::{Operator, one};
+use super::{Operator, of, one};
 use crate::onnx::import::{Call, Item, dtype};
 use actc_ir::Value;
 use actc_types::Result;
 
-pub(super) const OPERATORS: &[Operator] =
-    &[Operator { domain: "ai.onnx.preview", name: "FlexAttention", versions: 1..=1, import: flex }];
+pub(super) const OPERATORS: &[Operator] = &[of("ai.onnx.preview", "FlexAttention", 1, flex)];
 
 /// What the graph in attribute `name` makes of `x`: of the same type; `x` where there is none.
 fn changed(c: &mut Call<'_, '_>, name: &str, x: Value) -> Result<Value> {

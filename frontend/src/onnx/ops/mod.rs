@@ -55,11 +55,24 @@ pub(super) struct Operator {
     /// Versions of the domain whose form of it is read.
     versions: RangeInclusive<u64>,
     /// Gives what the outputs are, as many as there are.
-    pub(super) import: fn(&mut Call<'_, '_>) -> Result<Vec<Item>>,
+    pub(super) import: Import,
+}
+
+/// Makes what the outputs of a node are of the node.
+type Import = fn(&mut Call<'_, '_>) -> Result<Vec<Item>>;
+
+/// An operator of another domain, whose versions up to `last` are read.
+const fn of(domain: &'static str, name: &'static str, last: u64, import: Import) -> Operator {
+    Operator { domain, name, versions: 1..=last, import }
+}
+
+/// An operator of onnxruntime's domain, which has one version.
+const fn microsoft(name: &'static str, import: Import) -> Operator {
+    of("com.microsoft", name, 1, import)
 }
 
 /// An operator of the standard whose forms from version `first` on are read.
-const fn since(name: &'static str, first: u64, import: fn(&mut Call<'_, '_>) -> Result<Vec<Item>>) -> Operator {
+const fn since(name: &'static str, first: u64, import: Import) -> Operator {
     Operator { domain: "", name, versions: first..=super::NEWEST_OPSET, import }
 }
 

@@ -1,7 +1,6 @@
 //! `MatMulNBits`: products by matrices of few bits, which stay as they are where the graph can store them so.
 
-use super::contrib::microsoft;
-use super::{Operator, one};
+use super::{Operator, microsoft, one};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::linear::Linear;
 use actc_ir::ops::pointwise::BinaryFunction as B;

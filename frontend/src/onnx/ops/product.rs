@@ -5,8 +5,8 @@
 
 use super::matrix::matrices;
 use super::movement::ordered;
-use super::quantise::{own_grid, rounded};
-use super::{Operator, one, since};
+use super::quantise::{nothing, own_grid, rounded};
+use super::{Operator, microsoft, one, since};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::det::Det;
 use actc_ir::ops::pointwise::BinaryFunction as B;
@@ -17,17 +17,12 @@ pub(super) const OPERATORS: &[Operator] = &[
     since("MatMulInteger", 10, integers),
     since("QLinearMatMul", 10, quantised),
     since("Det", 11, det),
-    contributed("FusedMatMul", fused),
-    contributed("MatMulIntegerToFloat", to_float),
-    contributed("DynamicQuantizeMatMul", dynamic),
-    contributed("QGemm", gemm),
-    contributed("QLinearAdd", add),
+    microsoft("FusedMatMul", fused),
+    microsoft("MatMulIntegerToFloat", to_float),
+    microsoft("DynamicQuantizeMatMul", dynamic),
+    microsoft("QGemm", gemm),
+    microsoft("QLinearAdd", add),
 ];
-
-/// An operator of the domain of onnxruntime.
-const fn contributed(name: &'static str, import: fn(&mut Call<'_, '_>) -> Result<Vec<Item>>) -> Operator {
-    Operator { domain: "com.microsoft", name, versions: 1..=1, import }
-}
 
 /// For which axis of a matrix there may be a number each.
 #[derive(Clone, Copy, PartialEq)]
@@ -67,18 +62,12 @@ fn lowered(c: &mut Call<'_, '_>, x: Value, zero: Option<Value>, each: Each, to: 
     }
     let x = c.cast(x, to)?;
     let Some(zero) = zero else { return Ok(x) };
-    let none = c.constant(zero).and_then(|z| z.decode().ok());
-    if none.is_some_and(|z| z.data().to_integers().iter().all(|z| *z == 0)) {
+    if nothing(c, zero) {
         return Ok(x);
     }
     let zero = c.cast(zero, to)?;
     let zero = over(c, zero, each)?;
     c.binary(B::Sub, x, zero)
-}
-
-/// Input `i`, where it is given.
-fn optional(c: &mut Call<'_, '_>, i: usize) -> Result<Option<Value>> {
-    c.has(i).then(|| c.input(i)).transpose()
 }
 
 /// Exact sums of products of codes, whole numbers of the type that [`exact`] says.
@@ -97,7 +86,7 @@ fn scale(c: &mut Call<'_, '_>, i: usize, each: Each) -> Result<Value> {
 }
 
 fn integers(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (a, b) = ([optional(c, 0)?, optional(c, 2)?], [optional(c, 1)?, optional(c, 3)?]);
+    let (a, b) = ([c.optional_input(0)?, c.optional_input(2)?], [c.optional_input(1)?, c.optional_input(3)?]);
     let y = sums(c, a, b)?;
     one(c.cast(y, DType::I32)?)
 }
@@ -113,7 +102,7 @@ fn placed(c: &mut Call<'_, '_>, x: Value, factor: Value, zero: Value) -> Result<
 }
 
 fn quantised(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (a, b) = ([optional(c, 0)?, optional(c, 2)?], [optional(c, 3)?, optional(c, 5)?]);
+    let (a, b) = ([c.optional_input(0)?, c.optional_input(2)?], [c.optional_input(3)?, c.optional_input(5)?]);
     let (sums, zero) = (sums(c, a, b)?, c.input(7)?);
     let (left, right, out) = (scale(c, 1, Each::Row)?, scale(c, 4, Each::Column)?, scale(c, 6, Each::Row)?);
     let factor = c.binary(B::Mul, left, right)?;
@@ -133,7 +122,7 @@ fn scaled(c: &mut Call<'_, '_>, sums: Value, factor: Value, bias: usize) -> Resu
 }
 
 fn to_float(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (a, b) = ([optional(c, 0)?, optional(c, 4)?], [optional(c, 1)?, optional(c, 5)?]);
+    let (a, b) = ([c.optional_input(0)?, c.optional_input(4)?], [c.optional_input(1)?, c.optional_input(5)?]);
     let sums = sums(c, a, b)?;
     let (left, right) = (scale(c, 2, Each::Row)?, scale(c, 3, Each::Column)?);
     let factor = c.binary(B::Mul, left, right)?;
@@ -144,7 +133,7 @@ fn to_float(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 fn dynamic(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let x = c.input(0)?;
     let [codes, left, point] = own_grid(c, x)?;
-    let b = [optional(c, 1)?, optional(c, 3)?];
+    let b = [c.optional_input(1)?, c.optional_input(3)?];
     let sums = sums(c, [Some(codes), Some(point)], b)?;
     let right = scale(c, 2, Each::Column)?;
     let factor = c.binary(B::Mul, left, right)?;
@@ -167,7 +156,7 @@ fn gemm(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (alpha, a_turned, b_turned) = (c.float("alpha", 1.0)?, c.int("transA", 0)? != 0, c.int("transB", 0)? != 0);
     let (a, b) = (c.input(0)?, c.input(3)?);
     let (a, b) = (turned(c, a, a_turned)?, turned(c, b, b_turned)?);
-    let (a, b) = ([Some(a), optional(c, 2)?], [Some(b), optional(c, 5)?]);
+    let (a, b) = ([Some(a), c.optional_input(2)?], [Some(b), c.optional_input(5)?]);
     let mut sums = sums(c, a, b)?;
     if c.has(6) {
         let bias = c.input(6)?;

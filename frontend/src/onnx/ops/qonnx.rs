@@ -1,19 +1,15 @@
 //! Operators of QONNX, in which brevitas exports networks that were trained with few bits.
 
-use super::{Operator, one};
+use super::{Operator, of, one};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_types::{DType, Result};
 
-const fn of(domain: &'static str, name: &'static str, import: fn(&mut Call<'_, '_>) -> Result<Vec<Item>>) -> Operator {
-    Operator { domain, name, versions: 1..=2, import }
-}
-
 pub(super) const OPERATORS: &[Operator] = &[
-    of("onnx.brevitas", "Quant", quant),
-    of("qonnx.custom_op.general", "Quant", quant),
-    of("onnx.brevitas", "BipolarQuant", bipolar),
-    of("qonnx.custom_op.general", "BipolarQuant", bipolar),
+    of("onnx.brevitas", "Quant", 2, quant),
+    of("qonnx.custom_op.general", "Quant", 2, quant),
+    of("onnx.brevitas", "BipolarQuant", 2, bipolar),
+    of("qonnx.custom_op.general", "BipolarQuant", 2, bipolar),
 ];
 
 /// `x` on the grid of `bits` bits with a scale and a zero point, as floats. Inputs: `x`, scale, zero point, bits.

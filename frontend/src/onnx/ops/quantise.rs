@@ -110,7 +110,7 @@ fn quantise(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let narrowing = Narrowing { overflow: overflow(c)?, ..Narrowing::default() };
     let (axis, block) = (c.int("axis", 1)?, c.int("block_size", 0)?);
     let (x, scale) = (c.input(0)?, c.input(1)?);
-    let zero = if c.has(2) { Some(c.input(2)?) } else { None };
+    let zero = c.optional_input(2)?;
     let to = stated(c, "output_dtype", zero.map_or(DType::U8, |z| c.ty(z).dtype))?;
     let precision = stated(c, "precision", c.ty(scale).dtype)?;
     computed(c, "precision", precision)?;
@@ -151,7 +151,7 @@ fn floats(
 }
 
 /// Whether `value` is a constant of zeros.
-fn nothing(c: &Call<'_, '_>, value: Value) -> bool {
+pub(super) fn nothing(c: &Call<'_, '_>, value: Value) -> bool {
     let constant = c.constant(value).and_then(|constant| constant.decode().ok());
     constant.is_some_and(|tensor| tensor.data().to_f64().iter().all(|x| *x == 0.0))
 }
@@ -204,7 +204,7 @@ fn known_weight(
     block: i64,
     to: DType,
 ) -> Result<Option<Value>> {
-    let zero = if c.has(2) { Some(c.input(2)?) } else { None };
+    let zero = c.optional_input(2)?;
     let eight = matches!(c.ty(x).dtype, DType::U8 | DType::I8);
     if !eight || to != DType::F32 || block != 0 || c.ty(scale).dtype != DType::F32 {
         return Ok(None);

@@ -198,7 +198,7 @@ fn stft(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let [batch, signal, parts] = ty.shape.dims() else {
         return Err(c.refuse(format!("{} is no batch of signals", ty.shape)));
     };
-    let window = if c.has(2) { Some(c.input(2)?) } else { None };
+    let window = c.optional_input(2)?;
     let known = c.ints_known(1) && (!c.has(3) || c.ints_known(3));
     let kind = if half { Kind::ForwardHalf } else { Kind::Forward };
     let Some(signal) = signal.fixed().filter(|_| known) else {

@@ -1,18 +1,16 @@
 //! Steps of training: `Adagrad`, `Adam` and `Momentum` of the domain `ai.onnx.preview.training`. Any number of tensors takes a
 //! step at once; each has a gradient and what the method remembers of it.
 
-use super::Operator;
+use super::{Operator, of};
 use crate::onnx::import::{Call, Item};
 use actc_ir::Value;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_types::{DType, Result, Shape};
 
-pub(super) const OPERATORS: &[Operator] =
-    &[preview("Adagrad", adagrad), preview("Adam", adam), preview("Momentum", momentum)];
+const DOMAIN: &str = "ai.onnx.preview.training";
 
-const fn preview(name: &'static str, import: fn(&mut Call<'_, '_>) -> Result<Vec<Item>>) -> Operator {
-    Operator { domain: "ai.onnx.preview.training", name, versions: 1..=1, import }
-}
+pub(super) const OPERATORS: &[Operator] =
+    &[of(DOMAIN, "Adagrad", 1, adagrad), of(DOMAIN, "Adam", 1, adam), of(DOMAIN, "Momentum", 1, momentum)];
 
 /// What all methods have: the rate, the number of steps so far, and for each tensor itself, its gradient and `N - 2` values
 /// that the method remembers.

@@ -63,7 +63,7 @@ impl<'a> Rows<'a> {
         match self {
             Rows::F32(x) => {
                 let all = Matrix::dense(x, x.len() / (kv * d).max(1), kv * d);
-                return all.rows(range.start, n).cols(head * d, d);
+                return all.rows_of(range.start, n).cols_of(head * d, d);
             }
             Rows::F16(x) => {
                 room.resize(room.len().max(n * d), 0.0);
@@ -97,7 +97,7 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
     let q = Matrix::dense(call.read(0, &[s, width])?, s, width);
     let (k, v) = (Rows::of(call, 1, form, [t, kv, d])?, Rows::of(call, 2, form, [t, kv, d])?);
     let grid = Grid { offset: 0, rows: s, cols: width, stride: width, cell_rows: QUERIES, cell_cols: d.max(1) };
-    let Scratch { floats, rows: room, .. } = scratch;
+    let Scratch { floats, rows: room, product, .. } = scratch;
     for mut tile in call.tiles::<f32>(3, grid)? {
         let (row, rows, head) = (tile.row(), tile.rows(), tile.col() / d.max(1));
         let seen = |i: usize| -> Range<usize> {
@@ -111,11 +111,11 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
         let kv_head = head / (h / kv);
         floats.resize(floats.len().max(rows * keys), 0.0);
         let scores = &mut floats[..rows * keys];
-        let queries = q.rows(row, rows).cols(head * d, d);
+        let queries = q.rows_of(row, rows).cols_of(head * d, d);
         for run in runs(start..end, k.run()) {
             let at = run.start - start;
             let keys_of_run = k.matrix(run, kv_head, [kv, d], room).transposed();
-            gemm_rows(queries, keys_of_run, &mut scores[at..], keys);
+            gemm_rows(queries, keys_of_run, &mut scores[at..], keys, product);
         }
         for (i, scores) in scores.chunks_exact_mut(keys.max(1)).enumerate() {
             let seen = seen(row + i);
@@ -129,8 +129,8 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
         let weights = Matrix::dense(scores, rows, keys);
         for run in runs(start..end, v.run()) {
             let at = run.start - start;
-            let weights = weights.cols(at, run.len());
-            gemm(weights, v.matrix(run, kv_head, [kv, d], room), &mut tile, at > 0);
+            let weights = weights.cols_of(at, run.len());
+            gemm(weights, v.matrix(run, kv_head, [kv, d], room), &mut tile, at > 0, product);
         }
     }
     Ok(())

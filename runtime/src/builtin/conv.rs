@@ -1,27 +1,23 @@
-//! Convolutions of floats: windows as columns times the library's matrix product, or, where channels make no matrix, sums
-//! of weighted runs.
+//! Convolutions of floats: products of weights with the image laid out so that each tap of neighbouring windows lies side by
+//! side; or, where channels make no matrix, sums of weighted runs.
 //!
-//! With kernels of one tap that step by one the image is the matrix of columns already. Else each cell of the result makes
-//! the columns of its windows; where the weights are the larger matrix, cells are rows of them instead, and each makes all
-//! columns.
+//! With kernels of one tap that step by one the image is the matrix of columns already.
 
 use super::call::Call;
 use super::element::{single, with_float};
 use super::sheet::Sheet;
+use super::spread::{Band, Spread};
 use super::window::{self, Axis, area, axes, place, rank, room, taps};
-use crate::device::cpu::gemm::{Matrix, gemm};
+use crate::device::cpu::gemm::{Matrix, product};
 use crate::device::cpu::memory::Grid;
+use crate::device::cpu::product::{LANES, block_rows, multiply};
 use crate::device::cpu::rows::Real;
 use crate::device::cpu::team::Scratch;
 use actc_types::Result;
 use bytemuck::Pod;
 
-/// Most columns of a cell, and most bytes of them: the library packs weights once for each cell.
-const COLUMNS: usize = 1024;
-const BYTES: usize = 2 << 20;
-
-/// Fewest columns that a cell is cut to for the sake of another member.
-const FEWEST: usize = 48;
+/// Bytes that an image takes as it is laid out for a cell: it stays in the second cache.
+const BYTES: usize = 512 << 10;
 
 /// Output channels of a group from which on they make a matrix.
 const MATRIX: usize = 4;
@@ -65,81 +61,17 @@ impl Layout {
         self.axes.iter().all(|a| a.kernel == 1 && a.stride == 1 && a.pad == 0 && a.image == a.windows)
     }
 
-    /// Rows and columns of a cell of one group of one image, of which `parts` members make all.
-    fn cell(&self, parts: usize, rows: usize) -> (usize, usize) {
+    /// Rows of a cell of one group of one image, and along the windows as many of `units` units, `most` at most; `parts` members
+    /// make all.
+    fn cell(&self, parts: usize, units: usize, most: usize) -> (usize, usize) {
         let wanted = parts.div_ceil((self.n * self.groups).max(1));
-        let most =
-            if self.is_plain() { usize::MAX } else { (BYTES / size_of::<f32>() / rows.max(1)).clamp(16, COLUMNS) };
-        let fewest = self.windows.div_ceil(most.min(self.windows.max(1)));
-        // Each member packs all weights, or makes all columns: the smaller of both.
-        let across = if self.outs > 2 * self.windows { 1 } else { wanted.min(self.windows.div_ceil(FEWEST)) };
+        let fewest = units.div_ceil(most.clamp(1, units.max(1)));
+        // Each member reads all weights, or lays out the whole image: the smaller of both.
+        let across = if self.outs > 2 * self.windows { 1 } else { wanted.min(units) };
         let across = fewest.next_multiple_of(across.max(1)).max(1);
         let down = wanted.div_ceil(across).max(1);
-        let rows = self.outs.div_ceil(down).next_multiple_of(8).min(self.outs.max(1));
-        (rows, self.windows.div_ceil(across).max(1))
-    }
-}
-
-/// A run of windows of one row: the first window of the row, which of its windows, and where they begin among the columns.
-struct Segment {
-    row: usize,
-    from: usize,
-    to: usize,
-    start: usize,
-}
-
-/// Writes the columns `first..first + width` of the windows of `channels` into `to`, a row for each channel and tap: `take` of
-/// each element, `outside` in the padding. `channels` has `layout.own` channels one behind the other.
-pub(super) fn columns<S: Copy>(
-    layout: &Layout,
-    channels: &[S],
-    (first, width): (usize, usize),
-    to: &mut [f32],
-    outside: f32,
-    take: impl Fn(S) -> f32 + Copy,
-) {
-    let (Some((last, outer)), true) = (layout.axes.split_last(), layout.area > 0 && width > 0) else {
-        return to.fill(outside);
-    };
-    let mut segments = Vec::new();
-    let mut at = first;
-    while at < first + width {
-        let (row, from) = (at / last.windows, at % last.windows);
-        let to = last.windows.min(from + first + width - at);
-        segments.push(Segment { row, from, to, start: at - first });
-        at += to - from;
-    }
-    // For each tap of the outer axes, where the row of the image begins that each segment sees.
-    let outer_taps = layout.taps / last.kernel;
-    let sources: Vec<Option<usize>> = (0..outer_taps)
-        .flat_map(|tap| segments.iter().map(move |s| place(outer, s.row, tap).map(|row| row * last.image)))
-        .collect();
-    let mut rows = to.chunks_exact_mut(width.max(1));
-    for channel in channels.chunks_exact(layout.area) {
-        for sources in sources.chunks_exact(segments.len()) {
-            for k in 0..last.kernel {
-                let Some(row) = rows.next() else { return };
-                let inside = last.inside(k);
-                for (s, source) in segments.iter().zip(sources) {
-                    let run = &mut row[s.start..][..s.to - s.from];
-                    let from = inside.start.clamp(s.from, s.to);
-                    let end = inside.end.clamp(from, s.to);
-                    let (Some(source), true) = (source, from < end) else {
-                        run.fill(outside);
-                        continue;
-                    };
-                    run[..from - s.from].fill(outside);
-                    run[end - s.from..].fill(outside);
-                    let run = &mut run[from - s.from..end - s.from];
-                    let x = &channel[source + from * last.stride + k * last.dilation - last.pad..];
-                    match last.stride {
-                        1 => run.iter_mut().zip(x).for_each(|(t, x)| *t = take(*x)),
-                        2 => run.iter_mut().zip(x.chunks(2)).for_each(|(t, x)| *t = take(x[0])),
-                        n => run.iter_mut().zip(x.iter().step_by(n)).for_each(|(t, x)| *t = take(*x)),
-                    }
-                }
-            }
-        }
+        let rows = self.outs.div_ceil(down).next_multiple_of(block_rows()).min(self.outs.max(1));
+        (rows, units.div_ceil(across).max(1))
     }
 }
 
@@ -157,6 +89,7 @@ pub(super) fn bias<'a, T: Pod>(call: &Call<'a>, m: usize, least: usize) -> Resul
     Ok((if last > least { Some(call.read(least, &[m])?) } else { None }, last))
 }
 
+/// The convolution by products of matrices, a group of an image at a time.
 fn products(call: &Call<'_>, layout: &Layout, scratch: &mut Scratch) -> Result<()> {
     let &Layout { n, c, m, groups, own, outs, area, windows, taps, .. } = layout;
     let x: &[f32] = call.read(0, &[n, c, area])?;
@@ -164,36 +97,64 @@ fn products(call: &Call<'_>, layout: &Layout, scratch: &mut Scratch) -> Result<(
     let (bias, out) = bias::<f32>(call, m, 2)?;
     call.count(&[n, m, windows])?;
     let rows = call.count(&[own, taps])?;
-    let (cell_rows, cell_cols) = layout.cell(call.parts, rows);
     let plain = layout.is_plain();
+    let spread = Spread::new(&layout.axes);
+    let (units, unit, most) = if plain {
+        (windows.div_ceil(LANES), LANES, BYTES / size_of::<f32>() / LANES / rows.max(1))
+    } else {
+        (spread.units(), windows / spread.units().max(1), spread.most(own, BYTES / size_of::<f32>()))
+    };
+    let (cell_rows, cell_units) = layout.cell(call.parts, units, most);
+    let mut band = None;
     for item in 0..n * groups {
         let (image, group) = (item / groups, item % groups);
         let channels = &x[(image * c + group * own) * area..][..own * area];
         let weights = Matrix::dense(&w[group * outs * rows..][..outs * rows], outs, rows);
         let offset = (image * m + group * outs) * windows;
-        let grid = Grid { offset, rows: outs, cols: windows, stride: windows, cell_rows, cell_cols };
-        // Which columns lie in the scratch memory.
-        let mut made = None;
+        let grid = Grid { offset, rows: outs, cols: windows, stride: windows, cell_rows, cell_cols: cell_units * unit };
+        // Which units lie in the scratch memory.
+        let mut laid = None;
         for mut tile in call.tiles_from::<f32>(out, grid, item)? {
-            let (first, width) = (tile.col(), tile.cols());
-            let seen = if plain {
-                Matrix::dense(channels, own, area).cols(first, width)
-            } else {
-                let to = room(&mut scratch.floats, call.count(&[rows, width])?)?;
-                if made != Some(first) {
-                    columns(layout, channels, (first, width), to, 0.0, |x| x);
-                    made = Some(first);
+            let (first, row, count) = (tile.col(), tile.row(), tile.rows());
+            let weights = weights.rows_of(row, count);
+            let bias = bias.map(|b| &b[group * outs + row..][..count]);
+            let mut give = |row: usize, col: usize, sums: &[f32]| {
+                let to = &mut tile.row_mut(row)[col..][..sums.len()];
+                match bias {
+                    None => to.copy_from_slice(sums),
+                    Some(bias) => to.iter_mut().zip(sums).for_each(|(y, sum)| *y = sum + bias[row]),
                 }
-                Matrix::dense(to, rows, width)
             };
-            if let Some(bias) = bias {
-                let bias = &bias[group * outs + tile.row()..];
-                (0..tile.rows()).for_each(|i| tile.row_mut(i).fill(bias[i]));
+            if plain {
+                let columns = columns(channels, own, area, first, grid.cell_cols);
+                product(weights, columns, &mut scratch.product, give);
+                continue;
             }
-            gemm(weights.rows(tile.row(), tile.rows()), seen, &mut tile, bias.is_some());
+            let units = first / unit..(first + grid.cell_cols).min(windows) / unit;
+            let band = match &mut band {
+                Some(band) if Band::units(band) == units.len() => band,
+                other => other.insert(Band::new(call, &spread, units.len(), own)?),
+            };
+            let image = room(&mut scratch.floats, band.size())?;
+            if laid != Some(first) {
+                band.lay(channels, area, units.start, image);
+                laid = Some(first);
+            }
+            multiply(weights, band.strips(image), (band.count(), LANES), |row, rows, strip, block| {
+                for piece in band.pieces(strip) {
+                    for (i, sums) in block[..rows].iter().enumerate() {
+                        give(row + i, piece.to, &sums[piece.lanes.clone()]);
+                    }
+                }
+            });
         }
     }
     Ok(())
+}
+
+/// Columns of an image of `own` channels, `most` at most from `first` on.
+fn columns(channels: &[f32], own: usize, area: usize, first: usize, most: usize) -> Matrix<'_> {
+    Matrix::dense(channels, own, area).cols_of(first, most.min(area - first))
 }
 
 fn floats<T: Real + Default>(call: &Call<'_>, layout: &Layout) -> Result<()> {

@@ -2,9 +2,9 @@
 //! added as integers.
 
 use super::call::Call;
-use super::conv::{Layout, columns, runs};
+use super::conv::{Layout, runs};
 use super::element::{Element, dtype};
-use super::window::room;
+use super::window::{place, room};
 use crate::device::cpu::gemm::{Matrix, gemm_rows};
 use crate::device::cpu::memory::Grid;
 use crate::device::cpu::team::Scratch;
@@ -70,7 +70,13 @@ fn of<X: Element, W: Element>(call: &Call<'_>, scratch: &mut Scratch) -> Result<
                     to.iter_mut().zip(&w[from..]).for_each(|(t, w)| *t = w.float() as f32 - zero);
                 }
                 let sums = &mut sums[..outs * width];
-                gemm_rows(Matrix::dense(weights, outs, run), seen.rows(start, run), sums, width);
+                gemm_rows(
+                    Matrix::dense(weights, outs, run),
+                    seen.rows_of(start, run),
+                    sums,
+                    width,
+                    &mut scratch.product,
+                );
                 for (i, sums) in sums.chunks_exact(width.max(1)).enumerate() {
                     tile.row_mut(i).iter_mut().zip(sums).for_each(|(y, s)| *y = y.wrapping_add(*s as i32));
                 }
@@ -78,4 +84,67 @@ fn of<X: Element, W: Element>(call: &Call<'_>, scratch: &mut Scratch) -> Result<
         }
     }
     Ok(())
+}
+
+/// A run of windows of one row: the first window of the row, which of its windows, and where they begin among the columns.
+struct Segment {
+    row: usize,
+    from: usize,
+    to: usize,
+    start: usize,
+}
+
+/// Writes the columns `first..first + width` of the windows of `channels` into `to`, a row for each channel and tap: `take` of
+/// each element, `outside` in the padding. `channels` has `layout.own` channels one behind the other.
+fn columns<S: Copy>(
+    layout: &Layout,
+    channels: &[S],
+    (first, width): (usize, usize),
+    to: &mut [f32],
+    outside: f32,
+    take: impl Fn(S) -> f32 + Copy,
+) {
+    let (Some((last, outer)), true) = (layout.axes.split_last(), layout.area > 0 && width > 0) else {
+        return to.fill(outside);
+    };
+    let mut segments = Vec::new();
+    let mut at = first;
+    while at < first + width {
+        let (row, from) = (at / last.windows, at % last.windows);
+        let to = last.windows.min(from + first + width - at);
+        segments.push(Segment { row, from, to, start: at - first });
+        at += to - from;
+    }
+    // For each tap of the outer axes, where the row of the image begins that each segment sees.
+    let outer_taps = layout.taps / last.kernel;
+    let sources: Vec<Option<usize>> = (0..outer_taps)
+        .flat_map(|tap| segments.iter().map(move |s| place(outer, s.row, tap).map(|row| row * last.image)))
+        .collect();
+    let mut rows = to.chunks_exact_mut(width.max(1));
+    for channel in channels.chunks_exact(layout.area) {
+        for sources in sources.chunks_exact(segments.len()) {
+            for k in 0..last.kernel {
+                let Some(row) = rows.next() else { return };
+                let inside = last.inside(k);
+                for (s, source) in segments.iter().zip(sources) {
+                    let run = &mut row[s.start..][..s.to - s.from];
+                    let from = inside.start.clamp(s.from, s.to);
+                    let end = inside.end.clamp(from, s.to);
+                    let (Some(source), true) = (source, from < end) else {
+                        run.fill(outside);
+                        continue;
+                    };
+                    run[..from - s.from].fill(outside);
+                    run[end - s.from..].fill(outside);
+                    let run = &mut run[from - s.from..end - s.from];
+                    let x = &channel[source + from * last.stride + k * last.dilation - last.pad..];
+                    match last.stride {
+                        1 => run.iter_mut().zip(x).for_each(|(t, x)| *t = take(*x)),
+                        2 => run.iter_mut().zip(x.chunks(2)).for_each(|(t, x)| *t = take(x[0])),
+                        n => run.iter_mut().zip(x.iter().step_by(n)).for_each(|(t, x)| *t = take(*x)),
+                    }
+                }
+            }
+        }
+    }
 }

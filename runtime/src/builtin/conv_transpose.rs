@@ -1,17 +1,18 @@
-//! Transposed convolutions: the library's matrix product makes what each element gives to its window, which is added up.
+//! Transposed convolutions: a matrix product makes what each element gives to its window, which is added where it lies.
 
 use super::call::Call;
 use super::conv::{Layout, bias};
 use super::element::dtype;
-use super::fold::fold;
-use super::window::{axes, rank, room};
-use crate::device::cpu::gemm::{Matrix, gemm_rows};
+use super::window::{Axis, axes, place, rank, room};
+use crate::device::cpu::gemm::Matrix;
 use crate::device::cpu::memory::Grid;
+use crate::device::cpu::product::{LANES, multiply, pack};
 use crate::device::cpu::team::Scratch;
 use actc_types::{DType, Result};
 
-/// Elements of windows that one cell has at most, unless a channel of the result has more.
-const CELL: usize = 1 << 19;
+/// Bytes of the weights that are copied at once; a product goes through no more at once, so what an element is given comes in
+/// the same order in any cell.
+const WEIGHTS: usize = 256 << 10;
 
 pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
     let r = rank(call, 3)?;
@@ -26,25 +27,69 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
     let (bias, out) = bias::<f32>(call, m, 2)?;
     call.count(&[n, m, area])?;
     let rows = call.count(&[outs, taps])?;
-    let each = call.count(&[taps, windows])?;
-    let share = outs.div_ceil(call.parts.div_ceil((n * groups).max(1)));
-    let cell_rows = (CELL / each.max(1)).clamp(1, share.max(1));
+    let cell_rows = outs.div_ceil(call.parts.div_ceil((n * groups).max(1))).max(1);
+    let strips = windows.div_ceil(LANES);
+    let packed = call.count(&[strips, LANES, own])?;
+    let channels = (WEIGHTS / size_of::<f32>() / call.count(&[own, taps])?.max(1)).clamp(1, cell_rows);
+    let Scratch { floats, rows: copied, product, .. } = scratch;
     for item in 0..n * groups {
         let (image, group) = (item / groups, item % groups);
         let seen = Matrix::dense(&x[(image * c + group * own) * windows..][..own * windows], own, windows);
         let weights = Matrix::dense(&w[group * own * rows..][..own * rows], own, rows).transposed();
         let offset = (image * m + group * outs) * area;
         let grid = Grid { offset, rows: outs, cols: area, stride: area, cell_rows, cell_cols: area.max(1) };
+        let mut made = false;
         for mut tile in call.tiles_from::<f32>(out, grid, item)? {
-            let given = room(&mut scratch.floats, call.count(&[tile.rows(), each])?)?;
-            gemm_rows(weights.rows(tile.row() * taps, tile.rows() * taps), seen, given, windows);
-            for i in 0..tile.rows() {
-                let start = bias.map_or(0.0, |b| b[group * outs + tile.row() + i]);
-                let plane = tile.row_mut(i);
-                plane.fill(start);
-                fold(&layout.axes, &given[i * each..][..each], plane, |a, b| a + b);
+            let seen_strips = room(floats, packed)?;
+            if !std::mem::replace(&mut made, true) {
+                pack(seen, 0, seen_strips);
+            }
+            let (seen_strips, step) = product.packed(seen_strips, own);
+            for first in (0..tile.rows()).step_by(channels) {
+                let count = channels.min(tile.rows() - first);
+                let channel = group * outs + tile.row();
+                for i in first..first + count {
+                    tile.row_mut(i).fill(bias.map_or(0.0, |b| b[channel + i]));
+                }
+                let rows = weights.rows_of((tile.row() + first) * taps, count * taps);
+                let to = room(copied, rows.rows() * own)?;
+                rows.copy(to);
+                multiply(
+                    Matrix::dense(to, rows.rows(), own),
+                    seen_strips,
+                    (strips, step),
+                    |row, rows, strip, block| {
+                        let start = strip * LANES;
+                        for (i, sums) in (row..row + rows).zip(block) {
+                            let plane = tile.row_mut(first + i / taps);
+                            scatter(&layout.axes, i % taps, start, &sums[..LANES.min(windows - start)], plane);
+                        }
+                    },
+                );
             }
         }
     }
     Ok(())
+}
+
+/// Adds what the windows from `window` on have for their tap `tap` to the elements of `plane` that lie there.
+fn scatter(axes: &[Axis], tap: usize, mut window: usize, mut values: &[f32], plane: &mut [f32]) {
+    let Some((last, outer)) = axes.split_last() else { return };
+    let inside = last.inside(tap % last.kernel);
+    while !values.is_empty() {
+        let (row, first) = (window / last.windows, window % last.windows);
+        let (run, rest) = values.split_at(values.len().min(last.windows - first));
+        let (from, to) = (inside.start.max(first), inside.end.min(first + run.len()));
+        if let (Some(at), true) = (place(outer, row, tap / last.kernel), from < to) {
+            let start = from * last.stride + tap % last.kernel * last.dilation - last.pad;
+            let to_row = &mut plane[at * last.image..][..last.image][start..];
+            let run = &run[from - first..to - first];
+            match last.stride {
+                1 => to_row.iter_mut().zip(run).for_each(|(y, x)| *y += x),
+                n => to_row.iter_mut().step_by(n).zip(run).for_each(|(y, x)| *y += x),
+            }
+        }
+        window += run.len();
+        values = rest;
+    }
 }

@@ -1,4 +1,4 @@
-//! Convolutions whose taps are moved: columns of interpolated elements times the library's matrix product.
+//! Convolutions whose taps are moved: columns of interpolated elements times matrix products.
 
 use super::call::Call;
 use super::conv::Layout;
@@ -73,7 +73,7 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
                 }
             }
             let seen = Matrix::dense(seen, rows, width);
-            gemm(weights.rows(tile.row(), tile.rows()), seen, &mut tile, false);
+            gemm(weights.rows_of(tile.row(), tile.rows()), seen, &mut tile, false, &mut scratch.product);
         }
     }
     Ok(())

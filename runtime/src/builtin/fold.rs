@@ -11,7 +11,7 @@ use bytemuck::Pod;
 const FOLD_CELL: usize = 1 << 14;
 
 /// Adds to `plane` what `windows`, a row for each tap, have for its elements.
-pub(super) fn fold<T: Copy>(axes: &[Axis], windows: &[T], plane: &mut [T], add: impl Fn(T, T) -> T) {
+fn fold<T: Copy>(axes: &[Axis], windows: &[T], plane: &mut [T], add: impl Fn(T, T) -> T) {
     let Some((last, outer)) = axes.split_last() else { return };
     let rows = outer.iter().map(|a| a.windows).product::<usize>();
     let mut all = windows.chunks_exact((rows * last.windows).max(1));

@@ -47,6 +47,7 @@ mod scatter;
 mod select;
 mod sheet;
 mod softmax;
+mod spread;
 mod suppress;
 mod top_k;
 mod transpose;
@@ -67,13 +68,13 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Linear => linear::run(call, scratch),
         Builtin::Attention => Ok(attention::run(call, scratch)?),
         Builtin::Embedding => Ok(embedding::run(call)?),
-        Builtin::Gram => gram::run(call),
+        Builtin::Gram => gram::run(call, scratch),
         Builtin::ChannelStats => Ok(channel_stats::run(call)?),
         Builtin::RoundRows => Ok(round_rows::run(call)?),
         Builtin::Softmax => Ok(softmax::run(call)?),
         Builtin::Copy => Ok(copy::run(call)?),
         Builtin::Range => Ok(range::run(call)?),
-        Builtin::Matmul => Ok(matmul::run(call)?),
+        Builtin::Matmul => Ok(matmul::run(call, scratch)?),
         Builtin::Unary => Ok(unary::run(call)?),
         Builtin::Binary => Ok(binary::run(call)?),
         Builtin::Select => Ok(select::run(call)?),

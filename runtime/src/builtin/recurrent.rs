@@ -5,7 +5,7 @@
 
 use super::call::{Call, Stop};
 use super::exp::exp;
-use crate::device::cpu::gemm::{Matrix, gemm_rows};
+use crate::device::cpu::gemm::{Matrix, Room, gemm_rows};
 use crate::device::cpu::memory::{Grid, Tile};
 use crate::device::cpu::team::Scratch;
 use crate::program;
@@ -121,12 +121,19 @@ impl<'a> Layer<'a> {
     }
 
     /// `state R^T` for `units` units from `first` on of gate `gate`, to rows of `out` that are `stride` apart.
-    fn product(&self, state: &[f32], gate: usize, [first, units]: [usize; 2], out: &mut [f32], stride: usize) {
+    fn product(
+        &self,
+        state: &[f32],
+        gate: usize,
+        [first, units]: [usize; 2],
+        (out, stride): (&mut [f32], usize),
+        room: &mut Room,
+    ) {
         let n = self.n;
         let rows = &self.r[(gate * n + first) * n..][..units * n];
         if self.b >= MANY {
             let weights = Matrix::dense(rows, units, n).transposed();
-            return gemm_rows(Matrix::dense(state, self.b, n), weights, out, stride);
+            return gemm_rows(Matrix::dense(state, self.b, n), weights, out, stride, room);
         }
         for (state, out) in state.chunks_exact(n).zip(out.chunks_mut(stride)) {
             out.iter_mut().zip(rows.chunks_exact(n)).for_each(|(y, row)| *y = dot(state, row));
@@ -185,8 +192,9 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
     // Gates, the new state, the content, and a row.
     let sizes = [b * stride, b * units, b * units, units];
     let room: usize = sizes.iter().sum();
-    scratch.floats.resize(scratch.floats.len().max(room), 0.0);
-    let (all, rest) = scratch.floats[..room].split_at_mut(sizes[0]);
+    let Scratch { floats, product, .. } = scratch;
+    floats.resize(floats.len().max(room), 0.0);
+    let (all, rest) = floats[..room].split_at_mut(sizes[0]);
     let (new, rest) = rest.split_at_mut(sizes[1]);
     let (cells, spare) = rest.split_at_mut(sizes[2]);
     for row in 0..b {
@@ -203,7 +211,7 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         if units > 0 {
             let state = call.workspace(area)?;
             for gate in 0..early {
-                layer.product(state, gate, range, &mut all[gate * units..], stride);
+                layer.product(state, gate, range, (&mut all[gate * units..], stride), product);
             }
         }
         if let Some(reset) = reset.as_mut().filter(|_| units > 0) {
@@ -219,7 +227,7 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
             meet(alone)?;
             if units > 0 {
                 let both = call.workspace(call.count(&[2, area])?)?;
-                layer.product(&both[area..], 2, range, &mut all[2 * units..], stride);
+                layer.product(&both[area..], 2, range, (&mut all[2 * units..], stride), product);
             }
         }
         for row in (0..b).filter(|_| units > 0) {

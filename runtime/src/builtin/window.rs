@@ -5,7 +5,7 @@ use actc_types::{Diagnostic, Result};
 use std::ops::Range;
 
 /// Most axes of a call.
-const MOST_AXES: usize = 8;
+pub(super) const MOST_AXES: usize = 8;
 
 /// Windows along one axis: tap `k` of window `o` lies at `o * stride + k * dilation - pad`.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,11 @@
-//! The library's matrix product in safe clothes: an unsafe room.
+//! Products of matrices: of f32 in [blocks](super::product), of f64 by the library in safe clothes: an unsafe room.
 //!
-//! One thread, f32 or f64. The library adds products in an order that depends on the inner extent only, so an element's value does
-//! not depend on how its matrix was cut into cells.
+//! One thread. Products are added in an order that depends on the inner extent only, so an element's value does not depend on
+//! how its matrix was cut into cells.
 #![expect(unsafe_code, reason = "the library's matrix product takes addresses")]
 
 use super::memory::Tile;
+use super::product::{LANES, Strips, multiply, pack};
 use bytemuck::Pod;
 
 /// A matrix inside a slice: element (`i`, `j`) at `i * row_stride + j * col_stride`.
@@ -34,15 +35,40 @@ impl<'a, T: Pod> Matrix<'a, T> {
     }
 
     /// Rows `row..row + count`.
-    pub(crate) fn rows(self, row: usize, count: usize) -> Matrix<'a, T> {
+    pub(crate) fn rows_of(self, row: usize, count: usize) -> Matrix<'a, T> {
         assert!(row + count <= self.rows, "rows {row} + {count} of {}", self.rows);
         let data = if count > 0 && self.cols > 0 { &self.data[row * self.row_stride..] } else { &[] };
         Matrix { data, rows: count, ..self }
     }
 
     /// Columns `col..col + count`.
-    pub(crate) fn cols(self, col: usize, count: usize) -> Matrix<'a, T> {
-        self.transposed().rows(col, count).transposed()
+    pub(crate) fn cols_of(self, col: usize, count: usize) -> Matrix<'a, T> {
+        self.transposed().rows_of(col, count).transposed()
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The address of the first element, and elements from row to row and from column to column.
+    pub(crate) fn raw(&self) -> (*const T, [usize; 2]) {
+        (self.data.as_ptr(), [self.row_stride, self.col_stride])
+    }
+
+    /// Element (`i`, `j`).
+    pub(crate) fn at(&self, i: usize, j: usize) -> T {
+        self.data[i * self.row_stride + j * self.col_stride]
+    }
+
+    /// The rows, where each is dense.
+    pub(crate) fn dense_rows(self) -> Option<impl Iterator<Item = &'a [T]>> {
+        (self.col_stride == 1).then(|| (0..self.rows).map(move |i| &self.data[i * self.row_stride..][..self.cols]))
     }
 
     /// The transposed matrix.
@@ -57,60 +83,181 @@ impl<'a, T: Pod> Matrix<'a, T> {
     }
 }
 
-/// `c = a b`, or `c += a b` with `add`.
-pub(crate) fn gemm<T: Scalar>(a: Matrix<'_, T>, b: Matrix<'_, T>, c: &mut Tile<'_, T>, add: bool) {
-    let (address, stride) = c.raw();
-    assert!(a.rows == c.rows() && b.cols == c.cols() && a.cols == b.rows, "matrices of a product agree");
-    // SAFETY: the extents agree, `a` and `b` were checked against their slices, and the tile is this member's alone.
-    unsafe { T::product(a, b, address, stride, add) };
-}
-
-/// `c = a b` into rows of a slice, `stride` elements from row to row.
-pub(crate) fn gemm_rows(a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32], stride: usize) {
-    if a.rows > 0 && b.cols > 0 {
-        let reach = (a.rows - 1).checked_mul(stride).and_then(|n| n.checked_add(b.cols));
-        let fits = stride >= b.cols && reach.is_some_and(|n| n <= c.len());
-        assert!(fits, "[{}, {}] does not fit {} elements", a.rows, b.cols, c.len());
-    }
-    assert!(a.cols == b.rows, "matrices of a product agree");
-    // SAFETY: the extents agree, the rows of `c` do not overlap and end inside it, and `a` and `b` were checked against
-    // their slices.
-    unsafe { f32::product(a, b, c.as_mut_ptr(), stride, false) };
-}
-
-/// An element type that the library multiplies.
-pub(crate) trait Scalar: Pod {
-    /// # Safety
-    ///
-    /// `c` is the address of `[a.rows, b.cols]` elements, `stride` from row to row, for the caller alone; `a.cols == b.rows`.
-    unsafe fn product(a: Matrix<'_, Self>, b: Matrix<'_, Self>, c: *mut Self, stride: usize, add: bool);
-}
-
-macro_rules! scalars {
-    ($($t:ty, $function:path);*) => {$(
-        impl Scalar for $t {
-            unsafe fn product(a: Matrix<'_, $t>, b: Matrix<'_, $t>, c: *mut $t, stride: usize, add: bool) {
-                // SAFETY: by the contract of the trait.
-                unsafe {
-                    $function(
-                        a.rows,
-                        a.cols,
-                        b.cols,
-                        1.0,
-                        a.data.as_ptr(),
-                        a.row_stride as isize,
-                        a.col_stride as isize,
-                        b.data.as_ptr(),
-                        b.row_stride as isize,
-                        b.col_stride as isize,
-                        if add { 1.0 } else { 0.0 },
-                        c,
-                        stride as isize,
-                        1,
-                    );
+impl Matrix<'_> {
+    /// Writes the rows one behind the other.
+    pub(crate) fn copy(self, to: &mut [f32]) {
+        const SIDE: usize = 8;
+        // Squares, so that the lines that are read stay until all of them is used.
+        for row in (0..self.rows).step_by(SIDE) {
+            for col in (0..self.cols).step_by(SIDE) {
+                for i in row..self.rows.min(row + SIDE) {
+                    let to = &mut to[i * self.cols..][..self.cols];
+                    (col..self.cols.min(col + SIDE)).for_each(|j| to[j] = self.at(i, j));
                 }
             }
         }
-    )*};
+    }
 }
-scalars!(f32, matrixmultiply::sgemm; f64, matrixmultiply::dgemm);
+
+/// Memory for the right sides of products.
+#[derive(Default)]
+pub(crate) struct Room {
+    floats: Vec<f32>,
+    offsets: Vec<usize>,
+}
+
+impl Room {
+    /// The strips of a packed matrix of `depth` rows, and the elements from strip to strip.
+    pub(crate) fn packed<'a>(&'a mut self, data: &'a [f32], depth: usize) -> (Strips<'a>, usize) {
+        self.offsets.clear();
+        self.offsets.extend((0..depth).map(|k| k * LANES));
+        (Strips::new(data, &self.offsets), depth * LANES)
+    }
+}
+
+/// Rows of the left matrix up to which a dense right one is read where it lies, since each strip is read once.
+const FEW: usize = 12;
+
+/// Strips from which on the columns of the left matrix are copied to rows: they lie pages apart.
+const MANY: usize = 4;
+
+/// `c = a b`, or `c += a b` with `add`.
+pub(crate) fn gemm<T: Scalar>(a: Matrix<'_, T>, b: Matrix<'_, T>, c: &mut Tile<'_, T>, add: bool, room: &mut Room) {
+    assert!(a.rows == c.rows() && b.cols == c.cols() && a.cols == b.rows, "matrices of a product agree");
+    T::product(a, b, c, add, room);
+}
+
+/// `c = a b` into rows of a slice, `stride` elements from row to row.
+pub(crate) fn gemm_rows(a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32], stride: usize, room: &mut Room) {
+    assert!(a.cols == b.rows, "matrices of a product agree");
+    product(a, b, room, |row, col, values| c[row * stride + col..][..values.len()].copy_from_slice(values));
+}
+
+/// An element type of products.
+pub(crate) trait Scalar: Pod {
+    /// `c = a b`, or `c += a b` with `add`; the extents agree.
+    fn product(a: Matrix<'_, Self>, b: Matrix<'_, Self>, c: &mut Tile<'_, Self>, add: bool, room: &mut Room);
+}
+
+impl Scalar for f32 {
+    fn product(a: Matrix<'_>, b: Matrix<'_>, c: &mut Tile<'_, f32>, add: bool, room: &mut Room) {
+        product(a, b, room, |row, col, values| {
+            let to = &mut c.row_mut(row)[col..][..values.len()];
+            if add {
+                to.iter_mut().zip(values).for_each(|(y, x)| *y += x);
+            } else {
+                to.copy_from_slice(values);
+            }
+        });
+    }
+}
+
+impl Scalar for f64 {
+    fn product(a: Matrix<'_, f64>, b: Matrix<'_, f64>, c: &mut Tile<'_, f64>, add: bool, _: &mut Room) {
+        let (address, stride) = c.raw();
+        // SAFETY: the extents agree, `a` and `b` were checked against their slices, and the tile is this member's alone.
+        unsafe {
+            matrixmultiply::dgemm(
+                a.rows,
+                a.cols,
+                b.cols,
+                1.0,
+                a.data.as_ptr(),
+                a.row_stride as isize,
+                a.col_stride as isize,
+                b.data.as_ptr(),
+                b.row_stride as isize,
+                b.col_stride as isize,
+                if add { 1.0 } else { 0.0 },
+                address,
+                stride as isize,
+                1,
+            );
+        }
+    }
+}
+
+/// `a b`, piece by piece of its rows: `give` gets each piece with its row and first column.
+pub(crate) fn product(a: Matrix<'_>, b: Matrix<'_>, room: &mut Room, mut give: impl FnMut(usize, usize, &[f32])) {
+    let (depth, strips) = (a.cols, b.cols.div_ceil(LANES));
+    // Strips that are read in place; the others, the last one if it is narrow or all, are packed.
+    let direct = if b.col_stride == 1 && a.rows <= FEW { b.cols / LANES } else { 0 };
+    let neat = a.col_stride == 1 || a.row_stride == 1 && strips < MANY;
+    let (packed, copied) = ((strips - direct) * depth * LANES, if neat { 0 } else { a.rows * depth });
+    let Room { floats, offsets } = room;
+    floats.resize(floats.len().max(packed + copied), 0.0);
+    let (packed, copied) = floats[..packed + copied].split_at_mut(packed);
+    let a = if neat {
+        a
+    } else {
+        a.copy(copied);
+        Matrix::dense(copied, a.rows, depth)
+    };
+    let mut run = |data: &[f32], stride: usize, count: usize, step: usize, first: usize| {
+        offsets.clear();
+        offsets.extend((0..depth).map(|k| k * stride));
+        multiply(a, Strips::new(data, offsets), (count, step), |row, rows, strip, block| {
+            let col = (first + strip) * LANES;
+            let width = LANES.min(b.cols - col);
+            for (i, values) in block[..rows].iter().enumerate() {
+                give(row + i, col, &values[..width]);
+            }
+        });
+    };
+    run(b.data, b.row_stride, direct, LANES, 0);
+    if direct < strips {
+        pack(b, direct, packed);
+        run(packed, LANES, strips - direct, depth * LANES, direct);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(n: usize, seed: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0).collect()
+    }
+
+    /// All forms of both sides, over extents with tails. A sum of `k` products of numbers up to 1 is off by at most `k` roundings
+    /// of sums up to `k`, so by less than `k * k * 2^-24`.
+    #[test]
+    fn products_of_all_forms_are_close_to_exact_ones_and_do_not_depend_on_cells() {
+        let mut room = Room::default();
+        for (m, k, n) in
+            [(1, 1, 1), (1, 7, 33), (13, 5, 16), (24, 300, 17), (25, 300, 47), (40, 64, 15), (3, 0, 5), (37, 513, 31)]
+        {
+            let (x, y) = (numbers(m * k, 1), numbers(k * n, 2));
+            for form in 0..6 {
+                let a = match form {
+                    0 | 1 => Matrix::dense(&x, m, k),
+                    2 | 3 => Matrix::dense(&x, k, m).transposed(),
+                    // Neither its rows nor its columns are dense.
+                    _ => Matrix::new(&x, m.div_ceil(2), k.div_ceil(2), 2 * k, 2),
+                };
+                let k = a.cols();
+                let b =
+                    if form % 2 == 0 { Matrix::dense(&y, k, n) } else { Matrix::dense(&y[..n * k], n, k).transposed() };
+                let mut all = vec![f32::NAN; a.rows() * n];
+                gemm_rows(a, b, &mut all, n, &mut room);
+                for i in 0..a.rows() {
+                    for j in 0..n {
+                        let wanted: f64 = (0..k).map(|l| f64::from(a.at(i, l)) * f64::from(b.at(l, j))).sum();
+                        let off = (f64::from(all[i * n + j]) - wanted).abs();
+                        assert!(
+                            off <= (k * k) as f64 / f64::from(1 << 24),
+                            "[{m}, {k}, {n}] form {form} ({i}, {j}): {off}"
+                        );
+                    }
+                }
+                // The same bits from any cell.
+                let (row, col) = (a.rows() / 3, n / 2);
+                let mut cell = vec![0.0; (a.rows() - row) * (n - col)];
+                gemm_rows(a.rows_of(row, a.rows() - row), b.cols_of(col, n - col), &mut cell, n - col, &mut room);
+                for (i, cell) in cell.chunks_exact(n - col).enumerate() {
+                    assert_eq!(cell, &all[(row + i) * n + col..][..n - col], "[{m}, {k}, {n}] form {form}");
+                }
+            }
+        }
+    }
+}

@@ -8,6 +8,7 @@
 
 use super::barrier::{Backoff, Barrier};
 use super::decode::PanelGrid;
+use super::gemm::Room;
 use actc_types::{Diagnostic, Result};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +28,8 @@ pub(crate) struct Scratch {
     pub rows: Vec<f32>,
     /// Scales and zero points of a panel that is being decoded.
     pub grid: PanelGrid,
+    /// Right sides of products.
+    pub product: Room,
 }
 
 /// One member of a team, as its job sees it.

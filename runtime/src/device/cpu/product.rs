@@ -1,0 +1,280 @@
+//! Products of f32 matrices in blocks that stay in registers: an unsafe room.
+//!
+//! The left matrix is read where it lies, a few rows at a time, each of their elements spread over all lanes. Of the right one
+//! [`LANES`] neighbouring columns are read at a time, a strip, and from anywhere: row `k` of a strip begins `offsets[k]`
+//! elements behind the strip's start. So the right side may be packed, or dense, or an image under the windows of a
+//! convolution whose columns nobody makes.
+//!
+//! An element's value is the sum, in order, of sums in order of up to [`DEPTH`] products. It depends neither on how a matrix
+//! was cut into blocks nor on the number of members. Where the processor adds a product with one rounding, that is used.
+#![expect(unsafe_code, reason = "reads at offsets that are checked once for all, code for features found at run time")]
+
+use super::gemm::Matrix;
+
+/// Columns of a strip.
+pub(crate) const LANES: usize = 16;
+
+/// Most rows of a block.
+const MOST: usize = 12;
+
+/// Products that are added up before they are added to the others.
+const DEPTH: usize = 256;
+
+/// Bytes of the left matrix that strip after strip is multiplied with before the next rows are: they stay in the second cache.
+const GROUP: usize = 256 << 10;
+
+/// Rows of a product, one strip of each; as many as the block has rows are meant.
+pub(crate) type Block = [[f32; LANES]; MOST];
+
+/// The right side of a product.
+#[derive(Clone, Copy)]
+pub(crate) struct Strips<'a> {
+    data: &'a [f32],
+    offsets: &'a [usize],
+    /// Elements from the start of a strip to the end of its farthest row.
+    reach: usize,
+}
+
+impl<'a> Strips<'a> {
+    /// Strips in `data`, whose rows begin at `offsets` from their starts.
+    pub(crate) fn new(data: &'a [f32], offsets: &'a [usize]) -> Strips<'a> {
+        let reach = offsets.iter().max().map_or(0, |o| o.checked_add(LANES).expect("offsets lie in memory"));
+        Strips { data, offsets, reach }
+    }
+}
+
+/// One block: the address of the left matrix's first row, the distance of its rows (or of its columns), the address of the
+/// strip, the offsets of its rows, and where the sums go.
+type Tile = unsafe fn(*const f32, usize, *const f32, &[usize], &mut Block);
+
+/// # Safety
+///
+/// `a` is the address of `R` rows of `offsets.len()` elements, `stride` from row to row, or with `COLUMNS` from column to
+/// column. [`LANES`] elements can be read at every one of `offsets` from `b`.
+#[inline(always)]
+unsafe fn tile<const R: usize, const FUSED: bool, const COLUMNS: bool>(
+    a: *const f32,
+    stride: usize,
+    b: *const f32,
+    offsets: &[usize],
+    out: &mut Block,
+) {
+    for (i, offsets) in offsets.chunks(DEPTH).enumerate() {
+        let mut sums = [[0.0f32; LANES]; R];
+        for (k, offset) in offsets.iter().enumerate() {
+            let k = i * DEPTH + k;
+            // SAFETY: by the contract of this function.
+            let row: [f32; LANES] = unsafe { b.add(*offset).cast::<[f32; LANES]>().read_unaligned() };
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let at = if COLUMNS { k * stride + r } else { r * stride + k };
+                // SAFETY: by the contract of this function.
+                let x = unsafe { a.add(at).read() };
+                for (sum, y) in sums.iter_mut().zip(row) {
+                    *sum = if FUSED { x.mul_add(y, *sum) } else { x * y + *sum };
+                }
+            }
+        }
+        for (out, sums) in out.iter_mut().zip(sums) {
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = if i == 0 { sum } else { *out + sum };
+            }
+        }
+    }
+}
+
+/// The blocks of a kind of processor: by one less than their rows, of the left matrix as it is and of the transposed one.
+struct Level {
+    rows: usize,
+    plain: [Tile; MOST],
+    transposed: [Tile; MOST],
+}
+
+macro_rules! level {
+    ($name:ident, $rows:literal, $fused:literal, [$($n:literal)*] $(, $features:literal)?) => {
+        mod $name {
+            use super::{Block, Level, tile};
+
+            /// # Safety
+            ///
+            /// See [`tile`]; the processor has the features.
+            $(#[target_feature(enable = $features)])?
+            unsafe fn block<const R: usize, const COLUMNS: bool>(
+                a: *const f32,
+                stride: usize,
+                b: *const f32,
+                offsets: &[usize],
+                out: &mut Block,
+            ) {
+                // SAFETY: by the contract of this function.
+                unsafe { tile::<R, $fused, COLUMNS>(a, stride, b, offsets, out) };
+            }
+
+            pub(super) static LEVEL: Level =
+                Level { rows: $rows, plain: [$(block::<$n, false>),*], transposed: [$(block::<$n, true>),*] };
+        }
+    };
+}
+// Twelve rows are as many sums as hide a fused addition's latency; six times two vectors are where there are 16 registers.
+#[cfg(target_arch = "x86_64")]
+level!(wide, 12, true, [1 2 3 4 5 6 7 8 9 10 11 12], "avx512f,avx512vl,avx2,fma");
+#[cfg(target_arch = "x86_64")]
+level!(fused, 6, true, [1 2 3 4 5 6 6 6 6 6 6 6], "avx2,fma");
+#[cfg(not(target_arch = "aarch64"))]
+level!(plain, 2, false, [1 2 2 2 2 2 2 2 2 2 2 2]);
+#[cfg(target_arch = "aarch64")]
+level!(plain, 6, true, [1 2 3 4 5 6 6 6 6 6 6 6]);
+
+fn level() -> &'static Level {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let fused = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
+        if fused && std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512vl") {
+            return &wide::LEVEL;
+        }
+        if fused {
+            return &fused::LEVEL;
+        }
+    }
+    &plain::LEVEL
+}
+
+/// Rows that blocks have where there are enough.
+pub(crate) fn block_rows() -> usize {
+    level().rows
+}
+
+/// Multiplies all rows of `a`, whose rows or columns are dense, with `count` strips, `step` elements from start to start.
+/// `give` gets each block with its first row, its number of rows and its strip. Panics where strips do not fit their memory.
+pub(crate) fn multiply(
+    a: Matrix<'_>,
+    b: Strips<'_>,
+    (count, step): (usize, usize),
+    mut give: impl FnMut(usize, usize, usize, &Block),
+) {
+    let (rows, depth) = (a.rows(), a.cols());
+    assert!(depth == b.offsets.len(), "matrices of a product agree");
+    if rows == 0 || count == 0 {
+        return;
+    }
+    let mut block = [[0.0; LANES]; MOST];
+    if depth == 0 {
+        for strip in 0..count {
+            (0..rows).step_by(MOST).for_each(|row| give(row, MOST.min(rows - row), strip, &block));
+        }
+        return;
+    }
+    let end = (count - 1).checked_mul(step).and_then(|n| n.checked_add(b.reach));
+    assert!(end.is_some_and(|n| n <= b.data.len()), "{count} strips do not fit {} elements", b.data.len());
+    let (address, [down, across]) = a.raw();
+    let transposed = across != 1;
+    assert!(!transposed || down == 1, "rows or columns are dense");
+    let level = level();
+    let (tiles, stride) = if transposed { (&level.transposed, across) } else { (&level.plain, down) };
+    let group = (GROUP / size_of::<f32>() / depth).next_multiple_of(level.rows);
+    for first in (0..rows).step_by(group) {
+        let last = rows.min(first + group);
+        for strip in 0..count {
+            for row in (first..last).step_by(level.rows) {
+                let n = level.rows.min(last - row);
+                // SAFETY: a matrix was checked against its slice, and rows `row..row + n` are in it; the strips' farthest
+                // end was checked above; the level's features are there.
+                unsafe {
+                    let a = address.add(row * down);
+                    tiles[n - 1](a, stride, b.data.as_ptr().add(strip * step), b.offsets, &mut block);
+                }
+                give(row, n, strip, &block);
+            }
+        }
+    }
+}
+
+/// The strips of `b` from `first` on, as many as `to` holds, packed: row by row, a strip behind the other, zeros behind the last
+/// column.
+pub(crate) fn pack(b: Matrix<'_>, first: usize, to: &mut [f32]) {
+    let depth = b.rows();
+    for (i, strip) in to.chunks_exact_mut((depth * LANES).max(1)).enumerate() {
+        let col = (first + i) * LANES;
+        let width = LANES.min(b.cols() - col);
+        let b = b.cols_of(col, width);
+        if let Some(rows) = b.dense_rows() {
+            for (to, from) in strip.chunks_exact_mut(LANES).zip(rows) {
+                to[..width].copy_from_slice(from);
+                to[width..].fill(0.0);
+            }
+        } else if let Some(columns) = b.transposed().dense_rows() {
+            let columns: Vec<&[f32]> = columns.collect();
+            transpose(&columns, strip);
+        } else {
+            for (k, to) in strip.chunks_exact_mut(LANES).enumerate() {
+                to.fill(0.0);
+                to[..width].iter_mut().enumerate().for_each(|(j, y)| *y = b.at(k, j));
+            }
+        }
+    }
+}
+
+/// Writes up to [`LANES`] rows of equal length to `strip` as columns, zeros behind them.
+pub(crate) fn transpose(rows: &[&[f32]], strip: &mut [f32]) {
+    const SIDE: usize = 4;
+    let depth = strip.len() / LANES;
+    for lane in (0..LANES).step_by(SIDE) {
+        let four = rows.get(lane..lane + SIDE).and_then(|rows| <[&[f32]; SIDE]>::try_from(rows).ok());
+        let mut done = 0;
+        if let Some([a, b, c, d]) = four {
+            let (a, b, c, d) =
+                (a.as_chunks::<SIDE>().0, b.as_chunks::<SIDE>().0, c.as_chunks::<SIDE>().0, d.as_chunks::<SIDE>().0);
+            let quads = strip.as_chunks_mut::<{ SIDE * LANES }>().0.iter_mut();
+            for ((((to, a), b), c), d) in quads.zip(a).zip(b).zip(c).zip(d) {
+                for k in 0..SIDE {
+                    to[k * LANES + lane..][..SIDE].copy_from_slice(&[a[k], b[k], c[k], d[k]]);
+                }
+                done += SIDE;
+            }
+        }
+        for k in done..depth {
+            for (lane, to) in strip[k * LANES..][lane..lane + SIDE].iter_mut().enumerate().map(|(i, to)| (lane + i, to))
+            {
+                *to = rows.get(lane).map_or(0.0, |row| row[k]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The blocks of the levels that this machine has agree, up to the rounding of the products that one of them does not round.
+    #[test]
+    fn levels_agree() {
+        let (rows, depth) = (12, 2 * DEPTH + 3);
+        let a: Vec<f32> = (0..rows * depth).map(|i| (i % 101) as f32 / 50.0 - 1.0).collect();
+        let b: Vec<f32> = (0..depth * LANES).map(|i| (i % 89) as f32 / 44.0 - 1.0).collect();
+        let offsets: Vec<usize> = (0..depth).map(|k| k * LANES).collect();
+        let mut levels = vec![level()];
+        #[cfg(target_arch = "x86_64")]
+        if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+            levels.extend([&fused::LEVEL, &plain::LEVEL]);
+        }
+        for level in levels {
+            for n in 1..=level.rows {
+                for (tiles, down, across) in [(&level.plain, depth, 1), (&level.transposed, 1, rows)] {
+                    let mut block = [[f32::NAN; LANES]; MOST];
+                    // SAFETY: the level's features are there, and all rows lie in the vectors.
+                    unsafe { tiles[n - 1](a.as_ptr(), down.max(across), b.as_ptr(), &offsets, &mut block) };
+                    for (r, sums) in block[..n].iter().enumerate() {
+                        for (lane, sum) in sums.iter().enumerate() {
+                            let at = |k: usize| f64::from(a[r * down + k * across]) * f64::from(b[k * LANES + lane]);
+                            let wanted: f64 = (0..depth).map(at).sum();
+                            // Fewer than 2^10 products of up to 1, sums of up to DEPTH of them.
+                            assert!(
+                                (f64::from(*sum) - wanted).abs() < 1024.0 * 256.0 / f64::from(1 << 24),
+                                "{n} {r} {lane}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

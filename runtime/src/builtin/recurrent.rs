@@ -7,6 +7,7 @@ use super::call::{Call, Stop};
 use super::exp::exp;
 use crate::device::cpu::gemm::{Matrix, Room, gemm_rows};
 use crate::device::cpu::memory::{Grid, Tile};
+use crate::device::cpu::rows::dot;
 use crate::device::cpu::team::Scratch;
 use crate::program;
 use actc_types::recurrent::{Cell, Squash, SquashKind};
@@ -324,21 +325,6 @@ fn lstm(
     spare.copy_from_slice(content);
     squash(spare, layer.functions[2]);
     new.iter_mut().zip(&*output).zip(&*spare).for_each(|((h, o), c)| *h = o * c);
-}
-
-/// The sum of products, in sixteen lanes, so that the loop vectorises; its order depends on the length only.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; 16];
-    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
-    for (a, b) in a.iter().zip(b) {
-        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += a * b;
-        }
-    }
-    for (lane, (a, b)) in lanes.iter_mut().zip(a_tail.iter().zip(b_tail)) {
-        *lane += a * b;
-    }
-    lanes.iter().sum()
 }
 
 /// Hyperbolic tangent: near 0, where the difference of exponentials would cancel, the fraction of its series, whose error

@@ -5,7 +5,7 @@ use super::call::{Call, Stop};
 use super::round_int8::round_row;
 use crate::device::cpu::gemm::Matrix;
 use crate::device::cpu::memory::Grid;
-use crate::device::cpu::product::{LANES, block_rows, multiply, transpose};
+use crate::device::cpu::product::{LANES, multiply, transpose};
 use crate::device::cpu::team::Scratch;
 use crate::model::Model;
 use crate::program;
@@ -14,6 +14,9 @@ use actc_types::{Diagnostic, Result};
 /// Most rows of a panel of decoded weights, and most bytes of it.
 const PANEL_ROWS: usize = 256;
 const PANEL_BYTES: usize = 1 << 20;
+
+/// Rows of cells are a multiple of: whole panels of packed weights, and whole blocks of a product.
+const PANEL_UNIT: usize = 24;
 
 /// Members share the strips.
 pub(super) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Result<usize> {
@@ -37,7 +40,7 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
     // Cells as wide as fit, of equal width for all members.
     let most = (PANEL_BYTES / size_of::<f32>() / k.max(1)).clamp(8, PANEL_ROWS);
     let share = n.div_ceil(call.parts).max(1);
-    let panel = share.div_ceil(share.div_ceil(most)).next_multiple_of(block_rows());
+    let panel = share.div_ceil(share.div_ceil(most)).next_multiple_of(PANEL_UNIT);
     let grid = Grid { offset: 0, rows: m, cols: n, stride: n, cell_rows: m.max(1), cell_cols: panel };
     let cells = call.tiles::<f32>(1, grid)?;
     let Scratch { floats, grid, product, .. } = scratch;

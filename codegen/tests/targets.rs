@@ -3,8 +3,8 @@
 use actc_codegen::emit::{ALIGN, Backend, cranelift};
 use actc_codegen::kir::{FloatOp, Fun, Isa, legalise};
 use actc_codegen::spec::{
-    Act, Attention, Broadcast, Elementwise, Epilogue, KernelSpec, LayerNorm, Linear, Mat, Prepare, Prepared, RmsNorm,
-    Rope, RopeStyle, RopeTable, Step, Tokens, WeakSet, compile_all,
+    Act, Attention, Elementwise, Epilogue, KernelSpec, LayerNorm, Linear, Mat, Prepare, Prepared, RmsNorm, Rope,
+    RopeStyle, RopeTable, Step, Tokens, WeakSet, compile_all, elementwise,
 };
 use actc_types::{BlockFormat, DType, Encoding, Group, Mixed, Packed, RowForm, Target, WeakPlace};
 
@@ -31,10 +31,12 @@ fn rms_norm() -> KernelSpec {
 }
 
 fn chain() -> KernelSpec {
+    let input = |along: &[bool]| elementwise::Input { dtype: DType::F32, along: along.to_vec() };
     KernelSpec::Elementwise(Elementwise {
-        cols: 6,
-        inputs: vec![Broadcast::Full, Broadcast::Row],
-        steps: vec![Step::Unary(Fun::Silu, 0), Step::Binary(FloatOp::Mul, 2, 1)],
+        axes: 2,
+        inputs: vec![input(&[true, true]), input(&[false, true])],
+        steps: vec![Step::Read(0), Step::Unary(Fun::Silu, 0), Step::Read(1), Step::Binary(FloatOp::Mul, 1, 2)],
+        output: DType::F32,
     })
 }
 
@@ -146,9 +148,10 @@ fn shapes_that_make_no_kernel_are_refused() {
     q8.mats[0].encoding = Encoding::Block(BlockFormat::Q8_0);
     wrong.push(KernelSpec::Linear(q8));
     wrong.push(KernelSpec::Elementwise(Elementwise {
-        cols: 4,
-        inputs: vec![Broadcast::Full],
-        steps: vec![Step::Unary(Fun::Neg, 1)],
+        axes: 1,
+        inputs: Vec::new(),
+        steps: vec![Step::Unary(Fun::Neg, 0)],
+        output: DType::F32,
     }));
     wrong.push(KernelSpec::Rope(Rope { heads: 1, head_dim: 8, rotary: 10, style: RopeStyle::Half }));
     for spec in wrong {

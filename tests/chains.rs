@@ -26,7 +26,7 @@ impl Builder<'_> {
     fn tensor(&mut self, dtype: DType, dims: &[u64]) -> Tensor {
         let n = dims.iter().product::<u64>();
         let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0];
-        let mut number = |b: &mut Self| match dtype {
+        let number = |b: &mut Self| match dtype {
             DType::F32 if b.below(9) == 0 => special[b.below(4)],
             DType::F32 => (b.below(4001) as f64 - 2000.0) / 64.0,
             DType::Bool => b.below(2) as f64,

@@ -1,7 +1,7 @@
 //! Every family compiles for every CPU target without relocations; the texts of a few kernels are kept as snapshots.
 
 use actc_codegen::emit::{ALIGN, Backend, cranelift};
-use actc_codegen::kir::{FloatOp, Fun, Isa, legalise};
+use actc_codegen::kir::{FloatOp, Fun, Isa, Logic, Test, legalise};
 use actc_codegen::spec::{
     Act, Attention, Elementwise, Epilogue, KernelSpec, LayerNorm, Linear, Mat, Prepare, Prepared, RmsNorm, Rope,
     RopeStyle, RopeTable, Step, Tokens, WeakSet, compile_all, elementwise,
@@ -40,6 +40,29 @@ fn chain() -> KernelSpec {
     })
 }
 
+/// A chain with every kind of step that reads and writes bytes.
+fn rounding(to: DType) -> KernelSpec {
+    let input = |dtype, along: &[bool]| elementwise::Input { dtype, along: along.to_vec() };
+    let mut steps = vec![Step::Read(0), Step::Read(1), Step::Read(2), Step::Read(3), Step::Constant(0.5)];
+    for fun in [Fun::Nearest, Fun::Floor, Fun::Ceil, Fun::Log, Fun::Erf, Fun::Softplus, Fun::Sign] {
+        steps.push(Step::Unary(fun, steps.len() as u16 - 1));
+    }
+    let number = steps.len() as u16 - 1;
+    steps.push(Step::Test(Test::LessEqual, 0, number));
+    steps.push(Step::Logic(Logic::Or, 3, number + 1));
+    if to != DType::Bool {
+        steps.push(Step::Choose(number + 2, 1, 2));
+        steps.push(Step::Saturate(to, number + 3));
+    }
+    let inputs = vec![
+        input(DType::U8, &[true, true, true]),
+        input(DType::I8, &[false, true, false]),
+        input(DType::I32, &[true, false, true]),
+        input(DType::Bool, &[true, true, true]),
+    ];
+    KernelSpec::Elementwise(Elementwise { axes: 3, inputs, steps, output: to })
+}
+
 fn packed(bits: u8, group: Group) -> Encoding {
     Encoding::Packed(Packed::new(bits, group))
 }
@@ -65,6 +88,9 @@ fn all() -> Vec<KernelSpec> {
     specs.extend([
         rms_norm(),
         chain(),
+        rounding(DType::U8),
+        rounding(DType::I8),
+        rounding(DType::Bool),
         KernelSpec::LayerNorm(LayerNorm { cols: 70, eps: 1e-5, bias: true, add: false }),
         KernelSpec::RopeTable(RopeTable { rotary: 64, theta: 1e4, stretch: 1.0, scale: 1.0, factors: true }),
         KernelSpec::Rope(Rope { heads: 9, head_dim: 64, rotary: 64, style: RopeStyle::Half }),

@@ -2,15 +2,15 @@
 //!
 //! * linears that read the same tensor run together (q/k/v, gate/up);
 //! * `silu(gate) * up` (or the tanh GELU) becomes their epilogue, a residual addition becomes a lone linear's;
-//! * runs of elementwise ops with single uses become one chain;
+//! * elementwise ops whose values nothing else uses become one chain with the op that uses them;
 //! * reshapes are views of the same memory and belong to nobody.
 //!
 //! The order of clusters is an order in which they can run.
 
-use crate::spec::elementwise::{self, Broadcast};
+use crate::chain;
 use actc_ir::ops::pointwise::{BinaryFunction, UnaryFunction};
 use actc_ir::{Graph, Node, Op, Region, Value};
-use actc_types::{DType, Dim, Shape};
+use actc_types::Dim;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What happens to the rows of a linear before they are written.
@@ -40,7 +40,7 @@ pub enum Cluster {
         /// What is written: one value per linear, or the epilogue's.
         outputs: Vec<Value>,
     },
-    /// A chain of elementwise nodes that ends in `output`.
+    /// Elementwise nodes of which the last makes `output` and the others what it needs.
     Elementwise {
         /// The nodes in order.
         nodes: Vec<Node>,
@@ -70,6 +70,10 @@ pub fn storage(graph: &Graph, mut value: Value) -> Value {
 
 /// Most linears that run together.
 const MOST: usize = 4;
+/// Most nodes of a chain: as many as have fewer steps than a kernel may.
+const MOST_NODES: usize = 40;
+/// Most values that a chain reads, constants with it.
+const MOST_INPUTS: usize = 24;
 
 /// Partitions a region of `graph`. The linears of `fused` that share an input run together with their epilogues; each of
 /// the others is a cluster of its own (library calls have no epilogue).
@@ -103,14 +107,18 @@ impl Clusterer<'_> {
         // only values without users in between are merged.
         let mut placed: BTreeMap<usize, Cluster> = BTreeMap::new();
         for node in self.order {
+            if matches!(self.graph.node(*node).op, Op::Linear(_)) && !self.taken.contains(node) {
+                let (at, cluster) = self.linear(*node);
+                placed.insert(at, cluster);
+            }
+        }
+        // From the end, so that a chain is found by what it is for. Linears have taken their epilogues.
+        for node in self.order.iter().rev() {
             if self.taken.contains(node) || is_view(self.graph, *node) {
                 continue;
             }
-            let (at, cluster) = match self.graph.node(*node).op {
-                Op::Linear(_) => self.linear(*node),
-                Op::Unary(_) | Op::Binary(_) if self.has_kernel(*node) => self.chain(*node),
-                _ => (self.place[node], Cluster::Single(*node)),
-            };
+            let is_chain = chain::takes(self.graph, *node) && chain::ends_in(self.graph, *node);
+            let (at, cluster) = if is_chain { self.chain(*node) } else { (self.place[node], Cluster::Single(*node)) };
             placed.insert(at, cluster);
         }
         placed.into_values().collect()
@@ -210,34 +218,43 @@ impl Clusterer<'_> {
         self.sole_user(self.result(nodes[0])) == Some(mul)
     }
 
-    /// Whether `node` is an elementwise one that a kernel is made for: of f32, with rows of a fixed width.
-    fn has_kernel(&self, node: Node) -> bool {
-        let data = self.graph.node(node);
-        let known = match &data.op {
-            Op::Unary(u) => elementwise::unary(u.function).is_some(),
-            Op::Binary(b) => elementwise::binary(b.function).is_some(),
-            _ => false,
-        };
-        let ty = self.graph.ty(data.results[0]);
-        let width = ty.shape.last().and_then(Dim::fixed).is_some_and(|n| n > 0);
-        let repeats = |arg: &Value| Broadcast::of(&self.graph.ty(*arg).shape, &ty.shape).is_some();
-        known && ty.dtype == DType::F32 && width && data.args.iter().all(repeats)
-    }
-
-    /// The longest chain of single-use elementwise nodes from `node` on.
+    /// The chain that ends in `node`: of the nodes before it all that it alone uses, directly or through each other, that
+    /// chains take and that have its shape.
     fn chain(&mut self, node: Node) -> (usize, Cluster) {
         let graph = self.graph;
-        let mut nodes = vec![node];
-        let shape = |n: Node| -> &Shape { &graph.ty(graph.node(n).results[0]).shape };
-        while let Some(next) = self.sole_user(self.result(*nodes.last().expect("a chain has a node"))) {
-            // Chains keep one shape; every other argument is ready before `next`.
-            if !self.has_kernel(next) || self.taken.contains(&next) || shape(next) != shape(node) {
-                break;
+        let core = |n: Node| graph.ty(graph.node(n).results[0]).shape.dims().iter().skip_while(|d| **d == Dim::from(1));
+        let mut nodes = BTreeSet::from([node]);
+        let mut waiting: BTreeSet<(usize, Node)> = self.makers(node).collect();
+        // Users stand behind what they use: when a node's turn comes, all that are taken are known.
+        while let Some((_, next)) = waiting.pop_last() {
+            let result = self.result(next);
+            let inside = !self.pinned.contains(&result) && self.users[result.index()].iter().all(|u| nodes.contains(u));
+            let free = !self.taken.contains(&next) && core(next).eq(core(node)) && chain::takes(graph, next);
+            if !inside || !free {
+                continue;
             }
-            nodes.push(next);
+            nodes.insert(next);
+            if self.inputs(&nodes) > MOST_INPUTS || nodes.len() > MOST_NODES {
+                nodes.remove(&next);
+                continue;
+            }
+            waiting.extend(self.makers(next));
         }
         self.taken.extend(&nodes);
-        let last = *nodes.last().expect("a chain has a node");
-        (self.place[&last], Cluster::Elementwise { nodes, output: self.result(last) })
+        let mut nodes: Vec<Node> = nodes.into_iter().collect();
+        nodes.sort_by_key(|n| self.place[n]);
+        (self.place[&node], Cluster::Elementwise { nodes, output: self.result(node) })
+    }
+
+    /// The nodes of this region that make the arguments of `node`, with their places.
+    fn makers(&self, node: Node) -> impl Iterator<Item = (usize, Node)> {
+        let makers = self.graph.node(node).args.iter().filter_map(|arg| self.graph.def_node(*arg));
+        makers.filter_map(|maker| Some((*self.place.get(&maker)?, maker)))
+    }
+
+    /// How many values `nodes` read that none of them makes.
+    fn inputs(&self, nodes: &BTreeSet<Node>) -> usize {
+        let args: BTreeSet<Value> = nodes.iter().flat_map(|n| &self.graph.node(*n).args).copied().collect();
+        args.iter().filter(|arg| self.graph.def_node(**arg).is_none_or(|maker| !nodes.contains(&maker))).count()
     }
 }

@@ -8,6 +8,7 @@
 //! Deliberately absent: changing what a graph means, running anything, reading model files.
 #![forbid(unsafe_code)]
 
+pub mod chain;
 pub mod cluster;
 pub mod compile;
 pub mod emit;

@@ -1,44 +1,14 @@
-//! Norms, rope, attention and elementwise chains against double-precision references, over random shapes, with
-//! equal bits whatever the number of parts.
+//! Norms, rope and attention against double-precision references, over random shapes, with equal bits whatever the
+//! number of parts.
 
 mod room;
 
 use actc_codegen::emit::Backend;
-use actc_codegen::kir::{FloatOp, Fun};
-use actc_codegen::spec::{
-    Attention, Broadcast, Elementwise, KernelSpec, LayerNorm, RmsNorm, Rope, RopeStyle, RopeTable, Step, compile_all,
-};
+use actc_codegen::spec::{Attention, KernelSpec, LayerNorm, RmsNorm, Rope, RopeStyle, RopeTable, compile_all};
 use actc_types::{Dim, RowForm, Target};
 use proptest::prelude::*;
+use room::parts::{EPS, close, outputs};
 use room::{Buffer, Rng, Room};
-
-/// Half a unit in the last place of 1.
-const EPS: f64 = f32::EPSILON as f64 / 2.0;
-
-fn close(got: f32, want: f64, tolerance: f64, what: &str) {
-    assert!((f64::from(got) - want).abs() <= tolerance, "{what}: {got} but {want} +- {tolerance}");
-}
-
-/// Runs `spec` with 1, 2, 3 and 8 parts on `inputs` and outputs of `lengths` floats; all must agree.
-fn outputs(spec: &KernelSpec, inputs: &[&[f32]], lengths: &[usize], dims: &[i64]) -> Vec<Vec<f32>> {
-    let room = Room::new(std::slice::from_ref(spec));
-    let inputs: Vec<Buffer> = inputs.iter().map(|x| Buffer::floats(x)).collect();
-    let mut first: Option<Vec<Vec<f32>>> = None;
-    for parts in [1, 2, 3, 8] {
-        let outs: Vec<Buffer> = lengths.iter().map(|n| Buffer::new(4 * n)).collect();
-        let pointers: Vec<*mut u8> = inputs.iter().chain(&outs).map(Buffer::ptr).collect();
-        room.run(spec, &pointers, dims, parts);
-        let got: Vec<Vec<f32>> = outs.iter().map(Buffer::read).collect();
-        match &first {
-            None => first = Some(got),
-            Some(first) => {
-                let bits = |v: &[Vec<f32>]| v.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
-                assert_eq!(bits(first), bits(&got), "{parts} parts differ from one");
-            }
-        }
-    }
-    first.unwrap()
-}
 
 fn doubles(x: &[f32]) -> Vec<f64> {
     x.iter().map(|v| f64::from(*v)).collect()
@@ -286,137 +256,6 @@ fn attention_over_long_caches_in_every_form() {
                 };
                 case.check(rng.next());
             }
-        }
-    }
-}
-
-fn erf(x: f64) -> f64 {
-    // Taylor series below 3, continued fraction of the complement above.
-    if x.abs() < 3.0 {
-        let (mut term, mut sum) = (x, x);
-        for n in 1..200 {
-            term *= -x * x / n as f64;
-            sum += term / (2 * n + 1) as f64;
-        }
-        return sum * 2.0 / std::f64::consts::PI.sqrt();
-    }
-    let z = x.abs();
-    let fraction = (1..=60).rev().fold(0.0, |f, n| n as f64 / 2.0 / (z + f));
-    x.signum() * (1.0 - (-z * z).exp() / std::f64::consts::PI.sqrt() / (z + fraction))
-}
-
-fn reference(fun: Fun, x: f64) -> f64 {
-    match fun {
-        Fun::Neg => -x,
-        Fun::Abs => x.abs(),
-        Fun::Sqrt => x.sqrt(),
-        Fun::Nearest => x.round_ties_even(),
-        Fun::Relu => x.max(0.0),
-        Fun::Exp => x.exp(),
-        Fun::Tanh => x.tanh(),
-        Fun::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        Fun::Silu => x / (1.0 + (-x).exp()),
-        // Equal to 0.5 x (1 + tanh u), which loses everything to cancellation where x is far below zero.
-        Fun::GeluTanh => {
-            let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-            x / (1.0 + (-2.0 * u).exp())
-        }
-        Fun::GeluErf => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
-    }
-}
-
-/// Bounds stated where the functions are expanded, in units of 2^-24 of the result, and absolute.
-fn bound(fun: Fun, x: f64, y: f64) -> f64 {
-    let (units, absolute) = match fun {
-        Fun::Neg | Fun::Abs | Fun::Nearest | Fun::Relu => (0.0, 0.0),
-        Fun::Sqrt => (1.0, 0.0),
-        Fun::Exp => (2.5, 1.5e-38 * 3.0),
-        Fun::Tanh => (5.0, 0.0),
-        Fun::Sigmoid => (6.0, 1e-37),
-        Fun::Silu => (7.0, 1e-35),
-        // The argument of the exponential is rounded four times, which its size multiplies.
-        Fun::GeluTanh => (8.0 + 8.0 * (1.6 * x + 0.0714 * x * x * x).abs().min(90.0), 1e-30),
-        Fun::GeluErf => (4.0, 1.6e-7 * x.abs()),
-    };
-    units * EPS * y.abs() + absolute
-}
-
-#[test]
-fn functions_keep_their_bounds() {
-    let all = [
-        Fun::Neg,
-        Fun::Abs,
-        Fun::Sqrt,
-        Fun::Nearest,
-        Fun::Relu,
-        Fun::Exp,
-        Fun::Tanh,
-        Fun::Sigmoid,
-        Fun::Silu,
-        Fun::GeluTanh,
-        Fun::GeluErf,
-    ];
-    let mut x: Vec<f32> = (-9000..9000).map(|i| i as f32 * 0.01).collect();
-    x.extend((-3000..3000).map(|i| i as f32 * 0.000_37));
-    x.extend([0.0, -0.0, 88.7, 88.72, 1e-20, -1e-20, 1e-39, 87.0, -86.4]);
-    for fun in all {
-        let steps = vec![Step::Unary(fun, 0)];
-        let spec = KernelSpec::Elementwise(Elementwise { cols: x.len() as u32, inputs: vec![Broadcast::Full], steps });
-        let got = outputs(&spec, &[&x], &[x.len()], &[1]);
-        for (x, got) in x.iter().zip(&got[0]) {
-            let x = f64::from(*x);
-            if fun == Fun::Sqrt && x < 0.0 {
-                assert!(got.is_nan());
-                continue;
-            }
-            let want = reference(fun, x);
-            if want > f64::from(f32::MAX) {
-                assert_eq!(*got, f32::INFINITY, "{fun:?}({x})");
-                continue;
-            }
-            close(*got, want, bound(fun, x, want), &format!("{fun:?}({x})"));
-        }
-    }
-}
-
-#[test]
-fn functions_at_the_edges() {
-    let x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 200.0, -200.0];
-    let run = |fun| {
-        let steps = vec![Step::Unary(fun, 0)];
-        let spec = KernelSpec::Elementwise(Elementwise { cols: 5, inputs: vec![Broadcast::Full], steps });
-        outputs(&spec, &[&x], &[5], &[1]).remove(0)
-    };
-    for fun in [Fun::Exp, Fun::Tanh, Fun::Sigmoid, Fun::Silu, Fun::GeluTanh, Fun::GeluErf, Fun::Relu] {
-        assert!(run(fun)[0].is_nan(), "{fun:?} loses what is not a number");
-    }
-    assert_eq!(&run(Fun::Exp)[1..], &[f32::INFINITY, 0.0, f32::INFINITY, 0.0]);
-    assert_eq!(&run(Fun::Tanh)[1..], &[1.0, -1.0, 1.0, -1.0]);
-    assert_eq!(&run(Fun::Sigmoid)[1..], &[1.0, 0.0, 1.0, 0.0]);
-}
-
-#[test]
-fn chains_broadcast() {
-    for cols in [1usize, 3, 4, 17, 64, 131] {
-        let rows = 5;
-        let mut rng = Rng(cols as u64);
-        let (a, b, c, d) = (rng.floats(rows * cols), rng.floats(cols), rng.floats(rows), [0.75f32]);
-        let spec = KernelSpec::Elementwise(Elementwise {
-            cols: cols as u32,
-            inputs: vec![Broadcast::Full, Broadcast::Row, Broadcast::Column, Broadcast::Scalar],
-            steps: vec![
-                Step::Binary(FloatOp::Add, 0, 1),
-                Step::Binary(FloatOp::Mul, 4, 2),
-                Step::Constant(0.5),
-                Step::Binary(FloatOp::Sub, 5, 6),
-                Step::Binary(FloatOp::Div, 7, 3),
-                Step::Binary(FloatOp::Max, 8, 6),
-            ],
-        });
-        let got = outputs(&spec, &[&a, &b, &c, &d], &[rows * cols], &[rows as i64]);
-        for i in 0..rows * cols {
-            let want = (((a[i] + b[i % cols]) * c[i / cols] - 0.5) / 0.75).max(0.5);
-            assert_eq!(got[0][i], want);
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Every family compiles for every CPU target without relocations; the texts of a few kernels are kept as snapshots.
 
 use actc_codegen::emit::{ALIGN, Backend, cranelift};
-use actc_codegen::kir::{FloatOp, Fun, Isa, legalise};
+use actc_codegen::kir::{FloatOp, Fun, Isa, Logic, Test, legalise};
 use actc_codegen::spec::{
-    Act, Attention, Broadcast, Elementwise, Epilogue, KernelSpec, LayerNorm, Linear, Mat, Prepare, Prepared, RmsNorm,
-    Rope, RopeStyle, RopeTable, Step, Tokens, WeakSet, compile_all,
+    Act, Attention, Elementwise, Epilogue, KernelSpec, LayerNorm, Linear, Mat, Prepare, Prepared, RmsNorm, Rope,
+    RopeStyle, RopeTable, Step, Tokens, WeakSet, compile_all, elementwise,
 };
 use actc_types::{BlockFormat, DType, Encoding, Group, Mixed, Packed, RowForm, Target, WeakPlace};
 
@@ -31,11 +31,36 @@ fn rms_norm() -> KernelSpec {
 }
 
 fn chain() -> KernelSpec {
+    let input = |along: &[bool]| elementwise::Input { dtype: DType::F32, along: along.to_vec() };
     KernelSpec::Elementwise(Elementwise {
-        cols: 6,
-        inputs: vec![Broadcast::Full, Broadcast::Row],
-        steps: vec![Step::Unary(Fun::Silu, 0), Step::Binary(FloatOp::Mul, 2, 1)],
+        axes: 2,
+        inputs: vec![input(&[true, true]), input(&[false, true])],
+        steps: vec![Step::Read(0), Step::Unary(Fun::Silu, 0), Step::Read(1), Step::Binary(FloatOp::Mul, 1, 2)],
+        output: DType::F32,
     })
+}
+
+/// A chain with every kind of step that reads and writes bytes.
+fn rounding(to: DType) -> KernelSpec {
+    let input = |dtype, along: &[bool]| elementwise::Input { dtype, along: along.to_vec() };
+    let mut steps = vec![Step::Read(0), Step::Read(1), Step::Read(2), Step::Read(3), Step::Constant(0.5)];
+    for fun in [Fun::Nearest, Fun::Floor, Fun::Ceil, Fun::Log, Fun::Erf, Fun::Softplus, Fun::Sign] {
+        steps.push(Step::Unary(fun, steps.len() as u16 - 1));
+    }
+    let number = steps.len() as u16 - 1;
+    steps.push(Step::Test(Test::LessEqual, 0, number));
+    steps.push(Step::Logic(Logic::Or, 3, number + 1));
+    if to != DType::Bool {
+        steps.push(Step::Choose(number + 2, 1, 2));
+        steps.push(Step::Saturate(to, number + 3));
+    }
+    let inputs = vec![
+        input(DType::U8, &[true, true, true]),
+        input(DType::I8, &[false, true, false]),
+        input(DType::I32, &[true, false, true]),
+        input(DType::Bool, &[true, true, true]),
+    ];
+    KernelSpec::Elementwise(Elementwise { axes: 3, inputs, steps, output: to })
 }
 
 fn packed(bits: u8, group: Group) -> Encoding {
@@ -63,6 +88,9 @@ fn all() -> Vec<KernelSpec> {
     specs.extend([
         rms_norm(),
         chain(),
+        rounding(DType::U8),
+        rounding(DType::I8),
+        rounding(DType::Bool),
         KernelSpec::LayerNorm(LayerNorm { cols: 70, eps: 1e-5, bias: true, add: false }),
         KernelSpec::RopeTable(RopeTable { rotary: 64, theta: 1e4, stretch: 1.0, scale: 1.0, factors: true }),
         KernelSpec::Rope(Rope { heads: 9, head_dim: 64, rotary: 64, style: RopeStyle::Half }),
@@ -146,9 +174,10 @@ fn shapes_that_make_no_kernel_are_refused() {
     q8.mats[0].encoding = Encoding::Block(BlockFormat::Q8_0);
     wrong.push(KernelSpec::Linear(q8));
     wrong.push(KernelSpec::Elementwise(Elementwise {
-        cols: 4,
-        inputs: vec![Broadcast::Full],
-        steps: vec![Step::Unary(Fun::Neg, 1)],
+        axes: 1,
+        inputs: Vec::new(),
+        steps: vec![Step::Unary(Fun::Neg, 0)],
+        output: DType::F32,
     }));
     wrong.push(KernelSpec::Rope(Rope { heads: 1, head_dim: 8, rotary: 10, style: RopeStyle::Half }));
     for spec in wrong {

@@ -1,4 +1,5 @@
 //! An op in a graph of its own, and bits to make its inputs of.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use actc::ir::{Graph, Op, TensorType};
 

@@ -1,7 +1,7 @@
 //! The Cranelift emitter: 128-bit vectors, no optimisation passes, so that machine code keeps the order of the kernel.
 
 use super::CompiledKernel;
-use crate::kir::{Axis, Elem, Fetch, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var, VecOp};
+use crate::kir::{Axis, Elem, Fetch, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Test, Ty, Val, Var, VecOp};
 use actc_types::target::{Arch, Family};
 use actc_types::{Diagnostic, Result, Target};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
@@ -170,6 +170,10 @@ impl Emitter<'_> {
                     (Mem::F32, Ty::F32 | Ty::Vec(..)) | (Mem::I8 | Mem::I16, Ty::Vec(..)) => {
                         self.b.ins().store(flags(), value, addr, *offset);
                     }
+                    (Mem::I8 | Mem::U8, Ty::F32) => {
+                        let bits = self.bits(types::I32, value);
+                        self.b.ins().istore8(flags(), bits, addr, *offset);
+                    }
                     (Mem::U32, Ty::I64) => {
                         self.b.ins().istore32(flags(), value, addr, *offset);
                     }
@@ -246,9 +250,20 @@ impl Emitter<'_> {
                     Fun::Abs => self.b.ins().fabs(a),
                     Fun::Sqrt => self.b.ins().sqrt(a),
                     Fun::Nearest => self.b.ins().nearest(a),
-                    Fun::Relu | Fun::Exp | Fun::Tanh | Fun::Sigmoid | Fun::Silu | Fun::GeluTanh | Fun::GeluErf => {
-                        panic!("{fun:?} is expanded by legalisation")
-                    }
+                    Fun::Floor => self.b.ins().floor(a),
+                    Fun::Ceil => self.b.ins().ceil(a),
+                    Fun::Trunc => self.b.ins().trunc(a),
+                    Fun::Relu
+                    | Fun::Exp
+                    | Fun::Tanh
+                    | Fun::Sigmoid
+                    | Fun::Silu
+                    | Fun::GeluTanh
+                    | Fun::GeluErf
+                    | Fun::Log
+                    | Fun::Erf
+                    | Fun::Softplus
+                    | Fun::Sign => panic!("{fun:?} is expanded by legalisation"),
                 }
             }
             Op::Convert(a) => {
@@ -268,6 +283,7 @@ impl Emitter<'_> {
                     Mem::I8 => self.b.ins().sload8(types::I64, flags(), addr, offset),
                     Mem::U8 => self.b.ins().uload8(types::I64, flags(), addr, offset),
                     Mem::U16 => self.b.ins().uload16(types::I64, flags(), addr, offset),
+                    Mem::I32 => self.b.ins().sload32(flags(), addr, offset),
                     Mem::U32 => self.b.ins().uload32(flags(), addr, offset),
                     Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::S8 | Mem::I16 | Mem::U4 => {
                         panic!("{mem:?} is converted by legalisation")
@@ -278,7 +294,10 @@ impl Emitter<'_> {
             Op::Fetch(..) => panic!("vectors have 16 bytes here"),
             Op::Get(var) => self.b.use_var(self.var(var)),
             Op::V(op) => self.vector(ty, op),
-            Op::Load { .. }
+            Op::Test(..)
+            | Op::Logic(..)
+            | Op::Choose(..)
+            | Op::Load { .. }
             | Op::Code { .. }
             | Op::Quad { .. }
             | Op::QuadFloat(..)
@@ -425,9 +444,14 @@ impl Emitter<'_> {
                 let (a, b) = (self.val(a), self.val(b));
                 self.b.ins().icmp(IntCC::Equal, a, b)
             }
-            VecOp::Less(a, b) => {
+            VecOp::Test(test, a, b) => {
                 let (a, b) = (self.val(a), self.val(b));
-                self.b.ins().fcmp(FloatCC::LessThan, a, b)
+                let question = match test {
+                    Test::Equal => FloatCC::Equal,
+                    Test::Less => FloatCC::LessThan,
+                    Test::LessEqual => FloatCC::LessThanOrEqual,
+                };
+                self.b.ins().fcmp(question, a, b)
             }
             VecOp::Select(mask, a, b) => {
                 let (mask, a, b) = (self.val(mask), self.val(a), self.val(b));

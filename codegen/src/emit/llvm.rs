@@ -274,6 +274,10 @@ impl<'c> Emitter<'_, 'c> {
             Node::Store { mem, value, addr, offset, step: 0 } => {
                 let v = match (mem, self.ty(*value)) {
                     (Mem::F32, Ty::F32 | Ty::Vec(..)) | (Mem::I8 | Mem::I16, Ty::Vec(..)) => self.val(*value),
+                    (Mem::I8 | Mem::U8, Ty::F32) => {
+                        let bits = self.b.build_bit_cast(self.val(*value), self.context.i32_type(), "")?;
+                        self.b.build_int_truncate(bits.into_int_value(), self.context.i8_type(), "")?.into()
+                    }
                     (Mem::U32, Ty::I64) => {
                         self.b.build_int_truncate(self.int(*value), self.context.i32_type(), "")?.into()
                     }
@@ -365,7 +369,10 @@ impl<'c> Emitter<'_, 'c> {
                 self.b.build_load(ty, slot, "")?
             }
             Op::V(op) => self.vector(ty, op)?,
-            Op::Load { .. }
+            Op::Test(..)
+            | Op::Logic(..)
+            | Op::Choose(..)
+            | Op::Load { .. }
             | Op::Code { .. }
             | Op::Quad { .. }
             | Op::QuadFloat(..)
@@ -385,13 +392,13 @@ impl<'c> Emitter<'_, 'c> {
             Mem::F32 => return self.load(self.context.f32_type(), addr, offset),
             Mem::I8 | Mem::U8 => self.context.i8_type(),
             Mem::U16 => self.context.i16_type(),
-            Mem::U32 => self.context.i32_type(),
+            Mem::I32 | Mem::U32 => self.context.i32_type(),
             Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::S8 | Mem::I16 | Mem::U4 => {
                 panic!("{mem:?} is converted by legalisation")
             }
         };
         let v = self.load(narrow, addr, offset)?.into_int_value();
-        Ok(if mem == Mem::I8 {
+        Ok(if matches!(mem, Mem::I8 | Mem::I32) {
             self.b.build_int_s_extend(v, wide, "")?.into()
         } else {
             self.b.build_int_z_extend(v, wide, "")?.into()
@@ -460,9 +467,20 @@ impl<'c> Emitter<'_, 'c> {
             Fun::Abs => "llvm.fabs",
             Fun::Sqrt => "llvm.sqrt",
             Fun::Nearest => "llvm.roundeven",
-            Fun::Relu | Fun::Exp | Fun::Tanh | Fun::Sigmoid | Fun::Silu | Fun::GeluTanh | Fun::GeluErf => {
-                panic!("{fun:?} is expanded by legalisation")
-            }
+            Fun::Floor => "llvm.floor",
+            Fun::Ceil => "llvm.ceil",
+            Fun::Trunc => "llvm.trunc",
+            Fun::Relu
+            | Fun::Exp
+            | Fun::Tanh
+            | Fun::Sigmoid
+            | Fun::Silu
+            | Fun::GeluTanh
+            | Fun::GeluErf
+            | Fun::Log
+            | Fun::Erf
+            | Fun::Softplus
+            | Fun::Sign => panic!("{fun:?} is expanded by legalisation"),
         };
         self.call(name, &[self.machine(ty)], &[a.into()])
     }

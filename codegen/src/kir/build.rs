@@ -3,7 +3,9 @@
 //! Methods append to the innermost open loop and return the new value. Types are inferred; mixing a lane value with a
 //! scalar broadcasts the scalar. Broken types are mistakes of the kernel's author and panic.
 
-use super::{Acc, Axis, CodeSource, Elem, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var, VarDecl};
+use super::{
+    Acc, Axis, CodeSource, Elem, FloatOp, Fun, IntOp, Kernel, Logic, Mem, Node, Op, Test, Ty, Val, Var, VarDecl,
+};
 
 /// Writes a [`Kernel`].
 pub struct Builder {
@@ -185,6 +187,21 @@ impl Builder {
         self.op(ty, Op::Fun(fun, a))
     }
 
+    /// In the lanes of the current loop, all ones where the answer is yes, zeros elsewhere: a mask.
+    pub fn test(&mut self, test: Test, a: Val, b: Val) -> Val {
+        self.op(Ty::Lane(Elem::F32), Op::Test(test, a, b))
+    }
+
+    /// A bitwise operation on lanes: of masks what their answers make, of a mask and a float the float or zero.
+    pub fn logic(&mut self, logic: Logic, a: Val, b: Val) -> Val {
+        self.op(Ty::Lane(Elem::F32), Op::Logic(logic, a, b))
+    }
+
+    /// `a` in the lanes where the mask has ones, `b` elsewhere.
+    pub fn choose(&mut self, mask: Val, a: Val, b: Val) -> Val {
+        self.op(Ty::Lane(Elem::F32), Op::Choose(mask, a, b))
+    }
+
     /// `a` as another scalar type, or integer lanes as float lanes.
     pub fn convert(&mut self, to: Ty, a: Val) -> Val {
         self.op(to, Op::Convert(a))
@@ -194,7 +211,7 @@ impl Builder {
     pub fn load(&mut self, mem: Mem, addr: Val, offset: i32) -> Val {
         let ty = match mem {
             Mem::F32 | Mem::F16 | Mem::Bf16 => Ty::F32,
-            Mem::I8 | Mem::U8 | Mem::U16 | Mem::U32 => Ty::I64,
+            Mem::I8 | Mem::U8 | Mem::U16 | Mem::I32 | Mem::U32 => Ty::I64,
             Mem::Q8 | Mem::S8 | Mem::I16 => panic!("such integers are loaded in lanes"),
             Mem::U4 => panic!("a nibble has no address"),
         };
@@ -204,7 +221,7 @@ impl Builder {
     /// Consecutive elements, one a lane.
     pub fn load_lane(&mut self, mem: Mem, addr: Val, offset: i32) -> Val {
         let elem = match mem {
-            Mem::F32 | Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::U8 | Mem::U4 => Elem::F32,
+            Mem::F32 | Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::U8 | Mem::U4 | Mem::I32 => Elem::F32,
             Mem::I8 => Elem::I8,
             Mem::S8 | Mem::I16 => Elem::I16,
             Mem::U16 | Mem::U32 => panic!("integers are loaded one by one"),

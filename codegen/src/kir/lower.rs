@@ -2,7 +2,7 @@
 
 use super::legalise::{BLOCK, Block, Legaliser, Lowered};
 use super::vector::Out;
-use super::{Elem, Fetch, FloatOp, IntOp, Mem, Op, Ty, Val, VecOp, dot};
+use super::{Elem, Fetch, FloatOp, IntOp, Logic, Mem, Op, Ty, Val, VecOp, dot};
 use actc_types::packed::PANEL;
 
 /// Two to the 112th: what an f16's bits, moved into an f32, must be multiplied by.
@@ -47,6 +47,15 @@ impl Legaliser<'_> {
             Op::Fun(fun, a) => {
                 let a = self.scalar(a);
                 Lowered::Scalar(self.out.expand_scalar(fun, a))
+            }
+            Op::Test(test, a, b) => self.each_piece([a, b], |out, [a, b]| out.v(out.ty(a), VecOp::Test(test, a, b))),
+            Op::Logic(logic, a, b) => self.each_piece([a, b], |out, [a, b]| match logic {
+                Logic::And => out.and(a, b),
+                Logic::Or => out.or(a, b),
+                Logic::Xor => out.v(out.ty(a), VecOp::Xor(a, b)),
+            }),
+            Op::Choose(mask, a, b) => {
+                self.each_piece([mask, a, b], |out, [mask, a, b]| out.v(out.ty(a), VecOp::Select(mask, a, b)))
             }
             Op::Convert(a) if lane => {
                 let a = self.pieces(a, 1);
@@ -114,6 +123,13 @@ impl Legaliser<'_> {
         Lowered::Pieces(a.into_iter().zip(b).map(|(a, b)| join(self, a, b)).collect())
     }
 
+    /// An operation on floats of the current block, of which all may be scalars.
+    fn each_piece<const N: usize>(&mut self, args: [Val; N], join: impl Fn(&mut Out, [Val; N]) -> Val) -> Lowered {
+        let n = self.current().pieces();
+        let args = args.map(|v| self.pieces(v, n));
+        Lowered::Pieces((0..n).map(|i| join(&mut self.out, std::array::from_fn(|k| args[k][i]))).collect())
+    }
+
     /// The ways of a partial variable joined as a balanced tree.
     fn ways(&mut self, var: super::Var, join: impl Fn(&mut Self, Val, Val) -> Val) -> Val {
         let mut values: Vec<Val> = self.vectors(var).to_vec().into_iter().map(|v| self.out.get(v)).collect();
@@ -152,7 +168,7 @@ impl Legaliser<'_> {
                 let v = out.shift(Elem::I32, v, 16);
                 out.bits(Elem::F32, v)
             }
-            Mem::F32 | Mem::I8 | Mem::Q8 | Mem::S8 | Mem::U8 | Mem::I16 | Mem::U16 | Mem::U32 | Mem::U4 => {
+            Mem::F32 | Mem::I8 | Mem::Q8 | Mem::S8 | Mem::U8 | Mem::I16 | Mem::U16 | Mem::I32 | Mem::U32 | Mem::U4 => {
                 out.op(ty, Op::Load { mem, addr, offset, step: 0 })
             }
         });
@@ -190,6 +206,10 @@ impl Legaliser<'_> {
                 let v = out.fetch(Elem::I32, Fetch::Signed8, addr, at, gap);
                 out.to_float(v)
             }),
+            Mem::I32 => each(&mut |at| {
+                let v = out.fetch(Elem::I32, Fetch::Full, addr, at, gap);
+                out.to_float(v)
+            }),
             Mem::I8 => {
                 assert_eq!(i64::from(count) * 4, BLOCK, "rounded activations come in runs of 16 lanes");
                 vec![out.fetch(Elem::I8, Fetch::Full, addr, offset, gap)]
@@ -214,7 +234,7 @@ impl Legaliser<'_> {
                 self.bytes_to_floats(v, count)
             }
             Mem::U4 => each(&mut |at| out.nibbles_of_rows(addr, at)),
-            Mem::U16 | Mem::U32 => panic!("integers are loaded one by one"),
+            Mem::U16 | Mem::U32 => panic!("such integers are loaded one by one"),
         };
         Lowered::Pieces(pieces)
     }
@@ -264,11 +284,13 @@ impl Legaliser<'_> {
                     }
                 }
             }
-            Mem::I8 => {
+            Mem::I8 | Mem::U8 if pieces.len() == 1 => self.store_few(mem, pieces[0], addr, offset),
+            Mem::I8 | Mem::U8 => {
+                let pieces: Vec<Val> = pieces.into_iter().map(|v| self.out.signed(mem, v)).collect();
                 let [low, high] = self.words(&pieces);
-                let out = &mut self.out;
-                let bytes = out.v(out.of(Elem::I8), VecOp::Narrow(low, high));
-                out.store(Mem::I8, bytes, addr, offset);
+                let bytes = self.out.v(self.out.of(Elem::I8), VecOp::Narrow(low, high));
+                let bytes = self.out.unsigned(mem, bytes);
+                self.out.store(Mem::I8, bytes, addr, offset);
             }
             Mem::I16 => {
                 for (i, words) in self.words(&pieces).into_iter().enumerate() {
@@ -282,8 +304,8 @@ impl Legaliser<'_> {
                     self.out.store(Mem::I16, high, addr, at + mem.span(block.gap()) as i32);
                 }
             }
-            Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::S8 | Mem::U8 | Mem::U4 | Mem::U16 | Mem::U32 => {
-                panic!("lanes are stored as f32, i8 or i16")
+            Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::S8 | Mem::U4 | Mem::U16 | Mem::I32 | Mem::U32 => {
+                panic!("lanes are stored as f32, i8, u8 or i16")
             }
         }
     }
@@ -294,16 +316,26 @@ impl Legaliser<'_> {
         let block = self.current();
         let whole = block.valid == block.lanes && block.pieces() == 4;
         assert!(whole, "rounded activations come in runs of 16 lanes");
-        // The sum with 1.5 * 2^23 holds the integer in its lowest bits.
-        let (magic, bits) = (self.out.floats(12_582_912.0), self.out.ints(0x4b40_0000));
-        let out = &mut self.out;
-        let mut word = |x: Val| {
-            let v = out.add(x, magic);
-            let v = out.bits(Elem::I32, v);
-            out.v(out.ty(v), VecOp::Sub(v, bits))
-        };
-        let [a, b, c, d] = [0, 1, 2, 3].map(|i| word(pieces[i]));
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| self.out.whole(pieces[i]));
         [(a, b), (c, d)].map(|(a, b)| self.out.v(self.out.of(Elem::I16), VecOp::Narrow(a, b)))
+    }
+
+    /// Stores the first lanes of a block of four, one or all, as bytes.
+    fn store_few(&mut self, mem: Mem, piece: Val, addr: Val, offset: i32) {
+        let valid = self.current().valid;
+        let out = &mut self.out;
+        let v = out.signed(mem, piece);
+        let v = out.whole(v);
+        let words = out.v(out.of(Elem::I16), VecOp::Narrow(v, v));
+        let bytes = out.v(out.of(Elem::I8), VecOp::Narrow(words, words));
+        let bytes = out.unsigned(mem, bytes);
+        let four = out.bits(Elem::F32, bytes);
+        let four = out.v(Ty::F32, VecOp::Extract(four, 0));
+        match valid {
+            1 => out.store(mem, four, addr, offset),
+            4 => out.store(Mem::F32, four, addr, offset),
+            n => panic!("{n} lanes of bytes are not stored at once"),
+        }
     }
 
     /// The decoded vectors of a code value, made once a block: floats, or unsigned bytes.
@@ -326,6 +358,33 @@ impl Legaliser<'_> {
 }
 
 impl Out {
+    /// Floats that are whole numbers below 2^22 as integers.
+    fn whole(&mut self, x: Val) -> Val {
+        // The sum with 1.5 * 2^23 holds the integer in its lowest bits.
+        let (magic, bits) = (self.floats(12_582_912.0), self.ints(0x4b40_0000));
+        let v = self.add(x, magic);
+        let v = self.bits(Elem::I32, v);
+        self.v(self.ty(v), VecOp::Sub(v, bits))
+    }
+
+    /// The floats of bytes that are stored as `mem`, moved to where signed bytes hold them.
+    fn signed(&mut self, mem: Mem, x: Val) -> Val {
+        if mem != Mem::U8 {
+            return x;
+        }
+        let middle = self.floats(128.0);
+        self.sub(x, middle)
+    }
+
+    /// Undoes what [`Out::signed`] did.
+    fn unsigned(&mut self, mem: Mem, bytes: Val) -> Val {
+        if mem != Mem::U8 {
+            return bytes;
+        }
+        let middle = self.bytes(0x80);
+        self.v(self.ty(bytes), VecOp::Xor(bytes, middle))
+    }
+
     /// Floats from the bits of halves, sign-extended: exponent and mantissa move below bit 28, the sign stays at bit 31.
     fn halves_to_floats(&mut self, v: Val) -> Val {
         if self.isa.half {

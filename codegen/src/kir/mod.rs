@@ -96,6 +96,8 @@ pub enum Mem {
     S8,
     /// Signed 16-bit integer, lanes only.
     I16,
+    /// Signed 32-bit integer: an integer as a scalar, a rounded f32 in lanes.
+    I32,
     /// Unsigned nibble, even element low: the rows of a panel only, loads as f32. Addresses are of the first byte.
     U4,
     /// Unsigned 16-bit integer, scalar only.
@@ -108,7 +110,7 @@ impl Mem {
     /// Bytes that `n` elements span.
     pub fn span(self, n: i64) -> i64 {
         match self {
-            Mem::F32 | Mem::U32 => 4 * n,
+            Mem::F32 | Mem::I32 | Mem::U32 => 4 * n,
             Mem::F16 | Mem::Bf16 | Mem::I16 | Mem::U16 => 2 * n,
             Mem::I8 | Mem::Q8 | Mem::S8 | Mem::U8 => n,
             Mem::U4 => n / 2,
@@ -158,7 +160,29 @@ pub enum FloatOp {
     Max,
 }
 
-/// One-operand functions. Those from [`Fun::Exp`] on are expanded by legalisation.
+/// A question about two floats. None holds of what is not a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Test {
+    /// `a == b`.
+    Equal,
+    /// `a < b`.
+    Less,
+    /// `a <= b`.
+    LessEqual,
+}
+
+/// A bitwise operation on lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Logic {
+    /// Bits that both have.
+    And,
+    /// Bits that one has.
+    Or,
+    /// Bits that just one has.
+    Xor,
+}
+
+/// One-operand functions. Those from [`Fun::Relu`] on are expanded by legalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fun {
     /// Sign change.
@@ -169,6 +193,12 @@ pub enum Fun {
     Sqrt,
     /// Nearest integer, ties to even.
     Nearest,
+    /// Largest integer not above.
+    Floor,
+    /// Smallest integer not below.
+    Ceil,
+    /// Integer part.
+    Trunc,
     /// Positive part; keeps what is not a number.
     Relu,
     /// Natural exponential.
@@ -183,6 +213,14 @@ pub enum Fun {
     GeluTanh,
     /// GELU by the error function.
     GeluErf,
+    /// Natural logarithm.
+    Log,
+    /// The error function.
+    Erf,
+    /// `log(1 + exp(x))`.
+    Softplus,
+    /// -1 or 1 by the sign; keeps zeros and what is not a number.
+    Sign,
 }
 
 /// Vector operations; only after legalisation.
@@ -222,8 +260,8 @@ pub enum VecOp {
     ShrEach(Val, [u8; 4]),
     /// All ones in the lanes where equal.
     Equal(Val, Val),
-    /// All ones in the float lanes where the first is less.
-    Less(Val, Val),
+    /// All ones in the float lanes where the answer is yes.
+    Test(Test, Val, Val),
     /// Bits of the second where the first has ones, of the third elsewhere.
     Select(Val, Val, Val),
     /// Products of unsigned and signed bytes, neighbouring pairs summed to 16 bits. Callers bound the sums to 16 bits.
@@ -291,6 +329,12 @@ pub enum Op {
     MulAdd(Val, Val, Val),
     /// A function.
     Fun(Fun, Val),
+    /// Lanes of all ones where the answer is yes, of zeros elsewhere.
+    Test(Test, Val, Val),
+    /// A bitwise operation on lanes.
+    Logic(Logic, Val, Val),
+    /// The lanes of the second where the first has ones, those of the third elsewhere.
+    Choose(Val, Val, Val),
     /// A change of type between scalars, or from integer lanes to float lanes.
     Convert(Val),
     /// The element at `addr + offset`, in lane l the one `step * l` elements on (`step` 0: the same everywhere).
@@ -387,8 +431,8 @@ pub enum Node {
     Set(Var, Val),
     /// Accumulates into a variable.
     Acc(Var, Acc),
-    /// Stores a value: `value` as `mem` at `addr + offset`, in lane l `step * l` elements on. Bytes are stored as floats
-    /// that are integers, vectors whole.
+    /// Stores a value: `value` as `mem` at `addr + offset`, in lane l `step * l` elements on. Lanes of bytes are floats that
+    /// are such integers; after legalisation vectors are stored whole, and of a float as a byte the lowest bits.
     Store {
         /// How it lies in memory.
         mem: Mem,

@@ -15,7 +15,7 @@ pub(super) fn deals_in_panels(nodes: &[Node]) -> bool {
 pub(super) fn deals_in_bytes(nodes: &[Node]) -> bool {
     let bytes = |mem: &Mem| match mem {
         Mem::I8 | Mem::U8 | Mem::U4 => true,
-        Mem::F32 | Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::S8 | Mem::I16 | Mem::U16 | Mem::U32 => false,
+        Mem::F32 | Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::S8 | Mem::I16 | Mem::I32 | Mem::U16 | Mem::U32 => false,
     };
     nodes.iter().any(|node| match node {
         Node::Let(_, Op::Code { .. }) => true,
@@ -50,8 +50,9 @@ pub(super) fn lane_operands(kernel: &Kernel, nodes: &[Node], used: &mut Vec<Val>
     let scalar = |v: &Val| kernel.vals[v.0 as usize] == Ty::F32;
     for node in nodes {
         let operands: Vec<Val> = match node {
-            Node::Let(v, Op::F(_, a, b)) if lane(v) => vec![*a, *b],
-            Node::Let(v, Op::MulAdd(a, b, c)) if lane(v) => vec![*a, *b, *c],
+            Node::Let(v, Op::F(_, a, b) | Op::Test(_, a, b) | Op::Logic(_, a, b)) if lane(v) => vec![*a, *b],
+            Node::Let(v, Op::MulAdd(a, b, c) | Op::Choose(a, b, c)) if lane(v) => vec![*a, *b, *c],
+            Node::Store { value, step, .. } if *step > 0 => vec![*value],
             Node::Acc(var, Acc::Dot(a, b)) if matches!(kernel.vars[var.0 as usize].ty, Ty::Lane(_)) => vec![*a, *b],
             Node::Loop { body, .. } | Node::IfLess { body, .. } => {
                 lane_operands(kernel, body, used);

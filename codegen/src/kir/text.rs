@@ -1,6 +1,6 @@
 //! The text form of a kernel: one node a line, loops indented.
 
-use super::{Acc, Axis, Kernel, Mem, Node, Op, Ty, Val, Var, VecOp};
+use super::{Acc, Axis, Kernel, Mem, Node, Op, Test, Ty, Val, Var, VecOp};
 use std::fmt;
 
 impl fmt::Display for Val {
@@ -28,6 +28,14 @@ impl fmt::Display for Ty {
             Ty::Lane(elem) => write!(f, "lane {}", word(elem)),
             Ty::Vec(elem, n) => write!(f, "{}x{n}", word(elem)),
         }
+    }
+}
+
+fn question(test: Test) -> &'static str {
+    match test {
+        Test::Equal => "same",
+        Test::Less => "less",
+        Test::LessEqual => "less_equal",
     }
 }
 
@@ -62,6 +70,9 @@ impl fmt::Display for Op {
             Op::F(op, a, b) => write!(f, "f{} {a}, {b}", word(op)),
             Op::MulAdd(a, b, c) => write!(f, "muladd {a}, {b}, {c}"),
             Op::Fun(fun, a) => write!(f, "{} {a}", word(fun)),
+            Op::Test(test, a, b) => write!(f, "{} {a}, {b}", question(*test)),
+            Op::Logic(logic, a, b) => write!(f, "{} {a}, {b}", word(logic)),
+            Op::Choose(mask, a, b) => write!(f, "choose {mask}, {a}, {b}"),
             Op::Convert(a) => write!(f, "convert {a}"),
             Op::Load { mem, addr, offset, step } => {
                 f.write_str("load ")?;
@@ -107,7 +118,7 @@ impl fmt::Display for VecOp {
             VecOp::Sar(a, n) => write!(f, "sar {a}, {n}"),
             VecOp::ShrEach(a, n) => write!(f, "shr_each {a}, {n:?}"),
             VecOp::Equal(a, b) => write!(f, "equal {a}, {b}"),
-            VecOp::Less(a, b) => write!(f, "less {a}, {b}"),
+            VecOp::Test(test, a, b) => write!(f, "{} {a}, {b}", question(*test)),
             VecOp::Select(m, a, b) => write!(f, "select {m}, {a}, {b}"),
             VecOp::DotPairs(a, b) => write!(f, "dot_pairs {a}, {b}"),
             VecOp::WidenPairs(a) => write!(f, "widen_pairs {a}"),

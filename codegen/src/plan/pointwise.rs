@@ -2,15 +2,14 @@
 
 use super::launch::Call;
 use super::steps::{Steps, fixed, overflow, rows_of};
+use crate::chain::{self, Chain};
 use crate::cluster::storage;
-use crate::spec::elementwise::{self, Broadcast, Elementwise, Step};
 use crate::spec::rope::{self, RopeTable};
 use crate::spec::{KernelSpec, attention, norm};
 use actc_ir::ops::attention::Attention;
 use actc_ir::ops::rope::{Rope, RopeStyle};
 use actc_ir::{Node, NodeData, Op, Value};
 use actc_types::{Diagnostic, Dim, Result, RowForm};
-use std::collections::BTreeMap;
 
 fn small(n: u64, what: &str) -> Result<u32> {
     u32::try_from(n).map_err(|_| Diagnostic::new("codegen-dim", format!("{what} {n} exceeds 32 bits")))
@@ -131,41 +130,19 @@ impl Steps<'_, '_> {
     }
 
     pub(super) fn elementwise(&mut self, nodes: &[Node], output: Value) -> Result<()> {
-        let ty = self.graph.ty(output).clone();
-        let cols = self.width(output)?;
-        let inner: Vec<Value> = nodes.iter().map(|n| self.graph.node(*n).results[0]).collect();
-        let mut inputs: Vec<Value> = Vec::new();
-        for arg in nodes.iter().flat_map(|n| &self.graph.node(*n).args) {
-            if !inner.contains(arg) && !inputs.contains(arg) {
-                inputs.push(*arg);
-            }
-        }
-        // Chains are made of nodes that kernels are made for.
+        let ty = self.graph.ty(output);
         let no_kernel = || Diagnostic::new("codegen-elementwise", format!("no kernel makes {ty} so"));
+        let Chain { spec, inputs, extents } = chain::of(self.graph, nodes).ok_or_else(no_kernel)?;
         let mut bufs = Vec::new();
-        let mut kinds = Vec::new();
         for value in &inputs {
-            kinds.push(Broadcast::of(&self.graph.ty(*value).shape, &ty.shape).ok_or_else(no_kernel)?);
-            bufs.push(self.buffers.dense(&mut self.shared.tensors, *value)?);
-        }
-        let mut number: BTreeMap<Value, u16> = inputs.iter().copied().zip(0..).collect();
-        let mut steps = Vec::new();
-        for node in nodes {
-            let data = self.graph.node(*node);
-            let at = |i: usize| number[&data.args[i]];
-            steps.push(match &data.op {
-                Op::Unary(u) => Step::Unary(elementwise::unary(u.function).ok_or_else(no_kernel)?, at(0)),
-                Op::Binary(b) => Step::Binary(elementwise::binary(b.function).ok_or_else(no_kernel)?, at(0), at(1)),
-                _ => return Err(no_kernel()),
-            });
-            number.insert(data.results[0], (inputs.len() + steps.len() - 1) as u16);
+            bufs.push(self.any(*value)?);
         }
         bufs.push(self.buffers.value(output)?);
-        let spec = KernelSpec::Elementwise(Elementwise { cols, inputs: kinds, steps });
         let origin = &self.graph.node(*nodes.last().expect("a chain has a node")).origin;
         let label = if origin.is_empty() { "elementwise".to_owned() } else { origin.clone() };
-        let dims = vec![rows_of(&ty)?];
-        self.launch(&label, Call { reason: format!("one pass over {} ops: {spec}", nodes.len()), spec, bufs, dims });
+        let spec = KernelSpec::Elementwise(spec);
+        let reason = format!("one pass over {} ops: {spec}", nodes.len());
+        self.launch(&label, Call { reason, spec, bufs, dims: extents });
         debug_assert_eq!(storage(self.graph, output), output, "chains end in a computed value");
         Ok(())
     }

@@ -1,215 +1,312 @@
-//! `elementwise`: a chain of operations on f32 inputs, broadcast along leading dimensions, to one output
-//! `[rows, cols]`.
+//! `elementwise`: a chain of operations on tensors that repeat over the output, to one output.
+//!
+//! The output has up to eight axes whose extents are known when it runs. An input moves along some of them and stands still
+//! along the others: `[C, 1, 1]` over `[N, C, H, W]` is an input of axes `[N, C, H W]` that moves along the second. Whoever
+//! makes the spec joins neighbouring axes along which all inputs do the same, so that a chain without repetition has one
+//! axis, however its tensor is folded.
+//!
+//! ```text
+//! unit of work = a run of up to 1024 lanes of the innermost axis, or as many whole rows as make about that many
+//! lane loop    = read inputs, the steps in f32, write
+//! ```
+//!
+//! Values are f32 in lanes, whatever the tensors hold: bytes and small integers are exact there, an `i32` is rounded as it
+//! is read. Truth values are masks.
 
-use super::norm::check_cols;
+mod step;
+
+pub use step::Step;
+
 use super::{Buffer, BufferRole};
-use crate::kir::{Builder, FloatOp, Fun, Mem};
-use actc_types::function::{BinaryFunction, UnaryFunction};
-use actc_types::{DType, Diagnostic, Dim, Result, Shape};
+use crate::kir::{Builder, IntOp, Logic, Mem, Test, Ty, Val};
+use actc_types::{DType, Diagnostic, Result};
 use std::fmt;
 
-/// How an input is repeated over `[rows, cols]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Broadcast {
-    /// `[rows, cols]`.
-    Full,
-    /// `[cols]`, the same for every row.
-    Row,
-    /// `[rows]`, the same for every column.
-    Column,
-    /// One element.
-    Scalar,
-}
+/// Most axes.
+pub const MOST_AXES: usize = 8;
+/// Most inputs.
+pub const MOST_INPUTS: usize = 32;
+/// Most steps.
+pub const MOST_STEPS: usize = 512;
 
-impl Broadcast {
-    /// How a tensor of shape `from` is repeated over one of shape `to`, or `None` where it is in no such way.
-    pub fn of(from: &Shape, to: &Shape) -> Option<Broadcast> {
-        let one = Dim::from(1);
-        let (f, t) = (from.dims(), to.dims());
-        let core: Vec<&Dim> = f.iter().skip_while(|d| **d == one).collect();
-        if f == t || core.iter().copied().eq(t.iter().skip_while(|d| **d == one)) {
-            return Some(Broadcast::Full);
-        }
-        if core.is_empty() {
-            return Some(Broadcast::Scalar);
-        }
-        if core.len() == 1 && Some(core[0]) == t.last() {
-            return Some(Broadcast::Row);
-        }
-        let column = f.len() == t.len() && f.last() == Some(&one) && f[..f.len() - 1] == t[..t.len() - 1];
-        column.then_some(Broadcast::Column)
-    }
-}
+/// Lanes of a unit of work: a power of two, and a multiple of every block.
+const CHUNK: i64 = 1024;
 
-/// The operation of kernels that is `function`, if there is one.
-pub fn unary(function: UnaryFunction) -> Option<Fun> {
-    match function {
-        UnaryFunction::Neg => Some(Fun::Neg),
-        UnaryFunction::Abs => Some(Fun::Abs),
-        UnaryFunction::Sqrt => Some(Fun::Sqrt),
-        UnaryFunction::Exp => Some(Fun::Exp),
-        UnaryFunction::Tanh => Some(Fun::Tanh),
-        UnaryFunction::Sigmoid => Some(Fun::Sigmoid),
-        UnaryFunction::Relu => Some(Fun::Relu),
-        UnaryFunction::Silu => Some(Fun::Silu),
-        UnaryFunction::GeluTanh => Some(Fun::GeluTanh),
-        UnaryFunction::GeluErf => Some(Fun::GeluErf),
-        UnaryFunction::Log
-        | UnaryFunction::Sin
-        | UnaryFunction::Cos
-        | UnaryFunction::Tan
-        | UnaryFunction::Asin
-        | UnaryFunction::Acos
-        | UnaryFunction::Atan
-        | UnaryFunction::Sinh
-        | UnaryFunction::Cosh
-        | UnaryFunction::Asinh
-        | UnaryFunction::Acosh
-        | UnaryFunction::Atanh
-        | UnaryFunction::Erf
-        | UnaryFunction::Softplus
-        | UnaryFunction::Reciprocal
-        | UnaryFunction::Sign
-        | UnaryFunction::Floor
-        | UnaryFunction::Ceil
-        | UnaryFunction::Round
-        | UnaryFunction::Not
-        | UnaryFunction::BitNot
-        | UnaryFunction::IsNan
-        | UnaryFunction::IsInf => None,
-    }
-}
-
-/// The operation of kernels that is `function`, if there is one.
-pub fn binary(function: BinaryFunction) -> Option<FloatOp> {
-    match function {
-        BinaryFunction::Add => Some(FloatOp::Add),
-        BinaryFunction::Sub => Some(FloatOp::Sub),
-        BinaryFunction::Mul => Some(FloatOp::Mul),
-        BinaryFunction::Div => Some(FloatOp::Div),
-        BinaryFunction::Min => Some(FloatOp::Min),
-        BinaryFunction::Max => Some(FloatOp::Max),
-        BinaryFunction::Pow
-        | BinaryFunction::Mod
-        | BinaryFunction::Rem
-        | BinaryFunction::And
-        | BinaryFunction::Or
-        | BinaryFunction::Xor
-        | BinaryFunction::BitAnd
-        | BinaryFunction::BitOr
-        | BinaryFunction::BitXor
-        | BinaryFunction::ShiftLeft
-        | BinaryFunction::ShiftRight
-        | BinaryFunction::Equal
-        | BinaryFunction::Less
-        | BinaryFunction::LessEqual => None,
-    }
-}
-
-/// One operation. Values are numbered: inputs first, then the results of steps.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Step {
-    /// A number.
-    Constant(f32),
-    /// A function of a value.
-    Unary(Fun, u16),
-    /// Arithmetic on two values.
-    Binary(FloatOp, u16, u16),
+/// An input: what its elements are, and along which axes of the output it moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Element type in memory: f32, i32, u8, i8 or bool.
+    pub dtype: DType,
+    /// For each axis, outermost first, whether the input moves along it.
+    pub along: Vec<bool>,
 }
 
 /// A chain whose last step is the output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Elementwise {
-    /// Elements of a row.
-    pub cols: u32,
+    /// Axes of the output.
+    pub axes: u8,
     /// The inputs.
-    pub inputs: Vec<Broadcast>,
-    /// The operations in order.
+    pub inputs: Vec<Input>,
+    /// The operations in order; values are numbered by the steps that make them.
     pub steps: Vec<Step>,
+    /// Element type of the output in memory: f32, u8, i8 or bool.
+    pub output: DType,
 }
 
 impl fmt::Display for Elementwise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "elementwise{{cols={}}}", self.cols)?;
+        write!(f, "elementwise{{axes={}, to={}}}", self.axes, self.output)?;
         for (i, input) in self.inputs.iter().enumerate() {
-            write!(f, " %{i}={}", format!("{input:?}").to_lowercase())?;
+            let along: String = input.along.iter().map(|moves| if *moves { '*' } else { '1' }).collect();
+            write!(f, " in{i}={}[{along}]", input.dtype)?;
         }
-        for (i, step) in self.steps.iter().enumerate() {
-            write!(f, " %{}=", i + self.inputs.len())?;
-            match step {
-                Step::Constant(x) => write!(f, "{x:e}")?,
-                Step::Unary(fun, a) => write!(f, "{}(%{a})", format!("{fun:?}").to_lowercase())?,
-                Step::Binary(op, a, b) => write!(f, "{}(%{a},%{b})", format!("{op:?}").to_lowercase())?,
-            }
-        }
-        Ok(())
+        self.steps.iter().enumerate().try_for_each(|(i, step)| write!(f, " %{i}={step}"))
+    }
+}
+
+/// How lanes of `dtype` lie in memory, if kernels read them.
+pub fn read_as(dtype: DType) -> Option<Mem> {
+    match dtype {
+        DType::F32 => Some(Mem::F32),
+        DType::I32 => Some(Mem::I32),
+        DType::U8 | DType::Bool => Some(Mem::U8),
+        DType::I8 => Some(Mem::Q8),
+        DType::I64
+        | DType::U16
+        | DType::I16
+        | DType::U32
+        | DType::U64
+        | DType::F16
+        | DType::Bf16
+        | DType::F64
+        | DType::Narrow(_) => None,
+    }
+}
+
+/// How lanes of `dtype` are written, if kernels do that.
+pub fn written_as(dtype: DType) -> Option<Mem> {
+    match dtype {
+        DType::F32 => Some(Mem::F32),
+        DType::U8 | DType::Bool => Some(Mem::U8),
+        DType::I8 => Some(Mem::I8),
+        DType::I32
+        | DType::I64
+        | DType::U16
+        | DType::I16
+        | DType::U32
+        | DType::U64
+        | DType::F16
+        | DType::Bf16
+        | DType::F64
+        | DType::Narrow(_) => None,
     }
 }
 
 impl Elementwise {
     pub(super) fn check(&self) -> Result<()> {
-        check_cols(self.cols)?;
         let bad = |what: String| Err(Diagnostic::new("kernel-chain", what));
-        if self.steps.is_empty() || self.inputs.len() > 32 || self.steps.len() > 256 {
+        let axes = usize::from(self.axes);
+        if !(1..=MOST_AXES).contains(&axes) {
+            return bad(format!("a chain of {axes} axes, of which it has 1 to {MOST_AXES}"));
+        }
+        if self.steps.is_empty() || self.inputs.len() > MOST_INPUTS || self.steps.len() > MOST_STEPS {
             return bad(format!("a chain of {} inputs and {} steps", self.inputs.len(), self.steps.len()));
         }
+        if let Some(input) = self.inputs.iter().find(|i| i.along.len() != axes || read_as(i.dtype).is_none()) {
+            return bad(format!("an input of {} along {} of {axes} axes", input.dtype, input.along.len()));
+        }
+        let mut truths = Vec::with_capacity(self.steps.len());
         for (i, step) in self.steps.iter().enumerate() {
-            let known = i + self.inputs.len();
-            let last = match step {
-                Step::Constant(_) => 0,
-                Step::Unary(_, a) => *a as usize + 1,
-                Step::Binary(_, a, b) => *a.max(b) as usize + 1,
-            };
-            if last > known {
-                return bad(format!("step {i} reads value {} of {known}", last - 1));
+            match step.truth(&self.inputs, &truths) {
+                Some(truth) => truths.push(truth),
+                None => return bad(format!("step {i}, {step}, reads what is not there or of another kind")),
             }
+        }
+        if written_as(self.output).is_none() || truths.last() != Some(&(self.output == DType::Bool)) {
+            return bad(format!("a chain that ends in {}", self.output));
         }
         Ok(())
     }
 
-    /// The inputs, then the output. The output may be an input of full shape.
+    /// The inputs, then the output. The output may be an input of its type that moves along all axes.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
-        let mut buffers: Vec<Buffer> =
-            (0..self.inputs.len()).map(|i| Buffer::read(BufferRole::Input(i as u8), DType::F32)).collect();
-        buffers.push(Buffer::write(BufferRole::Output(0)));
+        let read = |(i, input): (usize, &Input)| Buffer::read(BufferRole::Input(i as u8), input.dtype);
+        let mut buffers: Vec<Buffer> = self.inputs.iter().enumerate().map(read).collect();
+        buffers.push(Buffer { elem: self.output, ..Buffer::write(BufferRole::Output(0)) });
         buffers
     }
 
+    /// The extents of the axes, outermost first.
+    pub(super) fn dims(&self) -> Vec<String> {
+        (0..self.axes).map(|i| format!("n{i}")).collect()
+    }
+
     pub(super) fn build(&self, k: &mut Builder) {
-        let rows = k.dim(0);
-        let addresses: Vec<_> = (0..=self.inputs.len()).map(|i| k.buffer(i)).collect();
-        k.grid(0, rows, rows, |k, row| {
-            let bytes = k.imul_n(row, 4 * i64::from(self.cols));
-            let four = k.imul_n(row, 4);
-            let places: Vec<_> = self
-                .inputs
-                .iter()
-                .zip(&addresses)
-                .map(|(input, at)| match input {
-                    Broadcast::Full => k.iadd(*at, bytes),
-                    Broadcast::Column => k.iadd(*at, four),
-                    Broadcast::Row | Broadcast::Scalar => *at,
-                })
-                .collect();
-            let out = k.iadd(addresses[self.inputs.len()], bytes);
-            k.lane_n(self.cols as usize, |k| {
-                let mut values = Vec::new();
-                for (input, at) in self.inputs.iter().zip(&places) {
-                    values.push(match input {
-                        Broadcast::Full | Broadcast::Row => k.load_lane(Mem::F32, *at, 0),
-                        Broadcast::Column | Broadcast::Scalar => k.load(Mem::F32, *at, 0),
-                    });
-                }
-                for step in &self.steps {
-                    values.push(match *step {
-                        Step::Constant(x) => k.float(x),
-                        Step::Unary(fun, a) => k.fun(fun, values[a as usize]),
-                        Step::Binary(op, a, b) => k.f(op, values[a as usize], values[b as usize]),
-                    });
-                }
-                let last = values[values.len() - 1];
-                k.store_lane(Mem::F32, last, out, 0);
+        let extents: Vec<Val> = (0..self.axes).map(|i| k.dim(i)).collect();
+        let fixed = Fixed::new(k, &self.steps);
+        let mut places = Vec::new();
+        for (i, input) in self.inputs.iter().enumerate() {
+            let at = k.buffer(i);
+            places.push(Place::new(k, at, input.dtype, &input.along, &extents));
+        }
+        let at = k.buffer(self.inputs.len());
+        places.push(Place::new(k, at, self.output, &vec![true; extents.len()], &extents));
+        let (cols, outer) = extents.split_last().expect("a chain has an axis");
+        let across = k.iadd_n(*cols, CHUNK - 1);
+        let across = k.idiv_n(across, CHUNK);
+        let Some((rows, outer)) = outer.split_last() else {
+            k.grid(0, across, across, |k, unit| self.lanes(k, &fixed, &places, *cols, unit));
+            return;
+        };
+        // As many rows as are about as much work as a long row's run; of extents of zero there are no units.
+        let one = k.int(1);
+        let wide = k.i(IntOp::Max, *cols, one);
+        let chunk = k.int(CHUNK);
+        let block = k.i(IntOp::Div, chunk, wide);
+        let block = k.i(IntOp::Max, block, one);
+        let down = k.iadd(*rows, block);
+        let down = k.iadd_n(down, -1);
+        let down = k.i(IntOp::Div, down, block);
+        let mut units = k.i(IntOp::Mul, down, across);
+        for extent in outer {
+            units = k.i(IntOp::Mul, units, *extent);
+        }
+        k.grid(0, units, units, |k, unit| {
+            let (rest, run) = divide(k, unit, across);
+            let (mut rest, band) = if outer.is_empty() { (rest, rest) } else { divide(k, rest, down) };
+            let mut places = places.clone();
+            for axis in (0..outer.len()).rev() {
+                let index = if axis == 0 {
+                    rest
+                } else {
+                    let (quotient, index) = divide(k, rest, outer[axis]);
+                    rest = quotient;
+                    index
+                };
+                places.iter_mut().for_each(|place| place.step(k, axis, index));
+            }
+            let from = k.i(IntOp::Mul, band, block);
+            let to = k.iadd(from, block);
+            let to = k.i(IntOp::Min, to, *rows);
+            k.seq(from, to, 1, |k, row| {
+                let mut places = places.clone();
+                places.iter_mut().for_each(|place| place.step(k, outer.len(), row));
+                self.lanes(k, &fixed, &places, *cols, run);
             });
         });
+    }
+
+    /// Run number `run` of a row of `cols` lanes that starts at `places`, the output's last.
+    fn lanes(&self, k: &mut Builder, fixed: &Fixed, places: &[Place], cols: Val, run: Val) {
+        let start = k.imul_n(run, CHUNK);
+        let rest = k.i(IntOp::Sub, cols, start);
+        let chunk = k.int(CHUNK);
+        let count = k.i(IntOp::Min, rest, chunk);
+        let inner = usize::from(self.axes) - 1;
+        let mut places = places.to_vec();
+        places.iter_mut().for_each(|place| place.step(k, inner, start));
+        let still: Vec<Option<Val>> =
+            self.inputs.iter().zip(&places).map(|(input, place)| (!input.along[inner]).then(|| place.one(k))).collect();
+        k.lane(count, |k| {
+            let mut values: Vec<Val> = Vec::with_capacity(self.steps.len());
+            for step in &self.steps {
+                let value = match step {
+                    Step::Read(n) => {
+                        let n = usize::from(*n);
+                        let dtype = self.inputs[n].dtype;
+                        let value = still[n].unwrap_or_else(|| places[n].many(k));
+                        if dtype == DType::Bool { k.test(Test::Less, fixed.of(0.0), value) } else { value }
+                    }
+                    Step::Constant(x) => fixed.of(*x),
+                    Step::Unary(fun, a) => k.fun(*fun, values[usize::from(*a)]),
+                    Step::Binary(op, a, b) => k.f(*op, values[usize::from(*a)], values[usize::from(*b)]),
+                    Step::Test(test, a, b) => k.test(*test, values[usize::from(*a)], values[usize::from(*b)]),
+                    Step::Logic(logic, a, b) => k.logic(*logic, values[usize::from(*a)], values[usize::from(*b)]),
+                    Step::Choose(c, a, b) => {
+                        k.choose(values[usize::from(*c)], values[usize::from(*a)], values[usize::from(*b)])
+                    }
+                    Step::Saturate(to, a) => step::saturate(k, fixed, *to, values[usize::from(*a)]),
+                };
+                values.push(value);
+            }
+            let mut last = *values.last().expect("a chain has a step");
+            if self.output == DType::Bool {
+                last = k.logic(Logic::And, last, fixed.of(1.0));
+            }
+            let mem = written_as(self.output).expect("checked");
+            k.store_lane(mem, last, places[self.inputs.len()].at, 0);
+        });
+    }
+}
+
+/// `a / b` and the rest.
+fn divide(k: &mut Builder, a: Val, b: Val) -> (Val, Val) {
+    let quotient = k.i(IntOp::Div, a, b);
+    let whole = k.i(IntOp::Mul, quotient, b);
+    (quotient, k.i(IntOp::Sub, a, whole))
+}
+
+/// The numbers that a chain's steps need, made once.
+struct Fixed(Vec<(u32, Val)>);
+
+impl Fixed {
+    fn new(k: &mut Builder, steps: &[Step]) -> Fixed {
+        let mut fixed = Fixed(Vec::new());
+        for x in steps.iter().flat_map(Step::numbers).chain([0.0, 1.0]) {
+            if fixed.0.iter().all(|(bits, _)| *bits != x.to_bits()) {
+                let value = k.float(x);
+                fixed.0.push((x.to_bits(), value));
+            }
+        }
+        fixed
+    }
+
+    fn of(&self, x: f32) -> Val {
+        self.0.iter().find(|(bits, _)| *bits == x.to_bits()).expect("made before the loops").1
+    }
+}
+
+/// Where a tensor's element stands, and how far it is to the next one along each axis.
+#[derive(Clone)]
+struct Place {
+    at: Val,
+    dtype: DType,
+    /// Bytes, where the tensor moves along the axis.
+    strides: Vec<Option<Val>>,
+}
+
+impl Place {
+    fn new(k: &mut Builder, at: Val, dtype: DType, along: &[bool], extents: &[Val]) -> Place {
+        let mut strides = vec![None; along.len()];
+        let mut span = k.int(dtype.size() as i64);
+        for axis in (0..along.len()).rev().filter(|axis| along[*axis]) {
+            strides[axis] = Some(span);
+            span = k.i(IntOp::Mul, span, extents[axis]);
+        }
+        Place { at, dtype, strides }
+    }
+
+    /// `by` elements on along `axis`.
+    fn step(&mut self, k: &mut Builder, axis: usize, by: Val) {
+        if let Some(stride) = self.strides[axis] {
+            let bytes = k.i(IntOp::Mul, by, stride);
+            self.at = k.iadd(self.at, bytes);
+        }
+    }
+
+    /// The element here, as a float.
+    fn one(&self, k: &mut Builder) -> Val {
+        let mem = match self.dtype {
+            DType::I8 => Mem::I8,
+            dtype => read_as(dtype).expect("checked"),
+        };
+        let value = k.load(mem, self.at, 0);
+        if self.dtype == DType::F32 { value } else { k.convert(Ty::F32, value) }
+    }
+
+    /// The elements from here on, one a lane, as floats.
+    fn many(&self, k: &mut Builder) -> Val {
+        k.load_lane(read_as(self.dtype).expect("checked"), self.at, 0)
     }
 }

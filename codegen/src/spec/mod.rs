@@ -21,7 +21,7 @@ use std::fmt;
 const LINE: usize = 64;
 
 pub use attention::Attention;
-pub use elementwise::{Broadcast, Elementwise, Step};
+pub use elementwise::{Elementwise, Step};
 pub use linear::{Act, Epilogue, Input, Linear, Mat, Tokens};
 pub use norm::{LayerNorm, RmsNorm};
 pub use prepare::{Prepare, Prepared, WeakSet};
@@ -168,7 +168,8 @@ impl KernelSpec {
         let fixed: &[&str] = match self {
             KernelSpec::Linear(s) => return s.dims(),
             KernelSpec::Prepare(s) => return s.dims(),
-            KernelSpec::RmsNorm(_) | KernelSpec::LayerNorm(_) | KernelSpec::Elementwise(_) => &["rows"],
+            KernelSpec::Elementwise(s) => return s.dims(),
+            KernelSpec::RmsNorm(_) | KernelSpec::LayerNorm(_) => &["rows"],
             KernelSpec::Rope(_) => &["S"],
             KernelSpec::RopeTable(_) | KernelSpec::Attention(_) => &["S", "P"],
         };

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 mod emulated;
+pub(crate) mod parts;
 
 use actc_codegen::emit::{Backend, Image};
 use actc_codegen::spec::{self, KernelSpec};

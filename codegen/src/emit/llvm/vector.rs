@@ -1,7 +1,7 @@
 //! Vector operations in LLVM's language. Halves of 16 bytes stay apart, as the instructions of AVX2 keep them.
 
 use super::{Emitter, Made, Wrong};
-use crate::kir::{Elem, Ty, Val, VecOp};
+use crate::kir::{Elem, Test, Ty, Val, VecOp};
 use inkwell::types::VectorType;
 use inkwell::values::{BasicValueEnum, VectorValue};
 use inkwell::{FloatPredicate, IntPredicate};
@@ -116,8 +116,13 @@ impl<'c> Emitter<'_, 'c> {
                 let test = self.b.build_int_compare(IntPredicate::EQ, self.vec(a), self.vec(b), "")?;
                 self.b.build_int_s_extend(test, self.vec(a).get_type(), "")?.into()
             }
-            VecOp::Less(a, b) => {
-                let test = self.b.build_float_compare(FloatPredicate::OLT, self.vec(a), self.vec(b), "")?;
+            VecOp::Test(test, a, b) => {
+                let question = match test {
+                    Test::Equal => FloatPredicate::OEQ,
+                    Test::Less => FloatPredicate::OLT,
+                    Test::LessEqual => FloatPredicate::OLE,
+                };
+                let test = self.b.build_float_compare(question, self.vec(a), self.vec(b), "")?;
                 let n = self.bytes_of(a) / 4;
                 self.b.build_int_s_extend(test, self.vector_ty(Elem::I32, n), "")?.into()
             }

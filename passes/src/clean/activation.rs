@@ -29,8 +29,8 @@ pub(super) fn activations(graph: &mut Graph, findings: &mut Findings<'_>) -> Res
     }
     let mut rewrite = Rewrite::new(graph, "activation");
     for (product, Found { function, of }) in found {
-        let new = rewrite.add(Op::Unary(Unary { function }), &[of])?;
-        rewrite.replace(product, new)?;
+        let new = rewrite.add(Op::Unary(Unary { function }), &[of], product)?;
+        rewrite.replace(product, new);
         findings.made("activations");
     }
     rewrite.apply()

@@ -1,7 +1,7 @@
 //! Numbers that each channel of a convolution or a linear layer is multiplied by or that are added to it, made part of its
 //! weight and bias: batch normalisation, biases that are written as additions, scales of layers.
 //!
-//! A chain of such ops is folded as far as constants go, at once: `w' = s w`, `b' = s b + t`, in f64 and rounded once. Of a
+//! A chain of up to 64 such ops is folded as far as constants go, at once: `w' = s w`, `b' = s b + t`, in f64 and rounded once. Of a
 //! linear layer the chain may lie behind a reshape that keeps channels. Left alone are results that somebody else reads, and
 //! factors on weights that are not dense f32, that another layer shares, or that would not be finite; numbers that are only
 //! added before the first factor fit any weight.
@@ -12,8 +12,11 @@ use super::rewrite::Rewrite;
 use actc_ir::ops::linear::{Act, Linear};
 use actc_ir::ops::pointwise::{Binary, BinaryFunction};
 use actc_ir::ops::shaping::Reshape;
-use actc_ir::{Const, ConstId, Graph, Node, Op, TensorType, Value};
+use actc_ir::{Const, Graph, Node, NodeData, Op, TensorType, Value};
 use actc_types::{DType, Encoding, Result, Role, Shape};
+
+/// Ops behind a layer that are taken in at once.
+const LONGEST: usize = 64;
 
 /// What stands behind a layer: its result times `factor`, plus `shift`, channel by channel, is `end`.
 #[derive(Clone)]
@@ -23,64 +26,55 @@ struct Chain {
     shift: Vec<f64>,
 }
 
-/// A layer whose channels are changed behind it.
-struct Layer {
-    node: Node,
-    chain: Chain,
-    bias: Option<Vec<f64>>,
-}
-
 pub(super) fn affine(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<usize> {
     let uses = Uses::of(graph);
-    let mut found = Vec::new();
-    for node in graph.order() {
-        let Some((axis, count)) = channels_of(graph, *node) else { continue };
-        let Some((plain, whole)) = follow(graph, &uses, *node, axis, count) else { continue };
-        let data = graph.node(*node);
+    let order = graph.order().to_vec();
+    let mut rewrite = Rewrite::new(graph, "affine");
+    for node in order {
+        let graph = rewrite.graph();
+        let Some((axis, count)) = channels_of(graph, node) else { continue };
+        let Some((plain, whole)) = follow(graph, &uses, node, axis, count) else { continue };
+        let data = graph.node(node).clone();
         let bias = match data.args.get(2) {
-            None => Some(None),
-            Some(bias) => channels(graph, *bias, 1, 0, count).map(Some),
+            None => Some(vec![0.0; count]),
+            Some(bias) => channels(graph, *bias, 1, 0, count),
         };
         let Some(bias) = bias else {
-            findings.left("layers with numbers behind them", "a bias is computed");
+            findings.left("numbers behind layers", "a bias is computed");
             continue;
         };
-        let scaled = whole.factor.is_none()
-            || match refusal(graph, &uses, data.args[1], whole.factor.as_deref()) {
-                None => true,
-                Some(why) => {
-                    findings.left("factors behind layers", why);
-                    false
-                }
-            };
-        if let Some(chain) = if scaled { Some(whole) } else { plain } {
-            found.push(Layer { node: *node, chain, bias });
+        let refusal = whole.factor.as_deref().and_then(|factor| refusal(graph, &uses, data.args[1], factor));
+        if let Some(why) = refusal {
+            findings.left("factors behind layers", why);
         }
-    }
-    let mut scaled = Vec::new();
-    for layer in &found {
-        if let Some(factor) = &layer.chain.factor {
-            scaled.push(scaled_weight(graph, layer.node, factor, findings)?);
+        let chain = if refusal.is_none() { Some(whole) } else { plain };
+        let Some(chain) = chain else { continue };
+        if !findings.take(4 * count as u64) {
+            findings.left("numbers behind layers", "no room for more constants");
+            continue;
         }
-    }
-    scaled.into_iter().try_for_each(|(id, weight)| graph.set_const(id, weight))?;
-    let mut rewrite = Rewrite::new(graph, "affine");
-    for Layer { node, chain, bias } in found {
-        findings.made("layers with the numbers behind them");
-        let data = rewrite.graph().node(node).clone();
-        let name = rewrite.graph().as_const(data.args[1]).map(|id| &rewrite.graph().const_data(id).name);
-        let name = findings.fresh(&format!("{}.bias", name.map_or(data.origin.as_str(), String::as_str)));
-        let before = |m: usize| bias.as_ref().map_or(0.0, |b| b[m]) * chain.factor.as_ref().map_or(1.0, |f| f[m]);
-        let bias = chain.shift.iter().enumerate().map(|(m, t)| ((before(m) + t) as f32).to_le_bytes());
-        let ty = TensorType::new(DType::F32, Shape::fixed(&[chain.shift.len() as u64]));
-        let bias = findings.constant(name, ty, Encoding::Dense, vec![(Role::Data, bias.flatten().collect())])?;
+        let name = graph.as_const(data.args[1]).map_or("", |id| graph.const_data(id).name.as_str());
+        let name = findings.fresh(&format!("{name}.bias"));
+        if let Some(factor) = &chain.factor {
+            let weight = scaled_weight(graph, &data, factor, findings)?;
+            rewrite.set_constant(data.args[1], weight)?;
+        }
+        let factor = |m: usize| chain.factor.as_ref().map_or(1.0, |f| f[m]);
+        let bytes = bias
+            .iter()
+            .zip(&chain.shift)
+            .enumerate()
+            .flat_map(|(m, (b, t))| ((b * factor(m) + t) as f32).to_le_bytes());
+        let ty = TensorType::new(DType::F32, Shape::fixed(&[count as u64]));
+        let bias = findings.constant(name, ty, Encoding::Dense, vec![(Role::Data, bytes.collect())])?;
         let bias = rewrite.constant(bias);
-        let mut new = rewrite.add(data.op, &[data.args[0], data.args[1], bias])?;
+        let mut new = rewrite.add(data.op, &[data.args[0], data.args[1], bias], data.results[0])?;
         let wanted = rewrite.graph().ty(chain.end).clone();
         if *rewrite.graph().ty(new) != wanted {
-            new = rewrite.add(Op::Reshape(Reshape { shape: wanted.shape }), &[new])?;
+            new = rewrite.add(Op::Reshape(Reshape { shape: wanted.shape }), &[new], chain.end)?;
         }
-        rewrite.replace(chain.end, new)?;
+        rewrite.replace(chain.end, new);
+        findings.made("numbers taken into layers");
     }
     rewrite.apply()
 }
@@ -105,7 +99,8 @@ fn follow(graph: &Graph, uses: &Uses, node: Node, axis: usize, count: usize) -> 
     let ends_in_channels = axis + 1 == graph.ty(result).shape.rank();
     let mut chain = Chain { end: result, factor: None, shift: vec![0.0; count] };
     let (mut at, mut axis, mut plain) = (result, axis, None);
-    while let Some(user) = uses.sole(at) {
+    for _ in 0..LONGEST {
+        let Some(user) = uses.sole(at) else { break };
         let data = graph.node(user);
         let [next] = data.results[..] else { break };
         match &data.op {
@@ -160,7 +155,7 @@ impl Chain {
 }
 
 /// Why factors on the rows of weight `value` cannot become part of it.
-fn refusal(graph: &Graph, uses: &Uses, value: Value, factor: Option<&[f64]>) -> Option<&'static str> {
+fn refusal(graph: &Graph, uses: &Uses, value: Value, factor: &[f64]) -> Option<&'static str> {
     match dense(graph, value) {
         Some(constant) if constant.ty.dtype == DType::F32 => {}
         Some(_) | None => return Some("their weights are not dense f32"),
@@ -169,12 +164,11 @@ fn refusal(graph: &Graph, uses: &Uses, value: Value, factor: Option<&[f64]>) -> 
         return Some("their weights have other users");
     }
     let finite = |f: &f64| f.is_finite() && f.abs() < f64::from(f32::MAX);
-    (!factor.is_some_and(|all| all.iter().all(finite))).then_some("the factors are not finite")
+    (!factor.iter().all(finite)).then_some("the factors are not finite")
 }
 
-/// The weight of `node` with each output channel times its factor.
-fn scaled_weight(graph: &Graph, node: Node, factor: &[f64], findings: &Findings<'_>) -> Result<(ConstId, Const)> {
-    let data = graph.node(node);
+/// The weight of the layer `data` with each output channel times its factor.
+fn scaled_weight(graph: &Graph, data: &NodeData, factor: &[f64], findings: &Findings<'_>) -> Result<Const> {
     let id = graph.as_const(data.args[1]).expect("only layers with constant weights are found");
     let constant = graph.const_data(id);
     let dims = constant.fixed_dims()?;
@@ -197,5 +191,5 @@ fn scaled_weight(graph: &Graph, node: Node, factor: &[f64], findings: &Findings<
         bytes.extend(((w * factor[channel(i / taps)]) as f32).to_le_bytes());
     }
     let parts = vec![(Role::Data, bytes)];
-    Ok((id, findings.constant(constant.name.clone(), constant.ty.clone(), Encoding::Dense, parts)?))
+    findings.constant(constant.name.clone(), constant.ty.clone(), Encoding::Dense, parts)
 }

@@ -58,10 +58,13 @@ impl<'a> Findings<'a> {
         rest.is_some()
     }
 
-    /// A name that no constant has yet.
+    /// A name that no constant has yet: `name`, or that of which it is a numbered one, with a number.
     pub(super) fn fresh(&mut self, name: &str) -> String {
+        let numbered =
+            name.rsplit_once('.').filter(|(base, n)| n.parse::<usize>().is_ok() && self.names.contains(*base));
+        let name = numbered.map_or(name, |(base, _)| base);
+        let number = self.numbers.entry(name.to_owned()).or_default();
         let mut free = name.to_owned();
-        let number = self.numbers.entry(free.clone()).or_default();
         while !self.names.insert(free.clone()) {
             *number += 1;
             free = format!("{name}.{number}");
@@ -85,10 +88,10 @@ impl<'a> Findings<'a> {
     pub(super) fn words(&self) -> String {
         let mut words = String::new();
         for (what, count) in &self.made {
-            words += &format!("{}{count} {what}", if words.is_empty() { "; made " } else { ", " });
+            words += &format!("{}{what}: {count}", if words.is_empty() { "; found " } else { ", " });
         }
         for (i, ((what, why), count)) in self.left.iter().enumerate() {
-            words += &format!("{}{count} {what} ({why})", if i == 0 { "; left " } else { ", " });
+            words += &format!("{}{what}: {count} ({why})", if i == 0 { "; left " } else { ", " });
         }
         words
     }

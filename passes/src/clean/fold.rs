@@ -1,7 +1,7 @@
 //! What is computed of constants alone, computed once.
 //!
-//! Results are as the reference computes them. They are of at most 2^20 elements, at most as many as the largest argument or 4096,
-//! and all of them together of at most 2^24. Reshapes are free and stay.
+//! Results are as the reference computes them. They are of at most 2^20 elements, and of at most as many as the largest argument
+//! or 4096; with their arguments they are 2^25 together at most in a walk. Reshapes are free and stay.
 
 use super::findings::Findings;
 use super::look::dense;
@@ -16,8 +16,8 @@ const MOST: u64 = 1 << 20;
 /// Elements of results that may be more than their arguments have.
 const FEW: u64 = 1 << 12;
 
-/// Most elements of all results of a walk together.
-const ALL: u64 = 1 << 24;
+/// Most elements of all results of a walk and their arguments together.
+const ALL: u64 = 1 << 25;
 
 pub(super) fn fold(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<usize> {
     let order = graph.order().to_vec();
@@ -33,9 +33,11 @@ pub(super) fn fold(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<usi
         let graph = rewrite.graph();
         let Some(constants) = args.iter().map(|v| dense(graph, *v)).collect::<Option<Vec<&Const>>>() else { continue };
         let count = |ty: &TensorType| ty.shape.elements().ok().and_then(|n| n.fixed());
-        let largest = constants.iter().filter_map(|c| count(&c.ty)).max().unwrap_or(0);
+        let read: Vec<u64> = constants.iter().filter_map(|c| count(&c.ty)).collect();
+        let largest = read.iter().copied().max().unwrap_or(0);
         let Some(elements) = count(graph.ty(result)) else { continue };
-        if elements > largest.max(FEW) || elements > rest {
+        let cost = read.iter().fold(elements, |n, read| n.saturating_add(*read));
+        if elements > largest.max(FEW) || cost > rest {
             continue;
         }
         let Some(tensor) = of_constants(&data.op, &constants, MOST)? else { continue };
@@ -45,11 +47,11 @@ pub(super) fn fold(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<usi
             findings.left("constants to compute", "no room for more");
             break;
         }
-        rest -= elements;
+        rest -= cost;
         let ty = TensorType::new(tensor.dtype(), Shape::fixed(tensor.dims()));
         let made = findings.constant(name, ty, Encoding::Dense, vec![(Role::Data, bytes)])?;
         let made = rewrite.constant(made);
-        rewrite.replace(result, made)?;
+        rewrite.replace(result, made);
         findings.made("values of constants");
     }
     rewrite.apply()

@@ -32,17 +32,17 @@ pub(super) fn forms(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<us
         let Some(form) = form(rewrite.graph(), &data.op, &args, result) else { continue };
         let new = match form {
             Form::Same(value) => value,
-            Form::Unary(function, x) => rewrite.add(Op::Unary(Unary { function }), &[x])?,
-            Form::Binary(function, args) => rewrite.add(Op::Binary(Binary { function }), &args)?,
+            Form::Unary(function, x) => rewrite.add(Op::Unary(Unary { function }), &[x], result)?,
+            Form::Binary(function, args) => rewrite.add(Op::Binary(Binary { function }), &args, result)?,
             Form::Times(x, factor) => {
                 let dtype = rewrite.graph().ty(x).dtype;
                 let tensor = Tensor::new(&[], TensorData::from_f64(dtype, &[factor]))?;
                 let factor = rewrite.constant(Const::dense(findings.fresh("factor"), &tensor));
-                rewrite.add(Op::Binary(Binary { function: B::Mul }), &[x, factor])?
+                rewrite.add(Op::Binary(Binary { function: B::Mul }), &[x, factor], result)?
             }
         };
         if rewrite.graph().ty(new) == rewrite.graph().ty(result) {
-            rewrite.replace(result, new)?;
+            rewrite.replace(result, new);
             findings.made("simpler forms");
         }
     }

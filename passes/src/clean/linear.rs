@@ -34,34 +34,45 @@ pub(super) fn linears(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<
     for node in graph.order() {
         let data = graph.node(*node);
         let (Op::Matmul(_), [x, w], [y]) = (&data.op, &data.args[..], &data.results[..]) else { continue };
-        if graph.ty(*x).dtype != DType::F32 || graph.ty(*w).shape.rank() != 2 || graph.ty(*w).shape.as_fixed().is_none()
-        {
-            continue;
-        }
-        match matrix(graph, *w) {
-            Ok(Some(matrix)) => found.push((*x, *w, *y, matrix)),
-            Ok(None) => {}
-            Err(why) => findings.left("products with constants", why),
+        if graph.ty(*x).dtype == DType::F32 && graph.ty(*w).shape.rank() == 2 {
+            found.push((*x, *w, *y));
         }
     }
     let mut rewrite = Rewrite::new(graph, "linear");
     let mut weights: BTreeMap<Value, Option<Value>> = BTreeMap::new();
-    for (x, w, y, matrix) in found {
+    for (x, w, y) in found {
         let known = weights.get(&w).copied();
         let weight = match known {
             Some(weight) => weight,
-            None => stored(&mut rewrite, &matrix, findings)?,
+            None => weight(&mut rewrite, w, findings)?,
         };
         weights.insert(w, weight);
-        let Some(weight) = weight else {
-            findings.left("products with constants", "no room for more constants, or zero points that are no codes");
-            continue;
-        };
-        let new = rewrite.add(Op::Linear(Linear::F32), &[x, weight])?;
-        rewrite.replace(y, new)?;
-        findings.made("linear layers of products");
+        if let Some(weight) = weight {
+            let new = rewrite.add(Op::Linear(Linear::F32), &[x, weight], y)?;
+            rewrite.replace(y, new);
+            findings.made("linear layers of products");
+        }
     }
     rewrite.apply()
+}
+
+/// The weight of a linear layer that `w [K, N]` is, where it is one.
+fn weight(rewrite: &mut Rewrite<'_>, w: Value, findings: &mut Findings<'_>) -> Result<Option<Value>> {
+    match matrix(rewrite.graph(), w) {
+        Ok(None) => Ok(None),
+        Ok(Some(matrix)) => {
+            let weight = stored(rewrite, &matrix, findings)?;
+            if weight.is_none() {
+                findings
+                    .left("products with constants", "no room for more constants, or zero points that are no codes");
+            }
+            Ok(weight)
+        }
+        Err(why) => {
+            findings.left("products with constants", why);
+            Ok(None)
+        }
+    }
 }
 
 /// What `w [K, N]` is; `None` where it is not made of a constant alone, a reason where it nearly is.
@@ -132,14 +143,15 @@ fn holds(from: DType, to: DType) -> bool {
     }
 }
 
-/// The number of each output that `value` repeats over a matrix with outputs along `axis`; `None` where it is no constant.
+/// The number of each output that `value`, also a cast of codes, repeats over a matrix with outputs along `axis`; `None` where it
+/// is no constant.
 fn one_each(
     graph: &Graph,
     value: Value,
     axis: usize,
     outputs: usize,
 ) -> std::result::Result<Option<Vec<f64>>, &'static str> {
-    let Some(constant) = dense(graph, value) else { return Ok(None) };
+    let Some(constant) = dense(graph, cast(graph, value).unwrap_or(value)) else { return Ok(None) };
     let Some(dims) = constant.fixed_dims().ok().filter(|d| d.len() <= 2) else { return Ok(None) };
     let lead = 2 - dims.len();
     if !dims.iter().enumerate().all(|(i, d)| *d == 1 || i + lead == axis && *d == outputs as u64) {

@@ -43,15 +43,15 @@ pub(super) fn lookups(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<
                 let each =
                     rewrite.graph().ty(*arg).shape.rank() == 2 && rewrite.graph().ty(*arg).shape.dims()[0] != 1.into();
                 args.push(match at {
-                    _ if constant && each => rewrite.add(look.clone(), &[*arg, indices])?,
+                    _ if constant && each => rewrite.add(look.clone(), &[*arg, indices], rows)?,
                     Some(at) if !constant => at,
                     Some(_) | None => *arg,
                 });
             }
-            at = Some(rewrite.add(data.op, &args)?);
+            at = Some(rewrite.add(data.op, &args, rows)?);
         }
         if let Some(new) = at.filter(|new| rewrite.graph().ty(*new) == rewrite.graph().ty(rows)) {
-            rewrite.replace(rows, new)?;
+            rewrite.replace(rows, new);
             findings.made("lookups in tables that stay as they are stored");
         }
     }

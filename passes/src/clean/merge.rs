@@ -25,7 +25,7 @@ pub(super) fn merge(graph: &mut Graph, _findings: &mut Findings<'_>) -> Result<u
         let args: Vec<Value> = data.args.iter().map(|v| rewrite.now(*v)).collect();
         let graph = rewrite.graph();
         if let Some(same) = no_effect(graph, &data.op, &args, result) {
-            rewrite.replace(result, same)?;
+            rewrite.replace(result, same);
             continue;
         }
         if let Op::Reshape(_) = data.op
@@ -33,8 +33,8 @@ pub(super) fn merge(graph: &mut Graph, _findings: &mut Findings<'_>) -> Result<u
         {
             let shape = graph.ty(result).shape.clone();
             let same = graph.ty(inner) == graph.ty(result);
-            let new = if same { inner } else { rewrite.add(Op::Reshape(Reshape { shape }), &[inner])? };
-            rewrite.replace(result, new)?;
+            let new = if same { inner } else { rewrite.add(Op::Reshape(Reshape { shape }), &[inner], result)? };
+            rewrite.replace(result, new);
             continue;
         }
         if !data.regions.is_empty() {
@@ -44,7 +44,7 @@ pub(super) fn merge(graph: &mut Graph, _findings: &mut Findings<'_>) -> Result<u
         match known.get(&key) {
             Some(twin) if equal(graph, *twin, &data.op) => {
                 let twin = *twin;
-                rewrite.replace(result, twin)?;
+                rewrite.replace(result, twin);
             }
             Some(_) => {}
             None => drop(known.insert(key, result)),

@@ -17,6 +17,7 @@ use actc_ir::ops::reduce::{Reduce, RowFunction};
 use actc_ir::ops::shaping::Reshape;
 use actc_ir::{Graph, Op, TensorType, Value};
 use actc_types::{DType, Encoding, Result, Role, Shape};
+use std::collections::BTreeMap;
 
 /// Most elements of a row that kernels normalise.
 const WIDEST: u64 = 1 << 24;
@@ -64,15 +65,17 @@ pub(super) fn norms(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<us
         }
     }
     let mut rewrite = Rewrite::new(graph, "norm");
+    let mut all_ones: BTreeMap<u64, Value> = BTreeMap::new();
     for norm in found {
         let vector = |rewrite: &mut Rewrite<'_>, v: Value| -> Result<Value> {
             let shape = Shape::fixed(&[norm.width]);
             let flat = rewrite.graph().ty(v).shape == shape;
-            if flat { Ok(v) } else { rewrite.add(Op::Reshape(Reshape { shape }), &[v]) }
+            if flat { Ok(v) } else { rewrite.add(Op::Reshape(Reshape { shape }), &[v], norm.end) }
         };
-        let weight = match norm.weight {
-            Some(weight) => vector(&mut rewrite, weight)?,
-            None => {
+        let weight = match (norm.weight, all_ones.get(&norm.width)) {
+            (Some(weight), _) => vector(&mut rewrite, weight)?,
+            (None, Some(ones)) => *ones,
+            (None, None) => {
                 let ty = TensorType::new(DType::F32, Shape::fixed(&[norm.width]));
                 let ones = 1f32.to_le_bytes().repeat(norm.width as usize);
                 if !findings.take(ones.len() as u64) {
@@ -80,7 +83,8 @@ pub(super) fn norms(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<us
                     continue;
                 }
                 let name = findings.fresh("ones");
-                rewrite.constant(findings.constant(name, ty, Encoding::Dense, vec![(Role::Data, ones)])?)
+                let ones = findings.constant(name, ty, Encoding::Dense, vec![(Role::Data, ones)])?;
+                *all_ones.entry(norm.width).or_insert(rewrite.constant(ones))
             }
         };
         let mut args = vec![norm.x, weight];
@@ -92,8 +96,8 @@ pub(super) fn norms(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<us
         } else {
             (Op::RmsNorm(RmsNorm { eps: norm.eps }), "RMS norms")
         };
-        let new = rewrite.add(op, &args)?;
-        rewrite.replace(norm.end, new)?;
+        let new = rewrite.add(op, &args, norm.end)?;
+        rewrite.replace(norm.end, new);
         findings.made(word);
     }
     rewrite.apply()

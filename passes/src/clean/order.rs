@@ -23,12 +23,12 @@ pub(super) fn orders(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<u
         let shape = rewrite.graph().ty(x).shape.clone();
         if keeps(&shape, &order) {
             let shape = rewrite.graph().ty(result).shape.clone();
-            let new = rewrite.add(Op::Reshape(Reshape { shape }), &[x])?;
-            rewrite.replace(result, new)?;
+            let new = rewrite.add(Op::Reshape(Reshape { shape }), &[x], result)?;
+            rewrite.replace(result, new);
             findings.made("transposes that move nothing");
         } else if composed {
-            let new = rewrite.add(Op::Transpose(Transpose { order }), &[x])?;
-            rewrite.replace(result, new)?;
+            let new = rewrite.add(Op::Transpose(Transpose { order }), &[x], result)?;
+            rewrite.replace(result, new);
             findings.made("transposes of transposes");
         }
     }

@@ -4,12 +4,12 @@
 //! Left alone are forms whose constants are not within 1e-4 of the function's, and products of which a part is used elsewhere in
 //! no other way than as a part: those stay for their other users, and the function is computed beside them.
 
-use actc_ir::ops::pointwise::{Binary, BinaryFunction, Unary, UnaryFunction};
-use actc_ir::{Graph, Op, Patch, Value};
+use super::findings::Findings;
+use super::look::{binary, divided_by, is_binary, is_near, unary, with_number};
+use super::rewrite::Rewrite;
+use actc_ir::ops::pointwise::{BinaryFunction, Unary, UnaryFunction};
+use actc_ir::{Graph, Op, Value};
 use actc_types::Result;
-
-/// Relative distance of a constant from the one that is meant: exporters round to a few digits.
-const NEAR: f64 = 1e-4;
 
 /// The function of one value that `product` is.
 struct Found {
@@ -17,8 +17,7 @@ struct Found {
     of: Value,
 }
 
-/// Replaces what is found; the number of uses that changed.
-pub(super) fn activations(graph: &mut Graph) -> Result<usize> {
+pub(super) fn activations(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<usize> {
     let mut found = Vec::new();
     for node in graph.order() {
         let data = graph.node(*node);
@@ -28,12 +27,13 @@ pub(super) fn activations(graph: &mut Graph) -> Result<usize> {
             found.push((*product, activation));
         }
     }
-    let mut patch = Patch::new(graph, "activation");
+    let mut rewrite = Rewrite::new(graph, "activation");
     for (product, Found { function, of }) in found {
-        let new = patch.add(Op::Unary(Unary { function }), &[of])?;
-        patch.replace(product, new)?;
+        let new = rewrite.add(Op::Unary(Unary { function }), &[of], product)?;
+        rewrite.replace(product, new);
+        findings.made("activations");
     }
-    patch.apply()
+    rewrite.apply()
 }
 
 fn activation(graph: &Graph, op: &Op, args: &[Value]) -> Option<Found> {
@@ -86,48 +86,9 @@ fn is_cube(graph: &Graph, cube: Value, x: Value) -> bool {
     binary(graph, cube, BinaryFunction::Mul).is_some_and(|[a, b]| a == x && square(b) || b == x && square(a))
 }
 
-fn is_binary(op: &Op, function: BinaryFunction) -> bool {
-    matches!(op, Op::Binary(Binary { function: f }) if *f == function)
-}
-
-/// The arguments of `value`, where it is `function` of two.
-fn binary(graph: &Graph, value: Value, function: BinaryFunction) -> Option<[Value; 2]> {
-    let data = graph.node(graph.def_node(value)?);
-    let pair = <[Value; 2]>::try_from(&data.args[..]).ok()?;
-    is_binary(&data.op, function).then_some(pair)
-}
-
-/// The argument of `value`, where it is `function` of it.
-fn unary(graph: &Graph, value: Value, function: UnaryFunction) -> Option<Value> {
-    let data = graph.node(graph.def_node(value)?);
-    matches!(&data.op, Op::Unary(Unary { function: f }) if *f == function).then(|| data.args[0])
-}
-
-/// The other argument of `value`, where it is `function`, in which the order does not matter, of that and `number`.
-fn with_number(graph: &Graph, value: Value, function: BinaryFunction, number: f64) -> Option<Value> {
-    let [a, b] = binary(graph, value, function)?;
-    if is_near(graph, b, number) {
-        return Some(a);
-    }
-    is_near(graph, a, number).then_some(b)
-}
-
-fn divided_by(graph: &Graph, value: Value, number: f64) -> Option<Value> {
-    let [a, b] = binary(graph, value, BinaryFunction::Div)?;
-    is_near(graph, b, number).then_some(a)
-}
-
-/// Whether `value` is a constant of one element near `number`.
-fn is_near(graph: &Graph, value: Value, number: f64) -> bool {
-    let Some(id) = graph.as_const(value) else { return false };
-    let constant = graph.const_data(id);
-    let single = constant.ty.dtype.is_float() && constant.ty.shape.elements().ok().and_then(|n| n.fixed()) == Some(1);
-    let found = if single { constant.decode().ok().map(|t| t.data().to_f64()[0]) } else { None };
-    found.is_some_and(|x| (x - number).abs() <= NEAR * number.abs())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::Findings;
     use actc_ir::{Evaluator, Interpreter, Op, text};
     use actc_types::Tensor;
 
@@ -144,7 +105,7 @@ mod tests {
         let source = format!("air 1\ngraph @g(%x: f32[5, 8]) {{\n{constants}{body}  return y=%y\n}}\n");
         let mut graph = text::parse(&source, &text::unbound).unwrap();
         let before = graph.clone();
-        super::activations(&mut graph).unwrap();
+        super::activations(&mut graph, &mut Findings::new(&before, &std::env::temp_dir())).unwrap();
         let graph = graph.compact();
         assert_eq!(actc_ir::verify(&graph), []);
         let x = Tensor::f32(&[5, 8], (0..40).map(|i| (i as f32 - 20.0) / 5.0).collect()).unwrap();

@@ -6,7 +6,7 @@
 //! columns.
 
 use super::call::Call;
-use super::element::{single, with_float};
+use super::element::single;
 use super::sheet::Sheet;
 use super::window::{self, Axis, area, axes, place, rank, room, taps};
 use crate::device::cpu::gemm::{Matrix, gemm};
@@ -145,10 +145,19 @@ pub(super) fn columns<S: Copy>(
 
 pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
     let layout = Layout::read(call, 2)?;
-    if single(call, 1)? && layout.outs >= MATRIX {
-        return products(call, &layout, scratch);
+    let weights = [layout.m, layout.own, layout.taps];
+    match single(call, 1)? {
+        true => singles(call, &layout, call.read(1, &weights)?, 2, scratch),
+        false => floats::<f64>(call, &layout, call.read(1, &weights)?, 2),
     }
-    with_float!(call, 1, T => floats::<T>(call, &layout))
+}
+
+/// The convolution of f32 with the weights `w [m, own, taps]`; where there is a bias it is buffer `bias_at`, the result is the last.
+pub(super) fn singles(call: &Call<'_>, layout: &Layout, w: &[f32], bias_at: usize, scratch: &mut Scratch) -> Result<()> {
+    match layout.outs >= MATRIX {
+        true => products(call, layout, w, bias_at, scratch),
+        false => floats(call, layout, w, bias_at),
+    }
 }
 
 /// The bias, if there is one, and the number of the result's buffer.
@@ -157,11 +166,10 @@ pub(super) fn bias<'a, T: Pod>(call: &Call<'a>, m: usize, least: usize) -> Resul
     Ok((if last > least { Some(call.read(least, &[m])?) } else { None }, last))
 }
 
-fn products(call: &Call<'_>, layout: &Layout, scratch: &mut Scratch) -> Result<()> {
+fn products(call: &Call<'_>, layout: &Layout, w: &[f32], bias_at: usize, scratch: &mut Scratch) -> Result<()> {
     let &Layout { n, c, m, groups, own, outs, area, windows, taps, .. } = layout;
     let x: &[f32] = call.read(0, &[n, c, area])?;
-    let w: &[f32] = call.read(1, &[m, own, taps])?;
-    let (bias, out) = bias::<f32>(call, m, 2)?;
+    let (bias, out) = bias::<f32>(call, m, bias_at)?;
     call.count(&[n, m, windows])?;
     let rows = call.count(&[own, taps])?;
     let (cell_rows, cell_cols) = layout.cell(call.parts, rows);
@@ -196,11 +204,10 @@ fn products(call: &Call<'_>, layout: &Layout, scratch: &mut Scratch) -> Result<(
     Ok(())
 }
 
-fn floats<T: Real + Default>(call: &Call<'_>, layout: &Layout) -> Result<()> {
-    let &Layout { n, c, m, own, area, taps, .. } = layout;
+fn floats<T: Real + Default>(call: &Call<'_>, layout: &Layout, w: &[T], bias_at: usize) -> Result<()> {
+    let &Layout { n, c, m, area, .. } = layout;
     let x: &[T] = call.read(0, &[n, c, area])?;
-    let w: &[T] = call.read(1, &[m, own, taps])?;
-    let (bias, out) = bias::<T>(call, m, 2)?;
+    let (bias, out) = bias::<T>(call, m, bias_at)?;
     let start = |m: usize| bias.map_or(T::default(), |b| b[m]);
     runs(call, layout, x, out, |x, _| x, |i, _| w[i], start, |s| s)
 }

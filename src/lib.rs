@@ -9,10 +9,12 @@
 
 pub mod calibration;
 pub mod compile;
+pub mod entry;
 pub mod evaluator;
 pub mod language;
 pub mod link;
 pub mod npy;
+pub mod npz;
 pub mod output;
 pub mod quality;
 pub mod recipe;

@@ -43,8 +43,14 @@ pub struct Recipe {
     pub passes: Option<Passes>,
     /// The form of the cache of keys and values, where the passes do not say it.
     pub kv: Option<RowForm>,
-    /// Calibration texts.
+    /// Calibration data.
     pub calib: Vec<PathBuf>,
+    /// Height and width of calibration images, as the command line has them.
+    pub size: Option<String>,
+    /// What is taken off their elements.
+    pub mean: Option<String>,
+    /// What these are divided by.
+    pub std: Option<String>,
     /// Statistics of activations, instead of collecting them.
     pub stats: Option<PathBuf>,
     /// Number of calibration windows.
@@ -66,12 +72,15 @@ pub struct Recipe {
 }
 
 /// The keys of a recipe.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 17] = [
     "passes",
     "preset",
     "pass",
     "kv",
     "calib",
+    "size",
+    "mean",
+    "std",
     "stats",
     "calib-windows",
     "calib-len",
@@ -130,6 +139,9 @@ impl Reader<'_> {
                 "pass" => recipe.passes = Some(Passes::Pipeline(self.steps(value)?)),
                 "kv" => recipe.kv = Some(self.form(name, value)?),
                 "calib" => recipe.calib = self.strings(name, value)?.into_iter().map(PathBuf::from).collect(),
+                "size" => recipe.size = Some(self.string(name, value)?.to_owned()),
+                "mean" => recipe.mean = Some(self.string(name, value)?.to_owned()),
+                "std" => recipe.std = Some(self.string(name, value)?.to_owned()),
                 "stats" => recipe.stats = Some(self.string(name, value)?.into()),
                 "calib-windows" => recipe.calib_windows = Some(self.whole(name, value)? as usize),
                 "calib-len" => recipe.calib_len = Some(self.whole(name, value)? as usize),
@@ -320,6 +332,11 @@ impl fmt::Display for Recipe {
         }
         if !self.calib.is_empty() {
             writeln!(f, "calib = {}", list(self.calib.iter().map(|p| p.display().to_string())))?;
+        }
+        for (key, text) in [("size", &self.size), ("mean", &self.mean), ("std", &self.std)] {
+            if let Some(text) = text {
+                writeln!(f, "{key} = {}", quoted(text))?;
+            }
         }
         if let Some(path) = &self.stats {
             writeln!(f, "stats = {}", quoted(&path.display().to_string()))?;

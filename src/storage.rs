@@ -2,8 +2,9 @@
 
 use actc_artifact::{ALIGN, Artifact, CodeImage, HEADER_BYTES, Manifest, PartEntry, TensorEntry, bundle};
 use actc_codegen::{BACKEND_KEY, Description, Program, graph_of};
-use actc_ir::{Const, ConstId, Graph, Op, Value, text};
-use actc_types::{Dim, Result};
+use actc_ir::{Const, ConstId, Graph, Op, text};
+use actc_passes::columns::Input;
+use actc_types::Result;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes and elements of weights.
@@ -18,7 +19,7 @@ pub struct Share {
 /// What an artifact's weights take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Storage {
-    /// Weights of linear layers, without embedding tables and heads.
+    /// Weights of linear layers and convolutions, without embedding tables and heads.
     pub layers: Share,
     /// Embedding tables and the heads that turn features into logits; tied ones are one.
     pub vocabulary: Share,
@@ -44,7 +45,7 @@ impl Storage {
             for (slot, arg) in data.args.iter().enumerate() {
                 let Some(id) = graph.as_const(*arg) else { continue };
                 let set: &mut BTreeSet<ConstId> = match (&data.op, slot) {
-                    (Op::Linear(_), 1) => &mut linear,
+                    (Op::Linear(_) | Op::Conv(_), 1) => &mut linear,
                     (Op::Embedding(_), 1) => &mut table,
                     _ => &mut other,
                 };
@@ -73,7 +74,7 @@ impl Storage {
         storage
     }
 
-    /// Stored bits a weight of the linear layers, everything counted: codes, scales, zero points, weak columns, indices.
+    /// Stored bits a weight of these layers, everything counted: codes, scales, zero points, weak columns, indices.
     pub fn bits_per_weight(&self) -> f64 {
         8.0 * self.layers.bytes as f64 / (self.layers.weights as f64).max(1.0)
     }
@@ -96,10 +97,8 @@ fn cache_bytes(graph: &Graph) -> u64 {
 /// Bytes of a report on `layers` layers of `graph`, roughly: three digits for each channel that `calibrated` statistics saw,
 /// and the errors of each layer, compressed.
 fn report_bytes(graph: &Graph, layers: usize, calibrated: bool) -> u64 {
-    let inputs = graph.order().iter().map(|n| graph.node(*n)).filter(|n| matches!(n.op, Op::Linear(_)));
-    let inputs: BTreeSet<Value> = inputs.filter_map(|n| n.args.first().copied()).collect();
-    let width = |v: &Value| graph.ty(*v).shape.last().and_then(Dim::fixed).unwrap_or(0);
-    let channels: u64 = if calibrated { inputs.iter().map(width).sum() } else { 0 };
+    let inputs: BTreeSet<Input> = graph.order().iter().filter_map(|n| Input::of(graph.node(*n))).collect();
+    let channels: u64 = if calibrated { inputs.iter().map(|x| x.columns(graph).unwrap_or(0)).sum() } else { 0 };
     channels * 4 / 3 + layers as u64 * 90
 }
 

@@ -13,8 +13,8 @@ use actc::ir::ops::conv::{Conv, ConvInteger, ConvTranspose, Geometry};
 use actc::ir::ops::pool::{Fold, Pool, PoolFunction, Unpool};
 use actc::ir::ops::regions::{DeformConv, RegionFunction, RegionPool};
 use actc::ir::ops::window::Window;
-use actc::ir::{Evaluator, Graph, Interpreter, Op, TensorType, text};
-use actc::types::{DType, Dim, Shape, Tensor, TensorData};
+use actc::ir::{Const, Evaluator, Graph, Interpreter, Op, TensorType, text};
+use actc::types::{DType, Dim, Encoding, Group, Mixed, Packed, Role, Shape, Tensor, TensorData, WeakPlace};
 use proptest::prelude::*;
 
 /// Largest size of an input.
@@ -54,21 +54,51 @@ fn check(op: &Op, inputs: &[Tensor], batched: usize, tolerance: f64) {
     let printed = text::print(&graph);
     let read = text::parse(&printed, &text::unbound).unwrap_or_else(|e| panic!("{printed}: {e}"));
     assert_eq!(text::print(&read), printed);
-    let wanted = Interpreter.prepare(&graph).unwrap().run(inputs.to_vec()).unwrap();
+    compare(&graph, inputs, tolerance);
+}
+
+/// Runs `graph` both ways.
+fn compare(graph: &Graph, inputs: &[Tensor], tolerance: f64) {
+    let shown = || text::print(graph);
+    let wanted = Interpreter.prepare(graph).unwrap().run(inputs.to_vec()).unwrap();
     for threads in [1, 3] {
-        let mut compiled = Compiled::new(threads).prepare(&graph).unwrap_or_else(|e| panic!("{op:?}: {e}"));
-        let got = compiled.run(inputs.to_vec()).unwrap_or_else(|e| panic!("{op:?}: {e}"));
-        assert_eq!((wanted[0].dims(), wanted[0].dtype()), (got[0].dims(), got[0].dtype()), "{op:?}");
+        let mut compiled = Compiled::new(threads).prepare(graph).unwrap_or_else(|e| panic!("{}: {e}", shown()));
+        let got = compiled.run(inputs.to_vec()).unwrap_or_else(|e| panic!("{}: {e}", shown()));
+        assert_eq!((wanted[0].dims(), wanted[0].dtype()), (got[0].dims(), got[0].dtype()), "{}", shown());
         if !wanted[0].dtype().is_float() {
-            assert_eq!(wanted[0].data(), got[0].data(), "{op:?}");
+            assert_eq!(wanted[0].data(), got[0].data(), "{}", shown());
             continue;
         }
         let (w, g) = (wanted[0].data().to_f64(), got[0].data().to_f64());
         for (i, (w, g)) in w.iter().zip(&g).enumerate() {
             let near = (w - g).abs() <= tolerance || w == g || w.is_nan() && g.is_nan();
-            assert!(near, "{op:?} at {i} on {threads}: {g}, expected {w} within {tolerance}");
+            assert!(near, "{} at {i} on {threads}: {g}, expected {w} within {tolerance}", shown());
         }
     }
+}
+
+/// A weight of `dims` in codes of `bits`, its numbers within 3, with so many `weak` columns, the first ones.
+fn stored(dims: &[u64], bits: u8, weak: u32, seed: u64) -> Const {
+    let (rows, cols) = (dims[0] as usize, dims[1..].iter().product::<u64>() as usize);
+    let body = Packed::new(bits, Group::Columns(16));
+    let (mut next, groups) = (self::bits(seed), body.group.count(cols));
+    let levels = body.levels();
+    let mut codes = |n: usize| (0..n).map(|_| (next() >> 20) as u8 & (levels - 1) as u8).collect::<Vec<u8>>();
+    let mut parts = vec![
+        (Role::Codes, body.pack_codes(&codes(rows * cols), rows, cols)),
+        (Role::Scales, body.pack_scales(&vec![LARGEST as f32 / levels as f32; rows * groups], rows)),
+        (Role::Zeros, body.pack_zeros(&codes(rows * groups), rows)),
+    ];
+    let mut encoding = Encoding::Packed(body);
+    if weak > 0 {
+        let elements: Vec<f64> =
+            codes(rows.next_multiple_of(8) * weak as usize).iter().map(|c| f64::from(*c) / 256.0).collect();
+        parts.push((Role::Weak, TensorData::from_f64(DType::F16, &elements).to_le_bytes()));
+        parts.push((Role::WeakIndex, (0..weak).flat_map(u32::to_le_bytes).collect()));
+        encoding = Encoding::Mixed(Mixed { body, cols: weak, place: WeakPlace::Scattered, weak: DType::F16 });
+    }
+    let ty = TensorType::new(DType::F32, Shape::fixed(dims));
+    Const::new("w", ty, encoding, parts.into_iter().map(|(role, bytes)| (role, bytes.into())).collect()).unwrap()
 }
 
 /// Windows over an image, and their number along each axis.
@@ -134,6 +164,33 @@ proptest! {
             let tolerance = LARGEST * LARGEST * (products * products + products) as f64 * epsilon(dtype);
             check(&Op::Conv(Conv(geometry.clone())), &inputs, 1, tolerance);
         }
+    }
+
+    /// Weights that are stored as codes are decoded to the same numbers for both, so that the bound is that of `conv`.
+    #[test]
+    fn conv_of_stored_weights(
+        case in cases(), batch in 0u64..3, (groups, own, outs) in (1u64..3, 1u64..6, 1u64..12), bits in 1u8..=8, weak in 0u32..3,
+        bias: bool, seed: u64,
+    ) {
+        let geometry = Geometry { window: case.window.clone(), groups, extents: dims(&case.windows) };
+        let columns = own * case.window.kernel.iter().product::<u64>();
+        let mut inputs = vec![tensor(DType::F32, &[&[batch, own * groups], &case.image[..]].concat(), seed)];
+        if bias {
+            inputs.push(tensor(DType::F32, &[outs * groups], seed ^ 2));
+        }
+        let weight = stored(&[&[outs * groups, own], &case.window.kernel[..]].concat(), bits, weak.min(columns as u32), seed);
+        let products = columns + 1;
+        let tolerance = LARGEST * LARGEST * (products * products + products) as f64 * epsilon(DType::F32);
+        let mut graph = Graph::new("g");
+        let mut args: Vec<_> = inputs
+            .iter()
+            .enumerate()
+            .map(|(i, t)| graph.input(format!("x{i}"), TensorType::new(DType::F32, Shape::fixed(t.dims()))))
+            .collect();
+        args.insert(1, graph.constant(weight));
+        let y = graph.add(Op::Conv(Conv(geometry)), &args, "y").unwrap();
+        graph.output("y", y);
+        compare(&graph, &inputs, tolerance);
     }
 
     #[test]

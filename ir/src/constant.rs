@@ -86,7 +86,8 @@ impl Const {
         Const { name, ty, encoding: Encoding::Dense, parts: vec![(Role::Data, Bytes::from(bytes))], source }
     }
 
-    /// Extents as a matrix: all leading dimensions folded into rows; a scalar is `[1, 1]`.
+    /// Extents as a matrix: a row for each index of the first axis, all others folded into columns, so that the weight of a
+    /// convolution has a row for each output channel; a vector is one row, a scalar `[1, 1]`.
     pub fn matrix(&self) -> Result<(usize, usize)> {
         matrix_extents(&self.ty)
     }
@@ -142,8 +143,11 @@ fn matrix_extents(ty: &TensorType) -> Result<(usize, usize)> {
     let error =
         || Diagnostic::new("const-shape", format!("constants need a fixed shape that fits memory, not {}", ty.shape));
     let dims = ty.shape.as_fixed().ok_or_else(error)?;
-    let cols = dims.last().copied().unwrap_or(1);
-    let rows = dims.iter().rev().skip(1).try_fold(1u64, |n, d| n.checked_mul(*d)).ok_or_else(error)?;
+    let (rows, inner) = match &dims[..] {
+        [rows, inner @ ..] if !inner.is_empty() => (*rows, inner),
+        vector => (1, vector),
+    };
+    let cols = inner.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).ok_or_else(error)?;
     rows.checked_mul(cols).filter(|n| *n < 1 << 48).ok_or_else(error)?;
     Ok((rows as usize, cols as usize))
 }

@@ -1,15 +1,17 @@
-//! `calibrate`: what the activations that enter each linear layer look like, channel by channel.
+//! `calibrate`: what the activations that enter each linear layer and convolution look like, channel by channel; a
+//! convolution has a channel here for each tap of each channel, as its weight has columns.
 //!
 //! The observers are ordinary ops in a copy of the graph. Every sample starts from fresh accumulators, samples are folded
 //! in f64 in their order within a chunk, and chunks in theirs, so that results do not depend on threads, and statistics
 //! that keep their chunks merge exactly.
 
+use crate::columns::Input;
 use crate::context::{PassCx, Sample};
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
 use crate::report::{PassReport, Progress};
 use actc_ir::ops::statistics::ChannelStats;
-use actc_ir::{Graph, Op, TensorType, Value};
+use actc_ir::{Graph, Op, TensorType};
 use actc_types::{DType, Diagnostic, Place, Result, Shape, Tensor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -101,7 +103,7 @@ impl Moments {
     }
 }
 
-/// What was observed of one linear input.
+/// What was observed of the input of a layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputStatistics {
     /// All tokens of a sample but the first.
@@ -119,7 +121,7 @@ impl InputStatistics {
     }
 }
 
-/// Statistics of all linear inputs, by the name of the weight; layers with the same input share theirs.
+/// Statistics of the inputs of all layers, by the name of the weight; layers with the same input share theirs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Statistics {
     /// Number of samples seen.
@@ -200,18 +202,18 @@ impl Pass for Calibrate {
             return Ok(PassReport::line(String::new()));
         }
         let statistics = observe(graph, cx, observed)?;
-        let line = format!("{} samples through {} linear inputs", statistics.samples, statistics.layers.len());
+        let line = format!("{} samples through {} layers", statistics.samples, statistics.layers.len());
         cx.statistics = Some(statistics);
         Ok(PassReport::line(line))
     }
 }
 
-/// A linear layer of the graph's body.
+/// A linear layer or convolution of the graph's body.
 struct Site {
     /// Name of its weight.
     name: String,
     /// Its input.
-    input: Value,
+    input: Input,
     /// Elements of its weight.
     weights: u64,
 }
@@ -219,7 +221,7 @@ struct Site {
 impl Site {
     /// Whether `statistics` hold this layer's channels.
     fn fits(&self, graph: &Graph, statistics: &Statistics) -> Result<()> {
-        let width = graph.ty(self.input).shape.last().and_then(actc_types::Dim::fixed);
+        let width = self.input.columns(graph).ok();
         let wrong = match statistics.layers.get(&self.name).map(|s| s.rest.channels()) {
             None => "this layer is missing".to_owned(),
             Some(given) if width != Some(given as u64) => {
@@ -233,11 +235,11 @@ impl Site {
     }
 }
 
-/// The linear layers to observe, at least one.
+/// The layers to observe, at least one.
 fn observable(graph: &Graph) -> Result<Vec<Site>> {
     let sites = sites(graph);
     if sites.is_empty() {
-        return Err(Diagnostic::new("calibration-nothing", format!("{} has no linear layer to observe", graph.name())));
+        return Err(Diagnostic::new("calibration-nothing", format!("{} has no linear layer and no convolution to observe", graph.name())));
     }
     Ok(sites)
 }
@@ -246,12 +248,12 @@ fn sites(graph: &Graph) -> Vec<Site> {
     let mut out = Vec::new();
     for node in graph.order() {
         let data = graph.node(*node);
-        if matches!(data.op, Op::Linear(_))
+        if let Some(input) = Input::of(data)
             && let Some(id) = graph.as_const(data.args[1])
         {
             let constant = graph.const_data(id);
             let weights = constant.matrix().map_or(0, |(rows, cols)| rows as u64 * cols as u64);
-            out.push(Site { name: constant.name.clone(), input: data.args[0], weights });
+            out.push(Site { name: constant.name.clone(), input, weights });
         }
     }
     out
@@ -265,7 +267,7 @@ pub fn observe(graph: &Graph, cx: &mut PassCx<'_>, samples: &[Sample]) -> Result
 /// Runs `samples` through an observed copy of `graph`; the statistics of each [`CHUNK`] of them.
 pub fn observe_chunks(graph: &Graph, cx: &mut PassCx<'_>, samples: &[Sample]) -> Result<Vec<Statistics>> {
     let sites = observable(graph)?;
-    let mut inputs: Vec<Value> = sites.iter().map(|s| s.input).collect();
+    let mut inputs: Vec<&Input> = sites.iter().map(|s| &s.input).collect();
     inputs.sort_unstable();
     inputs.dedup();
 
@@ -273,15 +275,10 @@ pub fn observe_chunks(graph: &Graph, cx: &mut PassCx<'_>, samples: &[Sample]) ->
     observed.clear_outputs();
     let mut widths = Vec::with_capacity(inputs.len());
     for (i, x) in inputs.iter().enumerate() {
-        let width = graph.ty(*x).shape.last().and_then(actc_types::Dim::fixed);
-        let Some(width) = width else {
-            return Err(Diagnostic::new(
-                "calibration-shape",
-                format!("a linear input is {}: its channels are not fixed", graph.ty(*x)),
-            ));
-        };
+        let width = x.columns(graph)?;
+        let rows = x.rows(&mut observed, x.value, &format!("statistics.columns.{i}"))?;
         let acc = observed.input(format!("statistics.{i}"), TensorType::new(DType::F32, Shape::fixed(&[8, width])));
-        let new = observed.add(Op::ChannelStats(ChannelStats { first_apart: true }), &[acc, *x], "calibrate")?;
+        let new = observed.add(Op::ChannelStats(ChannelStats { first_apart: true }), &[acc, rows], "calibrate")?;
         observed.donate(acc, new);
         widths.push(width as usize);
     }
@@ -306,7 +303,7 @@ pub fn observe_chunks(graph: &Graph, cx: &mut PassCx<'_>, samples: &[Sample]) ->
             }
         }
         let seen: Vec<Arc<InputStatistics>> = seen.into_iter().map(Arc::new).collect();
-        let of = |s: &Site| seen[inputs.binary_search(&s.input).expect("every input is listed")].clone();
+        let of = |s: &Site| seen[inputs.binary_search(&&s.input).expect("every input is listed")].clone();
         let layers = sites.iter().map(|s| (s.name.clone(), of(s))).collect();
         chunks.push(Statistics { samples: chunk.len() as u64, layers });
     }

@@ -3,11 +3,12 @@
 //!
 //! A graph that a forecast went over has the right encodings and sizes and no usable weights: it is for looking at only.
 
+use crate::columns::Input;
 use crate::context::Sample;
 use crate::quantize::awq;
 use crate::quantize::blocks::Block;
 use crate::quantize::layers::Layer;
-use actc_ir::{Const, ConstId, Graph, Value};
+use actc_ir::{Const, ConstId, Graph};
 use actc_types::{DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, Role, WeakPlace};
 use bytes::Bytes;
 use memmap2::MmapMut;
@@ -94,7 +95,7 @@ impl Forecast {
         let runs = if besides.drift { 2.0 } else { 1.0 };
         let (mut before, mut hessians) = (0u64, Vec::new());
         for stage in &block.stages {
-            let mut widths: BTreeMap<&[Value], (u64, bool)> = BTreeMap::new();
+            let mut widths: BTreeMap<&[Input], u64> = BTreeMap::new();
             let mut weights = 0;
             for l in stage {
                 let (rows, cols) = graph.const_data(layers[*l].weight).matrix()?;
@@ -112,9 +113,9 @@ impl Forecast {
                 if !shared || weak(*l) {
                     self.factors += cube;
                 }
-                widths.entry(&layers[*l].inputs).or_insert((cols, weak(*l)));
+                widths.entry(&layers[*l].inputs).or_insert(cols);
             }
-            for (cols, _) in widths.values() {
+            for cols in widths.values() {
                 self.moments += (*cols as f64).powi(2) * tokens * runs;
                 hessians.push(*cols);
             }
@@ -150,7 +151,7 @@ impl Forecast {
         last: bool,
     ) -> Result<()> {
         let tokens = tokens(samples);
-        let mut inputs: BTreeMap<Value, u64> = BTreeMap::new();
+        let mut inputs: BTreeMap<&Input, u64> = BTreeMap::new();
         let mut weights = 0u64;
         for l in block.stages.iter().flatten() {
             let (rows, cols) = graph.const_data(layers[*l].weight).matrix()?;
@@ -163,7 +164,7 @@ impl Forecast {
             // A search for each ratio has a fifth of the last one's steps; whole ranges are looked up.
             let searches = if clip { looked_at * f64::from(awq::RATIOS) / 5.0 + rows as f64 } else { 0.0 };
             self.searched += searches * cols as f64;
-            inputs.extend(layers[*l].inputs.iter().map(|x| (*x, cols as u64)));
+            inputs.extend(layers[*l].inputs.iter().map(|x| (x, cols as u64)));
         }
         self.moments += inputs.values().map(|n| (*n as f64).powi(2)).sum::<f64>() * tokens;
         // Once to observe, once for the next block's inputs.

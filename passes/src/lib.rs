@@ -4,6 +4,7 @@
 //!   outside extends it: `let mut table = PASSES.to_vec(); table.push(MINE);`
 //! * [`Pipeline`] reads and prints pipelines, puts them in order for `compile`, checks them as typed for `opt`.
 //! * [`manager::run`] runs one, verifies after each pass and tells a callback what happens.
+//! * [`columns`] says what the columns of a weight meet, of linear layers and of convolutions.
 //! * [`fold`] moves factors on channels between weights.
 //! * [`quantize`] holds the numerics of rounding and the one sequential driver.
 //!
@@ -13,6 +14,7 @@
 pub mod calibrate;
 pub mod checkpoint;
 pub mod clean;
+pub mod columns;
 pub mod context;
 pub mod facts;
 pub mod fold;

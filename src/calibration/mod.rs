@@ -1,4 +1,4 @@
-//! Calibration data: text files and windows of them, made-up samples, and the text that a language model is calibrated on
+//! Calibration data: text files and windows of them, arrays and images, made-up samples, and the text that a language model is calibrated on
 //! when its user names none.
 //!
 //! The built-in text is 22 State of the Union addresses between 1798 and 2020 and 25 chapters of Moby Dick, both in the
@@ -6,12 +6,27 @@
 //! 2002 and 2016, the first nineteen chapters and the last tenth of Moby Dick are not in it, so that they can serve for
 //! evaluation.
 
+pub mod arrays;
+pub mod images;
+pub mod samples;
 pub mod synthetic;
 mod text;
 mod windows;
 
+pub use images::Pixels;
+pub use samples::CalibrationSamples;
 pub use text::CalibrationText;
 pub use windows::{WindowPlan, Windows};
+
+use actc_artifact::Calibration;
+
+/// What a compile was calibrated on, in words.
+pub fn shown(c: &Calibration) -> String {
+    match c.window_len {
+        0 => format!("{} of {}", c.windows, c.description),
+        tokens => format!("{} windows of {tokens} tokens, {}", c.windows, c.description),
+    }
+}
 
 /// The text, UTF-8.
 pub const TEXT: &str = include_str!("text.txt");

@@ -36,22 +36,26 @@ impl WindowPlan {
             let headline = format!("{} tokens make no two windows of {}", ids.len(), self.length);
             return Err(Diagnostic::request("calib-short", headline).help("give more text, or shorter windows"));
         }
-        let mut order: Vec<usize> = (0..available).collect();
-        let mut state = self.seed;
-        for last in (1..available).rev() {
-            order.swap(last, (split_mix(&mut state) % (last as u64 + 1)) as usize);
-        }
-        let held = self.held_out.min((available / 8).max(1)).min(available - 1);
-        let (held, rest) = order.split_at(held);
+        let (rest, held) = choose(available, self.calibration, self.held_out, self.seed);
         let window = |i: &usize| -> Vec<u32> {
             let tokens = ids[i * body..(i + 1) * body].iter().copied();
             self.bos.into_iter().chain(tokens).collect()
         };
-        Ok(Windows {
-            calibration: rest.iter().take(self.calibration).map(window).collect(),
-            held_out: held.iter().map(window).collect(),
-        })
+        Ok(Windows { calibration: rest.iter().map(window).collect(), held_out: held.iter().map(window).collect() })
     }
+}
+
+/// Which of `available` things, at least two, `calibration` of them to calibrate on and `held_out` to hold out, by the seed: few
+/// things give fewer of both, and at most one of eight is held out, but one at least.
+pub(super) fn choose(available: usize, calibration: usize, held_out: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let mut order: Vec<usize> = (0..available).collect();
+    let mut state = seed;
+    for last in (1..available).rev() {
+        order.swap(last, (split_mix(&mut state) % (last as u64 + 1)) as usize);
+    }
+    let held = held_out.min((available / 8).max(1)).min(available.saturating_sub(1));
+    let (held, rest) = order.split_at(held);
+    (rest.iter().copied().take(calibration).collect(), held.to_vec())
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).

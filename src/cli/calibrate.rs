@@ -1,16 +1,18 @@
 //! `actc calibrate`: statistics of a model's activations as a file, and files merged.
 
-use super::data::{plan, samples};
+use super::data::{PixelArgs, plan, samples, tensors};
 use super::render::{Progress, Stop, json, size, warn};
 use super::request::{CALIB_LEN, CALIB_WINDOWS};
 use super::{Format, threads};
-use actc::calibration::CalibrationText;
+use actc::calibration::samples::inputs;
+use actc::calibration::{CalibrationSamples, CalibrationText, Pixels};
 use actc::evaluator::Compiled;
 use actc::source::Source;
 use actc::statistics::{StatisticsFile, Text};
+use actc_ir::Graph;
 use actc_passes::calibrate::observe_chunks;
 use actc_passes::manager::{self, Config};
-use actc_passes::{PASSES, PassCx, Pipeline};
+use actc_passes::{PASSES, PassCx, Pipeline, Sample};
 use actc_types::Diagnostic;
 use std::cell::RefCell;
 use std::io::Write;
@@ -19,12 +21,15 @@ use std::path::PathBuf;
 /// Options of `actc calibrate`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A .gguf file, or a folder with config.json and *.safetensors
+    /// A .gguf or .onnx file, or a folder with config.json and *.safetensors
     #[arg(required_unless_present = "merge", conflicts_with = "merge")]
     model: Option<PathBuf>,
-    /// Calibration text: .txt, .jsonl with `text` or `messages`, or - for standard input; default: the built-in text
+    /// Calibration data, may be repeated: text (.txt, .jsonl with `text` or `messages`, or - for standard input; default: the
+    /// built-in text); for any model .npz with an array for each input, or a folder of .png and .jpg images
     #[arg(long, value_name = "FILE", conflicts_with = "merge")]
     calib: Vec<PathBuf>,
+    #[command(flatten)]
+    pixels: PixelArgs,
     /// Statistics to put one behind the other
     #[arg(long, value_name = "STATS", num_args = 2..)]
     merge: Vec<PathBuf>,
@@ -34,13 +39,13 @@ pub(super) struct Args {
     /// Overwrite the output
     #[arg(short, long)]
     force: bool,
-    /// Windows of each text
+    /// Windows of each text, or samples of each file of them
     #[arg(long, value_name = "N", default_value_t = CALIB_WINDOWS)]
     calib_windows: usize,
     /// Tokens of a window; at most the model's context
     #[arg(long, value_name = "N", default_value_t = CALIB_LEN)]
     calib_len: usize,
-    /// Chooses the windows
+    /// Chooses the windows or samples
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Threads; results do not depend on their number
@@ -74,7 +79,13 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             let (texts, output) = (file.texts.len(), args.output.display());
             let mut out = std::io::stdout().lock();
             let (samples, layers, length) = (all.samples, all.layers.len(), file.window_len);
-            writeln!(out, "statistics  {samples} windows of {length} tokens from {texts} texts, {layers} layers")?;
+            match length {
+                0 => writeln!(out, "statistics  {samples} samples from {texts} files, {layers} layers")?,
+                _ => writeln!(
+                    out,
+                    "statistics  {samples} windows of {length} tokens from {texts} texts, {layers} layers"
+                )?,
+            }
             writeln!(out, "wrote       {output} ({})", size(bytes))?;
             Ok(())
         }
@@ -90,14 +101,8 @@ fn merged(paths: &[PathBuf]) -> Result<StatisticsFile, Diagnostic> {
     Ok(all)
 }
 
-/// Runs the windows of each text; a text starts a chunk of its own.
+/// Runs the windows of each text, or the samples of each file of them; a text or file starts a chunk of its own.
 fn collect(args: &Args, source: &Source) -> Result<StatisticsFile, Stop> {
-    let plan = plan(source, args.calib_len, args.calib_windows, args.seed)?;
-    let template = source.chat()?;
-    let texts = match &args.calib[..] {
-        [] => vec![CalibrationText::builtin()],
-        paths => paths.iter().map(|p| CalibrationText::read(&[p], template.as_ref())).collect::<Result<_, _>>()?,
-    };
     // The graph that `compile` calibrates is a clean one too.
     let mut graph = source.import.graph.clone();
     let evaluator = Compiled::new(threads(args.threads));
@@ -106,20 +111,57 @@ fn collect(args: &Args, source: &Source) -> Result<StatisticsFile, Stop> {
     let mut cx = PassCx::new(&evaluator, &mut told);
     let clean = Pipeline::parse("clean", PASSES)?;
     manager::run(&clean, &mut graph, &mut cx, &Config::default(), &mut |_| ())?;
+    let given = match tensors(&args.calib) {
+        true => on_tensors(args, &graph)?,
+        false => on_texts(args, source, &graph)?,
+    };
     let mut file = StatisticsFile {
         model: source.import.source.digest.to_string(),
-        window_len: plan.length as u64,
+        window_len: given.window_len,
         texts: Vec::new(),
         chunks: Vec::new(),
     };
+    for (digest, samples) in given.texts {
+        file.texts.push(Text { digest, windows: samples.len() as u64 });
+        file.chunks.extend(observe_chunks(&graph, &mut cx, &samples)?);
+    }
+    Ok(file)
+}
+
+/// Samples of each text or file, with its digest.
+struct Given {
+    /// Tokens of a window; 0 where samples are tensors.
+    window_len: u64,
+    texts: Vec<(String, Vec<Sample>)>,
+}
+
+fn on_texts(args: &Args, source: &Source, graph: &Graph) -> Result<Given, Diagnostic> {
+    let plan = plan(source, args.calib_len, args.calib_windows, args.seed)?;
+    let template = source.chat()?;
+    let texts = match &args.calib[..] {
+        [] => vec![CalibrationText::builtin()],
+        paths => paths.iter().map(|p| CalibrationText::read(&[p], template.as_ref())).collect::<Result<_, _>>()?,
+    };
+    let mut given = Given { window_len: plan.length as u64, texts: Vec::new() };
     for text in texts {
         let ids = source.tokenizer.as_ref().map_or(Ok(Vec::new()), |t| text.encode(t))?;
         let windows = plan.cut(&ids)?.calibration;
         if windows.len() < args.calib_windows {
             warn(format!("a text has only {} windows of {} tokens", windows.len(), plan.length));
         }
-        file.texts.push(Text { digest: text.digest().to_string(), windows: windows.len() as u64 });
-        file.chunks.extend(observe_chunks(&graph, &mut cx, &samples(&graph, &windows)?)?);
+        given.texts.push((text.digest().to_string(), samples(graph, &windows)?));
     }
-    Ok(file)
+    Ok(given)
+}
+
+fn on_tensors(args: &Args, graph: &Graph) -> Result<Given, Diagnostic> {
+    let pixels = Pixels::parse(args.pixels.size.as_deref(), args.pixels.mean.as_deref(), args.pixels.std.as_deref())?;
+    let inputs = inputs(graph);
+    let mut given = Given { window_len: 0, texts: Vec::new() };
+    for path in &args.calib {
+        let read = CalibrationSamples::read(&[path], &inputs, &pixels)?;
+        let split = read.split(args.calib_windows, 0, args.seed)?;
+        given.texts.push((read.digest.to_string(), split.calibration));
+    }
+    Ok(given)
 }

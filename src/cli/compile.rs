@@ -1,17 +1,18 @@
 //! `actc compile`: a model file becomes an artifact.
 
+use super::data::Set;
 use super::interrupt;
 use super::job::{Done, Job, refused};
 use super::render::{Progress, Stop, size, warn};
 use super::request::{self, Emit, exists, folder_of, free};
-use super::require::{Condition, Measure};
+use super::verdict::Judgement;
 use actc::artifact::{Artifact, LayerRow, ReadOptions, Section, Writer, append};
 use actc::codegen::{Description, Image, Program};
 use actc::compile::{final_reports, layer_rows, program};
 use actc::evaluator::Compiled;
 use actc::link;
 use actc::output::Pending;
-use actc::quality::{Summary, judge};
+use actc::quality::{judge, judge_outputs};
 use actc::report::page::page;
 use actc::report::{Quality, Report};
 use actc::speed::{Timing, time_layers};
@@ -66,16 +67,27 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
 
     let mut judged = None;
     if let Some(data) = job.data.as_ref().filter(|_| job.judged) {
-        let layers = artifact.manifest().layers.clone();
-        let windows = &data.windows.held_out;
         let mut progress = Progress::new();
-        let summary = judge(artifact.clone(), source, windows, job.threads, request.backend, &mut |done| {
-            progress.at("quality", "", done, windows.len());
-        })?;
+        let mut told = |done: usize, all: usize| progress.at("quality", "", done, all);
+        let layers = artifact.manifest().layers.clone();
+        let (made, threads, backend) = (artifact.clone(), job.threads, request.backend);
+        let judgement = match &data.set {
+            Set::Text(windows) => {
+                let windows = &windows.held_out;
+                let summary = judge(made, source, windows, threads, backend, &mut |n| told(n, windows.len()))?;
+                judged = Quality::new(&summary, windows);
+                Judgement::of_text(&summary, windows.len())
+            }
+            Set::Tensors(split) => {
+                let samples = &split.held_out;
+                let all = judge_outputs(made, source, samples, threads, backend, &mut |n| told(n, samples.len()))?;
+                Judgement::of_outputs(&all, samples.len())
+            }
+        }
+        .with(&layers);
         progress.finish();
-        writeln!(out, "quality      {}", quality(&summary, &layers, windows.len()))?;
-        check(&request.conditions, &summary, &layers)?;
-        judged = Quality::new(&summary, windows);
+        writeln!(out, "quality      {}", judgement.line)?;
+        judgement.check(&request.conditions)?;
     }
     losers.iter().for_each(warn);
     let layers = final_reports(timed.iter().flat_map(|t| &t.report.layers));
@@ -223,46 +235,4 @@ fn code(program: &Program) -> String {
     let targets: Vec<String> = program.images.iter().map(shown).collect();
     let bytes: usize = program.images.iter().map(|(_, image)| image.code.len()).sum();
     format!("{}: {}, by {}", targets.join(", "), size(bytes as u64), program.backend.full_name())
-}
-
-fn worst(layers: &[LayerRow]) -> Option<&LayerRow> {
-    layers.iter().filter(|l| l.error > 0.0).max_by(|a, b| a.error.total_cmp(&b.error))
-}
-
-fn ratio(summary: &Summary) -> f64 {
-    summary.distance.map_or(f64::NAN, |d| d.nll_difference.value.exp())
-}
-
-fn quality(summary: &Summary, layers: &[LayerRow], windows: usize) -> String {
-    let Some(distance) = summary.distance else { return "not judged".into() };
-    let error = distance.kl.error.map_or(String::new(), |e| format!(" ±{e:.4}"));
-    let mut line = format!(
-        "KL {:.4}{error} nats, top-1 {:.1} %, perplexity x{:.3} on {windows} held-out windows",
-        distance.kl.value,
-        100.0 * distance.top1.value,
-        ratio(summary)
-    );
-    if let Some(layer) = worst(layers) {
-        line.push_str(&format!("; worst layer {} ({:.2} % error)", layer.name, 100.0 * layer.error));
-    }
-    line
-}
-
-fn check(conditions: &[Condition], summary: &Summary, layers: &[LayerRow]) -> Result<(), Stop> {
-    let failed: Vec<Diagnostic> = conditions
-        .iter()
-        .filter_map(|condition| {
-            let value = match condition.measure {
-                Measure::Kl => summary.distance.map_or(f64::NAN, |d| d.kl.value),
-                Measure::Top1 => summary.distance.map_or(f64::NAN, |d| d.top1.value),
-                Measure::PplRatio => ratio(summary),
-                Measure::Worst => worst(layers).map_or(0.0, |l| l.error),
-            };
-            (!condition.holds(value)).then(|| {
-                Diagnostic::new("require-unmet", format!("`{condition}` is required, the value is {value:.5}"))
-                    .help("no file was written; give more bits, or ask for less")
-            })
-        })
-        .collect();
-    if failed.is_empty() { Ok(()) } else { Err(failed.into()) }
 }

@@ -1,27 +1,64 @@
-//! Calibration data of a compile: windows of the text that was given, or of the built-in one.
+//! Calibration data of a compile: windows of the text that was given, or of the built-in one; or samples of tensors.
 
 use super::render::warn;
 use super::request::Request;
 use actc::artifact::Calibration;
-use actc::calibration::{CalibrationText, WindowPlan, Windows};
+use actc::calibration::samples::{Split, holds_samples, inputs};
+use actc::calibration::{CalibrationSamples, CalibrationText, WindowPlan, Windows};
 use actc::source::Source;
 use actc_ir::Graph;
 use actc_passes::Sample;
 use actc_types::{DType, Diagnostic};
+use std::path::PathBuf;
 
-/// Windows that judge the result.
+/// Windows or samples that judge the result.
 const HELD_OUT: usize = 8;
 
-/// Calibration data of a language model.
+/// Calibration data of a model.
 pub(super) struct Data {
-    pub(super) windows: Windows,
+    pub(super) set: Set,
     pub(super) calibration: Calibration,
 }
 
+/// What passes see, and what is held out to judge the result.
+pub(super) enum Set {
+    /// Of a language model.
+    Text(Windows),
+    /// Of any model.
+    Tensors(Split),
+}
+
+/// How images become samples, as the command line says it.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
+pub(super) struct PixelArgs {
+    /// Height and width of calibration images, where the model leaves them open
+    #[arg(long, value_name = "HxW")]
+    pub(super) size: Option<String>,
+    /// Taken off the elements of pixels, 0 to 1: one number, or one for each channel [default: 0]
+    #[arg(long, value_name = "A,B,C", allow_hyphen_values = true)]
+    pub(super) mean: Option<String>,
+    /// What they are divided by then [default: 1]
+    #[arg(long, value_name = "A,B,C")]
+    pub(super) std: Option<String>,
+}
+
 impl Data {
-    /// Cuts the windows that `request` asks for.
+    /// The windows or samples that `request` asks for.
     pub(super) fn of(request: &Request, source: &Source) -> Result<Data, Diagnostic> {
-        let Some(tokenizer) = &source.tokenizer else { return Err(no_text(&source.import.graph)) };
+        let graph = &source.import.graph;
+        if tensors(&request.calib) {
+            let given = CalibrationSamples::read(&request.calib, &inputs(graph), &request.pixels)?;
+            let split = given.split(request.calib_windows, HELD_OUT, request.seed)?;
+            let calibration = Calibration {
+                digest: given.digest.to_string(),
+                description: given.description,
+                windows: split.calibration.len() as u64,
+                ..Calibration::default()
+            };
+            return Ok(Data { set: Set::Tensors(split), calibration });
+        }
+        let Some(tokenizer) = &source.tokenizer else { return Err(missing(graph)) };
         let given = if request.calib.is_empty() {
             CalibrationText::builtin()
         } else {
@@ -40,18 +77,34 @@ impl Data {
             window_len: length as u64,
             tokens: (found * length) as u64,
         };
-        Ok(Data { windows, calibration })
+        Ok(Data { set: Set::Text(windows), calibration })
     }
 
-    /// The windows to calibrate on, as samples of `graph`.
+    /// The data to calibrate on, as samples of `graph`.
     pub(super) fn samples(&self, graph: &Graph) -> Result<Vec<Sample>, Diagnostic> {
-        samples(graph, &self.windows.calibration)
+        match &self.set {
+            Set::Text(windows) => samples(graph, &windows.calibration),
+            Set::Tensors(split) => Ok(split.calibration.clone()),
+        }
     }
+
+    /// Rows that judge the result: tokens, or samples.
+    pub(super) fn judged(&self) -> usize {
+        match &self.set {
+            Set::Text(windows) => windows.held_out.iter().map(Vec::len).sum(),
+            Set::Tensors(split) => split.held_out.len(),
+        }
+    }
+}
+
+/// Whether calibration files hold tensors, not text.
+pub(super) fn tensors(files: &[PathBuf]) -> bool {
+    files.iter().any(|f| holds_samples(f))
 }
 
 /// How texts are cut for the model of `source`: `windows` of `length` tokens, at most its context.
 pub(super) fn plan(source: &Source, length: usize, windows: usize, seed: u64) -> Result<WindowPlan, Diagnostic> {
-    let text = source.import.text.as_ref().ok_or_else(|| no_text(&source.import.graph))?;
+    let text = source.import.text.as_ref().ok_or_else(|| missing(&source.import.graph))?;
     let context = usize::try_from(text.context).unwrap_or(usize::MAX);
     Ok(WindowPlan {
         length: length.min(context),
@@ -64,25 +117,29 @@ pub(super) fn plan(source: &Source, length: usize, windows: usize, seed: u64) ->
 
 /// `windows` as samples of `graph`, a language model.
 pub(super) fn samples(graph: &Graph, windows: &[Vec<u32>]) -> Result<Vec<Sample>, Diagnostic> {
-    let states: Vec<_> = graph.donated().iter().map(|(old, _)| *old).collect();
-    let mut tokens = graph.inputs().filter(|(_, v)| !states.contains(v) && graph.ty(*v).dtype == DType::I64);
+    let given = inputs(graph);
+    let mut tokens = given.iter().filter(|(_, ty)| ty.dtype == DType::I64);
     match (tokens.next(), tokens.next()) {
         (Some((name, _)), None) => Ok(windows.iter().map(|w| Sample::tokens(name, w)).collect()),
-        _ => Err(no_text(graph)),
+        _ => Err(missing(graph)),
     }
 }
 
-/// The error for a model without a tokenizer: lists the inputs that data is needed for.
-fn no_text(graph: &Graph) -> Diagnostic {
-    let states: Vec<_> = graph.donated().iter().map(|(old, _)| *old).collect();
-    let inputs: Vec<String> = graph
-        .inputs()
-        .filter(|(_, v)| !states.contains(v))
-        .map(|(name, v)| format!("`{name}`: {}", graph.ty(v)))
-        .collect();
-    Diagnostic::request(
-        "calibration-missing",
-        format!("the model has no tokenizer; its inputs are {}", inputs.join(", ")),
-    )
-    .help("only language models with a tokenizer can be calibrated yet; passes such as `rtn` need no data")
+/// The error for a model without a tokenizer and without samples: lists the inputs that data is needed for, and what to type.
+fn missing(graph: &Graph) -> Diagnostic {
+    let inputs = inputs(graph);
+    let listed: Vec<String> = inputs.iter().map(|(name, ty)| format!("`{name}`: {ty}")).collect();
+    let arrays: Vec<String> = inputs.iter().map(|(name, _)| format!("'{name}': ...")).collect();
+    let headline = format!("the model has no tokenizer, so it needs samples of its inputs: {}", listed.join(", "));
+    let mut help = format!(
+        "`numpy.savez('calib.npz', **{{{}}})` makes a file of samples, --calib calib.npz gives it",
+        arrays.join(", ")
+    );
+    if let [(_, ty)] = &inputs[..]
+        && ty.dtype == DType::F32
+        && ty.shape.rank() == 4
+    {
+        help.push_str("; for images --calib FOLDER --size HxW --mean A,B,C --std A,B,C");
+    }
+    Diagnostic::request("calibration-missing", headline).help(help)
 }

@@ -7,6 +7,7 @@ use super::open::{Opening, is_artifact};
 use super::render::{Stop, json, size, table};
 use super::request::free;
 use actc::artifact::{Artifact, Section};
+use actc::calibration::shown;
 use actc::codegen::{BACKEND_KEY, Backend};
 use actc::frontend::{Import, load};
 use actc::link::recompile;
@@ -180,11 +181,7 @@ fn text(artifact: &Artifact, storage: &Storage, report: &Report) -> Result<(), S
     writeln!(out, "context    {} tokens", model.context_length)?;
     writeln!(out, "pipeline   {}", manifest.pipeline)?;
     if let Some(c) = &manifest.calibration {
-        writeln!(
-            out,
-            "calibrated on {} windows of {} tokens: {} ({})",
-            c.windows, c.window_len, c.description, c.digest
-        )?;
+        writeln!(out, "calibrated on {} ({})", shown(c), c.digest)?;
     }
     if let Some(q) = &report.quality {
         let (windows, top1) = (q.windows, 100.0 * q.top1);

@@ -1,11 +1,12 @@
 //! A compile from its request to the graph after the passes: what `compile` does and what `plan` foresees.
 
-use super::data::Data;
+use super::data::{Data, Set};
 use super::open;
 use super::render::{Progress, Stop, note, size};
 use super::request::{Args, Request};
 use super::threads;
 use actc::artifact::Calibration;
+use actc::calibration::shown;
 use actc::codegen::Description;
 use actc::evaluator::Compiled;
 use actc::frontend::Options;
@@ -34,7 +35,7 @@ pub(super) struct Job {
     statistics: Option<StatisticsFile>,
     /// Whether passes look at the data.
     calibrates: bool,
-    /// Whether passes change numbers, and there is text to judge that on.
+    /// Whether passes change numbers, and there is data to judge that on.
     pub(super) judged: bool,
     pub(super) threads: usize,
 }
@@ -45,7 +46,7 @@ pub(super) struct Done {
     pub(super) timed: Vec<Timed>,
     /// Statistics of activations, where there are any.
     pub(super) statistics: Option<Statistics>,
-    /// Calibration windows.
+    /// Calibration windows or samples.
     pub(super) samples: usize,
 }
 
@@ -71,13 +72,22 @@ impl Job {
         let steps = request.pipeline.steps();
         let calibrates = steps.iter().any(|s| s.info.needs.and(s.info.gives).meets(Facts::STATISTICS));
         let changes = steps.iter().any(|s| s.info.contract == Contract::ChangesNumerics);
-        // Quality is that of next tokens: an encoder has none.
-        let judged = changes && source.tokenizer.is_some() && !source.import.graph.donated().is_empty();
-        let data = if calibrates || judged { Some(Data::of(&request, &source)?) } else { None };
+        // Quality of a text is that of next tokens: an encoder has none.
+        let speaks = source.tokenizer.is_some() && !source.import.graph.donated().is_empty();
+        let wanted = calibrates || changes && (speaks || !request.calib.is_empty());
+        let data = wanted.then(|| Data::of(&request, &source)).transpose()?;
+        let text = data.as_ref().is_none_or(|d| matches!(d.set, Set::Text(_)));
+        let judged = changes && data.is_some() && (speaks || !text);
         if !judged && !request.conditions.is_empty() {
             let headline =
-                "--require judges what passes changed, and this pipeline changes nothing or has no text to judge on";
+                "--require judges what passes changed, and this pipeline changes nothing or has no data to judge on";
             return Err(Diagnostic::request("require-nothing", headline).into());
+        }
+        if let Some(c) = request.conditions.iter().find(|c| !c.measure.is_of(text)) {
+            let measured = if text { "kl, top1, ppl_ratio and worst" } else { "cosine, error, top1, kl and worst" };
+            return Err(Diagnostic::request("require-measure", format!("`{c}` is not measured on this data"))
+                .help(format!("measured are {measured}"))
+                .into());
         }
         let statistics = request.stats.as_deref().map(|path| given(path, &source, calibrates)).transpose()?;
         Ok(Job { request, source, data, statistics, calibrates, judged, threads })
@@ -107,7 +117,7 @@ impl Job {
         writeln!(out, "model        {} ({family}, {}, {})", info.name, info.format.name(), size(info.bytes))?;
         writeln!(out, "pipeline     {}", self.request.pipeline)?;
         if let Some(c) = self.calibration() {
-            writeln!(out, "calibration  {} windows of {} tokens, {}", c.windows, c.window_len, c.description)?;
+            writeln!(out, "calibration  {}", shown(c))?;
             writeln!(out, "             digest {}", &c.digest[..16])?;
         }
         Ok(())
@@ -141,8 +151,11 @@ impl Job {
         if let Some(file) = &self.statistics {
             add(&blake3::hash(&file.encode()?).to_string());
         }
-        for window in &data.windows.calibration {
-            add(&format!("{window:?}"));
+        match &data.set {
+            Set::Text(windows) => windows.calibration.iter().for_each(|w| add(&format!("{w:?}"))),
+            Set::Tensors(_) => {
+                add(&format!("{} {} {}", data.calibration.digest, data.calibration.windows, request.seed))
+            }
         }
         let checkpoint = Checkpoint::new(&request.work, key.finalize())?;
         match checkpoint.finished() {

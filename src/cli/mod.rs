@@ -29,6 +29,7 @@ mod require;
 mod run;
 mod speak;
 mod targets;
+mod verdict;
 
 use clap::{Parser, Subcommand};
 use render::Stop;
@@ -44,7 +45,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Compile a model to an artifact: MODEL is a .gguf file or a folder with config.json and *.safetensors
+    /// Compile a model to an artifact: MODEL is a .gguf or .onnx file, or a folder with config.json and *.safetensors
     Compile(Box<compile::Args>),
     /// What a compile would decide, store and take, without doing it
     Plan(Box<plan::Args>),

@@ -4,6 +4,7 @@
 //! far as activations do not decide it: what they would overflow, and conditions on the result's quality, only a compile
 //! shows.
 
+use super::data::Data;
 use super::job::{Job, refused};
 use super::layers::{calibration_json, layer_json, layer_table};
 use super::render::{Stop, json, size};
@@ -78,8 +79,8 @@ fn foresee(job: &Job, args: &request::Args) -> Result<Plan, Stop> {
 }
 
 fn seconds(job: &Job, f: &Forecast, storage: &Storage) -> f64 {
-    // The artifact and the model as shipped both run on the held-out windows.
-    let judged = job.data.as_ref().filter(|_| job.judged).map_or(0, |d| d.windows.held_out.iter().map(Vec::len).sum());
+    // The artifact and the model as shipped both run on what is held out.
+    let judged = job.data.as_ref().filter(|_| job.judged).map_or(0, Data::judged);
     let judging = 2.0 * judged as f64 * (storage.layers.weights + storage.vocabulary.weights) as f64;
     let work = (f.forward + judging) / RATES.forward
         + f.moments / RATES.moments

@@ -2,9 +2,11 @@
 //! it, so that they agree on what is possible.
 
 use super::backend::{self, BackendArgs};
+use super::data::PixelArgs;
 use super::pipeline::Watch;
 use super::render::{Stop, note, unreadable};
 use super::require::{self, Condition};
+use actc::calibration::Pixels;
 use actc::codegen::Backend;
 use actc::recipe::{Passes, Recipe};
 use actc_passes::{PASSES, PRESETS, Pipeline};
@@ -17,7 +19,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub(super) struct Args {
-    /// A .gguf file, or a folder with config.json and *.safetensors
+    /// A .gguf or .onnx file, or a folder with config.json and *.safetensors
     pub(super) model: PathBuf,
     /// Passes to run, such as 'owq{bits=3,target=3.25,group=64}'; put in order, missing ones added
     #[arg(long, value_name = "PIPELINE", conflicts_with_all = ["preset", "recipe"])]
@@ -34,19 +36,22 @@ pub(super) struct Args {
     /// Write this request as a recipe, all defaults shown, and stop; - for standard output
     #[arg(long, value_name = "FILE")]
     write_recipe: Option<PathBuf>,
-    /// Calibration text: .txt, .jsonl with `text` or `messages`, or - for standard input
+    /// Calibration data, may be repeated: text (.txt, .jsonl with `text` or `messages`, or - for standard input); for any model
+    /// .npz with an array for each input, whose first axis counts samples; a folder of .png and .jpg images
     #[arg(long, value_name = "FILE")]
     calib: Vec<PathBuf>,
+    #[command(flatten)]
+    pixels: PixelArgs,
     /// Statistics of activations, made by `actc calibrate`, instead of collecting them
     #[arg(long, value_name = "STATS")]
     stats: Option<PathBuf>,
-    /// Calibration windows [default: 128]
+    /// Calibration windows or samples [default: 128]
     #[arg(long, value_name = "N")]
     calib_windows: Option<usize>,
     /// Tokens of a calibration window; at most the model's context [default: 512]
     #[arg(long, value_name = "N")]
     calib_len: Option<usize>,
-    /// Chooses the calibration windows [default: 0]
+    /// Chooses the calibration windows or samples [default: 0]
     #[arg(long)]
     seed: Option<u64>,
     /// Longest context in tokens that the model will be used for; default: the model's, or the one before its rotary
@@ -67,7 +72,8 @@ pub(super) struct Args {
     /// Also write ir=DIR (the graph before and after the passes) or kernels=DIR (every kernel's text)
     #[arg(long, value_name = "WHAT=DIR")]
     emit: Vec<String>,
-    /// Conditions on the held-out quality, such as 'kl<0.1,top1>=0.8'; unmet: exit 1 and no file
+    /// Conditions on the held-out quality, such as 'kl<0.1,top1>=0.8', or of models of tensors 'cosine>0.99,error<0.02'; unmet:
+    /// exit 1 and no file
     #[arg(long, value_name = "CONDITIONS")]
     require: Option<String>,
     /// Use a weaker method where the one asked for fails, and report it, instead of failing
@@ -103,6 +109,7 @@ pub(super) struct Request {
     pub(super) conditions: Vec<Condition>,
     pub(super) emit: Emit,
     pub(super) calib: Vec<PathBuf>,
+    pub(super) pixels: Pixels,
     pub(super) stats: Option<PathBuf>,
     pub(super) calib_windows: usize,
     pub(super) calib_len: usize,
@@ -144,6 +151,9 @@ impl Args {
         if !self.calib.is_empty() {
             asked.calib.clone_from(&self.calib);
         }
+        asked.size = self.pixels.size.clone().or(asked.size);
+        asked.mean = self.pixels.mean.clone().or(asked.mean);
+        asked.std = self.pixels.std.clone().or(asked.std);
         asked.stats = self.stats.clone().or(asked.stats);
         asked.calib_windows = self.calib_windows.or(asked.calib_windows);
         asked.calib_len = self.calib_len.or(asked.calib_len);
@@ -189,6 +199,7 @@ impl Args {
             conditions,
             emit,
             calib: asked.calib.clone(),
+            pixels: Pixels::parse(asked.size.as_deref(), asked.mean.as_deref(), asked.std.as_deref())?,
             stats: asked.stats.clone(),
             calib_windows: *asked.calib_windows.get_or_insert(CALIB_WINDOWS),
             calib_len: *asked.calib_len.get_or_insert(CALIB_LEN),

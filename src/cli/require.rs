@@ -10,12 +10,29 @@ pub(super) enum Measure {
     Kl,
     Top1,
     PplRatio,
+    Cosine,
+    Error,
     Worst,
 }
 
 impl Measure {
-    const ALL: [(Measure, &str); 4] =
-        [(Measure::Kl, "kl"), (Measure::Top1, "top1"), (Measure::PplRatio, "ppl_ratio"), (Measure::Worst, "worst")];
+    const ALL: [(Measure, &str); 6] = [
+        (Measure::Kl, "kl"),
+        (Measure::Top1, "top1"),
+        (Measure::PplRatio, "ppl_ratio"),
+        (Measure::Cosine, "cosine"),
+        (Measure::Error, "error"),
+        (Measure::Worst, "worst"),
+    ];
+
+    /// Whether it is one of language models, or of outputs of other models, whichever `text` says.
+    pub(super) fn is_of(self, text: bool) -> bool {
+        match self {
+            Measure::Kl | Measure::Top1 | Measure::Worst => true,
+            Measure::PplRatio => text,
+            Measure::Cosine | Measure::Error => !text,
+        }
+    }
 
     fn name(self) -> &'static str {
         Measure::ALL.iter().find(|(m, _)| *m == self).map_or("", |(_, name)| name)
@@ -78,7 +95,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Condition>, Diagnostic> {
 fn condition(part: &str) -> Result<Condition, Diagnostic> {
     let wrong = |what: String| {
         Diagnostic::request("require-syntax", what)
-            .help("a condition is `kl`, `top1`, `ppl_ratio` or `worst`, then `<`, `<=`, `>` or `>=` and a number")
+            .help("a condition is `kl`, `top1`, `ppl_ratio`, `cosine`, `error` or `worst`, then `<`, `<=`, `>` or `>=` and a number")
     };
     let found = Relation::ALL.iter().find_map(|(relation, sign)| Some((*relation, part.split_once(sign)?)));
     let (relation, (name, bound)) = found.ok_or_else(|| wrong(format!("`{part}` compares nothing")))?;

@@ -37,7 +37,7 @@ pub struct DistanceSummary {
 }
 
 /// Mean and standard error of `values`.
-fn figure(values: impl Iterator<Item = f64> + Clone) -> Figure {
+pub(super) fn figure(values: impl Iterator<Item = f64> + Clone) -> Figure {
     let n = values.clone().count() as f64;
     let value = values.clone().sum::<f64>() / n;
     let squares: f64 = values.map(|v| (v - value).powi(2)).sum();

@@ -10,6 +10,7 @@ use super::frontier::{Frontier, frontier};
 use super::layers::{Errors, Row, encodings, errors, row};
 use super::offers::{Offers, offers};
 use super::{Measures, Quality, Report};
+use crate::calibration::shown;
 use crate::storage::Storage;
 use actc_artifact::{Artifact, LayerRow};
 use actc_types::diagnostic::one_line;
@@ -141,10 +142,8 @@ fn facts(artifact: &Artifact, report: &Report, layers: &[(&LayerRow, Measures)])
     let family = or(&model.family, "no known family");
     fact("model", format!("{family}, {}; licence: {}", model.source_format, or(&model.licence, "not stated")), false);
     fact("source", one_line(&model.source_digest), true);
-    let calibration = manifest.calibration.as_ref().map(|c| {
-        let text = one_line(&c.description);
-        format!("{} windows of {} tokens, {text} (digest {})", c.windows, c.window_len, one_line(&c.digest))
-    });
+    let calibration =
+        manifest.calibration.as_ref().map(|c| format!("{} (digest {})", one_line(&shown(c)), one_line(&c.digest)));
     fact("calibration", calibration.unwrap_or_else(|| "none".into()), false);
     let quality = report.quality.as_ref().map_or("not judged".to_owned(), |q| {
         let error = q.kl_se.map_or(String::new(), |e| format!(" ± {e:.4}"));

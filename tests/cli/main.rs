@@ -1,6 +1,7 @@
 //! The command line on the embedded model: what it prints, writes, refuses, and how it exits.
 
 mod artifacts;
+mod calibration;
 mod chat;
 mod code;
 mod compare;

@@ -69,6 +69,21 @@ def compared(name, nodes, inputs, outputs, stored, named=None):
         np.save(FOLDER / f"{name}.{port}.npy", value)
 
 
+def vision():
+    """Convolutions of three kinds, one behind the other, and a distribution over ten classes."""
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["image", "w1", "b1"], ["c1"], "first", pads=[1, 1, 1, 1]), node("Relu", ["c1"], ["r1"], "relu1"),
+        node("Conv", ["r1", "w2"], ["c2"], "depthwise", group=24, pads=[1, 1, 1, 1]),
+        node("Conv", ["c2", "w3", "b3"], ["c3"], "halves", group=2, strides=[2, 2]), node("Relu", ["c3"], ["r3"], "relu3"),
+        node("GlobalAveragePool", ["r3"], ["mean"], "mean"), node("Flatten", ["mean"], ["flat"], "flat"),
+        node("Gemm", ["flat", "w4", "b4"], ["logits"], "classes", transB=1), node("Softmax", ["logits"], ["y"], "softmax"),
+    ]
+    stored = {"w1": some(24, 3, 3, 3, scale=0.3), "b1": some(24, scale=0.1), "w2": some(24, 1, 3, 3, scale=0.4),
+              "w3": some(32, 12, 3, 3, scale=0.2), "b3": some(32, scale=0.1), "w4": some(10, 32), "b4": some(10)}
+    compared("vision", nodes, {"image": some(1, 3, 16, 16)}, ["y"], stored, {("image", 0): "N"})
+
+
 def grouped():
     """One step of a decoder: norm of a residual, matrices of 4 bits, grouped-query attention over a cache with rotation."""
     micro = dict(domain="com.microsoft")
@@ -114,3 +129,4 @@ for name, graph in [("mlp", mlp()), ("unknown", unknown())]:
     (FOLDER / f"{name}.onnx").write_bytes(model.SerializeToString())
 grouped()
 recurrent()
+vision()

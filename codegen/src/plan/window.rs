@@ -2,12 +2,12 @@
 
 use super::steps::{Steps, overflow, product};
 use actc_artifact::{Builtin, BuiltinCall};
-use actc_ir::NodeData;
+use actc_ir::{ConstId, NodeData};
 use actc_ir::ops::conv::Geometry;
 use actc_ir::ops::pool::{Fold, Pool};
 use actc_ir::ops::regions::{DeformConv, RegionPool};
 use actc_ir::ops::window::Window;
-use actc_types::{DType, Diagnostic, Dim, Result};
+use actc_types::{DType, Diagnostic, Dim, Encoding, Result};
 
 /// The integers that say how windows lie.
 fn numbers(window: &Window) -> impl Iterator<Item = i64> {
@@ -51,8 +51,33 @@ impl Steps<'_, '_> {
     }
 
     pub(super) fn conv(&mut self, label: &str, data: &NodeData, geometry: &Geometry) -> Result<()> {
+        if let Some(id) = self.stored(data) {
+            return self.conv_stored(label, data, geometry, id);
+        }
         let dtype = known(data, self.dtype(data, 0), &[DType::F32, DType::F64])?;
         self.convolve(label, data, geometry, Builtin::Conv, &[dtype])
+    }
+
+    /// The weight of `data`, where it is one whose elements do not stand side by side.
+    fn stored(&self, data: &NodeData) -> Option<ConstId> {
+        let id = self.weight(data, 1).ok()?;
+        (self.graph.const_data(id).encoding != Encoding::Dense).then_some(id)
+    }
+
+    fn conv_stored(&mut self, label: &str, data: &NodeData, geometry: &Geometry, weight: ConstId) -> Result<()> {
+        known(data, self.dtype(data, 0), &[DType::F32])?;
+        let tensor = self.shared.tensors.index(&self.graph.const_data(weight).name);
+        let groups = i64::try_from(geometry.groups).map_err(|_| overflow())?;
+        let mut bufs = vec![self.any(data.args[0])?];
+        if let Some(bias) = data.args.get(2) {
+            bufs.push(self.any(*bias)?);
+        }
+        bufs.push(self.buffers.value(data.results[0])?);
+        let (tensors, dims) = (vec![tensor], self.sizes(data)?);
+        let ints = std::iter::once(groups).chain(numbers(&geometry.window)).collect();
+        let call = BuiltinCall { bufs, tensors, dims, ints, ..BuiltinCall::new(label, Builtin::ConvStored) };
+        self.builtin(call, "weights are decoded once for all windows");
+        Ok(())
     }
 
     pub(super) fn conv_integer(&mut self, label: &str, data: &NodeData, geometry: &Geometry) -> Result<()> {

@@ -9,7 +9,7 @@ use actc_types::braced::Fields;
 use actc_types::{DType, Dim, Result, Shape, Tensor, TensorData};
 
 /// How a convolution of any kind is made: channels are divided into `groups`, and each output channel sees one of them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Geometry {
     /// How windows lie over the larger of both tensors.
     pub window: Window,

@@ -15,7 +15,7 @@ const LARGEST: u64 = 1 << 31;
 pub const MOST_AXES: usize = 8;
 
 /// How windows lie; each list has a number for each axis.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Window {
     /// Taps of a window.
     pub kernel: Vec<u64>,

@@ -1,6 +1,6 @@
 //! Cuts a graph into blocks that meet in a single tensor, by dominance: no front end names them.
 //!
-//! What depends on no embedding and no linear layer (masks, positions, caches) is cheap and is computed again in every
+//! What depends on no embedding, linear layer and convolution (masks, positions, caches) is cheap and is computed again in every
 //! block. Among the rest, a value that lies on every path to the outputs is a cut. The blocks between cuts that hold no
 //! layer join the block behind them.
 
@@ -34,7 +34,7 @@ pub fn blocks(graph: &Graph, layers: &[Layer]) -> Vec<Block> {
         let data = graph.node(*node);
         let before: Vec<NodeIndex> =
             data.args.iter().filter_map(|v| graph.def_node(*v)).filter_map(|n| place.get(&n).copied()).collect();
-        let source = matches!(data.op, Op::Linear(_) | Op::Embedding(_));
+        let source = matches!(data.op, Op::Linear(_) | Op::Embedding(_) | Op::Conv(_));
         if before.is_empty() && !source {
             continue;
         }

@@ -1,7 +1,8 @@
 //! Which weights of a graph can be quantised, and why the others cannot.
 
-use actc_ir::{ConstId, Graph, Node, Op, Value};
-use actc_types::Encoding;
+use crate::columns::Input;
+use actc_ir::{Const, ConstId, Graph, Node, Op, Value};
+use actc_types::{DType, Encoding};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The role of a weight in the graph.
@@ -9,6 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Kind {
     /// The weight of a linear layer.
     Linear,
+    /// The weight of a convolution, a matrix with a row for each output channel and a column for each tap of each channel
+    /// that it sees.
+    Convolution,
+    /// The weight of a convolution whose output channels see one channel each: few weights, each of which counts.
+    Depthwise,
     /// An embedding table or the head that turns features into logits; tied ones are one weight.
     Vocabulary,
 }
@@ -22,13 +28,42 @@ pub struct Layer {
     pub kind: Kind,
     /// The nodes of the graph's body that use it, in order.
     pub nodes: Vec<Node>,
-    /// The inputs of its linear nodes, each once.
-    pub inputs: Vec<Value>,
+    /// What its columns meet in its nodes, each once.
+    pub inputs: Vec<Input>,
+    /// Parts that its rows are divided into; each meets channels of its own.
+    pub groups: usize,
     /// Why it cannot be quantised.
     pub refusal: Option<&'static str>,
 }
 
-/// All weights of linear and embedding nodes, in the order of their first use; those inside regions included.
+impl Layer {
+    fn new(weight: ConstId, op: &Op, constant: &Const) -> Layer {
+        let (kind, groups) = match op {
+            Op::Conv(conv) => {
+                let seen = constant.ty.shape.dims().get(1).and_then(|d| d.fixed());
+                let kind = if conv.0.groups > 1 && seen == Some(1) { Kind::Depthwise } else { Kind::Convolution };
+                (kind, conv.0.groups as usize)
+            }
+            _a_linear_or_an_embedding => (Kind::Linear, 1),
+        };
+        let refusal = match constant.encoding {
+            Encoding::Packed(_) | Encoding::Mixed(_) => Some("quantised already"),
+            Encoding::Dense if !constant.ty.dtype.is_float() => Some("its elements are integers"),
+            Encoding::Dense if matches!(op, Op::Conv(_)) && constant.ty.dtype != DType::F32 => {
+                Some("its convolution is not one of f32")
+            }
+            Encoding::Dense | Encoding::Block(_) => None,
+        };
+        Layer { weight, kind, nodes: Vec::new(), inputs: Vec::new(), groups, refusal }
+    }
+}
+
+/// Whether argument 1 of `op` is a weight.
+fn weighs(op: &Op) -> bool {
+    matches!(op, Op::Linear(_) | Op::Embedding(_) | Op::Conv(_))
+}
+
+/// All weights of linear, convolution and embedding nodes, in the order of their first use; those inside regions included.
 pub fn survey(graph: &Graph) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
     let mut places: BTreeMap<ConstId, usize> = BTreeMap::new();
@@ -37,8 +72,7 @@ pub fn survey(graph: &Graph) -> Vec<Layer> {
         let data = graph.node(*node);
         for (slot, arg) in data.args.iter().enumerate() {
             let Some(id) = graph.as_const(*arg) else { continue };
-            let weight = slot == 1 && matches!(data.op, Op::Linear(_) | Op::Embedding(_));
-            if !weight {
+            if slot != 1 || !weighs(&data.op) {
                 if let Some(i) = places.get(&id) {
                     let layer: &mut Layer = &mut layers[*i];
                     layer.refusal = Some("another kind of op reads it too");
@@ -46,13 +80,7 @@ pub fn survey(graph: &Graph) -> Vec<Layer> {
                 continue;
             }
             let i = *places.entry(id).or_insert_with(|| {
-                let constant = graph.const_data(id);
-                let refusal = match constant.encoding {
-                    Encoding::Packed(_) | Encoding::Mixed(_) => Some("quantised already"),
-                    Encoding::Dense if !constant.ty.dtype.is_float() => Some("its elements are integers"),
-                    Encoding::Dense | Encoding::Block(_) => None,
-                };
-                layers.push(Layer { weight: id, kind: Kind::Linear, nodes: Vec::new(), inputs: Vec::new(), refusal });
+                layers.push(Layer::new(id, &data.op, graph.const_data(id)));
                 layers.len() - 1
             });
             let layer = &mut layers[i];
@@ -60,21 +88,24 @@ pub fn survey(graph: &Graph) -> Vec<Layer> {
                 layer.kind = Kind::Vocabulary;
             }
             layer.nodes.push(*node);
-            if matches!(data.op, Op::Linear(_)) && !layer.inputs.contains(&data.args[0]) {
-                layer.inputs.push(data.args[0]);
+            if let Some(input) = Input::of(data) {
+                if input.groups() != layer.groups {
+                    layer.refusal = Some("its convolutions divide channels into different numbers of groups");
+                }
+                if !layer.inputs.contains(&input) {
+                    layer.inputs.push(input);
+                }
             }
         }
     }
-    for id in in_regions(graph) {
+    for (id, node) in in_regions(graph) {
+        let refusal = Some("it is used inside a region");
         match places.get(&id) {
-            Some(i) => layers[*i].refusal = Some("it is used inside a region"),
-            None => layers.push(Layer {
-                weight: id,
-                kind: Kind::Linear,
-                nodes: Vec::new(),
-                inputs: Vec::new(),
-                refusal: Some("it is used inside a region"),
-            }),
+            Some(i) => layers[*i].refusal = refusal,
+            None => {
+                let layer = Layer::new(id, &graph.node(node).op, graph.const_data(id));
+                layers.push(Layer { refusal, ..layer });
+            }
         }
     }
     layers
@@ -114,23 +145,17 @@ fn vocabularies(graph: &Graph) -> BTreeSet<ConstId> {
     tables
 }
 
-/// Weights of linear and embedding nodes inside regions.
-fn in_regions(graph: &Graph) -> Vec<ConstId> {
-    let mut out = Vec::new();
+/// Weights that nodes inside regions use, each once, with the first of these.
+fn in_regions(graph: &Graph) -> Vec<(ConstId, Node)> {
+    let mut out: Vec<(ConstId, Node)> = Vec::new();
     let mut pending: Vec<_> =
         graph.order().iter().rev().flat_map(|n| graph.node(*n).regions.iter().rev().copied()).collect();
     while let Some(region) = pending.pop() {
         for node in graph.region_nodes(region) {
             let data = graph.node(*node);
-            if matches!(data.op, Op::Linear(_) | Op::Embedding(_)) {
-                out.extend(
-                    data.args
-                        .get(1)
-                        .and_then(|v| graph.as_const(*v))
-                        .filter(|id| !out.contains(id))
-                        .into_iter()
-                        .collect::<Vec<_>>(),
-                );
+            let weight = data.args.get(1).filter(|_| weighs(&data.op)).and_then(|v| graph.as_const(*v));
+            if let Some(id) = weight.filter(|id| out.iter().all(|(known, _)| known != id)) {
+                out.push((id, *node));
             }
             pending.extend(&data.regions);
         }

@@ -137,7 +137,7 @@ pub enum Freshness {
 }
 
 /// A rounded matrix.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rounded {
     /// Codes `[rows, cols]` in natural column slots; a weak slot holds its group's zero point.
     pub codes: Vec<u8>,
@@ -152,6 +152,15 @@ pub struct Rounded {
 }
 
 impl Rounded {
+    /// Puts the rows of `below` below its own.
+    pub(super) fn append(&mut self, below: Rounded) {
+        self.codes.extend(below.codes);
+        self.scales.extend(below.scales);
+        self.zeros.extend(below.zeros);
+        self.values.extend(below.values);
+        self.loss += below.loss;
+    }
+
     pub(super) fn zeros(rows: usize, cols: usize, groups: usize) -> Rounded {
         Rounded {
             codes: vec![0; rows * cols],

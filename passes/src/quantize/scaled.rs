@@ -1,6 +1,6 @@
 //! Blocks whose linear inputs are scaled before their weights are rounded: the sequential driver's part of AWQ.
 //!
-//! All inputs of a block are observed in one run, on what is rounded before it and on the block as it was; what holds for
+//! The layers are linear ones. All inputs of a block are observed in one run, on what is rounded before it and on the block as it was; what holds for
 //! them once scaled follows. Input by input, in the order of their layers, scales are searched and folded into what makes
 //! the input, where the graph allows it; then every weight is rounded. Weights are dense f32 from their first fold to
 //! their rounding, in files.
@@ -11,18 +11,19 @@ use super::encode::{decode, describe, encode};
 use super::layers::Layer;
 use super::plan::Weights;
 use super::sequential::{Driver, Observe, Scheme, about};
+use crate::columns::Input;
 use crate::fold::{Fold, Folds};
 use crate::report::{LayerReport, Measured, Status};
-use actc_ir::{Const, ConstId, Graph, TensorType, Value};
+use actc_ir::{Const, ConstId, Graph, TensorType};
 use actc_types::Result;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which inputs of a block can be scaled.
 pub(super) struct Scaling {
     /// Inputs with their folds, in the order of the layers that read them.
-    folds: Vec<(Value, Fold)>,
+    folds: Vec<(Input, Fold)>,
     /// Why the others are not.
-    kept: BTreeMap<Value, &'static str>,
+    kept: BTreeMap<Input, &'static str>,
 }
 
 /// Looks for folds of the inputs of `block`; all they change are its layers and vectors.
@@ -31,11 +32,11 @@ pub(super) fn plan(graph: &Graph, block: &Block, layers: &[Layer]) -> Scaling {
     let weights: BTreeSet<ConstId> = members.iter().map(|l| l.weight).collect();
     let search = Folds::new(graph);
     let mut scaling = Scaling { folds: Vec::new(), kept: BTreeMap::new() };
-    for input in members.iter().flat_map(|l| l.inputs.iter().copied()) {
+    for input in members.iter().flat_map(|l| l.inputs.iter().cloned()) {
         if scaling.kept.contains_key(&input) || scaling.folds.iter().any(|(x, _)| *x == input) {
             continue;
         }
-        let found = search.find(input).and_then(|fold| {
+        let found = search.find(input.value).and_then(|fold| {
             if !fold.readers.iter().all(|id| weights.contains(id)) {
                 Err("a layer that keeps its weight reads its input")
             } else if fold.rows.is_some_and(|id| !weights.contains(&id)) {
@@ -112,7 +113,7 @@ impl Driver<'_, '_> {
             self.announce(&constant.name);
             let rounded = |constant: &Const| -> Result<(Const, f64)> {
                 let (mut data, cols) = decode(constant)?;
-                let hessian = seen.hessian(layer)?;
+                let hessian = seen.hessian(layer, 0)?;
                 let weights = Weights::new(&data, cols)?;
                 let method = awq::Method { spec: scheme.grid, group: scheme.body.group, clip };
                 let rounded = awq::round(weights, &hessian, method);

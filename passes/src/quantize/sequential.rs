@@ -2,7 +2,7 @@
 //!
 //! A block is done in stages: q, k and v, then what the attention feeds; gate and up, then what they feed. For each stage
 //! the part of the block that leads to it, what earlier stages rounded included, runs over all samples with one `gram`
-//! accumulator for each distinct linear input (q, k and v share one); the stage's weights are rounded and their encodings
+//! accumulator for each distinct input of a layer (q, k and v share one; one for each group of a convolution); the stage's weights are rounded and their encodings
 //! swapped. Then the quantised block runs again and gives the next block's inputs, which lie in a file. One block's weights
 //! and one stage's Hessians are in memory at a time.
 //!
@@ -18,14 +18,15 @@ use super::grid::{GridSpec, Search};
 use super::hessian::Hessian;
 use super::layers::Layer;
 use super::owq::{compensate, compensate_refined};
-use super::plan::{Plan, Weights};
+use super::plan::{Plan, Rounded, Weights};
 use super::scaled;
 use super::sensitivity::{scores, strongest};
+use crate::columns::Input;
 use crate::context::{PassCx, Sample};
 use crate::forecast::{Besides, stand_in};
 use crate::report::{LayerReport, Measured, Progress, Status};
 use crate::spill::Tensors;
-use actc_ir::extract::extract;
+use actc_ir::extract::{Extract, extract};
 use actc_ir::ops::statistics::Gram;
 use actc_ir::{Const, ConstId, Graph, Op, TensorType, Value};
 use actc_types::{DType, Diagnostic, Dim, Group, Packed, Place, Result, Shape, Tensor, TensorData};
@@ -166,32 +167,62 @@ pub(super) enum Observe {
     Magnitudes,
 }
 
-/// What was observed of the inputs of a stage's layers.
+/// What was observed of the inputs of a stage's layers: of each group of an input by itself.
 pub(super) struct Collected {
-    /// Second moments of each input.
+    /// Second moments.
     pub(super) hessians: Vec<Hessian>,
-    /// Mean magnitudes of the channels of each input, if they were asked for.
+    /// Mean magnitudes of channels, if they were asked for.
     pub(super) means: Vec<Vec<f64>>,
-    /// Drifts of each input, where they are followed.
+    /// Drifts, where they are followed.
     drifts: Vec<Drift>,
-    /// Position of each input in these.
-    pub(super) by_input: BTreeMap<Value, usize>,
+    /// Position of the first group of each input in these.
+    pub(super) by_input: BTreeMap<Input, usize>,
 }
 
 impl Collected {
-    /// Second moments of all inputs of `layer` together.
-    pub(super) fn hessian(&self, layer: &Layer) -> Result<Cow<'_, Hessian>> {
-        let mut all = layer.inputs.iter().map(|x| &self.hessians[self.by_input[x]]);
+    /// Second moments of group `group` of all inputs of `layer` together.
+    pub(super) fn hessian(&self, layer: &Layer, group: usize) -> Result<Cow<'_, Hessian>> {
+        let mut all = layer.inputs.iter().map(|x| &self.hessians[self.by_input[x] + group]);
         let Some(first) = all.next() else {
             return Err(Diagnostic::new("calibration-nothing", "no activation enters this layer"));
         };
         let others: Vec<&Hessian> = all.collect();
         Ok(if others.is_empty() { Cow::Borrowed(first) } else { Cow::Owned(first.sum(&others)?) })
     }
+
+    /// The drift of group `group` of all inputs of `layer` together.
+    fn drift(&self, layer: &Layer, group: usize) -> Cow<'_, Drift> {
+        let mut drifts = layer.inputs.iter().map(|x| &self.drifts[self.by_input[x] + group]);
+        let mut drift = Cow::Borrowed(drifts.next().expect("the layer has an input"));
+        drifts.for_each(|other| drift.to_mut().join(other));
+        drift
+    }
 }
 
-/// The last factor made, with the inputs and the order it is for: layers that share these share it.
-type Kept = Option<(Vec<Value>, Vec<u32>, Factor)>;
+/// The last factor made, with the inputs, the group and the order it is for: layers that share these share it.
+type Kept = Option<(Vec<Input>, usize, Vec<u32>, Factor)>;
+
+/// What came of the groups of a layer so far.
+#[derive(Default)]
+struct Parts {
+    rounded: Rounded,
+    /// Energy of the output, and of its error.
+    energy: f64,
+    lost: f64,
+    /// What the first group took that took something.
+    reason: Option<String>,
+}
+
+/// Adds to `part` of `graph` what the columns of each group of `wanted` meet, and gives them in order.
+fn observed(pass: &str, part: &mut Extract, wanted: &[Input]) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for (i, x) in wanted.iter().enumerate() {
+        let name = format!("{pass}.columns.{i}");
+        let rows = x.rows(&mut part.graph, part.values[&x.value], &name)?;
+        all.extend(x.parts(&mut part.graph, rows, &name)?);
+    }
+    Ok(all)
+}
 
 /// Inputs of a `part` of `graph` for sample `i`: the block's input, then graph inputs by name.
 pub(super) fn inputs(
@@ -301,24 +332,23 @@ impl Driver<'_, '_> {
         layers: &[Layer],
         observe: Observe,
     ) -> Result<Collected> {
-        let mut wanted: Vec<Value> = stage.iter().flat_map(|l| layers[*l].inputs.iter().copied()).collect();
+        let mut wanted: Vec<Input> = stage.iter().flat_map(|l| layers[*l].inputs.iter().cloned()).collect();
         wanted.sort_unstable();
         wanted.dedup();
+        let values: Vec<Value> = wanted.iter().map(|x| x.value).collect();
         let cut: Vec<Value> = block.input.into_iter().collect();
-        let mut part = extract(graph, &cut, &wanted)?;
+        let mut part = extract(graph, &cut, &values)?;
         let mut accumulators = Vec::new();
         let mut means: Vec<Vec<f64>> = Vec::new();
         let mut drifts = Vec::new();
-        for (i, x) in wanted.iter().enumerate() {
-            let width = graph.ty(*x).shape.last().and_then(Dim::fixed).ok_or_else(|| {
-                Diagnostic::new(
-                    "calibration-shape",
-                    format!("a linear input is {}: its channels are not fixed", graph.ty(*x)),
-                )
-            })?;
+        for x in &wanted {
+            x.columns(graph)?;
+        }
+        for (i, x) in observed(self.pass, &mut part, &wanted)?.into_iter().enumerate() {
+            let width = part.graph.ty(x).shape.last().and_then(Dim::fixed).unwrap_or(0);
             let ty = TensorType::new(DType::F32, Shape::fixed(&[width, width]));
             let acc = part.graph.input(format!("{}.gram.{i}", self.pass), ty);
-            let new = part.graph.add(Op::Gram(Gram), &[acc, part.values[x]], self.pass)?;
+            let new = part.graph.add(Op::Gram(Gram), &[acc, x], self.pass)?;
             part.graph.donate(acc, new);
             accumulators.push(Tensor::f32(&[width, width], vec![0.0; (width * width) as usize])?);
             if observe == Observe::Magnitudes {
@@ -328,7 +358,7 @@ impl Driver<'_, '_> {
                 drifts.push(Drift::zeros(width as usize));
             }
             if observe == Observe::Magnitudes || self.original.is_some() {
-                part.graph.output(format!("{}.x.{i}", self.pass), part.values[x]);
+                part.graph.output(format!("{}.x.{i}", self.pass), x);
             }
         }
         let samples = self.cx.samples()?;
@@ -337,9 +367,9 @@ impl Driver<'_, '_> {
         let mut prepared = self.cx.evaluator.prepare(&part.graph)?;
         let mut beside = match &self.original {
             Some(original) => {
-                let mut part = extract(&original.graph, &cut, &wanted)?;
-                for (i, x) in wanted.iter().enumerate() {
-                    part.graph.output(format!("{}.x.{i}", self.pass), part.values[x]);
+                let mut part = extract(&original.graph, &cut, &values)?;
+                for (i, x) in observed(self.pass, &mut part, &wanted)?.into_iter().enumerate() {
+                    part.graph.output(format!("{}.x.{i}", self.pass), x);
                 }
                 Some((self.cx.evaluator.prepare(&part.graph)?, part.graph))
             }
@@ -370,13 +400,19 @@ impl Driver<'_, '_> {
         means.iter_mut().flatten().for_each(|m| *m /= each);
         let hessians = accumulators
             .into_iter()
-            .zip(&wanted)
+            .zip(wanted.iter().flat_map(|x| std::iter::repeat_n(x.value, x.groups())))
             .map(|(acc, x)| {
                 let cols = acc.dims()[0] as usize;
                 Hessian::from_gram(floats(acc)?, cols, sequences).map_err(|d| d.at(Place::Node(format!("{x}"))))
             })
             .collect::<Result<Vec<_>>>()?;
-        let by_input = wanted.into_iter().zip(0..).collect();
+        let mut by_input = BTreeMap::new();
+        let mut first = 0;
+        for x in wanted {
+            let groups = x.groups();
+            by_input.insert(x, first);
+            first += groups;
+        }
         Ok(Collected { hessians, means, drifts, by_input })
     }
 
@@ -411,38 +447,71 @@ impl Driver<'_, '_> {
         kept: &mut Kept,
     ) -> Result<(Const, LayerReport)> {
         let (mut data, cols) = decode(constant)?;
-        let hessian = &*seen.hessian(layer)?;
+        let part = data.len() / layer.groups;
         let weak = if scheme.weak == 0 {
             Vec::new()
         } else {
-            let diagonal: Vec<f32> = hessian.diagonal().collect();
-            strongest(&scores(Weights::new(&data, cols)?, &diagonal, scheme.grid), scheme.weak as usize)
+            strongest(&self.scores(&data, cols, layer, scheme, seen)?, scheme.weak as usize)
         };
+        let mut all = Parts::default();
+        for (group, data) in data.chunks_exact_mut(part.max(1)).enumerate() {
+            self.sweep(data, cols, (layer, group), scheme, seen, &weak, kept, &mut all)?;
+        }
+        let error = if all.energy > 0.0 { all.lost / all.energy } else { 0.0 };
+        let mut ascending = weak;
+        ascending.sort_unstable();
+        let quantised = encode(constant, &all.rounded, scheme.body, &ascending, &self.cx.work)?;
+        let mut report = describe(&quantised, Status::Quantised, Some(error), all.reason);
+        let weight = Some(relative_error(&data, &all.rounded.values));
+        report.measured = Measured { weight, output: Some(error), ..Measured::default() };
+        Ok((quantised, report))
+    }
+
+    /// How much each column of `data` suffers from being rounded, all groups together.
+    fn scores(&self, data: &[f32], cols: usize, layer: &Layer, scheme: Scheme, seen: &Collected) -> Result<Vec<f64>> {
+        let mut all = vec![0.0; cols];
+        for (group, data) in data.chunks_exact((data.len() / layer.groups).max(1)).enumerate() {
+            let diagonal: Vec<f32> = seen.hessian(layer, group)?.diagonal().collect();
+            let own = scores(Weights::new(data, cols)?, &diagonal, scheme.grid);
+            all.iter_mut().zip(own).for_each(|(a, s)| *a += s);
+        }
+        Ok(all)
+    }
+
+    /// Rounds the rows `data` of a group of a layer, `weak` columns left out, and adds what comes of it to `all`.
+    #[expect(clippy::too_many_arguments, reason = "what is known of a group, and what is kept between groups")]
+    fn sweep(
+        &self,
+        data: &mut [f32],
+        cols: usize,
+        (layer, group): (&Layer, usize),
+        scheme: Scheme,
+        seen: &Collected,
+        weak: &[u32],
+        kept: &mut Kept,
+        all: &mut Parts,
+    ) -> Result<()> {
+        let hessian = &*seen.hessian(layer, group)?;
         let energies: Vec<f64> = hessian.diagonal().map(f64::from).collect();
-        let plan = Plan::natural(cols, &weak, scheme.body.group).descending(&energies);
+        let plan = Plan::natural(cols, weak, scheme.body.group).descending(&energies);
         let damping = Damping {
             mean: MeanOver::First(plan.quantised),
             allow_fallback: self.cx.allow_fallback,
             ..Damping::default()
         };
         let factor = match kept.take() {
-            Some((inputs, order, factor)) if inputs == layer.inputs && order == plan.order => factor,
+            Some((inputs, of, order, factor)) if inputs == layer.inputs && of == group && order == plan.order => factor,
             _another_layer_s => Factor::new(hessian, &plan.order, damping)?,
         };
         if let Some(original) = &self.original {
-            let mut drifts = layer.inputs.iter().map(|x| &seen.drifts[seen.by_input[x]]);
-            let mut drift = Cow::Borrowed(drifts.next().expect("the layer has an input"));
-            drifts.for_each(|other| drift.to_mut().join(other));
-            drift.follow(&mut data, &factor, &plan.order, original.share)?;
+            seen.drift(layer, group).follow(data, &factor, &plan.order, original.share)?;
         }
-        let weights = Weights::new(&data, cols)?;
+        let weights = Weights::new(data, cols)?;
         let made = match scheme.grid.search {
             Search::Loss { .. } => compensate_refined(weights, hessian, &factor, scheme.grid, &plan, ROUNDS)?,
             // The published forms are the sweep alone.
             Search::Norm { .. } | Search::MinMax => compensate(weights, hessian, &factor, scheme.grid, &plan)?,
         };
-        let energy = hessian.energy(&data);
-        let error = if energy > 0.0 { made.output_error / energy } else { 0.0 };
         let reason = match factor.outcome {
             Outcome::Damped(share) if share > damping.share => {
                 Some(format!("the Hessian needed a damping of {share} of its mean"))
@@ -450,14 +519,12 @@ impl Driver<'_, '_> {
             Outcome::Damped(_) => None,
             Outcome::DiagonalOnly => Some("the Hessian is not positive definite: rounded without compensation".into()),
         };
-        *kept = Some((layer.inputs.clone(), plan.order, factor));
-        let mut ascending = weak;
-        ascending.sort_unstable();
-        let quantised = encode(constant, &made.rounded, scheme.body, &ascending, &self.cx.work)?;
-        let mut report = describe(&quantised, Status::Quantised, Some(error), reason);
-        let weight = Some(relative_error(&data, &made.rounded.values));
-        report.measured = Measured { weight, output: Some(error), ..Measured::default() };
-        Ok((quantised, report))
+        all.energy += hessian.energy(data);
+        all.lost += made.output_error;
+        all.reason = all.reason.take().or(reason);
+        all.rounded.append(made.rounded);
+        *kept = Some((layer.inputs.clone(), group, plan.order, factor));
+        Ok(())
     }
 
     /// Runs the quantised block, and the original one where it is needed, and keeps what they give for the next.

@@ -233,6 +233,11 @@ builtins! {
     /// `y`; ints `groups, dtype` (f32 or f64), then for each axis the kernel's taps, strides, dilations, and padding in
     /// front: tap `k` of window `o` lies at `o * stride + k * dilation - pad`.
     Conv "conv" 1 bufs 3 4 tensors 0 dims 5 19 ints 6 34 floats 0,
+    /// Convolution of f32 with a stored matrix of any encoding, zeros around the image.
+    ///
+    /// bufs `x [N, C, ..]`, optionally `bias [M]`, `y [N, M, ..]`; tensors `w`: a row for each output channel, in it taps of channel after
+    /// channel; dims as `conv`; ints `groups`, then windows as `conv`.
+    ConvStored "conv_stored" 1 bufs 2 3 tensors 1 dims 5 19 ints 5 33 floats 0,
     /// Convolution of 8-bit integers less their zero points, zeros around the image, modulo 2^32.
     ///
     /// bufs `x`, `w`, `x zero []`, `w zeros`, `y: i32`; dims as `conv`; ints `groups`, the number of the type of `x`, of `w`, 1 where

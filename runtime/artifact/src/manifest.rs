@@ -106,12 +106,15 @@ pub struct PartEntry {
 }
 
 impl TensorEntry {
-    /// The tensor as a matrix: all but the last extent folded into rows; a vector is one row.
+    /// The tensor as a matrix: a row for each index of the first axis, all others folded into columns; a vector is one row.
     pub fn matrix(&self) -> Result<(usize, usize)> {
         let overflow =
             || Diagnostic::new("artifact-tensor", format!("`{}`: extents {:?} exceed 63 bits", self.name, self.dims));
-        let (cols, leading) = self.dims.split_last().map_or((1, &[][..]), |(c, l)| (*c, l));
-        let rows = leading.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).ok_or_else(overflow)?;
+        let (rows, inner) = match &self.dims[..] {
+            [rows, inner @ ..] if !inner.is_empty() => (*rows, inner),
+            vector => (1, vector),
+        };
+        let cols = inner.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).ok_or_else(overflow)?;
         rows.checked_mul(cols).filter(|n| *n < 1 << 62).ok_or_else(overflow)?;
         Ok((usize::try_from(rows).map_err(|_| overflow())?, usize::try_from(cols).map_err(|_| overflow())?))
     }

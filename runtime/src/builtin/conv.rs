@@ -4,7 +4,7 @@
 //! With kernels of one tap that step by one the image is the matrix of columns already.
 
 use super::call::Call;
-use super::element::{single, with_float};
+use super::element::single;
 use super::sheet::Sheet;
 use super::spread::{Band, Spread};
 use super::window::{self, Axis, area, axes, place, rank, room, taps};
@@ -77,10 +77,19 @@ impl Layout {
 
 pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
     let layout = Layout::read(call, 2)?;
-    if single(call, 1)? && layout.outs >= MATRIX {
-        return products(call, &layout, scratch);
+    let weights = [layout.m, layout.own, layout.taps];
+    match single(call, 1)? {
+        true => singles(call, &layout, call.read(1, &weights)?, 2, scratch),
+        false => floats::<f64>(call, &layout, call.read(1, &weights)?, 2),
     }
-    with_float!(call, 1, T => floats::<T>(call, &layout))
+}
+
+/// The convolution of f32 with the weights `w [m, own, taps]`; where there is a bias it is buffer `bias_at`, the result is the last.
+pub(super) fn singles(call: &Call<'_>, layout: &Layout, w: &[f32], bias_at: usize, scratch: &mut Scratch) -> Result<()> {
+    match layout.outs >= MATRIX {
+        true => products(call, layout, w, bias_at, scratch),
+        false => floats(call, layout, w, bias_at),
+    }
 }
 
 /// The bias, if there is one, and the number of the result's buffer.
@@ -90,11 +99,10 @@ pub(super) fn bias<'a, T: Pod>(call: &Call<'a>, m: usize, least: usize) -> Resul
 }
 
 /// The convolution by products of matrices, a group of an image at a time.
-fn products(call: &Call<'_>, layout: &Layout, scratch: &mut Scratch) -> Result<()> {
+fn products(call: &Call<'_>, layout: &Layout, w: &[f32], bias_at: usize, scratch: &mut Scratch) -> Result<()> {
     let &Layout { n, c, m, groups, own, outs, area, windows, taps, .. } = layout;
     let x: &[f32] = call.read(0, &[n, c, area])?;
-    let w: &[f32] = call.read(1, &[m, own, taps])?;
-    let (bias, out) = bias::<f32>(call, m, 2)?;
+    let (bias, out) = bias::<f32>(call, m, bias_at)?;
     call.count(&[n, m, windows])?;
     let rows = call.count(&[own, taps])?;
     let plain = layout.is_plain();
@@ -157,11 +165,10 @@ fn columns(channels: &[f32], own: usize, area: usize, first: usize, most: usize)
     Matrix::dense(channels, own, area).cols_of(first, most.min(area - first))
 }
 
-fn floats<T: Real + Default>(call: &Call<'_>, layout: &Layout) -> Result<()> {
-    let &Layout { n, c, m, own, area, taps, .. } = layout;
+fn floats<T: Real + Default>(call: &Call<'_>, layout: &Layout, w: &[T], bias_at: usize) -> Result<()> {
+    let &Layout { n, c, m, area, .. } = layout;
     let x: &[T] = call.read(0, &[n, c, area])?;
-    let w: &[T] = call.read(1, &[m, own, taps])?;
-    let (bias, out) = bias::<T>(call, m, 2)?;
+    let (bias, out) = bias::<T>(call, m, bias_at)?;
     let start = |m: usize| bias.map_or(T::default(), |b| b[m]);
     runs(call, layout, x, out, |x, _| x, |i, _| w[i], start, |s| s)
 }

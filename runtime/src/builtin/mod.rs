@@ -11,6 +11,7 @@ mod cast;
 mod channel_stats;
 mod conv;
 mod conv_integer;
+mod conv_stored;
 mod conv_transpose;
 mod copy;
 mod cumulate;
@@ -99,6 +100,7 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         Builtin::Expand => Ok(expand::run(call)?),
         Builtin::Expect => Ok(expect::run(call)?),
         Builtin::Conv => Ok(conv::run(call, scratch)?),
+        Builtin::ConvStored => conv_stored::run(call, scratch),
         Builtin::ConvInteger => Ok(conv_integer::run(call, scratch)?),
         Builtin::ConvTranspose => Ok(conv_transpose::run(call, scratch)?),
         Builtin::DeformConv => Ok(deform_conv::run(call, scratch)?),
@@ -117,6 +119,7 @@ pub(crate) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
 pub(crate) fn workspace(call: &program::Call, dims: &[i64], model: &Model) -> Result<usize> {
     match call.builtin {
         Builtin::Linear => linear::workspace(call, dims, model),
+        Builtin::ConvStored => conv_stored::workspace(call, model),
         Builtin::Recurrent => recurrent::workspace(call, dims),
         Builtin::Attention
         | Builtin::LinearAttention

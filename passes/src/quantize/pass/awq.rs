@@ -61,12 +61,12 @@ impl Pass for Awq {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         cx.samples()?;
-        let survey = eligible(graph, Kind::Linear)?;
+        let survey = eligible(graph, &[Kind::Linear])?;
         let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(GridSearch::Range), weak: 0 };
         let schemes = vec![scheme; survey.eligible.len()];
         let done = run("awq", graph, cx, &survey.eligible, &schemes, Method::Scale { clip: self.clip })?;
         let scaled = done.iter().filter(|r| r.status == Status::Quantised && r.reason.is_none()).count();
-        let report = account(graph, &survey, Kind::Linear, done);
+        let report = account(graph, &survey, &[Kind::Linear], done);
         Ok(PassReport { summary: format!("{}, {scaled} behind scaled inputs", report.summary), ..report })
     }
 }

@@ -1,8 +1,7 @@
 //! `gptq`: columns rounded one after another, each error pushed onto the columns to come (Frantar et al., 2022).
 
-use super::super::layers::Kind;
 use super::super::sequential::{Method, Scheme, run};
-use super::{Codes, DRIFT, GRID, GROUP, GridSearch, account, drift, eligible};
+use super::{Codes, DRIFT, GRID, GROUP, GridSearch, LAYERS, account, drift, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
@@ -47,11 +46,11 @@ impl Pass for Gptq {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         cx.samples()?;
-        let survey = eligible(graph, Kind::Linear)?;
+        let survey = eligible(graph, LAYERS)?;
         let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
         let schemes = vec![scheme; survey.eligible.len()];
         let method = Method::Sweep { drift: self.drift };
         let done = run("gptq", graph, cx, &survey.eligible, &schemes, method)?;
-        Ok(account(graph, &survey, Kind::Linear, done))
+        Ok(account(graph, &survey, LAYERS, done))
     }
 }

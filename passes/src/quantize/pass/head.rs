@@ -37,8 +37,8 @@ impl Pass for Head {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
-        let survey = eligible(graph, Kind::Vocabulary)?;
+        let survey = eligible(graph, &[Kind::Vocabulary])?;
         let done = round_all("head", graph, cx, &survey.eligible, self.codes)?;
-        Ok(account(graph, &survey, Kind::Vocabulary, done))
+        Ok(account(graph, &survey, &[Kind::Vocabulary], done))
     }
 }

@@ -122,17 +122,26 @@ struct Survey {
     eligible: Vec<Layer>,
 }
 
-/// Looks for weights of kind `wanted`; an error where none can be quantised.
-fn eligible(graph: &Graph, wanted: Kind) -> Result<Survey> {
+/// The weights that passes round where they are not told otherwise.
+const LAYERS: &[Kind] = &[Kind::Linear, Kind::Convolution];
+
+/// Looks for weights of the kinds `wanted`; an error where none can be quantised.
+fn eligible(graph: &Graph, wanted: &[Kind]) -> Result<Survey> {
     let all = survey(graph);
-    let eligible: Vec<Layer> = all.iter().filter(|l| l.kind == wanted && l.refusal.is_none()).cloned().collect();
+    let eligible: Vec<Layer> =
+        all.iter().filter(|l| wanted.contains(&l.kind) && l.refusal.is_none()).cloned().collect();
     if eligible.is_empty() {
-        let what = match wanted {
-            Kind::Linear => "linear layer",
-            Kind::Vocabulary => "embedding or head",
-        };
-        let d = Diagnostic::new("nothing-to-quantise", format!("{} has no {what} that can be quantised", graph.name()));
-        let refused = all.iter().find_map(|l| l.refusal.filter(|_| l.kind == wanted).map(|r| (l.weight, r)));
+        let what: Vec<&str> = wanted
+            .iter()
+            .map(|kind| match kind {
+                Kind::Linear => "linear layer",
+                Kind::Convolution | Kind::Depthwise => "convolution",
+                Kind::Vocabulary => "embedding or head",
+            })
+            .collect();
+        let headline = format!("{} has no {} that can be quantised", graph.name(), what.join(" and no "));
+        let d = Diagnostic::new("nothing-to-quantise", headline);
+        let refused = all.iter().find_map(|l| l.refusal.filter(|_| wanted.contains(&l.kind)).map(|r| (l.weight, r)));
         return Err(match refused {
             Some((id, reason)) => d.help(format!("`{}`: {reason}", graph.const_data(id).name)),
             None => d,
@@ -142,19 +151,22 @@ fn eligible(graph: &Graph, wanted: Kind) -> Result<Survey> {
 }
 
 /// Accounts for every weight: `done` for those that were quantised, a reason for the others.
-fn account(graph: &Graph, survey: &Survey, wanted: Kind, done: Vec<LayerReport>) -> PassReport {
+fn account(graph: &Graph, survey: &Survey, wanted: &[Kind], done: Vec<LayerReport>) -> PassReport {
     let mut done: BTreeMap<ConstId, LayerReport> = survey.eligible.iter().map(|l| l.weight).zip(done).collect();
     let mut layers = Vec::with_capacity(survey.all.len());
     for layer in &survey.all {
         let constant = graph.const_data(layer.weight);
         layers.push(match (done.remove(&layer.weight), layer.refusal) {
             (Some(report), _) => report,
-            (None, Some(reason)) if layer.kind == wanted => {
+            (None, Some(reason)) if wanted.contains(&layer.kind) => {
                 describe(constant, Status::Refused, None, Some(reason.into()))
             }
             (None, _) => {
                 let reason = match layer.kind {
-                    Kind::Linear => "not an embedding or head",
+                    Kind::Linear if wanted == [Kind::Vocabulary] => "not an embedding or head",
+                    Kind::Linear => "not a layer that the pass is for",
+                    Kind::Convolution => "a convolution, which the pass is not for",
+                    Kind::Depthwise => "its channels see one channel each: few weights, each of which counts",
                     Kind::Vocabulary => "embeddings and heads keep their storage unless `head` is asked for",
                 };
                 describe(constant, Status::Kept, None, Some(reason.into()))
@@ -171,7 +183,7 @@ fn account(graph: &Graph, survey: &Survey, wanted: Kind, done: Vec<LayerReport>)
     let summary = format!(
         "{} of {} layers, {:.4} bits a weight ({:.4} stored)",
         quantised.len(),
-        survey.all.iter().filter(|l| l.kind == wanted).count(),
+        survey.all.iter().filter(|l| wanted.contains(&l.kind)).count(),
         mean(|l| l.bits),
         mean(|l| l.stored_bits),
     );

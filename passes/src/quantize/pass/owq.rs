@@ -2,11 +2,11 @@
 
 use super::super::budget::{Count, Layer as Share, by_gain, equal_shares, further, published, published_ratio};
 use super::super::encode::decode;
-use super::super::layers::{Kind, Layer};
+use super::super::layers::Layer;
 use super::super::plan::Weights;
 use super::super::sensitivity::scores;
 use super::super::sequential::{Method, Scheme, run};
-use super::{Codes, DRIFT, GRID, GROUP, GridSearch, account, drift, eligible};
+use super::{Codes, DRIFT, GRID, GROUP, GridSearch, LAYERS, account, drift, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
@@ -155,14 +155,20 @@ impl Owq {
             })?;
             let square: Vec<f32> = statistics.all().mean_square().iter().map(|v| *v as f32).collect();
             let (data, cols) = decode(constant)?;
-            let weights = Weights::new(&data, cols).map_err(|d| d.at(Place::Tensor(constant.name.clone())))?;
-            let energy: f64 = data
-                .chunks_exact(cols)
-                .map(|row| {
-                    row.iter().zip(&square).map(|(w, s)| f64::from(*w) * f64::from(*w) * f64::from(*s)).sum::<f64>()
-                })
-                .sum();
-            let mut gain = scores(weights, &square, self.codes.grid(self.search));
+            let (mut gain, mut energy) = (vec![0.0; cols], 0.0);
+            let rows = data.chunks_exact((data.len() / layer.groups).max(1));
+            // Each group meets channels of its own.
+            for (data, square) in rows.zip(square.chunks_exact(cols)) {
+                let weights = Weights::new(data, cols).map_err(|d| d.at(Place::Tensor(constant.name.clone())))?;
+                energy += data
+                    .chunks_exact(cols)
+                    .map(|row| {
+                        row.iter().zip(square).map(|(w, s)| f64::from(*w) * f64::from(*w) * f64::from(*s)).sum::<f64>()
+                    })
+                    .sum::<f64>();
+                let own = scores(weights, square, self.codes.grid(self.search));
+                gain.iter_mut().zip(own).for_each(|(g, s)| *g += s);
+            }
             gain.sort_by(|a, b| b.total_cmp(a));
             gain.iter_mut().for_each(|g| *g /= energy.max(f64::MIN_POSITIVE));
             gains.push(gain);
@@ -218,7 +224,7 @@ impl Pass for Owq {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         cx.samples()?;
-        let survey = eligible(graph, Kind::Linear)?;
+        let survey = eligible(graph, LAYERS)?;
         let (weak, offers) = self.weak(graph, cx, &survey.eligible)?;
         let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
         let schemes: Vec<Scheme> = weak.iter().map(|n| Scheme { weak: *n, ..scheme }).collect();
@@ -227,6 +233,6 @@ impl Pass for Owq {
         for (report, offer) in done.iter_mut().zip(offers.into_iter().flatten()) {
             report.measured.offer = Some(offer);
         }
-        Ok(account(graph, &survey, Kind::Linear, done))
+        Ok(account(graph, &survey, LAYERS, done))
     }
 }

@@ -1,10 +1,10 @@
 //! `rtn`: every linear weight rounded to nearest on searched grids. Needs no data: the baseline that others are held to.
 
 use super::super::encode::{decode, describe, encode, relative_error};
-use super::super::layers::{Kind, Layer};
+use super::super::layers::Layer;
 use super::super::plan::{Plan, Weights};
 use super::super::rtn::round_nearest;
-use super::{Codes, GROUP, GridSearch, account, eligible};
+use super::{Codes, GROUP, GridSearch, LAYERS, account, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::forecast::stand_in;
@@ -40,9 +40,9 @@ impl Pass for Rtn {
     }
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
-        let survey = eligible(graph, Kind::Linear)?;
+        let survey = eligible(graph, LAYERS)?;
         let done = round_all("rtn", graph, cx, &survey.eligible, self.codes)?;
-        Ok(account(graph, &survey, Kind::Linear, done))
+        Ok(account(graph, &survey, LAYERS, done))
     }
 }
 

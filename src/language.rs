@@ -1,7 +1,7 @@
 //! Language models as one thing: an artifact, its tokenizer and its chat template; and sessions that read and continue text.
 
 use crate::link::{self, Native};
-use crate::source::EOS_KEY;
+use crate::source::{EOS_KEY, OBSTACLE_KEY};
 use crate::text::{ChatTemplate, Tokenizer};
 use actc_artifact::{Artifact, TextInfo};
 use actc_ir::eval::{new_tokens, past_tokens};
@@ -31,19 +31,28 @@ fn missing(what: &str) -> Diagnostic {
         .help("`actc run` runs any artifact on tensors")
 }
 
+/// What `artifact` says of texts; an error that says what it lacks where it says nothing.
+fn described(artifact: &Artifact) -> Result<&TextInfo> {
+    let manifest = artifact.manifest();
+    manifest.text.as_ref().ok_or_else(|| match manifest.metadata.get(OBSTACLE_KEY) {
+        Some(obstacle) => {
+            Diagnostic { headline: format!("the artifact is no language model: {obstacle}"), ..missing("") }
+        }
+        None => missing("text section"),
+    })
+}
+
 impl LanguageModel {
     /// Links the code of `artifact`; an artifact that is no language model is an error.
     pub fn new(artifact: Artifact, native: Native) -> Result<LanguageModel> {
-        if artifact.manifest().text.is_none() {
-            return Err(missing("text section"));
-        }
+        described(&artifact)?;
         LanguageModel::of(link::open(artifact, native)?)
     }
 
     /// The language model that `model`, linked already, is; an error where it is none.
     pub fn of(model: Arc<Model>) -> Result<LanguageModel> {
         let artifact = model.artifact();
-        let text = artifact.manifest().text.clone().ok_or_else(|| missing("text section"))?;
+        let text = described(artifact)?.clone();
         let tokenizer = Tokenizer::from_json(&artifact.tokenizer()?.ok_or_else(|| missing("tokenizer"))?)?;
         let entry = |name: &str| artifact.manifest().entries.iter().find(|e| e.name == name);
         let score = entry("score").ok_or_else(|| missing("entry `score`"))?;

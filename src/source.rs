@@ -11,6 +11,9 @@ use std::path::Path;
 /// Key of the manifest's metadata that holds the id of the token that ends a text.
 pub const EOS_KEY: &str = "text.eos";
 
+/// Key of the manifest's metadata that holds what keeps the model from being a language model, where it looks like one.
+pub const OBSTACLE_KEY: &str = "text.obstacle";
+
 /// A loaded model.
 #[derive(Debug)]
 pub struct Source {
@@ -69,6 +72,9 @@ impl Source {
         });
         if let Some(eos) = text.and_then(|t| t.eos) {
             description.metadata.insert(EOS_KEY.into(), eos.to_string());
+        }
+        if let Some(obstacle) = &self.import.obstacle {
+            description.metadata.insert(OBSTACLE_KEY.into(), obstacle.clone());
         }
         description.tokenizer = self.json.as_ref().map(|json| json.to_vec());
         description

@@ -93,9 +93,21 @@ fn row_wise(op: &Op) -> bool {
     }
 }
 
-/// Whether the first axis of `ty` is the tokens.
+/// The axis of the tokens, where `ty` has a row for each: the first one but for axes of one in front.
+fn row_axis(ty: &TensorType) -> Option<usize> {
+    let axis = ty.shape.dims().iter().position(|d| d.fixed() != Some(1))?;
+    (ty.shape.dims()[axis] == Dim::sym(new_tokens().as_str())).then_some(axis)
+}
+
 fn has_rows(ty: &TensorType) -> bool {
-    ty.shape.dims().first() == Some(&Dim::sym(new_tokens().as_str()))
+    row_axis(ty).is_some()
+}
+
+/// Whether `arg` has for each row of the result of a row-wise `op` the one that it is made of: behind a row stand as many axes
+/// in one as in the other, unless elements only get another shape.
+fn in_rows(op: &Op, arg: &TensorType, result: &TensorType) -> bool {
+    let behind = |ty: &TensorType| row_axis(ty).map(|axis| ty.shape.rank() - axis);
+    has_rows(arg) && (matches!(op, Op::Reshape(_)) || behind(arg) == behind(result))
 }
 
 /// Values of which only the last row is ever needed.
@@ -107,7 +119,8 @@ fn narrow_values(graph: &Graph) -> BTreeSet<Value> {
         let used = data.results.iter().any(|r| narrow.contains(r) || wide.contains(r));
         let wanted_wide = data.results.iter().any(|r| wide.contains(r) || !has_rows(graph.ty(*r)));
         for arg in &data.args {
-            let stays = row_wise(&data.op) && !wanted_wide && has_rows(graph.ty(*arg));
+            let rows = |r: &Value| in_rows(&data.op, graph.ty(*arg), graph.ty(*r));
+            let stays = row_wise(&data.op) && !wanted_wide && data.results.iter().all(rows);
             if used && stays {
                 narrow.insert(*arg);
             } else {
@@ -169,14 +182,15 @@ impl Copy<'_> {
             let narrow = data.results.iter().any(|r| self.narrow.contains(r));
             let mut args = Vec::with_capacity(data.args.len());
             for arg in &data.args {
-                let cut = narrow && has_rows(self.from.ty(*arg)) && !self.narrow.contains(arg);
+                let rows = |r: &Value| in_rows(&data.op, self.from.ty(*arg), self.from.ty(*r));
+                let cut = narrow && data.results.iter().all(rows) && !self.narrow.contains(arg);
                 args.push(if cut { self.last_row(*arg)? } else { self.values[arg] });
             }
             let mut regions = Vec::new();
             for region in &data.regions {
                 regions.push(self.region(*region)?);
             }
-            let op = self.op(&data.op, narrow)?;
+            let op = self.op(&data.op, if narrow { row_axis(self.from.ty(data.results[0])) } else { None })?;
             let results = self.to.add_in(to, op, &args, regions, data.origin.clone())?;
             self.values.extend(data.results.iter().copied().zip(results));
         }
@@ -199,12 +213,13 @@ impl Copy<'_> {
             return Ok(*cut);
         }
         let full = self.values[&value];
+        let axis = row_axis(self.from.ty(value)).unwrap_or_default();
         let tokens = self.dim(&Dim::sym(new_tokens().as_str()))?;
         let cut = if tokens == Dim::from(1) {
             full
         } else {
             let start = tokens.checked_sub(&Dim::from(1)).ok_or_else(overflow)?;
-            self.to.add(Op::Slice(Slice { axis: 0, start, len: Dim::from(1) }), &[full], "last token")?
+            self.to.add(Op::Slice(Slice { axis, start, len: Dim::from(1) }), &[full], "last token")?
         };
         self.cut.insert(value, cut);
         Ok(cut)
@@ -222,10 +237,11 @@ impl Copy<'_> {
         Ok(TensorType::new(ty.dtype, self.shape(&ty.shape)?))
     }
 
-    fn op(&self, op: &Op, narrow: bool) -> Result<Op> {
+    /// The op with its symbols replaced; of one row where `narrow` is the axis of its rows.
+    fn op(&self, op: &Op, narrow: Option<usize>) -> Result<Op> {
         let mut op = op.with_dims(&mut |dim| self.dim(dim))?;
-        if let (Op::Reshape(r), true) = (&mut op, narrow) {
-            r.shape.0[0] = Dim::from(1);
+        if let (Op::Reshape(r), Some(axis)) = (&mut op, narrow) {
+            r.shape.0[axis] = Dim::from(1);
         }
         Ok(op)
     }

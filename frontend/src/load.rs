@@ -2,7 +2,7 @@
 
 use crate::arch::{self, Model};
 use crate::gguf;
-use crate::onnx;
+use crate::onnx::{self, Beside, Decoded};
 use crate::safetensors::{self, Config, Folder};
 use crate::text::{TextModel, TokenizerSource};
 use actc_ir::Graph;
@@ -17,6 +17,10 @@ pub struct Import {
     pub graph: Graph,
     /// What the source says about text, for a language model.
     pub text: Option<TextModel>,
+    /// What keeps a model with past keys and values among its ports from being a language model, and what it lacks, in words.
+    pub obstacle: Option<String>,
+    /// What was assumed because no file says it, in words.
+    pub assumed: Option<String>,
     /// Where it comes from.
     pub source: SourceInfo,
 }
@@ -104,7 +108,7 @@ pub fn load_with(path: &Path, options: &Options) -> Result<Import> {
             "PyTorch pickles can run code and are not read",
             "save the model as safetensors with `save_pretrained`, or export it as ONNX with `torch.onnx.export`",
         ),
-        "onnx" => onnx_file(path),
+        "onnx" => onnx_file(path, options),
         _ => refuse(
             "not a model file that is known",
             "give a `.onnx` or `.gguf` file, or a folder with `config.json` and `*.safetensors`",
@@ -154,23 +158,60 @@ fn gguf_file(path: &Path, options: &Options) -> Result<Import> {
         digest: digest(&files.iter().map(|(name, bytes)| (name.as_str(), bytes)).collect::<Vec<_>>()),
         bytes: files.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
     };
-    Ok(Import { graph, text, source })
+    Ok(Import { graph, text, obstacle: None, assumed: None, source })
 }
 
-fn onnx_file(path: &Path) -> Result<Import> {
+fn onnx_file(path: &Path, options: &Options) -> Result<Import> {
     let model = onnx::Model::open(path)?;
     let shown = path.display().to_string();
-    let graph = onnx::import(&model).map_err(|all| together(all, &shown))?;
-    let files: Vec<(&str, &Bytes)> = model.files.iter().map(|(name, bytes)| (name.as_str(), bytes)).collect();
+    let mut beside = Beside::new(path)?;
+    let located = |all: Vec<Diagnostic>| together(all, &shown);
+    let (mut text, mut obstacle, mut assumed) = (None, None, None);
+    let graph = match onnx::decode(&model, &beside.names()).map_err(located)? {
+        Decoded::Other(graph, why) => {
+            obstacle = why.map(|why| in_words(&why));
+            graph
+        }
+        Decoded::Language(graph) => {
+            let width = graph.outputs().next().and_then(|(_, logits)| graph.ty(logits).shape.last()?.fixed());
+            match beside.text(width.unwrap_or(0), options.context)? {
+                Some((found, stated)) => {
+                    assumed = (!stated).then(|| {
+                        format!(
+                            "no file beside the model says the longest context, {} tokens are assumed",
+                            found.context
+                        )
+                    });
+                    text = Some(found);
+                    graph
+                }
+                // Tokens that nobody can make are ports like any others.
+                None => {
+                    obstacle = Some("there is no `tokenizer.json` beside the model".to_owned());
+                    onnx::import(&model).map_err(located)?
+                }
+            }
+        }
+    };
+    let named = model.files.iter().map(|(name, bytes)| (name.as_str(), bytes));
+    let files: Vec<(&str, &Bytes)> = named.chain(beside.files()).collect();
     let source = SourceInfo {
         format: SourceFormat::Onnx,
         name: stem(path),
         family: None,
         licence: model.metadata.iter().find(|(key, _)| key == "license").map(|(_, value)| value.clone()),
         digest: digest(&files),
-        bytes: model.files.values().map(|bytes| bytes.len() as u64).sum(),
+        bytes: files.iter().map(|(_, bytes)| bytes.len() as u64).sum(),
     };
-    Ok(Import { graph, text: None, source })
+    Ok(Import { graph, text, obstacle, assumed, source })
+}
+
+/// `finding` as a sentence.
+fn in_words(finding: &Diagnostic) -> String {
+    match &finding.place {
+        Place::Node(name) | Place::Tensor(name) => format!("`{name}`: {}", finding.headline),
+        Place::Request | Place::File(_) | Place::Offset { .. } | Place::Span { .. } => finding.headline.clone(),
+    }
 }
 
 /// All of `findings` as one error about `file`.
@@ -203,5 +244,6 @@ fn folder(path: &Path, options: &Options) -> Result<Import> {
     let name = path.canonicalize().map_or_else(|_| stem(path), |p| stem(&p));
     let licence = None;
     let format = SourceFormat::HuggingFace;
-    Ok(Import { graph, text, source: SourceInfo { format, name, family: Some(family.name()), licence, digest, bytes } })
+    let source = SourceInfo { format, name, family: Some(family.name()), licence, digest, bytes };
+    Ok(Import { graph, text, obstacle: None, assumed: None, source })
 }

@@ -69,6 +69,12 @@ impl Job {
                 .into());
         }
         let source = Source::load_with(&args.model, &Options { context: request.context })?;
+        if let Some(obstacle) = &source.import.obstacle {
+            note(format!("not compiled as a language model: {obstacle}"));
+        }
+        if let Some(assumed) = &source.import.assumed {
+            note(assumed);
+        }
         let steps = request.pipeline.steps();
         let calibrates = steps.iter().any(|s| s.info.needs.and(s.info.gives).meets(Facts::STATISTICS));
         let changes = steps.iter().any(|s| s.info.contract == Contract::ChangesNumerics);

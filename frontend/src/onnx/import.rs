@@ -4,10 +4,13 @@
 //! shapes are followed as dimensions ([`Item::Extents`]), so that a shape which a model computes is known when it is
 //! compiled.
 
+mod attended;
 mod call;
 mod elements;
 mod extents;
 mod shapes;
+mod sight;
+mod state;
 mod subgraph;
 mod types;
 
@@ -16,6 +19,7 @@ pub(super) use extents::{dimension, number, quotient};
 pub(super) use subgraph::Captures;
 pub(super) use types::dtype;
 
+use super::decoder::{Names, Ports};
 use super::ops;
 use super::tensor::unpacked;
 use super::{Graph as Source, Model, Node, Tensor, TensorBytes, ValueType};
@@ -61,29 +65,55 @@ pub(super) struct Importer<'m> {
     quotients: HashMap<(Dim, u64), Dim>,
 }
 
-/// The graph of `model`. All findings are given.
+/// A model as a language model, where it is one.
+#[derive(Clone, Debug)]
+pub enum Decoded {
+    /// A language model: the input `tokens: i64[S]`, the output `logits: f32[S, vocabulary]`, caches as state.
+    Language(Graph),
+    /// Another model, with the ports of the file. Where it has past keys and values among these, what keeps it from being a
+    /// language model.
+    Other(Graph, Option<Diagnostic>),
+}
+
+/// The graph of `model`, with the ports of the file. All findings are given.
 pub fn import(model: &Model) -> Result<Graph, Vec<Diagnostic>> {
-    let unknown = unsupported(&model.graph);
-    if !unknown.is_empty() {
-        return Err(unknown);
-    }
-    let target = Graph::new("main");
-    let mut importer = Importer {
-        region: target.body(),
-        graph: target,
-        names: HashMap::new(),
-        constants: BTreeSet::new(),
-        findings: Vec::new(),
-        lost: BTreeSet::new(),
-        symbols: types::Symbols::default(),
-        bound: HashMap::new(),
-        elements: HashMap::new(),
-        quotients: HashMap::new(),
-    };
+    supported(model)?;
+    let mut importer = Importer::new();
     importer.inputs(&model.graph).map_err(|e| vec![e])?;
     importer.body(&model.graph);
     importer.outputs(&model.graph);
     if importer.findings.is_empty() { Ok(importer.graph.compact()) } else { Err(importer.findings) }
+}
+
+/// The graph of `model` as a language model where its ports, which are called `names`, are those of a decoder and its nodes
+/// do with them what a decoder does; else as [`import`] gives it.
+pub fn decode(model: &Model, names: &Names) -> Result<Decoded, Vec<Diagnostic>> {
+    supported(model)?;
+    let obstacle = match Ports::of(&model.graph, names) {
+        Ok(None) => None,
+        Ok(Some(ports)) => match decoder(model, &ports) {
+            Ok(graph) => return Ok(Decoded::Language(graph)),
+            Err(why) => Some(why),
+        },
+        Err(why) => Some(Diagnostic::new("onnx-decoder", why)),
+    };
+    import(model).map(|graph| Decoded::Other(graph, obstacle))
+}
+
+fn decoder(model: &Model, ports: &Ports) -> Result<Graph> {
+    let mut importer = Importer::new();
+    let states = importer.decoder_inputs(&model.graph, ports)?;
+    importer.body(&model.graph);
+    match importer.findings.first() {
+        Some(finding) => Err(finding.clone()),
+        None => importer.decoder_outputs(&model.graph, ports, &states),
+    }
+}
+
+/// An error that lists all nodes of `model` that the table has not.
+fn supported(model: &Model) -> Result<(), Vec<Diagnostic>> {
+    let unknown = unsupported(&model.graph);
+    if unknown.is_empty() { Ok(()) } else { Err(unknown) }
 }
 
 /// A finding for each node that the table has not, in the order of the model; those of graphs in attributes behind their node's.
@@ -104,6 +134,22 @@ fn unsupported(graph: &Source) -> Vec<Diagnostic> {
 }
 
 impl<'m> Importer<'m> {
+    fn new() -> Importer<'m> {
+        let target = Graph::new("main");
+        Importer {
+            region: target.body(),
+            graph: target,
+            names: HashMap::new(),
+            constants: BTreeSet::new(),
+            findings: Vec::new(),
+            lost: BTreeSet::new(),
+            symbols: types::Symbols::default(),
+            bound: HashMap::new(),
+            elements: HashMap::new(),
+            quotients: HashMap::new(),
+        }
+    }
+
     fn inputs(&mut self, source: &'m Source) -> Result<()> {
         for input in &source.inputs {
             let ty = input.ty.as_ref().ok_or_else(|| {

@@ -9,10 +9,13 @@
 //! * Documentation, training information, devices, quantization annotations and notes on anything but the model are
 //!   skipped: they do not change what a model computes.
 //!
-//! [`import`] makes the compiler's graph of it, operator by operator.
+//! [`import`] makes the compiler's graph of it, operator by operator; [`decode`] one that is a language model where the file
+//! holds a decoder.
 
 mod attributes;
+mod beside;
 mod check;
+mod decoder;
 mod element;
 mod external;
 mod functions;
@@ -31,10 +34,13 @@ mod sparse;
 mod tensor;
 mod value;
 
+pub(crate) use beside::Beside;
+
 pub use attributes::{Attribute, AttributeKind, Attributes};
+pub use decoder::Names;
 pub use element::ElementType;
 pub use graph::{Graph, Node};
-pub use import::import;
+pub use import::{Decoded, decode, import};
 pub use opsets::NEWEST_OPSET;
 pub use tensor::{Tensor, TensorBytes};
 pub use value::{Dimension, ValueInfo, ValueType};

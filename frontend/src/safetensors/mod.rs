@@ -148,10 +148,15 @@ impl Folder {
         }
     }
 
+    /// All files read so far, in the order of the names.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        self.read.iter().map(|(name, bytes)| (name.as_str(), bytes))
+    }
+
     /// Bytes and digest of all files read so far: names, lengths and contents, in the order of the names.
     pub(crate) fn digest(&self) -> (u64, blake3::Hash) {
-        let total = self.read.values().map(|bytes| bytes.len() as u64).sum();
-        (total, digest(self.read.iter().map(|(name, bytes)| (name.as_str(), bytes))))
+        let total = self.files().map(|(_, bytes)| bytes.len() as u64).sum();
+        (total, digest(self.files()))
     }
 }
 

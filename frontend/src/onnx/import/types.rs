@@ -57,6 +57,11 @@ impl Symbols {
         symbol
     }
 
+    /// Keeps `symbol` from being one of the file's.
+    pub(super) fn take(&mut self, symbol: &Symbol) {
+        self.taken.insert(symbol.as_str().to_owned());
+    }
+
     /// A new symbol like `name`.
     pub(super) fn free(&mut self, name: &str) -> Symbol {
         let kept = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };

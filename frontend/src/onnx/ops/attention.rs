@@ -151,7 +151,7 @@ fn guarded(c: &mut Call<'_, '_>, bias: Value, x: Value) -> Result<Value> {
 }
 
 /// Whether `dim` is not negative, whatever its symbols are.
-fn natural(dim: &Dim) -> bool {
+pub(super) fn natural(dim: &Dim) -> bool {
     dim.terms().all(|(n, _)| n >= 0)
 }
 

@@ -1,5 +1,6 @@
 //! Elements by index, repetition, and tensors made of indices.
 
+use super::attention::natural;
 use super::movement::product;
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item, dtype};
@@ -75,8 +76,23 @@ fn tile(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(c.reshape(y, Shape(dims))?)
 }
 
+/// The consecutive integers that inputs 0 and 1 bound, where both are extents that are followed and the step is 1.
+fn counted(c: &mut Call<'_, '_>) -> Result<Option<Value>> {
+    let followed = [0, 1, 2].map(|i| c.item(i).ok().and_then(|item| c.dims_of(&item)));
+    let [Some((start, _)), Some((limit, _)), Some((step, _))] = followed else { return Ok(None) };
+    let ([start], [limit], [step]) = (&start[..], &limit[..], &step[..]) else { return Ok(None) };
+    let Some(len) = limit.checked_sub(start).filter(natural) else { return Ok(None) };
+    if *step != Dim::from(1) || len.fixed().is_some() || !natural(start) {
+        return Ok(None);
+    }
+    c.add(Op::Range(Range { start: start.clone(), len }), &[]).map(Some)
+}
+
 /// Of numbers that are known when the model is compiled.
 fn range(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    if let Some(counted) = counted(c)? {
+        return one(counted);
+    }
     let (Some(start), Some(limit), Some(delta)) = (c.known(0)?, c.known(1)?, c.known(2)?) else {
         return one(super::dynamic::count::range(c)?);
     };

@@ -239,7 +239,10 @@ impl Site {
 fn observable(graph: &Graph) -> Result<Vec<Site>> {
     let sites = sites(graph);
     if sites.is_empty() {
-        return Err(Diagnostic::new("calibration-nothing", format!("{} has no linear layer and no convolution to observe", graph.name())));
+        return Err(Diagnostic::new(
+            "calibration-nothing",
+            format!("{} has no linear layer and no convolution to observe", graph.name()),
+        ));
     }
     Ok(sites)
 }

@@ -7,7 +7,7 @@
 //! are none, included. A band is a run of windows along the first axis, a unit each.
 
 use super::call::Call;
-use super::window::{Axis, MOST_AXES};
+use super::window::{Axis, MOST_AXES, room};
 use crate::device::cpu::product::{LANES, Strips};
 use actc_types::Result;
 use std::ops::Range;
@@ -71,7 +71,7 @@ impl Spread {
 
     /// Elements of a phase for each unit, the windows in between included.
     fn pitch(&self) -> usize {
-        self.lines[1..].iter().map(|l| l.axis.windows + l.reach).product()
+        self.lines[1..].iter().fold(1, |n, l| n.saturating_mul(l.axis.windows + l.reach))
     }
 
     fn phases(&self) -> usize {
@@ -93,16 +93,34 @@ pub(super) struct Piece {
     pub to: usize,
 }
 
-/// A band of some units.
-pub(super) struct Band<'a> {
-    spread: &'a Spread,
-    units: usize,
+/// Sizes of a band.
+struct Extents {
     /// Elements of a phase along each axis.
-    extents: Vec<usize>,
+    axes: Vec<usize>,
     /// Elements of a phase, and from channel to channel.
     plane: usize,
     channel: usize,
     size: usize,
+}
+
+impl Extents {
+    /// `None` where they exceed the address space.
+    fn of(spread: &Spread, units: usize, channels: usize) -> Option<Extents> {
+        let along = |(i, l): (usize, &Line)| if i == 0 { units } else { l.axis.windows } + l.reach;
+        let axes: Vec<usize> = spread.lines.iter().enumerate().map(along).collect();
+        let plane = axes.iter().try_fold(1usize, |n, e| n.checked_mul(*e))?;
+        let channel = plane.checked_mul(spread.phases())?;
+        let channel = if channel.is_multiple_of(PAGE) { channel.checked_add(LANES)? } else { channel };
+        let size = channel.checked_mul(channels)?.checked_add(LANES)?;
+        Some(Extents { axes, plane, channel, size })
+    }
+}
+
+/// A band of some units.
+pub(super) struct Band<'a> {
+    spread: &'a Spread,
+    units: usize,
+    extents: Extents,
     /// Where each tap of each channel begins.
     offsets: Vec<usize>,
     pieces: Vec<Piece>,
@@ -111,23 +129,28 @@ pub(super) struct Band<'a> {
 }
 
 impl<'a> Band<'a> {
-    pub(super) fn new(call: &Call<'_>, spread: &'a Spread, units: usize, channels: usize) -> Result<Band<'a>> {
-        Band::of(spread, units, channels)
-            .ok_or_else(|| call.refuse(format!("{channels} channels exceed the address space")))
+    /// A band of `units` units of `channels` channels, for which `memory` has room.
+    pub(super) fn new(
+        call: &Call<'_>,
+        spread: &'a Spread,
+        units: usize,
+        channels: usize,
+        memory: &mut Vec<f32>,
+    ) -> Result<Band<'a>> {
+        let far = || call.refuse(format!("{channels} channels exceed the address space"));
+        let extents = Extents::of(spread, units, channels).ok_or_else(far)?;
+        // Before anything is made whose size grows with the image.
+        room(memory, extents.size)?;
+        Ok(Band::of(spread, units, channels, extents))
     }
 
-    fn of(spread: &'a Spread, units: usize, channels: usize) -> Option<Band<'a>> {
+    fn of(spread: &'a Spread, units: usize, channels: usize, extents: Extents) -> Band<'a> {
         let lines = &spread.lines;
-        let extents: Vec<usize> =
-            lines.iter().enumerate().map(|(i, l)| if i == 0 { units } else { l.axis.windows } + l.reach).collect();
-        let plane = extents.iter().try_fold(1usize, |n, e| n.checked_mul(*e))?;
-        let channel = plane.checked_mul(spread.phases())?;
-        let channel = if channel.is_multiple_of(PAGE) { channel.checked_add(LANES)? } else { channel };
-        let size = channel.checked_mul(channels)?.checked_add(LANES)?;
+        let &Extents { plane, channel, .. } = &extents;
         let taps: usize = lines.iter().map(|l| l.axis.kernel).product();
         let offset = |tap: usize| {
             let (mut tap, mut at, mut step, mut phase, mut phases) = (tap, 0, 1, 0, 1);
-            for (line, extent) in lines.iter().zip(&extents).rev() {
+            for (line, extent) in lines.iter().zip(&extents.axes).rev() {
                 let place = tap % line.axis.kernel * line.axis.dilation;
                 tap /= line.axis.kernel;
                 at += place / line.axis.stride * step;
@@ -139,8 +162,8 @@ impl<'a> Band<'a> {
         };
         let first: Vec<usize> = (0..taps).map(offset).collect();
         let offsets = (0..channels).flat_map(|c| first.iter().map(move |o| c * channel + o)).collect();
-        let (pieces, strips) = pieces(lines, &extents, units);
-        Some(Band { spread, units, extents, plane, channel, size, offsets, pieces, strips })
+        let (pieces, strips) = pieces(lines, &extents.axes, units);
+        Band { spread, units, extents, offsets, pieces, strips }
     }
 
     /// Number of units.
@@ -150,7 +173,7 @@ impl<'a> Band<'a> {
 
     /// Elements that it takes.
     pub(super) fn size(&self) -> usize {
-        self.size
+        self.extents.size
     }
 
     /// Number of strips.
@@ -170,8 +193,9 @@ impl<'a> Band<'a> {
 
     /// Lays out `channels`, of `area` elements each, from unit `first` on.
     pub(super) fn lay(&self, channels: &[f32], area: usize, first: usize, to: &mut [f32]) {
-        for (from, to) in channels.chunks_exact(area.max(1)).zip(to.chunks_exact_mut(self.channel.max(1))) {
-            for (phase, plane) in to.chunks_exact_mut(self.plane.max(1)).take(self.spread.phases()).enumerate() {
+        for (from, to) in channels.chunks_exact(area.max(1)).zip(to.chunks_exact_mut(self.extents.channel.max(1))) {
+            for (phase, plane) in to.chunks_exact_mut(self.extents.plane.max(1)).take(self.spread.phases()).enumerate()
+            {
                 self.fill(from, phase, first, plane);
             }
         }
@@ -187,14 +211,14 @@ impl<'a> Band<'a> {
         }
         let (last, outer) = (&lines[lines.len() - 1], &lines[..lines.len() - 1]);
         let start = |axis: usize| if axis == 0 { first } else { 0 };
-        let extent = self.extents[outer.len()];
+        let extent = self.extents.axes[outer.len()];
         let (inside, from) = last.inside(phases[outer.len()], start(outer.len()), extent);
         for (mut row, to) in plane.chunks_exact_mut(extent.max(1)).enumerate() {
             let (mut at, mut step) = (Some(0), last.axis.image);
             for (i, line) in outer.iter().enumerate().rev() {
-                let place = line.place(row % self.extents[i] + start(i), phases[i]);
+                let place = line.place(row % self.extents.axes[i] + start(i), phases[i]);
                 at = at.zip(place).map(|(at, place)| at + place * step);
-                row /= self.extents[i];
+                row /= self.extents.axes[i];
                 step *= line.axis.image;
             }
             let Some(at) = at else {
@@ -268,7 +292,7 @@ mod tests {
             let channels: Vec<f32> = (0..3 * area).map(|i| i as f32 + 1.0).collect();
             let spread = Spread::new(&axes);
             for units in 1..=spread.units() {
-                let band = Band::of(&spread, units, 3).unwrap();
+                let band = Band::of(&spread, units, 3, Extents::of(&spread, units, 3).unwrap());
                 for first in 0..=spread.units() - units {
                     let mut image = vec![f32::NAN; band.size()];
                     band.lay(&channels, area, first, &mut image);

@@ -56,7 +56,8 @@ fn check(op: &Op, inputs: &[Tensor], batched: usize, tolerance: f64) {
     assert_eq!(text::print(&read), printed);
     let wanted = Interpreter.prepare(&graph).unwrap().run(inputs.to_vec()).unwrap();
     for threads in [1, 3] {
-        let mut compiled = Compiled::new(threads).prepare(&graph).unwrap_or_else(|e| panic!("{op:?}: {e}"));
+        let mut compiled =
+            Compiled::new(threads).sharing_all().prepare(&graph).unwrap_or_else(|e| panic!("{op:?}: {e}"));
         let got = compiled.run(inputs.to_vec()).unwrap_or_else(|e| panic!("{op:?}: {e}"));
         assert_eq!((wanted[0].dims(), wanted[0].dtype()), (got[0].dims(), got[0].dtype()), "{op:?}");
         if !wanted[0].dtype().is_float() {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub struct Compiled {
     threads: usize,
+    share_from: u64,
     backend: Backend,
 }
 
@@ -24,7 +25,13 @@ impl Compiled {
     /// An evaluator with `threads` threads; results do not depend on their number. Code is made by the best back end of
     /// this build.
     pub fn new(threads: usize) -> Compiled {
-        Compiled { threads: threads.max(1), backend: Backend::best() }
+        let share_from = SessionOptions::default().share_from;
+        Compiled { threads: threads.max(1), share_from, backend: Backend::best() }
+    }
+
+    /// The same with threads that share all steps, small ones too: what tests of small graphs want.
+    pub fn sharing_all(self) -> Compiled {
+        Compiled { share_from: 0, ..self }
     }
 
     /// The same with code made by `backend`.
@@ -66,6 +73,7 @@ impl Evaluator for Compiled {
             graph: signature(graph),
             model: self.model(graph)?,
             threads: self.threads,
+            share_from: self.share_from,
             session: None,
             capacity: Bindings::new(),
         }))
@@ -116,6 +124,7 @@ struct Running {
     graph: Signature,
     model: Arc<Model>,
     threads: usize,
+    share_from: u64,
     session: Option<Session>,
     capacity: Bindings,
 }
@@ -127,8 +136,12 @@ impl Prepared for Running {
         if self.session.is_none() || !fits {
             self.session = None;
             self.capacity = bindings.clone();
-            let options =
-                SessionOptions { threads: self.threads, state_capacity: bindings.clone(), ..SessionOptions::default() };
+            let options = SessionOptions {
+                threads: self.threads,
+                share_from: self.share_from,
+                state_capacity: bindings.clone(),
+                ..SessionOptions::default()
+            };
             self.session = Some(Session::new(self.model.clone(), options)?);
         }
         let session = self.session.as_mut().ok_or_else(|| Diagnostic::new("evaluator", "no session"))?;

@@ -14,7 +14,8 @@ fn check(op: Op, x: &Tensor) -> Tensor {
     graph.output("y", y);
     let wanted = Interpreter.prepare(&graph).unwrap().run(vec![x.clone()]).unwrap().remove(0);
     for threads in [1, 3] {
-        let mut compiled = Compiled::new(threads).prepare(&graph).unwrap_or_else(|e| panic!("{op:?}: {e}"));
+        let mut compiled =
+            Compiled::new(threads).sharing_all().prepare(&graph).unwrap_or_else(|e| panic!("{op:?}: {e}"));
         let found = compiled.run(vec![x.clone()]).unwrap_or_else(|e| panic!("{op:?}: {e}")).remove(0);
         assert_eq!((wanted.dims(), wanted.dtype()), (found.dims(), found.dtype()), "{op:?}");
         assert_eq!(wanted.data().to_le_bytes(), found.data().to_le_bytes(), "{op:?} of {}", x.dtype());

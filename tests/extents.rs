@@ -15,7 +15,7 @@ fn graph(body: &str) -> Graph {
 
 /// Both ways of running `graph`.
 fn both(graph: &Graph) -> Vec<Box<dyn Prepared>> {
-    let compiled = |threads| Compiled::new(threads).prepare(graph).unwrap_or_else(|e| panic!("{e}"));
+    let compiled = |threads| Compiled::new(threads).sharing_all().prepare(graph).unwrap_or_else(|e| panic!("{e}"));
     vec![Interpreter.prepare(graph).unwrap(), compiled(1), compiled(3)]
 }
 

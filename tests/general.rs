@@ -58,7 +58,11 @@ fn check(op: Op, inputs: Vec<Tensor>, symbolic: bool, tolerance: f64) {
     let graph = graph(&op, inputs.iter().map(ty));
     let wanted = Interpreter.prepare(&graph).unwrap().run(inputs.clone()).unwrap();
     for threads in [1, 3] {
-        let got = Compiled::new(threads).prepare(&graph).unwrap_or_else(|e| panic!("{op:?}: {e}")).run(inputs.clone());
+        let got = Compiled::new(threads)
+            .sharing_all()
+            .prepare(&graph)
+            .unwrap_or_else(|e| panic!("{op:?}: {e}"))
+            .run(inputs.clone());
         let got = got.unwrap_or_else(|e| panic!("{op:?}: {e}"));
         assert_eq!((wanted[0].dims(), wanted[0].dtype()), (got[0].dims(), got[0].dtype()), "{op:?}");
         if wanted[0].dtype().is_float() {

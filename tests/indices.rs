@@ -53,7 +53,11 @@ fn check(op: Op, inputs: Vec<Tensor>) {
     let graph = graph_of(&op, &inputs);
     let wanted = Interpreter.prepare(&graph).unwrap().run(inputs.clone()).unwrap_or_else(|e| panic!("{op:?}: {e}"));
     for threads in [1, 3] {
-        let got = Compiled::new(threads).prepare(&graph).unwrap_or_else(|e| panic!("{op:?}: {e}")).run(inputs.clone());
+        let got = Compiled::new(threads)
+            .sharing_all()
+            .prepare(&graph)
+            .unwrap_or_else(|e| panic!("{op:?}: {e}"))
+            .run(inputs.clone());
         let got = got.unwrap_or_else(|e| panic!("{op:?}: {e}"));
         assert_eq!(wanted.len(), got.len());
         for (w, g) in wanted.iter().zip(&got) {

@@ -53,7 +53,11 @@ fn near(op: &Op, inputs: &[Tensor], symbolic: bool, tolerance: f64) {
     let graph = graph(op, inputs, symbolic);
     let wanted = Interpreter.prepare(&graph).unwrap().run(inputs.to_vec()).unwrap();
     for threads in [1, 3] {
-        let got = Compiled::new(threads).prepare(&graph).unwrap_or_else(|e| panic!("{op:?}: {e}")).run(inputs.to_vec());
+        let got = Compiled::new(threads)
+            .sharing_all()
+            .prepare(&graph)
+            .unwrap_or_else(|e| panic!("{op:?}: {e}"))
+            .run(inputs.to_vec());
         let got = got.unwrap_or_else(|e| panic!("{op:?}: {e}"));
         if tolerance == 0.0 {
             assert_eq!(wanted, got, "{op:?} of {:?}", inputs[0].dims());

@@ -45,7 +45,7 @@ fn check(graph: &Graph, inputs: &[Tensor]) {
     let wanted = Interpreter.prepare(graph).unwrap().run(inputs.to_vec()).unwrap();
     let mut first: Option<Vec<Tensor>> = None;
     for threads in [1, 3] {
-        let got = Compiled::new(threads).prepare(graph).unwrap().run(inputs.to_vec()).unwrap();
+        let got = Compiled::new(threads).sharing_all().prepare(graph).unwrap().run(inputs.to_vec()).unwrap();
         for (i, (w, g)) in wanted.iter().zip(&got).enumerate() {
             assert_eq!(w.dims(), g.dims());
             for (j, (w, g)) in w.as_f32().unwrap().iter().zip(g.as_f32().unwrap()).enumerate() {

@@ -62,7 +62,8 @@ fn compare(graph: &Graph, inputs: &[Tensor], tolerance: f64) {
     let shown = || text::print(graph);
     let wanted = Interpreter.prepare(graph).unwrap().run(inputs.to_vec()).unwrap();
     for threads in [1, 3] {
-        let mut compiled = Compiled::new(threads).prepare(graph).unwrap_or_else(|e| panic!("{}: {e}", shown()));
+        let mut compiled =
+            Compiled::new(threads).sharing_all().prepare(graph).unwrap_or_else(|e| panic!("{}: {e}", shown()));
         let got = compiled.run(inputs.to_vec()).unwrap_or_else(|e| panic!("{}: {e}", shown()));
         assert_eq!((wanted[0].dims(), wanted[0].dtype()), (got[0].dims(), got[0].dtype()), "{}", shown());
         if !wanted[0].dtype().is_float() {

@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     let given: Bindings =
         [("S", 3), ("P", 2), ("B", 1)].map(|(s, n)| (Symbol::new(s).expect("an identifier"), n)).into();
     let state_capacity = given.clone();
-    let options = SessionOptions { threads: 1, state_capacity, memory_limit: 1 << 24, max_rounds: 100, profile: false };
+    let options = SessionOptions { threads: 1, state_capacity, memory_limit: 1 << 24, max_rounds: 100, share_from: 0, profile: false };
     let Ok(mut session) = Session::new(model.clone(), options) else { return };
     for entry in &model.artifact().manifest().entries {
         let inputs: Option<Vec<Tensor>> = entry

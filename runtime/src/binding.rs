@@ -4,6 +4,7 @@ use crate::expr::UNBOUND;
 use crate::program::{Port, Program};
 use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Result, Symbol, Tensor};
+use std::fmt::Arguments;
 
 fn wrong(program: &Program, headline: String) -> Diagnostic {
     Diagnostic::request("run-input", format!("`{}`: {headline}", program.name))
@@ -20,18 +21,18 @@ impl<'a> Values<'a> {
     fn new(program: &'a Program, given: &Bindings) -> Result<Values<'a>> {
         let mut values = Values { program, known: vec![None; program.symbols.len()] };
         for (i, value) in &program.fixed {
-            values.set(*i, *value, "the plan")?;
+            values.set(*i, *value, format_args!("the plan"))?;
         }
         for (symbol, value) in given {
             // Symbols of other entries may be among them.
             if let Some(i) = program.symbols.iter().position(|s| s == symbol) {
-                values.set(i, *value, "the caller")?;
+                values.set(i, *value, format_args!("the caller"))?;
             }
         }
         Ok(values)
     }
 
-    fn set(&mut self, i: usize, value: u64, whence: &str) -> Result<()> {
+    fn set(&mut self, i: usize, value: u64, whence: Arguments<'_>) -> Result<()> {
         let symbol = &self.program.symbols[i];
         if self.program.late[i] {
             return Err(wrong(self.program, format!("`{symbol}` is computed, but {whence} says {value}")));
@@ -86,7 +87,7 @@ pub(crate) fn bind(program: &Program, inputs: &[&Tensor], given: &Bindings) -> R
         }
         for (dim, extent) in port.dims.iter().zip(tensor.dims()) {
             if let Some(symbol) = dim.bare_symbol() {
-                values.set(symbol, *extent, &format!("the shape of `{}`", port.name))?;
+                values.set(symbol, *extent, format_args!("the shape of `{}`", port.name))?;
             }
         }
     }

@@ -9,7 +9,24 @@ pub(crate) const UNBOUND: u64 = u64::MAX;
 #[derive(Clone, Debug)]
 pub(crate) struct Expr {
     terms: Vec<(i64, Vec<u16>)>,
+    symbols: SymbolSet,
     text: Dim,
+}
+
+/// A set of symbols that is never too small: symbols whose positions are 64 apart are in it together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SymbolSet(u64);
+
+impl SymbolSet {
+    /// Adds the symbol at `position`.
+    pub(crate) fn add(&mut self, position: usize) {
+        self.0 |= 1 << (position % 64);
+    }
+
+    /// Whether no symbol is in both.
+    pub(crate) fn is_disjoint(self, other: SymbolSet) -> bool {
+        self.0 & other.0 == 0
+    }
 }
 
 impl Expr {
@@ -26,8 +43,15 @@ impl Expr {
         let terms = dim
             .terms()
             .map(|(c, factors)| Ok((c, factors.iter().map(position).collect::<Result<_>>()?)))
-            .collect::<Result<_>>()?;
-        Ok(Expr { terms, text: dim.clone() })
+            .collect::<Result<Vec<(i64, Vec<u16>)>>>()?;
+        let mut all = SymbolSet::default();
+        terms.iter().flat_map(|(_, factors)| factors).for_each(|s| all.add(usize::from(*s)));
+        Ok(Expr { terms, symbols: all, text: dim.clone() })
+    }
+
+    /// The symbols that it depends on.
+    pub(crate) fn symbols(&self) -> SymbolSet {
+        self.symbols
     }
 
     /// The symbol's position, where the dimension is exactly one symbol.

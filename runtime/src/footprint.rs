@@ -3,7 +3,7 @@
 use crate::binding;
 use crate::builtin;
 use crate::device::cpu::memory::Memory;
-use crate::frame::Frame;
+use crate::frame::{Frame, Stale};
 use crate::model::Model;
 use crate::session::state_sizes;
 use actc_artifact::BufferKind;
@@ -83,7 +83,7 @@ impl Model {
             widen(&mut outputs, &sizes[1]);
             widen(&mut slots, &sizes[2]);
             let mut frame = Frame::default();
-            frame.set_dims(program, &values)?;
+            frame.set_dims(program, &values, Stale::All)?;
             for call in &program.calls {
                 workspace = builtin::workspace(call, &frame.dims[call.dims.clone()], self)?.max(workspace);
             }

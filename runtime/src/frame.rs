@@ -1,19 +1,27 @@
 //! What one run of an entry works on: addresses, sizes and arguments, laid flat for the interpreter.
 
 use crate::device::cpu::memory::{Addresses, Region};
+use crate::expr::{Expr, SymbolSet, UNBOUND};
 use crate::program::Program;
+use crate::work::Work;
 use actc_types::{Diagnostic, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What one run of an entry works on.
+/// What one run of an entry works on. It serves the runs after it as far as the values of symbols are theirs.
 #[derive(Default)]
 pub(crate) struct Frame {
+    /// Which program it is laid out for and the values of its symbols, or `None` where everything has to be laid out.
+    pub laid: Option<(usize, Vec<u64>)>,
+    /// The buffers of the program.
+    pub buffers: Vec<Region>,
     /// One per argument of the program.
     pub regions: Vec<Region>,
     /// The addresses of `regions`, as kernels take them.
     pub addresses: Addresses,
     /// One per size of the program.
     pub dims: Vec<i64>,
+    /// Which steps the team shares.
+    pub work: Work,
     /// Memory that builtins share within a step.
     pub workspace: Option<Region>,
     /// Nanoseconds of each leaf step, where they are asked for.
@@ -25,21 +33,36 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// Evaluates the sizes of all steps; what is not known yet is 0.
-    pub(crate) fn set_dims(&mut self, program: &Program, values: &[u64]) -> Result<()> {
-        self.dims.clear();
-        for dim in &program.dims {
+    /// What has to be laid out again for `program` with `values`, or `None`. What depends on a symbol that has no value yet
+    /// stays as it is until the symbol gets one, unless something else that it depends on changes.
+    pub(crate) fn stale(&self, program: usize, values: &[u64]) -> Option<Stale> {
+        let Some((_, laid)) = self.laid.as_ref().filter(|(of, _)| *of == program) else { return Some(Stale::All) };
+        let mut changed = SymbolSet::default();
+        let mut any = false;
+        for (i, (value, laid)) in values.iter().zip(laid).enumerate() {
+            if *value != UNBOUND && value != laid {
+                changed.add(i);
+                any = true;
+            }
+        }
+        any.then_some(Stale::Some(changed))
+    }
+
+    /// Evaluates the sizes of steps that are `stale`; what is not known yet is 0.
+    pub(crate) fn set_dims(&mut self, program: &Program, values: &[u64], stale: Stale) -> Result<()> {
+        self.dims.resize(program.dims.len(), 0);
+        for (dim, size) in program.dims.iter().zip(&mut self.dims).filter(|(dim, _)| stale.has(dim)) {
             let value = if dim.is_known(values) { dim.eval(values)? } else { 0 };
-            let fits = i64::try_from(value);
-            self.dims.push(fits.map_err(|_| Diagnostic::new("dim-overflow", format!("size {value} exceeds 63 bits")))?);
+            let overflow = |_| Diagnostic::new("dim-overflow", format!("size {value} exceeds 63 bits"));
+            *size = i64::try_from(value).map_err(overflow)?;
         }
         Ok(())
     }
 
-    /// Lays out the arguments of all steps; `buffers` has one region per buffer of the program.
-    pub(crate) fn set_args(&mut self, program: &Program, buffers: &[Region]) {
+    /// Lays out the arguments of all steps.
+    pub(crate) fn set_args(&mut self, program: &Program) {
         self.regions.clear();
-        self.regions.extend(program.args.iter().map(|b| buffers[*b as usize]));
+        self.regions.extend(program.args.iter().map(|b| self.buffers[*b as usize]));
         self.addresses.set(&self.regions);
     }
 
@@ -74,6 +97,25 @@ impl Frame {
     pub(crate) fn took(&self, leaf: usize, nanoseconds: u64) {
         if let Some(profile) = &self.profile {
             profile[leaf].fetch_add(nanoseconds, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Sizes that are not those of the values that symbols have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stale {
+    /// All of them.
+    All,
+    /// Those that depend on one of these symbols.
+    Some(SymbolSet),
+}
+
+impl Stale {
+    /// Whether `size` is one.
+    pub(crate) fn has(self, size: &Expr) -> bool {
+        match self {
+            Stale::All => true,
+            Stale::Some(symbols) => !size.symbols().is_disjoint(symbols),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Where the buffers of a run lie: memory of the session for all of them whose sizes are known.
 //!
-//! Sizes that depend on what earlier steps computed become known on the way. Then everything is laid out again: memory that
-//! has to grow held nothing that is still wanted, since code generation lets a buffer lie only in a slot whose size is known
-//! before its first tenant is written.
+//! Sizes that depend on what earlier steps computed become known on the way. Then what depends on them is laid out again:
+//! memory that has to grow held nothing that is still wanted, since code generation lets a buffer lie only in a slot whose
+//! size is known before its first tenant is written. A run with the sizes of the last one lays out nothing.
 
 use crate::builtin;
 use crate::device::cpu::memory::{Memory, Region};
-use crate::frame::Frame;
-use crate::program::{Buffer, Program};
+use crate::frame::{Frame, Stale};
+use crate::program::{Buffer, Port, Program};
 use crate::session::{Session, check_limit};
 use crate::values;
 use crate::walk::Walk;
@@ -22,6 +22,12 @@ fn held(have: &[Memory], want: &[usize]) -> Vec<usize> {
     (0..have.len().max(want.len())).map(|i| have_at(i).max(want.get(i).copied().unwrap_or(0))).collect()
 }
 
+/// Whether each of `want` has its place already.
+fn fit(have: &[Memory], want: &[usize]) -> bool {
+    have.len() >= want.len()
+        && have.iter().zip(want).all(|(have, want)| have.capacity() > 0 && have.capacity() >= *want)
+}
+
 fn reserve(memory: &mut Vec<Memory>, sizes: &[usize]) -> Result<()> {
     if memory.len() < sizes.len() {
         memory.resize_with(sizes.len(), Memory::default);
@@ -32,19 +38,16 @@ fn reserve(memory: &mut Vec<Memory>, sizes: &[usize]) -> Result<()> {
 impl Session {
     /// Copies the inputs of a run into the session.
     pub(crate) fn take(&mut self, program: &Program, inputs: &[&Tensor], values: &[u64]) -> Result<()> {
-        let mut taken = vec![0usize; program.inputs.len()];
-        for buffer in &program.buffers {
-            if let BufferKind::Input(i) = buffer.kind {
-                taken[i as usize] = buffer.bytes.size(values)?;
-            }
+        let size = |port: &Port| program.buffers[port.buffer].bytes.size(values);
+        let taken: Vec<usize> = program.inputs.iter().map(size).collect::<Result<_>>()?;
+        if !fit(&self.inputs, &taken) {
+            // Addresses change.
+            unique(&mut self.frame).laid = None;
+            self.check([&[], &taken, &[]])?;
+            reserve(&mut self.inputs, &taken)?;
         }
-        self.check([&[], &taken, &[]])?;
-        reserve(&mut self.inputs, &taken)?;
         for ((memory, tensor), bytes) in self.inputs.iter_mut().zip(inputs).zip(&taken) {
-            // An input that no buffer holds is not read by anyone.
-            if let Some(bytes) = values::bytes(tensor.data()).get(..*bytes) {
-                memory.bytes_mut(bytes.len()).copy_from_slice(bytes);
-            }
+            memory.bytes_mut(*bytes).copy_from_slice(&values::bytes(tensor.data())[..*bytes]);
         }
         Ok(())
     }
@@ -56,15 +59,21 @@ impl Session {
         check_limit(all.into_iter().chain(fixed), self.options.memory_limit)
     }
 
-    /// Lays out everything whose size is known by the values of `walk`.
+    /// Lays out everything whose size is known by the values of `walk` and is not what the frame has.
     pub(crate) fn lay_out(&mut self, walk: &Walk) -> Result<()> {
+        let Some(stale) = self.frame.stale(walk.program, &walk.values) else { return Ok(()) };
         let program = walk.program();
-        let buffers = self.buffers(program, &walk.values)?;
+        // After an error the session has a new frame, with nothing laid out.
         let mut frame = std::mem::take(&mut self.frame);
         let content = unique(&mut frame);
-        content.set_dims(program, &walk.values)?;
-        content.set_args(program, &buffers);
+        let mut laid = content.laid.take().map_or_else(Vec::new, |(_, values)| values);
+        self.set_buffers(content, program, &walk.values, stale)?;
+        content.set_dims(program, &walk.values, stale)?;
+        content.set_args(program);
+        content.work.estimate(program, &self.model, &content.dims, &content.buffers, self.options.share_from);
         content.workspace = self.workspace(program, &content.dims)?;
+        laid.clone_from(&walk.values);
+        content.laid = Some((walk.program, laid));
         self.frame = frame;
         Ok(())
     }
@@ -78,10 +87,15 @@ impl Session {
         frame.rounds = AtomicU64::new(0);
     }
 
-    /// Memory for all buffers of `program` whose sizes are known; others are empty.
-    fn buffers(&mut self, program: &Program, values: &[u64]) -> Result<Vec<Region>> {
-        let known = |b: &Buffer| if b.bytes.is_known(values) { b.bytes.size(values) } else { Ok(0) };
-        let sizes: Vec<usize> = program.buffers.iter().map(known).collect::<Result<_>>()?;
+    /// Memory for buffers of `program` that are `stale` and whose sizes are known; others of those are empty.
+    fn set_buffers(&mut self, frame: &mut Frame, program: &Program, values: &[u64], stale: Stale) -> Result<()> {
+        let size = |(buffer, region): (&Buffer, &Region)| match () {
+            () if !stale.has(&buffer.bytes) => Ok(region.len()),
+            () if buffer.bytes.is_known(values) => buffer.bytes.size(values),
+            () => Ok(0),
+        };
+        frame.buffers.resize(program.buffers.len(), Region::read_only(&[]));
+        let sizes: Vec<usize> = program.buffers.iter().zip(&frame.buffers).map(size).collect::<Result<_>>()?;
         let (mut slots, mut given) = (vec![0usize; program.slots], vec![0usize; program.outputs.len()]);
         for (buffer, bytes) in program.buffers.iter().zip(&sizes) {
             match buffer.kind {
@@ -100,12 +114,18 @@ impl Session {
                 }
             }
         }
-        self.check([&slots, &[], &given])?;
-        reserve(&mut self.slots, &slots)?;
-        reserve(&mut self.outputs, &given)?;
-        let mut regions = Vec::with_capacity(sizes.len());
-        for (buffer, bytes) in program.buffers.iter().zip(sizes) {
-            regions.push(match buffer.kind {
+        let fit = fit(&self.slots, &slots) && fit(&self.outputs, &given);
+        if !fit {
+            self.check([&slots, &[], &given])?;
+            reserve(&mut self.slots, &slots)?;
+            reserve(&mut self.outputs, &given)?;
+        }
+        let regions = frame.buffers.iter_mut();
+        for ((buffer, region), bytes) in program.buffers.iter().zip(regions).zip(sizes) {
+            if fit && !stale.has(&buffer.bytes) {
+                continue;
+            }
+            *region = match buffer.kind {
                 BufferKind::Input(i) => self.inputs[i as usize].region(bytes).frozen(),
                 BufferKind::Output(i) => self.outputs[i as usize].region(bytes),
                 BufferKind::Slot(i) => self.slots[i as usize].region(bytes),
@@ -115,9 +135,9 @@ impl Session {
                     let part = artifact.manifest().tensors[tensor as usize].part(role);
                     Region::read_only(part.map_or(&[][..], |p| artifact.part(p)))
                 }
-            });
+            };
         }
-        Ok(regions)
+        Ok(())
     }
 
     /// Memory that builtins share within a step, as large as the neediest of `program`.

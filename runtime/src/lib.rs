@@ -14,8 +14,8 @@
 //! ```
 //!
 //! A [`Model`] is immutable and shared; a [`Session`] has the states (key caches), the memory and the threads. All threads
-//! of a session walk the same bytecode, each doing its part of every step, with a spinning barrier between steps. No
-//! reduction crosses threads, so results do not depend on their number.
+//! of a session walk the same bytecode, each doing its part of every step that is worth it, with a spinning barrier between
+//! steps; small steps are the first one's alone. No reduction crosses threads, so results do not depend on their number.
 //!
 //! Hostile data gives typed errors: sizes are evaluated with checked arithmetic and bounded by
 //! [`SessionOptions::memory_limit`], builtins check every size before they touch memory, ids and counts that come at
@@ -41,6 +41,7 @@ mod session;
 mod snapshot;
 mod values;
 mod walk;
+mod work;
 
 pub use device::cpu::team::Serve;
 pub use footprint::{Footprint, RunShape};

@@ -10,6 +10,7 @@ use crate::model::Model;
 use crate::program::{self, Program};
 use crate::values::{self, View};
 use crate::walk::Walk;
+use crate::work::SHARE_FROM;
 use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Place, Result, Shape, Tensor};
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ pub struct SessionOptions {
     pub memory_limit: u64,
     /// Most rounds of all loops of a run together.
     pub max_rounds: u64,
+    /// Work of a step, in nanoseconds of one thread by a rough estimate, from which on the threads share it; steps of less are the
+    /// first thread's, and a run of hardly more wakes no other. 0 shares all. Results do not depend on it.
+    pub share_from: u64,
     /// Whether [`Session::profile`] is kept. Costs two clock readings per step.
     pub profile: bool,
 }
@@ -38,6 +42,7 @@ impl Default for SessionOptions {
             state_capacity: Bindings::new(),
             memory_limit: 1 << 36,
             max_rounds: 1 << 24,
+            share_from: SHARE_FROM,
             profile: false,
         }
     }

@@ -1,6 +1,6 @@
 //! Going through a program: the team does the steps between those that bind symbols, and the caller's thread binds them.
 //!
-//! A program that binds nothing is one run of the team. Branches and rounds with steps that bind are entered here; all others
+//! A program that binds nothing is one run of the team, and one that is hardly any work none. Branches and rounds with steps that bind are entered here; all others
 //! are the team's.
 
 use crate::builtin::call::Stop;
@@ -9,7 +9,6 @@ use crate::model::Model;
 use crate::program::{Op, Program};
 use crate::session::Session;
 use actc_types::{Diagnostic, Result};
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -38,11 +37,11 @@ impl Session {
         let ops = &program.blocks[block].ops;
         let mut done = 0;
         for (i, op) in ops.iter().enumerate().filter(|(_, op)| program.binds(op)) {
-            self.run_team(walk, block, done..i)?;
+            self.run_steps(walk, block, done..i)?;
             self.enter(walk, op)?;
             done = i + 1;
         }
-        self.run_team(walk, block, done..ops.len())
+        self.run_steps(walk, block, done..ops.len())
     }
 
     /// Does a step that binds, or whose branches or rounds do.
@@ -77,17 +76,39 @@ impl Session {
         }
     }
 
-    fn run_team(&mut self, walk: &Walk, block: usize, steps: Range<usize>) -> Result<()> {
-        if steps.is_empty() {
+    /// Does steps that bind nothing: on the caller's thread as far as the team is of no use.
+    fn run_steps(&mut self, walk: &Walk, block: usize, steps: Range<usize>) -> Result<()> {
+        let model = walk.model.clone();
+        let ops = &model.programs()[walk.program].blocks[block].ops[steps.clone()];
+        let work = &self.frame.work;
+        let shared = |op: &Op| !work.is_small(op);
+        let first = ops.iter().position(shared).filter(|_| self.options.threads > 1 && work.is_for_team(ops));
+        let Some(first) = first else { return self.run_alone(walk, ops) };
+        let end = ops.iter().rposition(shared).map_or(ops.len(), |last| last + 1);
+        self.run_alone(walk, &ops[..first])?;
+        self.run_team(walk, block, steps.start + first..steps.start + end)?;
+        self.run_alone(walk, &ops[end..])
+    }
+
+    fn run_alone(&mut self, walk: &Walk, ops: &[Op]) -> Result<()> {
+        if ops.is_empty() {
             return Ok(());
         }
+        let frame = &*self.frame;
+        let run = Run::new(&walk.model, walk.program(), frame, frame.rounds.load(Ordering::Relaxed));
+        match self.team.run_alone(|member| run.walk(ops, member))? {
+            Ok(()) | Err(Stop::Poisoned) => Ok(()),
+            Err(Stop::Failed(diagnostic)) => Err(diagnostic),
+        }
+    }
+
+    fn run_team(&mut self, walk: &Walk, block: usize, steps: Range<usize>) -> Result<()> {
         let failed: Arc<Mutex<BTreeMap<usize, Diagnostic>>> = Arc::default();
         let (model, index, frame, sink) = (walk.model.clone(), walk.program, self.frame.clone(), failed.clone());
-        let so_far = self.frame.rounds.load(Ordering::Relaxed);
+        let rounds = self.frame.rounds.load(Ordering::Relaxed);
         self.team.run(Arc::new(move |member| {
-            let (program, rounds) = (&model.programs()[index], Cell::new(so_far));
-            let run = Run { model: &model, program, frame: &frame, rounds };
-            match run.walk(block, steps.clone(), member) {
+            let program = &model.programs()[index];
+            match Run::new(&model, program, &frame, rounds).walk(&program.blocks[block].ops[steps.clone()], member) {
                 Ok(()) | Err(Stop::Poisoned) => {}
                 Err(Stop::Failed(diagnostic)) => {
                     sink.lock().unwrap_or_else(PoisonError::into_inner).insert(member.part, diagnostic);

@@ -187,7 +187,7 @@ fn code() -> Check {
     let difference = || -> Result<f32, Diagnostic> {
         let graph = text::parse(SOURCE, &text::unbound)?;
         let input = || Tensor::f32(&[3, 8], (0..24u8).map(|i| f32::from(i) / 8.0 - 1.0).collect());
-        let mine = Compiled::new(2).prepare(&graph)?.run(vec![input()?])?;
+        let mine = Compiled::new(2).sharing_all().prepare(&graph)?.run(vec![input()?])?;
         let reference = Interpreter.prepare(&graph)?.run(vec![input()?])?;
         let pairs = mine[0].as_f32()?.iter().zip(reference[0].as_f32()?);
         Ok(pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max))

@@ -176,7 +176,7 @@ fn bombs() {
     ];
     answered(runs, |(manifest, rounds)| {
         let model = Model::from_artifact(open(with(&manifest))?)?;
-        let options = SessionOptions { threads: 2, max_rounds: 100, ..SessionOptions::default() };
+        let options = SessionOptions { threads: 2, max_rounds: 100, share_from: 0, ..SessionOptions::default() };
         let input = actc_types::Tensor::i64(&[1], vec![rounds])?;
         Session::new(model, options)?.run("main", &[input], &Bindings::new()).map(|_| ())
     });

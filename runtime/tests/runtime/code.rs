@@ -120,7 +120,7 @@ fn kernels_get_buffers_sizes_and_parts() {
         model.link(code).unwrap();
         assert_eq!(model.link(code).unwrap_err().code, "code-linked");
         for threads in [1usize, 4] {
-            let options = SessionOptions { threads, profile: true, ..SessionOptions::default() };
+            let options = SessionOptions { threads, share_from: 0, profile: true, ..SessionOptions::default() };
             let mut session = Session::new(model.clone(), options).unwrap();
             for p in [0u64, 5, 1000] {
                 let out = session.run("main", &[], &bindings(&[("P", p)])).unwrap();

@@ -128,12 +128,14 @@ impl Plan {
         Model::from_bytes(self.write(), &ReadOptions::default()).unwrap()
     }
 
-    /// Outputs with one thread; with more they are equal bit for bit.
+    /// Outputs with one thread; with more, that share all steps or those that are worth it, they are equal bit for bit.
     pub(crate) fn run(&self, inputs: &[Tensor], given: &[(&str, u64)]) -> Result<Vec<Tensor>, Diagnostic> {
         let model = self.model();
         let mut first = None;
-        for threads in [1, 2, 3, 8] {
-            let options = SessionOptions { threads, state_capacity: bindings(given), ..SessionOptions::default() };
+        let share_from = SessionOptions::default().share_from;
+        for (threads, share_from) in [(1, 0), (2, 0), (3, 0), (8, 0), (2, share_from)] {
+            let state_capacity = bindings(given);
+            let options = SessionOptions { threads, state_capacity, share_from, ..SessionOptions::default() };
             let mut session = Session::new(model.clone(), options).unwrap();
             let out = session.run("main", inputs, &bindings(given));
             let first = first.get_or_insert_with(|| out.clone());

@@ -46,7 +46,7 @@ pub(crate) struct Barrier {
 }
 
 impl Barrier {
-    pub(crate) fn new(parts: u32) -> Barrier {
+    pub(crate) const fn new(parts: u32) -> Barrier {
         Barrier { parts, arrived: AtomicU32::new(0), generation: AtomicU32::new(0), poisoned: AtomicBool::new(false) }
     }
 

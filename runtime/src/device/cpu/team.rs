@@ -44,6 +44,16 @@ pub(crate) struct Member<'a> {
     pub scratch: &'a mut Scratch,
 }
 
+/// Where a member that works by itself meets the others: nobody.
+static NOBODY: Barrier = Barrier::new(1);
+
+impl Member<'_> {
+    /// The member as if it were the only one.
+    pub(crate) fn alone(&mut self) -> Member<'_> {
+        Member { part: 0, parts: 1, barrier: &NOBODY, scratch: self.scratch }
+    }
+}
+
 type Job = Arc<dyn Fn(&mut Member<'_>) + Send + Sync>;
 
 struct Orders {
@@ -75,6 +85,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+fn panicked(text: &str) -> Diagnostic {
+    Diagnostic::new("runtime-panic", format!("a thread of the runtime panicked: {text}"))
+        .help("this is a mistake in actc; please report it")
 }
 
 impl Shared {
@@ -193,6 +208,12 @@ impl Team {
         Ok(team)
     }
 
+    /// Runs `job` on the calling thread alone, as a team of one would. An error where it panicked.
+    pub(crate) fn run_alone<R>(&mut self, job: impl FnOnce(&mut Member<'_>) -> R) -> Result<R> {
+        let mut member = Member { part: 0, parts: 1, barrier: &NOBODY, scratch: &mut self.scratch };
+        catch_unwind(AssertUnwindSafe(|| job(&mut member))).map_err(|panic| panicked(&message(&*panic)))
+    }
+
     /// Runs `job` on all members and waits for them. An error where one of them panicked.
     pub(crate) fn run(&mut self, job: Job) -> Result<()> {
         let shared = &*self.shared;
@@ -219,8 +240,7 @@ impl Team {
         shared.barrier.reset();
         match lock(&shared.panic).take() {
             None => Ok(()),
-            Some(text) => Err(Diagnostic::new("runtime-panic", format!("a thread of the runtime panicked: {text}"))
-                .help("this is a mistake in actc; please report it")),
+            Some(text) => Err(panicked(&text)),
         }
     }
 }
@@ -299,6 +319,27 @@ mod tests {
             .unwrap();
             assert_eq!(sum.load(Ordering::Relaxed), 10);
         }
+    }
+
+    #[test]
+    fn a_member_alone_waits_for_nobody() {
+        let mut team = Team::new(2).unwrap();
+        let sum = Arc::new(AtomicUsize::new(0));
+        let counted = sum.clone();
+        team.run(Arc::new(move |member| {
+            if member.part == 1 {
+                let alone = member.alone();
+                alone.barrier.wait().unwrap();
+                counted.fetch_add(10 * alone.parts + alone.part, Ordering::Relaxed);
+            }
+            member.barrier.wait().unwrap();
+        }))
+        .unwrap();
+        assert_eq!(sum.load(Ordering::Relaxed), 10);
+        let parts = team.run_alone(|member| member.barrier.wait().map(|()| (member.part, member.parts)).unwrap());
+        assert_eq!(parts.unwrap(), (0, 1));
+        let error = team.run_alone(|_| panic!("as planned")).unwrap_err();
+        assert!(error.code == "runtime-panic" && error.headline.contains("as planned"), "{error}");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 
 /// How many nodes each cluster of a graph has.
 fn sizes(body: &str) -> Vec<usize> {
-    let graph = text::parse(&format!("air 1\ngraph @g(%x: f32[N, 8], %n: i32[N, 8]) {{\n{body}\n}}\n")).unwrap();
+    let source = format!("air 1\ngraph @g(%x: f32[N, 8], %n: i32[N, 8]) {{\n{body}\n}}\n");
+    let graph = text::parse(&source, &text::unbound).unwrap();
     let size = |c: &Cluster| match c {
         Cluster::Linear { nodes, .. } | Cluster::Elementwise { nodes, .. } => nodes.len(),
         Cluster::Single(_) => 1,

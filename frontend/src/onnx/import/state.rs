@@ -238,9 +238,7 @@ fn appended(graph: &mut Graph, joins: &[Join]) -> Result<()> {
 pub(super) fn replace_turned(patch: &mut Patch<'_>, old: Value, new: Value) -> Result<()> {
     for user in patch.graph().users()[old.index()].clone() {
         let data = patch.graph().node(user);
-        if let Op::Transpose(t) = &data.op
-            && let Ok(order) = <[usize; 4]>::try_from(&t.order[..])
-        {
+        if let Some(order) = turning(&data.op) {
             let result = data.results[0];
             let direct = transposed(patch, new, order.map(|axis| TURNED[axis]))?;
             patch.replace(result, direct)?;
@@ -257,13 +255,15 @@ fn cast(patch: &mut Patch<'_>, x: Value, to: DType) -> Result<Value> {
     patch.add(Op::Cast(Cast { to, narrowing: Narrowing::default() }), &[x])
 }
 
+/// The order that `op` gives four axes, where it does nothing else.
+pub(super) fn turning(op: &Op) -> Option<[usize; 4]> {
+    if let Op::Transpose(t) = op { t.order[..].try_into().ok() } else { None }
+}
+
 /// `x` with axes in another order; what is turned twice is turned once, or not at all.
 pub(super) fn transposed(patch: &mut Patch<'_>, x: Value, order: [usize; 4]) -> Result<Value> {
     let data = patch.graph().def_node(x).map(|n| patch.graph().node(n));
-    let inner = data.and_then(|data| match &data.op {
-        Op::Transpose(t) => <[usize; 4]>::try_from(&t.order[..]).ok().map(|inner| (data.args[0], inner)),
-        _ => None,
-    });
+    let inner = data.and_then(|data| turning(&data.op).map(|inner| (data.args[0], inner)));
     let (x, order) = inner.map_or((x, order), |(x, inner)| (x, order.map(|axis| inner[axis])));
     if order == [0, 1, 2, 3] {
         return Ok(x);

@@ -18,6 +18,7 @@ use actc::compile::as_shipped;
 use actc::language::LanguageModel;
 use actc::link::Native;
 use actc::source::Source;
+use actc_ir::Op;
 use std::path::Path;
 use whale::{Form, export};
 
@@ -54,6 +55,13 @@ fn near(found: &[f32], wanted: &[f32], what: &str) {
     assert!(most <= TOLERANCE, "{what}: logits differ by {most}");
 }
 
+/// Attentions and softmaxes of the model at `path`.
+fn attentions(path: &Path) -> [usize; 2] {
+    let graph = Source::load(path).unwrap().import.graph;
+    let count = |is: fn(&Op) -> bool| graph.order().iter().filter(|n| is(&graph.node(**n).op)).count();
+    [count(|op| matches!(op, Op::Attention(_))), count(|op| matches!(op, Op::Softmax(_)))]
+}
+
 #[test]
 fn exports_say_what_the_model_says() {
     let whole = open(&whale::source());
@@ -61,7 +69,9 @@ fn exports_say_what_the_model_says() {
     let wanted = logits(&whole, &ids, &[ids.len()]);
     for form in Form::ALL {
         let folder = tempfile::tempdir().unwrap();
-        let model = open(&export(form, folder.path()));
+        let path = export(form, folder.path());
+        assert_eq!(attentions(&path), [6, 0], "{form:?}");
+        let model = open(&path);
         assert_eq!((model.context(), model.bos(), model.stops(0)), (256, Some(0), true), "{form:?}");
         near(&logits(&model, &ids, &[ids.len()]), &wanted, &format!("{form:?} at once"));
         near(&logits(&model, &ids, &[3]), &wanted, &format!("{form:?} token by token"));
@@ -70,4 +80,30 @@ fn exports_say_what_the_model_says() {
         let last = wanted.len() - model.vocabulary();
         near(session.prefill(&ids).unwrap(), &wanted[last..], &format!("{form:?} behind the last token"));
     }
+}
+
+/// What is not recognised is computed as it is written, over the same state.
+#[test]
+fn attention_of_another_form_says_the_same() {
+    let mut model = whale::model(Form::Plain);
+    let graph = model.graph.as_mut().unwrap();
+    graph.initializer.push(nodes::weight("one", &[1], &[1.0]));
+    for mut node in std::mem::take(&mut graph.node) {
+        if node.op_type() != "Softmax" {
+            graph.node.push(node);
+            continue;
+        }
+        let (name, shares) = (node.output[0].clone(), format!("{}_shares", node.output[0]));
+        node.output[0].clone_from(&shares);
+        graph.node.push(node);
+        graph.node.push(writer::node("Mul", &[&shares, "one"], &[&name]));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = whale::write(Form::Plain, &model, folder.path());
+    assert_eq!(attentions(&path), [0, 6]);
+    let (written, whole) = (open(&path), open(&whale::source()));
+    let ids: Vec<u32> = (0..12).map(|i| 300 + 97 * i).collect();
+    let wanted = logits(&whole, &ids, &[ids.len()]);
+    near(&logits(&written, &ids, &[ids.len()]), &wanted, "at once");
+    near(&logits(&written, &ids, &[5]), &wanted, "token by token");
 }

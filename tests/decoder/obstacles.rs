@@ -57,7 +57,22 @@ fn what_is_in_the_way_is_named() {
         g.output.push(port("sum", ElementType::Float32, &[]));
     });
     let why = obstacle(&read, &TEXT).1;
-    assert!(why.contains("k0"), "{why}");
+    assert!(why.contains("past_key_values.0.key"), "{why}");
+}
+
+/// The graph for steps of one token, traced without a mask that later tokens need.
+#[test]
+fn queries_that_see_later_tokens_are_no_language_model() {
+    let unmasked = changed(|g| {
+        let sums: Vec<(String, String)> =
+            g.node.iter().map(|n| (n.output[0].clone(), n.input.first().cloned().unwrap_or_default())).collect();
+        for node in g.node.iter_mut().filter(|n| n.op_type() == "Softmax") {
+            let (_, scores) = sums.iter().find(|(sum, _)| *sum == node.input[0]).unwrap();
+            node.input[0].clone_from(scores);
+        }
+    });
+    let why = obstacle(&unmasked, &TEXT).1;
+    assert!(why.contains("later tokens"), "{why}");
 }
 
 #[test]

@@ -40,6 +40,11 @@ pub(crate) fn source() -> PathBuf {
 
 /// Writes the model in this form into `folder`, with the files that such exports come with; gives its path.
 pub(crate) fn export(form: Form, folder: &Path) -> PathBuf {
+    write(form, &model(form), folder)
+}
+
+/// Writes `model`, which has this form, as [`export`] does.
+pub(crate) fn write(form: Form, model: &ModelProto, folder: &Path) -> PathBuf {
     let beside: &[&str] = match form {
         Form::Plain | Form::Merged => &["tokenizer.json", "tokenizer_config.json", "config.json"],
         Form::Grouped => &["tokenizer.json", "tokenizer_config.json"],
@@ -56,7 +61,7 @@ pub(crate) fn export(form: Form, folder: &Path) -> PathBuf {
         std::fs::write(folder.join("genai_config.json"), text).expect("written");
     }
     let path = folder.join("model.onnx");
-    std::fs::write(&path, model(form).encode_to_vec()).expect("written");
+    std::fs::write(&path, model.encode_to_vec()).expect("written");
     path
 }
 

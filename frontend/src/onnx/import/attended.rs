@@ -6,7 +6,7 @@
 //! how much of it is read at once. The embedding of the tokens is a lookup by them, and becomes what passes know as one.
 
 use super::sight::{self, Says, Sight};
-use super::state::{obstacle, replace_turned, reshape, transposed};
+use super::state::{obstacle, replace_turned, reshape, transposed, turning};
 use actc_ir::eval::{new_tokens, past_tokens};
 use actc_ir::ops::attention::Attention;
 use actc_ir::ops::embedding::Embedding;
@@ -308,10 +308,7 @@ impl<'g> Search<'g> {
 
     /// What `value` is under another order of axes, and the order.
     fn turned(&self, value: Value) -> (Value, [usize; 4]) {
-        let turned = self.node(value).and_then(|data| match &data.op {
-            Op::Transpose(t) => <[usize; 4]>::try_from(&t.order[..]).ok().map(|order| (data.args[0], order)),
-            _ => None,
-        });
+        let turned = self.node(value).and_then(|data| turning(&data.op).map(|order| (data.args[0], order)));
         turned.unwrap_or((value, [0, 1, 2, 3]))
     }
 

@@ -13,7 +13,7 @@ use actc_ir::ops::attention::CacheAppend;
 use actc_ir::ops::indexing::Expand;
 use actc_ir::ops::pointwise::Cast;
 use actc_ir::ops::shaping::{Range, Reshape, Transpose};
-use actc_ir::{Const, Graph, Node, Op, Patch, TensorType, Value};
+use actc_ir::{Const, Graph, Op, Patch, TensorType, Value};
 use actc_types::{DType, Diagnostic, Dim, Narrowing, Place, Result, Shape, Tensor, TensorData};
 use std::collections::BTreeMap;
 
@@ -22,6 +22,8 @@ const TURNED: [usize; 4] = [0, 2, 1, 3];
 
 /// Past keys or values.
 struct Past {
+    /// The name that the file gives them.
+    port: String,
     /// The state `[P, heads, width]`.
     state: Value,
     /// What the nodes read: `[1, heads, P, width]`.
@@ -78,7 +80,8 @@ impl<'m> Importer<'m> {
             let value = self.port(&input.name, *given, tokens, &inputs)?;
             let value = self.of_element(value, *element, &input.name)?;
             if let Given::Past { slot, .. } = given {
-                states.past.insert(*slot, Past { state: inputs[slot], view: value });
+                let port = input.name.clone();
+                states.past.insert(*slot, Past { port, state: inputs[slot], view: value });
             }
             self.names.insert(&input.name, Item::Value(value));
         }
@@ -149,7 +152,7 @@ impl<'m> Importer<'m> {
         let mut graph = self.graph;
         appended(&mut graph, &joins)?;
         let graph = graph.compact();
-        alone(&graph)?;
+        alone(&graph, states)?;
         attended::recognised(graph)
     }
 
@@ -235,9 +238,7 @@ fn appended(graph: &mut Graph, joins: &[Join]) -> Result<()> {
 pub(super) fn replace_turned(patch: &mut Patch<'_>, old: Value, new: Value) -> Result<()> {
     for user in patch.graph().users()[old.index()].clone() {
         let data = patch.graph().node(user);
-        if let Op::Transpose(t) = &data.op
-            && let Ok(order) = <[usize; 4]>::try_from(&t.order[..])
-        {
+        if let Some(order) = turning(&data.op) {
             let result = data.results[0];
             let direct = transposed(patch, new, order.map(|axis| TURNED[axis]))?;
             patch.replace(result, direct)?;
@@ -254,13 +255,15 @@ fn cast(patch: &mut Patch<'_>, x: Value, to: DType) -> Result<Value> {
     patch.add(Op::Cast(Cast { to, narrowing: Narrowing::default() }), &[x])
 }
 
+/// The order that `op` gives four axes, where it does nothing else.
+pub(super) fn turning(op: &Op) -> Option<[usize; 4]> {
+    if let Op::Transpose(t) = op { t.order[..].try_into().ok() } else { None }
+}
+
 /// `x` with axes in another order; what is turned twice is turned once, or not at all.
 pub(super) fn transposed(patch: &mut Patch<'_>, x: Value, order: [usize; 4]) -> Result<Value> {
     let data = patch.graph().def_node(x).map(|n| patch.graph().node(n));
-    let inner = data.and_then(|data| match &data.op {
-        Op::Transpose(t) => <[usize; 4]>::try_from(&t.order[..]).ok().map(|inner| (data.args[0], inner)),
-        _ => None,
-    });
+    let inner = data.and_then(|data| turning(&data.op).map(|inner| (data.args[0], inner)));
     let (x, order) = inner.map_or((x, order), |(x, inner)| (x, order.map(|axis| inner[axis])));
     if order == [0, 1, 2, 3] {
         return Ok(x);
@@ -269,15 +272,15 @@ pub(super) fn transposed(patch: &mut Patch<'_>, x: Value, order: [usize; 4]) -> 
 }
 
 /// An error where anything but its append reads a state.
-fn alone(graph: &Graph) -> Result<()> {
+fn alone(graph: &Graph, states: &States) -> Result<()> {
     let users = graph.users();
-    for (old, new) in graph.donated() {
+    for (name, old) in graph.inputs() {
+        let Some((_, new)) = graph.donated().iter().find(|(state, _)| *state == old) else { continue };
         let append = graph.def_node(*new);
-        let readers: Vec<&Node> = users[old.index()].iter().filter(|n| Some(**n) != append).collect();
-        if let Some(reader) = readers.first() {
-            let name = graph.inputs().find(|(_, v)| v == old).map_or("", |(name, _)| name);
-            let by = &graph.node(**reader).origin;
-            return Err(obstacle(name, format!("past rows are read by `{by}`, not only behind the new ones")));
+        if let Some(reader) = users[old.index()].iter().find(|n| Some(**n) != append) {
+            let port = states.past.iter().find(|(slot, _)| slot.name() == name).map_or(name, |(_, past)| &past.port);
+            let by = &graph.node(*reader).origin;
+            return Err(obstacle(port, format!("`{by}` reads past rows, not only with the new ones behind them")));
         }
     }
     Ok(())

@@ -73,7 +73,8 @@ impl Archive {
         let short = || malformed("the file is no .npz file, or it is cut off");
         let from = bytes.len().saturating_sub(END + COMMENT);
         let end = bytes[from..].windows(4).rposition(|w| w == b"PK\x05\x06").ok_or_else(short)? + from;
-        let (count, at) = (u16_at(bytes, end + 10).ok_or_else(short)?, u32_at(bytes, end + 16).ok_or_else(short)?);
+        let record = bytes.get(end..end + END).ok_or_else(short)?;
+        let (count, at) = (u16_at(record, 10).ok_or_else(short)?, u32_at(record, 16).ok_or_else(short)?);
         if count == usize::from(u16::MAX) || at == u32::MAX {
             return Err(malformed("the directory is that of a file above 4 GiB").help("divide it into several files"));
         }

@@ -59,13 +59,13 @@ fn read(path: &Path, inputs: &[Input], pixels: &Pixels) -> Result<Vec<Sample>> {
 impl CalibrationSamples {
     /// The samples for `inputs` in the files and folders at `paths`.
     pub fn read<P: AsRef<Path>>(paths: &[P], inputs: &[Input], pixels: &Pixels) -> Result<CalibrationSamples> {
+        if let Some(text) = paths.iter().map(AsRef::as_ref).find(|path| !holds_samples(path)) {
+            return Err(Diagnostic::request("calib-format", "text and tensors calibrate no model together")
+                .at(Place::File(text.display().to_string()))
+                .help("give `.npz` files and folders of images, or text alone"));
+        }
         let (mut samples, mut images, mut arrays) = (Vec::new(), 0, 0);
         for path in paths.iter().map(AsRef::as_ref) {
-            if !holds_samples(path) {
-                return Err(Diagnostic::request("calib-format", "text and tensors calibrate no model together")
-                    .at(Place::File(path.display().to_string()))
-                    .help("give `.npz` files and folders of images, or text alone"));
-            }
             let read = read(path, inputs, pixels)?;
             *(if path.is_dir() { &mut images } else { &mut arrays }) += read.len();
             samples.extend(read);

@@ -55,6 +55,8 @@ pub struct Recipe {
     pub seed: Option<u64>,
     /// Longest context in tokens that the model will be used for.
     pub context: Option<u64>,
+    /// Extents of inputs that are fixed, as `NAME=N`.
+    pub dim: Vec<String>,
     /// Machines to make code for.
     pub target: Vec<String>,
     /// What makes the code.
@@ -66,7 +68,7 @@ pub struct Recipe {
 }
 
 /// The keys of a recipe.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "passes",
     "preset",
     "pass",
@@ -77,6 +79,7 @@ const KEYS: [&str; 14] = [
     "calib-len",
     "seed",
     "context",
+    "dim",
     "target",
     "backend",
     "require",
@@ -135,6 +138,7 @@ impl Reader<'_> {
                 "calib-len" => recipe.calib_len = Some(self.whole(name, value)? as usize),
                 "seed" => recipe.seed = Some(self.whole(name, value)?),
                 "context" => recipe.context = Some(self.whole(name, value)?),
+                "dim" => recipe.dim = self.strings(name, value)?,
                 "target" => recipe.target = self.strings(name, value)?,
                 "backend" => recipe.backend = Some(self.string(name, value)?.to_owned()),
                 "require" => recipe.require = Some(self.string(name, value)?.to_owned()),
@@ -337,6 +341,9 @@ impl fmt::Display for Recipe {
             // No model serves more tokens than TOML counts.
             writeln!(f, "context = {}", context.min(i64::MAX as u64))?;
         }
+        if !self.dim.is_empty() {
+            writeln!(f, "dim = {}", list(self.dim.iter().cloned()))?;
+        }
         if !self.target.is_empty() {
             writeln!(f, "target = {}", list(self.target.iter().cloned()))?;
         }
@@ -410,6 +417,7 @@ mod tests {
                 calib_len: None,
                 seed,
                 context: windows.map(u64::from),
+                dim: require.clone().into_iter().collect(),
                 target: vec!["host".into()],
                 backend: require.clone(),
                 require,

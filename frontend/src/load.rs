@@ -6,6 +6,7 @@ use crate::onnx;
 use crate::safetensors::{self, Config, Folder};
 use crate::text::{TextModel, TokenizerSource};
 use actc_ir::Graph;
+use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Place, Result};
 use bytes::Bytes;
 use std::path::Path;
@@ -61,11 +62,13 @@ pub struct SourceInfo {
 }
 
 /// What the reader of a model may choose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Longest context in tokens that the model will be used for. By default the one that the file names, or where rotary
     /// positions depend on the length of the text (`longrope`) the one before they were stretched.
     pub context: Option<u64>,
+    /// Values of extents of an ONNX model's inputs, which then are fixed.
+    pub extents: Bindings,
 }
 
 /// Reads the model at `path`: a `.onnx` or `.gguf` file, or a folder with `config.json` and safetensors files.
@@ -75,6 +78,17 @@ pub fn load(path: &Path) -> Result<Import> {
 
 /// Reads the model at `path` as `options` say.
 pub fn load_with(path: &Path, options: &Options) -> Result<Import> {
+    let import = read(path, options)?;
+    match options.extents.keys().next() {
+        Some(symbol) if import.source.format != SourceFormat::Onnx => {
+            let headline = format!("`{symbol}` cannot be fixed: a language model serves all lengths of texts");
+            Err(Diagnostic::request("unknown-dim", headline).help("extents are fixed of `.onnx` files alone"))
+        }
+        Some(_) | None => Ok(import),
+    }
+}
+
+fn read(path: &Path, options: &Options) -> Result<Import> {
     if path.is_dir() {
         return folder(path, options);
     }
@@ -104,7 +118,7 @@ pub fn load_with(path: &Path, options: &Options) -> Result<Import> {
             "PyTorch pickles can run code and are not read",
             "save the model as safetensors with `save_pretrained`, or export it as ONNX with `torch.onnx.export`",
         ),
-        "onnx" => onnx_file(path),
+        "onnx" => onnx_file(path, options),
         _ => refuse(
             "not a model file that is known",
             "give a `.onnx` or `.gguf` file, or a folder with `config.json` and `*.safetensors`",
@@ -157,10 +171,11 @@ fn gguf_file(path: &Path, options: &Options) -> Result<Import> {
     Ok(Import { graph, text, source })
 }
 
-fn onnx_file(path: &Path) -> Result<Import> {
-    let model = onnx::Model::open(path)?;
+fn onnx_file(path: &Path, options: &Options) -> Result<Import> {
+    let mut model = onnx::Model::open(path)?;
+    model.fix(&options.extents)?;
     let shown = path.display().to_string();
-    let graph = onnx::import(&model).map_err(|all| together(all, &shown))?;
+    let graph = onnx::import(&model).map_err(|findings| findings.together(&shown))?;
     let files: Vec<(&str, &Bytes)> = model.files.iter().map(|(name, bytes)| (name.as_str(), bytes)).collect();
     let source = SourceInfo {
         format: SourceFormat::Onnx,
@@ -171,19 +186,6 @@ fn onnx_file(path: &Path) -> Result<Import> {
         bytes: model.files.values().map(|bytes| bytes.len() as u64).sum(),
     };
     Ok(Import { graph, text: None, source })
-}
-
-/// All of `findings` as one error about `file`.
-fn together(findings: Vec<Diagnostic>, file: &str) -> Diagnostic {
-    match <[Diagnostic; 1]>::try_from(findings) {
-        Ok([one]) => one,
-        Err(all) => {
-            let code = all.first().map_or("onnx", |d| d.code);
-            let list: Vec<String> = all.iter().map(|d| format!("\n{d}")).collect();
-            let headline = format!("{} nodes or outputs cannot be compiled{}", all.len(), list.concat());
-            Diagnostic::new(code, headline).at(Place::File(file.to_owned()))
-        }
-    }
 }
 
 fn folder(path: &Path, options: &Options) -> Result<Import> {

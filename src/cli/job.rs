@@ -67,7 +67,8 @@ impl Job {
                 .help("`actc relink` makes code for another machine from it")
                 .into());
         }
-        let source = Source::load_with(&args.model, &Options { context: request.context })?;
+        let options = Options { context: request.context, extents: request.extents.clone() };
+        let source = Source::load_with(&args.model, &options)?;
         let steps = request.pipeline.steps();
         let calibrates = steps.iter().any(|s| s.info.needs.and(s.info.gives).meets(Facts::STATISTICS));
         let changes = steps.iter().any(|s| s.info.contract == Contract::ChangesNumerics);
@@ -137,7 +138,7 @@ impl Job {
         let config = args.watch.config(&request.pipeline)?;
         add(&format!("{:?} {:?} {}", config.stop_after, config.bisect_limit, request.allow_fallback));
         // The same file is another graph for another context.
-        add(&format!("{:?}", request.context));
+        add(&format!("{:?} {:?}", request.context, request.extents));
         if let Some(file) = &self.statistics {
             add(&blake3::hash(&file.encode()?).to_string());
         }

@@ -15,6 +15,8 @@ mod attributes;
 mod check;
 mod element;
 mod external;
+mod findings;
+mod fixed;
 mod functions;
 mod graph;
 mod import;
@@ -33,6 +35,7 @@ mod value;
 
 pub use attributes::{Attribute, AttributeKind, Attributes};
 pub use element::ElementType;
+pub use findings::Findings;
 pub use graph::{Graph, Node};
 pub use import::import;
 pub use opsets::NEWEST_OPSET;

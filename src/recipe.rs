@@ -61,6 +61,8 @@ pub struct Recipe {
     pub seed: Option<u64>,
     /// Longest context in tokens that the model will be used for.
     pub context: Option<u64>,
+    /// Extents of inputs that are fixed, as `NAME=N`.
+    pub dim: Vec<String>,
     /// Machines to make code for.
     pub target: Vec<String>,
     /// What makes the code.
@@ -72,7 +74,7 @@ pub struct Recipe {
 }
 
 /// The keys of a recipe.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "passes",
     "preset",
     "pass",
@@ -86,6 +88,7 @@ const KEYS: [&str; 17] = [
     "calib-len",
     "seed",
     "context",
+    "dim",
     "target",
     "backend",
     "require",
@@ -147,6 +150,7 @@ impl Reader<'_> {
                 "calib-len" => recipe.calib_len = Some(self.whole(name, value)? as usize),
                 "seed" => recipe.seed = Some(self.whole(name, value)?),
                 "context" => recipe.context = Some(self.whole(name, value)?),
+                "dim" => recipe.dim = self.strings(name, value)?,
                 "target" => recipe.target = self.strings(name, value)?,
                 "backend" => recipe.backend = Some(self.string(name, value)?.to_owned()),
                 "require" => recipe.require = Some(self.string(name, value)?.to_owned()),
@@ -354,6 +358,9 @@ impl fmt::Display for Recipe {
             // No model serves more tokens than TOML counts.
             writeln!(f, "context = {}", context.min(i64::MAX as u64))?;
         }
+        if !self.dim.is_empty() {
+            writeln!(f, "dim = {}", list(self.dim.iter().cloned()))?;
+        }
         if !self.target.is_empty() {
             writeln!(f, "target = {}", list(self.target.iter().cloned()))?;
         }
@@ -428,11 +435,9 @@ mod tests {
                 stats: require.clone().map(PathBuf::from),
                 calib_windows: windows.map(|n| n as usize),
                 calib_len: None,
-                size: windows.map(|n| n.to_string()),
-                mean: require.clone(),
-                std: None,
                 seed,
                 context: windows.map(u64::from),
+                dim: require.clone().into_iter().collect(),
                 target: vec!["host".into()],
                 backend: require.clone(),
                 require,

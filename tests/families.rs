@@ -37,7 +37,7 @@ fn import(name: &str, case: &Value) -> Import {
     }
     fs::write(changed.path().join("config.json"), serde_json::to_vec(&config).unwrap()).unwrap();
     let context = case.get("context").and_then(Value::as_u64);
-    load_with(changed.path(), &Options { context }).unwrap()
+    load_with(changed.path(), &Options { context, ..Options::default() }).unwrap()
 }
 
 /// The same case from a GGUF file, whole or split, which llama.cpp's own package wrote.
@@ -45,7 +45,7 @@ fn gguf(name: &str, case: &Value) -> Import {
     let context = case.get("context").and_then(Value::as_u64);
     let whole = folder(name).join("model.gguf");
     let path = if whole.exists() { whole } else { folder(name).join("model-00001-of-00003.gguf") };
-    load_with(&path, &Options { context }).unwrap()
+    load_with(&path, &Options { context, ..Options::default() }).unwrap()
 }
 
 /// The first output of every position, the tokens fed in pieces.
@@ -122,7 +122,7 @@ fn compare(what: &str, graph: &Graph, tokens: &[i64], wanted: &[f32]) {
 /// OLMo 2 has no norm in front of its layers: they read the residual stream, which the embedding or a block gives.
 #[test]
 fn scales_are_searched_where_layers_read_the_residual_stream() {
-    let mut graph = load_with(&folder("olmo2"), &Options { context: None }).unwrap().graph;
+    let mut graph = load_with(&folder("olmo2"), &Options::default()).unwrap().graph;
     let window = |w: u32| (0..24).map(|i| (i * (7 + w) + i * i) % 97).collect::<Vec<u32>>();
     let samples = [0, 1, 2].map(|w| Sample::tokens("tokens", &window(w)));
     let (evaluator, mut quiet) = (Compiled::new(2), |_: Progress<'_>| ());
@@ -175,7 +175,7 @@ fn folded_scales_change_no_output_of_any_family() {
         ("bert", 2),
         ("../whale-2m", 24),
     ] {
-        let before = load_with(&folder(name), &Options { context: None }).unwrap().graph;
+        let before = load_with(&folder(name), &Options::default()).unwrap().graph;
         let tokens: Vec<i64> = (0..21).map(|i| (i * 29 + i * i) % 97).collect();
         let mut after = before.clone();
         assert_eq!(fold(&mut after), folds, "{name}");

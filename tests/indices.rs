@@ -12,7 +12,7 @@ use actc::ir::ops::places::{GatherElements, GatherNd, ScatterElements, ScatterNd
 use actc::ir::ops::pointwise::BinaryFunction;
 use actc::ir::ops::selection::{Corners, NonMaxSuppression, NonZero, Unique};
 use actc::ir::{Evaluator, Graph, Interpreter, Op, TensorType};
-use actc::types::{DType, Dim, Shape, Tensor, TensorData};
+use actc::types::{DType, Dim, Narrow, Shape, Tensor, TensorData};
 use proptest::prelude::*;
 
 const REDUCTIONS: [Option<BinaryFunction>; 5] =
@@ -167,6 +167,24 @@ fn work_of_many_cells() {
     let (places, updates) = (indices(&[300, 1], 200, 4), tensor(DType::F32, &[300, 200], 5));
     check(Op::ScatterNd(ScatterNd { reduce: Some(BinaryFunction::Add) }), vec![x.clone(), places, updates]);
     check(Op::TopK(TopK { k: Dim::from(20), largest: true }), vec![x]);
+}
+
+#[test]
+fn codes_are_refused_where_they_would_be_compared() {
+    let ty = |dims: &[u64]| TensorType::new(Narrow::U4.into(), Shape::fixed(dims));
+    let places = |dims: &[u64]| TensorType::new(DType::I64, Shape::fixed(dims));
+    for (op, args) in [
+        (Op::TopK(TopK { k: Dim::from(1), largest: true }), vec![ty(&[3])]),
+        (Op::NonZero(NonZero), vec![ty(&[3])]),
+        (Op::Unique(Unique { sorted: true }), vec![ty(&[3, 2])]),
+        (Op::ScatterNd(ScatterNd { reduce: None }), vec![ty(&[3]), places(&[1, 1]), ty(&[1])]),
+        (Op::ScatterElements(ScatterElements { axis: 0, reduce: None }), vec![ty(&[3]), places(&[1]), ty(&[1])]),
+    ] {
+        let mut graph = Graph::new("g");
+        let args: Vec<_> = args.into_iter().enumerate().map(|(i, ty)| graph.input(format!("x{i}"), ty)).collect();
+        let refused = graph.add_in(graph.body(), op, &args, Vec::new(), "y").unwrap_err();
+        assert_eq!(refused.code, "ir-type", "{refused}");
+    }
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use crate::arch::{self, Model};
 use crate::gguf;
-use crate::onnx::{self, Beside, Decoded};
+use crate::onnx::{self, Beside, Decoded, Findings};
 use crate::safetensors::{self, Config, Folder};
 use crate::text::{TextModel, TokenizerSource};
 use actc_ir::Graph;
+use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Place, Result};
 use bytes::Bytes;
 use std::path::Path;
@@ -65,11 +66,13 @@ pub struct SourceInfo {
 }
 
 /// What the reader of a model may choose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Longest context in tokens that the model will be used for. By default the one that the file names, or where rotary
     /// positions depend on the length of the text (`longrope`) the one before they were stretched.
     pub context: Option<u64>,
+    /// Values of extents of an ONNX model's inputs, which then are fixed.
+    pub extents: Bindings,
 }
 
 /// Reads the model at `path`: a `.onnx` or `.gguf` file, or a folder with `config.json` and safetensors files.
@@ -79,6 +82,17 @@ pub fn load(path: &Path) -> Result<Import> {
 
 /// Reads the model at `path` as `options` say.
 pub fn load_with(path: &Path, options: &Options) -> Result<Import> {
+    let import = read(path, options)?;
+    match options.extents.keys().next() {
+        Some(symbol) if import.source.format != SourceFormat::Onnx => {
+            let headline = format!("`{symbol}` cannot be fixed: a language model serves all lengths of texts");
+            Err(Diagnostic::request("unknown-dim", headline).help("extents are fixed of `.onnx` files alone"))
+        }
+        Some(_) | None => Ok(import),
+    }
+}
+
+fn read(path: &Path, options: &Options) -> Result<Import> {
     if path.is_dir() {
         return folder(path, options);
     }
@@ -162,10 +176,11 @@ fn gguf_file(path: &Path, options: &Options) -> Result<Import> {
 }
 
 fn onnx_file(path: &Path, options: &Options) -> Result<Import> {
-    let model = onnx::Model::open(path)?;
+    let mut model = onnx::Model::open(path)?;
+    model.fix(&options.extents)?;
     let shown = path.display().to_string();
     let mut beside = Beside::new(path)?;
-    let located = |all: Vec<Diagnostic>| together(all, &shown);
+    let located = |findings: Findings| findings.together(&shown);
     let (mut text, mut obstacle, mut assumed) = (None, None, None);
     let graph = match onnx::decode(&model, &beside.names()).map_err(located)? {
         Decoded::Other(graph, why) => {
@@ -211,19 +226,6 @@ fn in_words(finding: &Diagnostic) -> String {
     match &finding.place {
         Place::Node(name) | Place::Tensor(name) => format!("`{name}`: {}", finding.headline),
         Place::Request | Place::File(_) | Place::Offset { .. } | Place::Span { .. } => finding.headline.clone(),
-    }
-}
-
-/// All of `findings` as one error about `file`.
-fn together(findings: Vec<Diagnostic>, file: &str) -> Diagnostic {
-    match <[Diagnostic; 1]>::try_from(findings) {
-        Ok([one]) => one,
-        Err(all) => {
-            let code = all.first().map_or("onnx", |d| d.code);
-            let list: Vec<String> = all.iter().map(|d| format!("\n{d}")).collect();
-            let headline = format!("{} nodes or outputs cannot be compiled{}", all.len(), list.concat());
-            Diagnostic::new(code, headline).at(Place::File(file.to_owned()))
-        }
     }
 }
 

@@ -298,6 +298,11 @@ pub(crate) fn arity(op: &str, args: usize, counts: std::ops::RangeInclusive<usiz
     Err(Diagnostic::new("ir-arity", format!("{op} has {args} arguments, expected {wanted}")))
 }
 
+/// An error where elements of `x` are codes, which are only moved and cast.
+pub(crate) fn computed(op: &str, x: &TensorType) -> Result<()> {
+    if x.dtype.is_computed() { Ok(()) } else { Err(mismatch(op, "x", x.dtype, "a type that processors compute in")) }
+}
+
 /// A typing error that names both sides.
 pub(crate) fn mismatch(
     op: &str,

@@ -16,7 +16,7 @@ pub(crate) const SHARE_FROM: u64 = 4_000;
 const CALL: u64 = 5;
 
 /// Multiplications with additions that a thread does in a nanosecond.
-const PRODUCTS: u64 = 8;
+const PRODUCTS: u64 = 24;
 
 /// Bytes that a thread moves in a nanosecond, where rows of them are moved.
 const MOVED: u64 = 8;
@@ -122,6 +122,7 @@ fn of_call(call: &Call, model: &Model, dims: &[i64], bytes: u64) -> u64 {
         Builtin::Gram => product(&[dims[0], dims[1], dims[1]]) / PRODUCTS,
         Builtin::Matmul => product(dims) / PRODUCTS,
         Builtin::Conv => windows(2, false) / PRODUCTS,
+        Builtin::ConvStored => windows(1, false) / PRODUCTS,
         Builtin::ConvInteger => windows(4, false) / PRODUCTS,
         Builtin::ConvTranspose => windows(2, true) / PRODUCTS,
         // Each element of the image under a tap is four, with their weights.

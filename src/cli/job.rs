@@ -68,7 +68,8 @@ impl Job {
                 .help("`actc relink` makes code for another machine from it")
                 .into());
         }
-        let source = Source::load_with(&args.model, &Options { context: request.context })?;
+        let source =
+            Source::load_with(&args.model, &Options { context: request.context, extents: request.extents.clone() })?;
         if let Some(obstacle) = &source.import.obstacle {
             note(format!("not compiled as a language model: {obstacle}"));
         }
@@ -153,7 +154,7 @@ impl Job {
         let config = args.watch.config(&request.pipeline)?;
         add(&format!("{:?} {:?} {}", config.stop_after, config.bisect_limit, request.allow_fallback));
         // The same file is another graph for another context.
-        add(&format!("{:?}", request.context));
+        add(&format!("{:?} {:?}", request.context, request.extents));
         if let Some(file) = &self.statistics {
             add(&blake3::hash(&file.encode()?).to_string());
         }

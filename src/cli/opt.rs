@@ -48,17 +48,20 @@ pub(super) struct Args {
     watch: Watch,
 }
 
-/// Reads `NAME=N` items.
+/// Reads `NAME=N` items; two values of one name are an error.
 pub(super) fn bindings(items: &[String]) -> Result<Bindings, Diagnostic> {
-    items
-        .iter()
-        .map(|item| {
-            let pair = item.split_once('=').and_then(|(name, n)| Some((Symbol::new(name)?, n.parse().ok()?)));
-            pair.ok_or_else(|| {
-                Diagnostic::request("dim-syntax", format!("`{item}` gives no symbol a value")).help("write `--dim B=8`")
-            })
-        })
-        .collect()
+    let mut bindings = Bindings::new();
+    for item in items {
+        let pair = item.split_once('=').and_then(|(name, n)| Some((Symbol::new(name)?, n.parse().ok()?)));
+        let (symbol, n) = pair.ok_or_else(|| {
+            Diagnostic::request("dim-syntax", format!("`{item}` gives no symbol a value")).help("write `--dim B=8`")
+        })?;
+        if let Some(other) = bindings.insert(symbol.clone(), n).filter(|other| *other != n) {
+            let headline = format!("`{symbol}` is asked to be {other} and {n}");
+            return Err(Diagnostic::request("dim-conflict", headline).help("keep one of them"));
+        }
+    }
+    Ok(bindings)
 }
 
 /// Constants of a model or artifact, by name and digest.

@@ -3,6 +3,7 @@
 
 use super::backend::{self, BackendArgs};
 use super::data::PixelArgs;
+use super::opt::bindings;
 use super::pipeline::Watch;
 use super::render::{Stop, note, unreadable};
 use super::require::{self, Condition};
@@ -11,6 +12,7 @@ use actc::codegen::Backend;
 use actc::recipe::{Passes, Recipe};
 use actc_passes::{PASSES, PRESETS, Pipeline};
 use actc_types::diagnostic::nearest;
+use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Place, RowForm, Target};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -58,6 +60,9 @@ pub(super) struct Args {
     /// positions were stretched where they depend on the length of the text
     #[arg(long, value_name = "N")]
     context: Option<u64>,
+    /// Fix an extent of an ONNX model's inputs, such as N=1, so that code is made for it alone; once for each
+    #[arg(long, value_name = "NAME=N")]
+    dim: Vec<String>,
     /// Machine to make code for: host, or a name from `actc targets`; may be repeated [default: all levels of this processor's family]
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
@@ -115,6 +120,8 @@ pub(super) struct Request {
     pub(super) calib_len: usize,
     pub(super) seed: u64,
     pub(super) context: Option<u64>,
+    /// Extents that are fixed.
+    pub(super) extents: Bindings,
     pub(super) allow_fallback: bool,
     pub(super) output: PathBuf,
     pub(super) force: bool,
@@ -159,6 +166,9 @@ impl Args {
         asked.calib_len = self.calib_len.or(asked.calib_len);
         asked.seed = self.seed.or(asked.seed);
         asked.context = self.context.or(asked.context);
+        if !self.dim.is_empty() {
+            asked.dim.clone_from(&self.dim);
+        }
         if !self.target.is_empty() {
             asked.target.clone_from(&self.target);
         }
@@ -205,6 +215,7 @@ impl Args {
             calib_len: *asked.calib_len.get_or_insert(CALIB_LEN),
             seed: *asked.seed.get_or_insert(0),
             context: asked.context,
+            extents: bindings(&asked.dim)?,
             allow_fallback: *asked.allow_fallback.get_or_insert(false),
             output,
             force: self.force,

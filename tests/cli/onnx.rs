@@ -29,6 +29,11 @@ fn a_model_with_symbols_runs_on_any_number_of_rows() {
     }
 }
 
+#[test]
+fn recurrent_layers_of_codes_are_what_onnxruntime_makes_of_them() {
+    agrees("codes", &["x", "h0"], &["steps", "h", "c"]);
+}
+
 /// The fixture `name` gives the outputs that are stored beside it. Sums of at most 128 products of f32 in another order:
 /// within 2e-5 of numbers of a few units.
 fn agrees(name: &str, inputs: &[&str], outputs: &[&str]) {
@@ -58,6 +63,30 @@ fn a_step_of_a_quantised_decoder_is_what_onnxruntime_makes_of_it() {
 #[test]
 fn recurrent_layers_are_what_onnxruntime_makes_of_them() {
     agrees("recurrent", &["x", "lengths", "h0"], &["steps", "h", "c", "y"]);
+}
+
+#[test]
+fn extents_are_fixed_when_a_model_is_compiled() {
+    let place = Place::new();
+    let model = fixture("mlp.onnx");
+    let compile = |more: &[&str]| place.run(&[&["compile", path(&model), "-f", "-o", "m.actc"], more].concat());
+    compile(&["--dim", "N=2"]).ok();
+    let x = |rows: u64| Tensor::f32(&[rows, 3], vec![0.5; 3 * rows as usize]).unwrap();
+    let run = |rows: u64| {
+        npy::write(&place.path("x.npy"), &x(rows)).unwrap();
+        place.run(&["run", "m.actc", "--input", "x=x.npy", "--output", "out"])
+    };
+    run(2).ok();
+    assert_eq!(npy::read(&place.path("out/y.npy")).unwrap().dims(), [2, 2, 2]);
+    run(3).fails(2, "run-input");
+    let unknown = compile(&["--dim", "M=2"]).fails(2, "unknown-dim");
+    assert!(unknown.contains("those that are not fixed: N"), "{unknown}");
+    compile(&["--dim", "N=2", "--dim", "N=3"]).fails(2, "dim-conflict");
+    compile(&["--dim", "N"]).fails(2, "dim-syntax");
+    place.compile("w.actc", &["--dim", "S=2"]).fails(2, "unknown-dim");
+    // A recipe keeps it.
+    let recipe = compile(&["--dim", "N=2", "--write-recipe", "-"]).ok();
+    assert!(recipe.contains("dim = [\"N=2\"]"), "{recipe}");
 }
 
 /// Caches that are longer than the keys in them are not what the compiled program reads.

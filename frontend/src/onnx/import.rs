@@ -16,13 +16,12 @@ mod types;
 
 pub(super) use call::Call;
 pub(super) use extents::{dimension, number, quotient};
-pub(super) use subgraph::Captures;
-pub(super) use types::dtype;
+pub(super) use types::{Symbols, dtype};
 
 use super::decoder::{Names, Ports};
 use super::ops;
 use super::tensor::unpacked;
-use super::{Graph as Source, Model, Node, Tensor, TensorBytes, ValueType};
+use super::{Findings, Graph as Source, Model, Node, Tensor, TensorBytes, ValueType};
 use actc_ir::{Const, Graph, Op, Region, TensorType, Value};
 use actc_types::{Diagnostic, Dim, Encoding, Place, Result, Role, Shape, TensorData};
 use std::collections::{BTreeSet, HashMap};
@@ -53,7 +52,7 @@ pub(super) struct Importer<'m> {
     region: Region,
     names: HashMap<&'m str, Item>,
     constants: BTreeSet<String>,
-    findings: Vec<Diagnostic>,
+    findings: Findings,
     /// Names whose nodes were refused: what depends on them is not looked at.
     lost: BTreeSet<&'m str>,
     symbols: types::Symbols,
@@ -75,19 +74,23 @@ pub enum Decoded {
     Other(Graph, Option<Diagnostic>),
 }
 
-/// The graph of `model`, with the ports of the file. All findings are given.
-pub fn import(model: &Model) -> Result<Graph, Vec<Diagnostic>> {
+/// The graph of `model`, with the ports of the file. All findings are given at once.
+pub fn import(model: &Model) -> Result<Graph, Findings> {
     supported(model)?;
     let mut importer = Importer::new();
-    importer.inputs(&model.graph).map_err(|e| vec![e])?;
-    importer.body(&model.graph);
-    importer.outputs(&model.graph);
+    match importer.inputs(&model.graph) {
+        Ok(()) => {
+            importer.body(&model.graph);
+            importer.outputs(&model.graph);
+        }
+        Err(e) => importer.findings.add(|| e),
+    }
     if importer.findings.is_empty() { Ok(importer.graph.compact()) } else { Err(importer.findings) }
 }
 
 /// The graph of `model` as a language model where its ports, which are called `names`, are those of a decoder and its nodes
 /// do with them what a decoder does; else as [`import`] gives it.
-pub fn decode(model: &Model, names: &Names) -> Result<Decoded, Vec<Diagnostic>> {
+pub fn decode(model: &Model, names: &Names) -> Result<Decoded, Findings> {
     supported(model)?;
     let obstacle = match Ports::of(&model.graph, names) {
         Ok(None) => None,
@@ -104,33 +107,34 @@ fn decoder(model: &Model, ports: &Ports) -> Result<Graph> {
     let mut importer = Importer::new();
     let states = importer.decoder_inputs(&model.graph, ports)?;
     importer.body(&model.graph);
-    match importer.findings.first() {
+    match importer.findings.told().first() {
         Some(finding) => Err(finding.clone()),
         None => importer.decoder_outputs(&model.graph, ports, &states),
     }
 }
 
 /// An error that lists all nodes of `model` that the table has not.
-fn supported(model: &Model) -> Result<(), Vec<Diagnostic>> {
-    let unknown = unsupported(&model.graph);
+fn supported(model: &Model) -> Result<(), Findings> {
+    let mut unknown = Findings::default();
+    unsupported(&model.graph, &mut unknown);
     if unknown.is_empty() { Ok(()) } else { Err(unknown) }
 }
 
 /// A finding for each node that the table has not, in the order of the model; those of graphs in attributes behind their node's.
-fn unsupported(graph: &Source) -> Vec<Diagnostic> {
-    let own = |index: usize, node: &Node| {
-        if ops::find(node).is_some() {
-            return None;
+fn unsupported(graph: &Source, findings: &mut Findings) {
+    for (index, node) in graph.nodes.iter().enumerate() {
+        if ops::find(node).is_none() {
+            findings.add(|| {
+                let headline = format!("no operator `{}` of version {}", ops::full_name(node), node.opset);
+                let error = Diagnostic::new("onnx-unsupported", headline).at(Place::Node(node.label(index)));
+                match ops::nearest(node) {
+                    Some(word) => error.help(format!("the nearest that is supported is `{word}`")),
+                    None => error,
+                }
+            });
         }
-        let headline = format!("no operator `{}` of version {}", ops::full_name(node), node.opset);
-        let error = Diagnostic::new("onnx-unsupported", headline).at(Place::Node(node.label(index)));
-        Some(match ops::nearest(node) {
-            Some(word) => error.help(format!("the nearest that is supported is `{word}`")),
-            None => error,
-        })
-    };
-    let inner = |node: &Node| node.attributes.graphs().flat_map(unsupported).collect::<Vec<Diagnostic>>();
-    graph.nodes.iter().enumerate().flat_map(|(index, node)| own(index, node).into_iter().chain(inner(node))).collect()
+        node.attributes.graphs().for_each(|graph| unsupported(graph, findings));
+    }
 }
 
 impl<'m> Importer<'m> {
@@ -141,7 +145,7 @@ impl<'m> Importer<'m> {
             graph: target,
             names: HashMap::new(),
             constants: BTreeSet::new(),
-            findings: Vec::new(),
+            findings: Findings::default(),
             lost: BTreeSet::new(),
             symbols: types::Symbols::default(),
             bound: HashMap::new(),
@@ -169,7 +173,7 @@ impl<'m> Importer<'m> {
             match self.tensor(name, tensor) {
                 Ok(value) => drop(self.names.insert(name, Item::Value(value))),
                 Err(e) => {
-                    self.findings.push(e);
+                    self.findings.add(|| e);
                     self.lost.insert(name);
                 }
             }
@@ -219,12 +223,13 @@ impl<'m> Importer<'m> {
                 for name in node.outputs.iter().flatten().filter(|n| !self.names.contains_key(n.as_str())) {
                     self.lost.insert(name);
                     let headline = format!("`{name}`, an output that is not made here");
-                    self.findings.push(Diagnostic::new("onnx-unsupported", headline).at(Place::Node(label.clone())));
+                    let place = Place::Node(label.clone());
+                    self.findings.add(|| Diagnostic::new("onnx-unsupported", headline).at(place));
                 }
             }
             Err(e) => {
                 let placed = if e.place == Place::Request { e.at(Place::Node(label)) } else { e };
-                self.findings.push(placed);
+                self.findings.add(|| placed);
                 self.lost.extend(node.outputs.iter().flatten().map(String::as_str));
             }
         }
@@ -243,7 +248,7 @@ impl<'m> Importer<'m> {
             };
             match made {
                 Ok(value) => self.graph.output(&*output.name, value),
-                Err(e) => self.findings.push(e.at(Place::Tensor(output.name.clone()))),
+                Err(e) => self.findings.add(|| e.at(Place::Tensor(output.name.clone()))),
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::writer::*;
 use actc_frontend::onnx::schema::*;
 use actc_frontend::onnx::{ElementType, import};
-use actc_types::Shape;
+use actc_types::{Diagnostic, Shape, Symbol};
 
 fn typed(name: &str, element: ElementType, dims: &[i64]) -> ValueInfoProto {
     use tensor_shape_proto::dimension::Value as Extent;
@@ -90,6 +90,41 @@ fn a_tree_that_leads_back_to_itself_is_refused() {
         import(&read(&m).expect("a model")).expect_err("a tree without an end")
     };
     for next in [0, 1, -1] {
-        assert_eq!(tree(next)[0].code, "onnx-node");
+        assert_eq!(tree(next).told()[0].code, "onnx-node");
     }
+}
+
+#[test]
+fn extents_get_values_before_the_graph_is_made() {
+    let mut g = graph(&[], &["s", "t"], vec![node("Relu", &["x"], &["s"]), node("Relu", &["y"], &["t"])]);
+    g.input = vec![input("x", &["N", "?", "3"]), input("y", &["text length", "N"])];
+    let proto = model(g);
+    let fixed = |extents: &[(&str, u64)]| {
+        let mut model = read(&proto).expect("a model");
+        let extents = extents.iter().map(|(name, n)| (Symbol::new(name).expect("a symbol"), *n)).collect();
+        model.fix(&extents)?;
+        let graph = import(&model).expect("a graph");
+        Ok(graph.outputs().map(|(_, v)| graph.ty(v).shape.to_string()).collect::<Vec<_>>())
+    };
+    assert_eq!(fixed(&[]), Ok(vec!["[N, x_1, 3]".into(), "[text_length, N]".into()]));
+    assert_eq!(fixed(&[("N", 4)]), Ok(vec!["[4, x_1, 3]".into(), "[text_length, 4]".into()]));
+    assert_eq!(fixed(&[("x_1", 0), ("text_length", 7)]), Ok(vec!["[N, 0, 3]".into(), "[7, N]".into()]));
+    let error: Diagnostic = fixed(&[("N", 4), ("M", 2)]).expect_err("an unknown name");
+    assert_eq!(
+        (error.code, error.help.as_deref()),
+        ("unknown-dim", Some("those that are not fixed: N, text_length, x_1"))
+    );
+}
+
+#[test]
+fn of_many_findings_the_first_are_told() {
+    let nodes = (0..250).map(|i| node("Sgimoid", &["x"], &[&format!("y{i}")])).collect();
+    let model = read(&model(graph(&["x"], &["y0"], nodes))).expect("a model");
+    let findings = import(&model).expect_err("unknown operators");
+    assert_eq!(findings.told().len(), 100);
+    let error = findings.together("m.onnx");
+    assert!(
+        error.headline.starts_with("250 nodes or outputs") && error.headline.ends_with("\nand 150 more"),
+        "{error}"
+    );
 }

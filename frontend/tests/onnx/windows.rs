@@ -1,7 +1,7 @@
 //! How many windows lie over an image, by the attributes of convolutions and pooling, also where extents are symbols; and
 //! which of them are refused.
 
-use crate::writer::{attribute, graph, int, model, node, read, tensor, with};
+use crate::writer::{attribute, graph, input, int, model, node, read, tensor, with};
 use actc_frontend::onnx::schema::*;
 use actc_frontend::onnx::{AttributeKind, ElementType, import};
 
@@ -11,19 +11,6 @@ fn ints(name: &str, values: &[i64]) -> AttributeProto {
 
 fn word(name: &str, value: &str) -> AttributeProto {
     AttributeProto { s: Some(value.to_owned().into()), ..attribute(name, AttributeKind::Text) }
-}
-
-/// An input of f32 whose extents are numbers or names.
-fn input(name: &str, dims: &[&str]) -> ValueInfoProto {
-    use tensor_shape_proto::dimension::Value as Extent;
-    let dim = |d: &&str| {
-        let value = d.parse().map_or_else(|_| Extent::DimParam(d.to_string()), Extent::DimValue);
-        tensor_shape_proto::Dimension { value: Some(value), ..Default::default() }
-    };
-    let shape = Some(TensorShapeProto { dim: dims.iter().map(dim).collect() });
-    let tensor = type_proto::Tensor { elem_type: Some(ElementType::Float32.code()), shape };
-    let ty = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
-    ValueInfoProto { name: Some(name.into()), r#type: Some(Box::new(ty)), ..ValueInfoProto::default() }
 }
 
 /// The shape of `op` of an input of `dims`, with a kernel of `w` where that has extents; or the code of its refusal.
@@ -37,7 +24,7 @@ fn shape(op: &str, dims: &[&str], w: &[i64], attributes: Vec<AttributeProto>) ->
     }
     match import(&read(&model(g)).expect("the model is read")) {
         Ok(graph) => graph.outputs().map(|(_, v)| graph.ty(v).shape.to_string()).collect(),
-        Err(findings) => findings[0].code.to_owned(),
+        Err(findings) => findings.told()[0].code.to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Ops along an axis whose elements depend on those before them or on their order: `cumulate` and `top_k`.
 
-use crate::op::{Arg, DimMap, Payload, PayloadFields, arity, mismatch};
+use crate::op::{Arg, DimMap, Payload, PayloadFields, arity, computed, mismatch};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
 use actc_types::dim::Bindings;
@@ -106,6 +106,7 @@ impl Payload for Cumulate {
 impl Payload for TopK {
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
         arity("top_k", args.len(), 1..=1)?;
+        computed("top_k", &args[0])?;
         let Some((last, outer)) = args[0].shape.dims().split_last() else {
             return Err(mismatch("top_k", "x", &args[0], "a tensor with an axis"));
         };

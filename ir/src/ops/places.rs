@@ -1,7 +1,7 @@
 //! Elements by tuples of indices or by one index each, and elements put where indices say: `gather_nd`,
 //! `gather_elements`, `scatter_nd`, `scatter_elements`. Negative indices count from the end.
 
-use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
+use crate::op::{Arg, Payload, PayloadFields, arity, computed, mismatch};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
 use actc_types::function::BinaryFunction;
@@ -84,6 +84,7 @@ fn element_wise(op: &str, x: &TensorType, indices: &TensorType, axis: usize) -> 
 }
 
 fn updates(op: &str, args: &[TensorType], shape: &Shape, reduce: Option<BinaryFunction>) -> Result<()> {
+    computed(op, &args[0])?;
     let wanted = TensorType::new(args[0].dtype, shape.clone());
     if args[2] != wanted {
         return Err(mismatch(op, "updates", &args[2], wanted));

@@ -1,6 +1,6 @@
 //! Functions of the rows along the last axis: `reduce` gives one number for each, `extreme` where its extreme stands.
 
-use crate::op::{Arg, Payload, PayloadFields, arity, mismatch};
+use crate::op::{Arg, Payload, PayloadFields, arity, computed, mismatch};
 use crate::types::TensorType;
 use actc_types::braced::Fields;
 pub use actc_types::function::{Extreme, RowFunction};
@@ -72,9 +72,7 @@ impl Payload for Reduce {
 impl Payload for PlaceOf {
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
         let shape = outer("place", args)?;
-        if let dtype @ DType::Narrow(_) = args[0].dtype {
-            return Err(mismatch("place", "x", dtype, "a type that processors compute in"));
-        }
+        computed("place", &args[0])?;
         Ok(vec![TensorType::new(DType::I64, shape)])
     }
 

@@ -1,7 +1,7 @@
 //! Ops whose results have as many elements as their arguments hold: `non_zero`, `unique`, `non_max_suppression`. Each gives as
 //! much as there can be, zeros behind what there is, and last the number of what there is, `i64 []`.
 
-use crate::op::{Arg, DimMap, Payload, PayloadFields, arity, mismatch};
+use crate::op::{Arg, DimMap, Payload, PayloadFields, arity, computed, mismatch};
 use crate::types::TensorType;
 pub use actc_types::boxes::Corners;
 use actc_types::boxes::suppressed;
@@ -42,6 +42,7 @@ fn count() -> TensorType {
 impl Payload for NonZero {
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
         arity("non_zero", args.len(), 1..=1)?;
+        computed("non_zero", &args[0])?;
         let shape = Shape(vec![Dim::from(args[0].shape.rank() as u64), args[0].shape.elements()?]);
         Ok(vec![TensorType::new(DType::I64, shape), count()])
     }
@@ -77,6 +78,7 @@ impl Payload for NonZero {
 impl Payload for Unique {
     fn infer(&self, args: &[TensorType]) -> Result<Vec<TensorType>> {
         arity("unique", args.len(), 1..=1)?;
+        computed("unique", &args[0])?;
         let [n, _] = args[0].shape.dims() else { return Err(mismatch("unique", "x", &args[0], "rows")) };
         let list = TensorType::new(DType::I64, Shape(vec![n.clone()]));
         Ok(vec![list.clone(), list.clone(), list, count()])

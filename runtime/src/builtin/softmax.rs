@@ -17,12 +17,9 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Replaces scores by `e^(x - max) / sum`. A row of minus infinities becomes zeros.
+/// Replaces scores by `e^(x - max) / sum`. A row of minus infinities becomes NaN, as the quotient of nothing and nothing is.
 pub(super) fn softmax_row(row: &mut [f32]) {
     let max = fold(row, f32::NEG_INFINITY, |m, x| if x > m { x } else { m });
-    if max == f32::NEG_INFINITY && row.iter().all(|x| *x == max) {
-        return row.fill(0.0);
-    }
     row.iter_mut().for_each(|x| *x = exp(*x - max));
     let sum = fold(row, 0.0, |s, x| s + x);
     let inverse = 1.0 / sum;

@@ -105,26 +105,49 @@ impl<'m> Call<'_, 'm> {
         given: impl FnOnce(&mut Self, &[Value]) -> Result<Vec<Item>>,
         give: impl FnOnce(&mut Self, Vec<Item>) -> Result<Vec<Value>>,
     ) -> Result<Region> {
-        let captured = captures.values.iter().map(|v| self.ty(*v));
-        let all: Vec<TensorType> = types.iter().cloned().chain(captured).collect();
+        let outside: Vec<Value> = captures.names.iter().map(|(_, value)| *value).collect();
+        let (region, _) = self.body(types, &outside, |c, own, here| {
+            let named = captures.names.iter().zip(here);
+            let before =
+                named.map(|((name, _), here)| (*name, c.importer.names.insert(name, Item::Value(*here)))).collect();
+            let made = given(c, own).and_then(|items| c.inside(graph, items)).and_then(|items| give(c, items));
+            c.importer.restore(before);
+            made
+        })?;
+        Ok(region)
+    }
+
+    /// A region with parameters of `types` and, behind them, one for each of `outside` that is no constant; those are given
+    /// too, each once. `make` makes its results of the parameters of `types` and of what `outside` are in it.
+    pub(in crate::onnx) fn body(
+        &mut self,
+        types: &[TensorType],
+        outside: &[Value],
+        make: impl FnOnce(&mut Self, &[Value], &[Value]) -> Result<Vec<Value>>,
+    ) -> Result<(Region, Vec<Value>)> {
+        let mut captured = Vec::new();
+        for value in outside {
+            if self.importer.graph.as_const(*value).is_none() && !captured.contains(value) {
+                captured.push(*value);
+            }
+        }
+        let all: Vec<TensorType> = types.iter().cloned().chain(captured.iter().map(|v| self.ty(*v))).collect();
         let (region, params) = self.importer.graph.add_region(&all);
         let (own, inner) = params.split_at(types.len());
-        let outside = std::mem::replace(&mut self.importer.region, region);
-        let quotients = self.importer.quotients.clone();
-        let mut before = Vec::with_capacity(captures.names.len());
-        for (name, value) in &captures.names {
-            let here = match self.importer.graph.as_const(*value) {
+        let mut here = Vec::with_capacity(outside.len());
+        for value in outside {
+            here.push(match self.importer.graph.as_const(*value) {
                 Some(id) => self.importer.graph.const_node(region, id),
-                None => captures.values.iter().position(|v| v == value).map_or(*value, |i| inner[i]),
-            };
-            before.push((*name, self.importer.names.insert(name, Item::Value(here))));
+                None => captured.iter().position(|v| v == value).map_or(*value, |i| inner[i]),
+            });
         }
-        let made = given(self, own).and_then(|items| self.inside(graph, items)).and_then(|items| give(self, items));
-        self.importer.restore(before);
+        let around = std::mem::replace(&mut self.importer.region, region);
+        let quotients = self.importer.quotients.clone();
+        let made = make(self, own, &here);
         self.importer.quotients = quotients;
-        self.importer.region = outside;
+        self.importer.region = around;
         self.importer.graph.set_region_results(region, made?);
-        Ok(region)
+        Ok((region, captured))
     }
 
     /// Parameter `i` of the region that is being made.

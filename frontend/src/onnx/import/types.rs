@@ -41,7 +41,7 @@ pub(in crate::onnx) fn dtype(element: ElementType) -> Result<DType> {
 
 /// The symbols of a graph by the names that the file gives extents.
 #[derive(Default)]
-pub(super) struct Symbols {
+pub(in crate::onnx) struct Symbols {
     by_name: BTreeMap<String, Symbol>,
     taken: BTreeSet<String>,
 }
@@ -60,6 +60,16 @@ impl Symbols {
     /// Keeps `symbol` from being one of the file's.
     pub(super) fn take(&mut self, symbol: &Symbol) {
         self.taken.insert(symbol.as_str().to_owned());
+    }
+
+    /// The symbol of an extent, axis `axis` of input `name`, that is not fixed.
+    pub(in crate::onnx) fn of(&mut self, dimension: &Dimension, name: &str, axis: usize) -> Option<Symbol> {
+        match dimension {
+            Dimension::Fixed(_) => None,
+            // A name such as `?` says nothing, and several may stand for different extents.
+            Dimension::Named(n) if n.contains(|c: char| c.is_ascii_alphanumeric()) => Some(self.named(n)),
+            Dimension::Named(_) | Dimension::Unknown => Some(self.free(&format!("{name}_{axis}"))),
+        }
     }
 
     /// A new symbol like `name`.
@@ -88,15 +98,10 @@ pub(super) fn tensor_type(ty: &ValueType, name: &str, symbols: &mut Symbols) -> 
             let dtype = dtype(*element).map_err(|e| e.at(Place::Tensor(name.to_owned())))?;
             let mut dims = Vec::with_capacity(shape.len());
             for (axis, dimension) in shape.iter().enumerate() {
-                dims.push(match dimension {
-                    Dimension::Fixed(n) if i64::try_from(*n).is_ok() => Dim::from(*n),
-                    Dimension::Fixed(_) => return refuse("larger than 63 bits can say"),
-                    // A name such as `?` says nothing, and several may stand for different extents.
-                    Dimension::Named(n) if !n.contains(|c: char| c.is_ascii_alphanumeric()) => {
-                        Dim::sym(symbols.free(&format!("{name}_{axis}")).as_str())
-                    }
-                    Dimension::Named(n) => Dim::sym(symbols.named(n).as_str()),
-                    Dimension::Unknown => Dim::sym(symbols.free(&format!("{name}_{axis}")).as_str()),
+                dims.push(match (dimension, symbols.of(dimension, name, axis)) {
+                    (_, Some(symbol)) => Dim::sym(symbol.as_str()),
+                    (Dimension::Fixed(n), None) if i64::try_from(*n).is_ok() => Dim::from(*n),
+                    (_, None) => return refuse("larger than 63 bits can say"),
                 });
             }
             Ok(TensorType::new(dtype, Shape(dims)))

@@ -108,31 +108,31 @@ fn is_true(tensor: &crate::onnx::Tensor) -> bool {
 }
 
 /// What a loop is made of: arguments, how many of which are carried, and what its rounds give beside those.
-struct Rounds {
-    count: Value,
+pub(super) struct Rounds {
+    pub(super) count: Value,
     /// Whether the first carried value says whether there is a next round.
-    guarded: bool,
-    carried: Vec<Value>,
+    pub(super) guarded: bool,
+    pub(super) carried: Vec<Value>,
     /// What every round reads, in front of the captures.
-    read: Vec<Value>,
+    pub(super) read: Vec<Value>,
     /// Rows of what the rounds give beside the carried values.
-    rows: Option<Dim>,
+    pub(super) rows: Option<Dim>,
 }
 
 impl Rounds {
-    /// Adds the loop over `body`; `given` makes the inputs of `body` of the round, the carried values and what is read, and
-    /// `give` the new carried values and what is stacked of its outputs.
-    fn add(
+    /// Adds the loop over `region`, which messages call `name`: of the round, the carried values, what is read and `captures`
+    /// it makes the new carried values and what is stacked.
+    pub(super) fn add(
         self,
         c: &mut Call<'_, '_>,
-        body: &'_ Source,
-        captures: &super::super::import::Captures<'_>,
+        name: &str,
+        captures: &[Value],
         region: Region,
     ) -> Result<Vec<Value>> {
         let given = c.results(region);
         let own: Vec<TensorType> = self.carried.iter().map(|v| c.ty(*v)).collect();
         if given.len() < own.len() {
-            return Err(c.refuse(format!("the graph `{}` gives too few outputs", body.name)));
+            return Err(c.refuse(format!("the graph `{name}` gives too few outputs")));
         }
         let (again, stacked) = given.split_at(own.len());
         if let Some((a, b)) = own.iter().zip(again).find(|(a, b)| a != b) {
@@ -143,10 +143,10 @@ impl Rounds {
             |ty: &TensorType| TensorType::new(ty.dtype, Shape([std::slice::from_ref(&rows), ty.shape.dims()].concat()));
         let op = Loop {
             guarded: self.guarded,
-            captures: self.read.len() + captures.values().len(),
+            captures: self.read.len() + captures.len(),
             stacked: stacked.iter().map(stack).collect(),
         };
-        let args = [&[self.count], &self.carried[..], &self.read, captures.values()].concat();
+        let args = [&[self.count], &self.carried[..], &self.read, captures].concat();
         c.add_owning(Op::Loop(op), &args, vec![region])
     }
 }
@@ -228,7 +228,7 @@ fn repeat(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
         Ok(out)
     })?;
     let rounds = Rounds { count, guarded, carried, read: Vec::new(), rows };
-    let mut made = rounds.add(c, body, &captures, region)?;
+    let mut made = rounds.add(c, &body.name, captures.values(), region)?;
     let mut results = made.split_off(own);
     if guarded && scans > 0 {
         let ran = c.bind_one(made[1])?;
@@ -251,7 +251,7 @@ fn each(c: &Call<'_, '_>, name: &str, count: usize) -> Result<Vec<i64>> {
 }
 
 /// The place of the round `at` along an axis of `extent`, from its end where `backwards`.
-fn place(c: &mut Call<'_, '_>, at: Value, extent: &Dim, backwards: bool) -> Result<Value> {
+pub(super) fn place(c: &mut Call<'_, '_>, at: Value, extent: &Dim, backwards: bool) -> Result<Value> {
     if !backwards {
         return Ok(at);
     }
@@ -259,6 +259,13 @@ fn place(c: &mut Call<'_, '_>, at: Value, extent: &Dim, backwards: bool) -> Resu
     let extent = c.extent(extent, DType::I64)?;
     let last = c.binary(B::Add, extent, last)?;
     c.binary(B::Sub, last, at)
+}
+
+/// The `rows` rows of `x` from the last to the first.
+pub(super) fn turned_round(c: &mut Call<'_, '_>, x: Value, rows: &Dim) -> Result<Value> {
+    let forwards = c.add(Op::Range(Range { start: Dim::from(0), len: rows.clone() }), &[])?;
+    let at = place(c, forwards, rows, true)?;
+    c.add(Op::Gather(Gather { axis: 0 }), &[x, at])
 }
 
 /// What `Scan` reads and gives: axes and directions of tensors in parts.
@@ -298,9 +305,7 @@ fn scan(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (axes, backwards) = (each(c, "scan_output_axes", stacks)?, each(c, "scan_output_directions", stacks)?);
     for (i, y) in made[carried..].iter_mut().enumerate() {
         if backwards[i] != 0 {
-            let forwards = c.add(Op::Range(Range { start: Dim::from(0), len: rows.clone() }), &[])?;
-            let at = place(c, forwards, &rows, true)?;
-            *y = c.add(Op::Gather(Gather { axis: 0 }), &[*y, at])?;
+            *y = turned_round(c, *y, &rows)?;
         }
         let rank = c.ty(*y).shape.rank();
         let axis = c.axis(axes[i], rank, false)?;
@@ -370,5 +375,5 @@ fn scanned<'m>(
     };
     let region = c.region(body, &types, &captures, given, |c, items| values(c, &items))?;
     let rounds = Rounds { count, guarded: false, carried: states, read, rows: Some(rows.clone()) };
-    Ok((rounds.add(c, body, &captures, region)?, rows))
+    Ok((rounds.add(c, &body.name, captures.values(), region)?, rows))
 }

@@ -29,6 +29,7 @@ mod qonnx;
 mod quantise;
 mod random;
 mod recurrent;
+mod recurrent_codes;
 mod reduce;
 mod resize;
 mod rotary;

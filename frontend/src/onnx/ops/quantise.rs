@@ -164,47 +164,55 @@ fn computed(c: &Call<'_, '_>, attribute: &str, dtype: DType) -> Result<()> {
     Err(c.refuse(format!("no arithmetic of {dtype}: `{attribute}` must say in which type")))
 }
 
+/// What codes stand for: scales and zero points of a tensor, of an axis, or of blocks along it.
+#[derive(Clone, Copy)]
+pub(super) struct Grid {
+    pub(super) scale: Value,
+    pub(super) zero: Option<Value>,
+    pub(super) axis: i64,
+    pub(super) block: i64,
+}
+
 fn dequantise(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (axis, block) = (c.int("axis", 1)?, c.int("block_size", 0)?);
     let (x, scale) = (c.input(0)?, c.input(1)?);
+    let grid = Grid { scale, zero: c.optional_input(2)?, axis, block };
     let to = stated(c, "output_dtype", c.ty(scale).dtype)?;
     computed(c, "output_dtype", to)?;
+    one(meant(c, x, grid, to)?)
+}
+
+/// The numbers of type `to` that the codes `x` stand for.
+pub(super) fn meant(c: &mut Call<'_, '_>, x: Value, grid: Grid, to: DType) -> Result<Value> {
     // A type that holds every code and difference.
     let exact = match c.ty(x).dtype {
         dtype if dtype.is_integer() => DType::I32,
         DType::Narrow(_) => DType::F32,
         dtype => return Err(c.refuse(format!("codes of {dtype}"))),
     };
-    if let Some(weight) = known_weight(c, x, scale, axis, block, to)? {
-        return one(weight);
+    if let Some(weight) = known_weight(c, x, grid, to)? {
+        return Ok(weight);
     }
+    let Grid { scale, zero, axis, block } = grid;
     let whole = c.ty(x).shape;
     let mut codes = c.cast(x, exact)?;
-    if c.has(2) {
-        let zero = c.input(2)?;
-        if exact == DType::I32 || !nothing(c, zero) {
-            let zero = c.cast(zero, exact)?;
-            let zero = over(c, zero, &whole, axis, block)?;
-            codes = c.binary(B::Sub, codes, zero)?;
-        }
+    if let Some(zero) = zero
+        && (exact == DType::I32 || !nothing(c, zero))
+    {
+        let zero = c.cast(zero, exact)?;
+        let zero = over(c, zero, &whole, axis, block)?;
+        codes = c.binary(B::Sub, codes, zero)?;
     }
     let codes = c.cast(codes, to)?;
     let scale = c.cast(scale, to)?;
     let scale = over(c, scale, &whole, axis, block)?;
-    one(c.binary(B::Mul, codes, scale)?)
+    c.binary(B::Mul, codes, scale)
 }
 
 /// Constant 8-bit codes as the floats that they stand for, where scales and zero points are constants of the whole or of an axis:
 /// so that they are weights, and are not made anew in every run. Four times the bytes of the codes.
-fn known_weight(
-    c: &mut Call<'_, '_>,
-    x: Value,
-    scale: Value,
-    axis: i64,
-    block: i64,
-    to: DType,
-) -> Result<Option<Value>> {
-    let zero = c.optional_input(2)?;
+fn known_weight(c: &mut Call<'_, '_>, x: Value, grid: Grid, to: DType) -> Result<Option<Value>> {
+    let Grid { scale, zero, axis, block } = grid;
     let eight = matches!(c.ty(x).dtype, DType::U8 | DType::I8);
     if !eight || to != DType::F32 || block != 0 || c.ty(scale).dtype != DType::F32 {
         return Ok(None);

@@ -1,9 +1,12 @@
 //! Recurrent layers: the inputs of all steps are multiplied at once, then steps follow each other.
+//!
+//! Layers whose weights are codes of 8 bits have a part of their own, `recurrent_codes`.
 
 use super::indexing::expanded;
 use super::matrix::multiplied;
 use super::movement::{ordered, run};
-use super::{Operator, since};
+use super::recurrent_codes as codes;
+use super::{Operator, microsoft, since};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::linear::Linear;
 use actc_ir::ops::pointwise::BinaryFunction as B;
@@ -13,17 +16,30 @@ use actc_ir::{Op, Value};
 use actc_types::recurrent::{Cell, Squash, SquashKind};
 use actc_types::{DType, Dim, Result, Shape};
 
-pub(super) const OPERATORS: &[Operator] =
-    &[since("LSTM", 7, lstm), since("GRU", 7, gru), since("RNN", 7, |c| layer(c, Cell::Rnn, &[SquashKind::Tanh]))];
+pub(super) const OPERATORS: &[Operator] = &[
+    since("LSTM", 7, |c| lstm(c, Weights::Floats)),
+    microsoft("DynamicQuantizeLSTM", |c| lstm(c, Weights::Codes)),
+    since("GRU", 7, gru),
+    since("RNN", 7, |c| layer(c, Cell::Rnn, Weights::Floats, &[SquashKind::Tanh])),
+];
 
-fn lstm(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+/// What the weights of a layer are.
+#[derive(Clone, Copy, PartialEq)]
+enum Weights {
+    /// `[D, G H, K]`.
+    Floats,
+    /// Codes `[D, K, G H]`; what is multiplied by them is rounded to 8 bits over its own range.
+    Codes,
+}
+
+fn lstm(c: &mut Call<'_, '_>, weights: Weights) -> Result<Vec<Item>> {
     let cell = if c.int("input_forget", 0)? == 0 { Cell::Lstm } else { Cell::LstmCoupled };
-    layer(c, cell, &[SquashKind::Sigmoid, SquashKind::Tanh, SquashKind::Tanh])
+    layer(c, cell, weights, &[SquashKind::Sigmoid, SquashKind::Tanh, SquashKind::Tanh])
 }
 
 fn gru(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let cell = if c.int("linear_before_reset", 0)? == 0 { Cell::Gru } else { Cell::GruLinear };
-    layer(c, cell, &[SquashKind::Sigmoid, SquashKind::Tanh])
+    layer(c, cell, Weights::Floats, &[SquashKind::Sigmoid, SquashKind::Tanh])
 }
 
 /// The functions of all directions: the stated ones, else `usual` for each.
@@ -81,6 +97,13 @@ fn given(c: &mut Call<'_, '_>, i: usize) -> Result<Option<Value>> {
     c.cast(x, DType::F32).map(Some)
 }
 
+/// Matrix `d` of input `i`.
+fn matrix(c: &mut Call<'_, '_>, i: usize, d: u64) -> Result<Value> {
+    let all = c.input(i)?;
+    let part = c.part(all, d)?;
+    c.cast(part, DType::F32)
+}
+
 /// `x W^T`, for `W` a constant or not.
 fn projected(c: &mut Call<'_, '_>, x: Value, weight: Value) -> Result<Value> {
     if c.constant(weight).is_some() {
@@ -105,7 +128,7 @@ fn state(c: &mut Call<'_, '_>, i: usize, d: u64, batch_first: bool, shape: &Shap
     }
 }
 
-fn layer(c: &mut Call<'_, '_>, cell: Cell, usual: &[SquashKind]) -> Result<Vec<Item>> {
+fn layer(c: &mut Call<'_, '_>, cell: Cell, weights: Weights, usual: &[SquashKind]) -> Result<Vec<Item>> {
     let reverses: &[bool] = match c.text("direction", "forward")? {
         "forward" => &[false],
         "reverse" => &[true],
@@ -128,8 +151,12 @@ fn layer(c: &mut Call<'_, '_>, cell: Cell, usual: &[SquashKind]) -> Result<Vec<I
         x = ordered(c, x, vec![1, 0, 2])?;
     }
     let (xs, rs) = (c.ty(x).shape, c.ty(r).shape);
-    let ([_, b, _], [_, _, n]) = (xs.dims(), rs.dims()) else {
+    let ([_, b, _], [_, by_codes, by_floats]) = (xs.dims(), rs.dims()) else {
         return Err(c.refuse(format!("inputs {xs} and {rs} have not three axes")));
+    };
+    let n = match weights {
+        Weights::Floats => by_floats,
+        Weights::Codes => by_codes,
     };
     if let Some(stated) = c.optional_int("hidden_size")?
         && n.fixed().is_some_and(|n| i64::try_from(n) != Ok(stated))
@@ -139,8 +166,6 @@ fn layer(c: &mut Call<'_, '_>, cell: Cell, usual: &[SquashKind]) -> Result<Vec<I
     let state_shape = Shape(vec![b.clone(), n.clone()]);
     let gates = Dim::from(cell.gates() as u64);
     let all = super::movement::product(c, &[gates, n.clone()])?;
-    let (weights, hidden) = (given(c, 1)?, given(c, 2)?);
-    let weights = weights.zip(hidden).ok_or_else(|| c.refuse("weights are missing"))?;
     let bias = given(c, 3)?;
     let lengths = if c.has(4) {
         let lengths = c.input(4)?;
@@ -148,11 +173,20 @@ fn layer(c: &mut Call<'_, '_>, cell: Cell, usual: &[SquashKind]) -> Result<Vec<I
     } else {
         None
     };
+    if weights == Weights::Codes {
+        if let Some(lengths) = lengths {
+            x = codes::read(c, x, lengths)?;
+        }
+        x = codes::seen(c, x)?;
+    }
     let peepholes = if cell.has_content() { given(c, 7)? } else { None };
     let mut results: [Vec<Value>; 3] = Default::default();
     for (d, (reverse, functions)) in reverses.iter().zip(functions.chunks(usual.len())).enumerate() {
         let index = d as u64;
-        let (w, r) = (c.part(weights.0, index)?, c.part(weights.1, index)?);
+        let (w, r) = match weights {
+            Weights::Floats => (matrix(c, 1, index)?, matrix(c, 2, index)?),
+            Weights::Codes => (codes::matrix(c, 1, 8, index)?, codes::matrix(c, 2, 10, index)?),
+        };
         let mut inputs = projected(c, x, w)?;
         let bias = bias.map(|bias| c.part(bias, index)).transpose()?;
         let (added, inner) = biases(c, cell, bias, n, &all)?;
@@ -176,7 +210,11 @@ fn layer(c: &mut Call<'_, '_>, cell: Cell, usual: &[SquashKind]) -> Result<Vec<I
             peepholes: peepholes.is_some(),
             lengths: lengths.is_some(),
         };
-        for (list, value) in results.iter_mut().zip(c.add_many(Op::Recurrent(op), &args)?) {
+        let made = match weights {
+            Weights::Floats => c.add_many(Op::Recurrent(op), &args)?,
+            Weights::Codes => codes::steps(c, &op, &args)?,
+        };
+        for (list, value) in results.iter_mut().zip(made) {
             list.push(value);
         }
     }

@@ -16,11 +16,17 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
     };
     let truth = gives == DType::Bool;
     match (function, dtype) {
-        // As f64 would give, and as fast as memory.
+        // As f64 and wider integers would give, and as fast as memory.
         (BinaryFunction::Add, DType::F32) => each::<f32, f32>(call, |a, b| a + b),
         (BinaryFunction::Sub, DType::F32) => each::<f32, f32>(call, |a, b| a - b),
         (BinaryFunction::Mul, DType::F32) => each::<f32, f32>(call, |a, b| a * b),
         (BinaryFunction::Div, DType::F32) => each::<f32, f32>(call, |a, b| a / b),
+        (BinaryFunction::Add, DType::I32) => each::<i32, i32>(call, i32::wrapping_add),
+        (BinaryFunction::Sub, DType::I32) => each::<i32, i32>(call, i32::wrapping_sub),
+        (BinaryFunction::Mul, DType::I32) => each::<i32, i32>(call, i32::wrapping_mul),
+        (BinaryFunction::Add, DType::I64) => each::<i64, i64>(call, i64::wrapping_add),
+        (BinaryFunction::Sub, DType::I64) => each::<i64, i64>(call, i64::wrapping_sub),
+        (BinaryFunction::Mul, DType::I64) => each::<i64, i64>(call, i64::wrapping_mul),
         _ if dtype.is_float() => with_element!(dtype, T => {
             if truth {
                 each::<T, u8>(call, |a, b| u8::from_float(function.apply(a.float(), b.float())))

@@ -13,6 +13,15 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
     if !function.takes().includes(dtype) {
         return Err(call.refuse(format!("`{}` takes {}, not {dtype}", function.name(), function.takes().words())));
     }
+    match (function, dtype) {
+        (RowFunction::Least, DType::F32) => {
+            return rows::<f32, f32>(call, |row| farthest(row, f32::INFINITY, |x, y| x < y));
+        }
+        (RowFunction::Most, DType::F32) => {
+            return rows::<f32, f32>(call, |row| farthest(row, f32::NEG_INFINITY, |x, y| x > y));
+        }
+        (RowFunction::Sum | RowFunction::Prod | RowFunction::Least | RowFunction::Most, _) => {}
+    }
     if dtype.is_float() {
         return with_element!(dtype, T => {
             rows::<T, T>(call, |row| T::from_float(function.apply(row.iter().map(|x| x.float()))))
@@ -21,6 +30,17 @@ pub(super) fn run(call: &Call<'_>) -> Result<()> {
     with_element!(dtype, T => {
         rows::<T, T>(call, |row| T::from_integer(function.apply_integer(dtype, row.iter().map(|x| x.integer()))))
     })
+}
+
+/// The element of `row` that is `beyond` all others, in lanes; `start` where there is none, not-a-number where one is.
+fn farthest(row: &[f32], start: f32, beyond: impl Fn(f32, f32) -> bool) -> f32 {
+    let further = |m: f32, x: f32| if beyond(x, m) || x.is_nan() { x } else { m };
+    let (chunks, rest) = row.as_chunks::<16>();
+    let mut lanes = [start; 16];
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(m, x)| *m = further(*m, *x));
+    }
+    lanes.iter().chain(rest).fold(start, |m, x| further(m, *x))
 }
 
 /// `y[i] = f(x[i])`.

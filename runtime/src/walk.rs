@@ -1,7 +1,7 @@
 //! Going through a program: the team does the steps between those that bind symbols, and the caller's thread binds them.
 //!
-//! A program that binds nothing is one run of the team, and one that is hardly any work none. Branches and rounds with steps that bind are entered here; all others
-//! are the team's.
+//! A program that binds nothing is one run of the team, and one that is hardly any work none. Branches and rounds with steps
+//! that bind are entered here; all others are the team's.
 
 use crate::builtin::call::Stop;
 use crate::interpret::{Run, another_round};

@@ -25,7 +25,16 @@ fn range(graph: &Graph, value: Value, depth: u32) -> Option<(i64, i64)> {
         DType::U8 => return Some((0, 255)),
         DType::I8 => return Some((-128, 127)),
         DType::I32 => {}
-        _ => return None,
+        DType::F32
+        | DType::I64
+        | DType::U16
+        | DType::I16
+        | DType::U32
+        | DType::U64
+        | DType::F16
+        | DType::Bf16
+        | DType::F64
+        | DType::Narrow(_) => return None,
     }
     let depth = depth.checked_sub(1)?;
     let data = graph.node(graph.def_node(storage(graph, value))?);

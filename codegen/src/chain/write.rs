@@ -66,7 +66,15 @@ impl<'g> Writer<'g> {
             DType::Bool => Some(Kind::Truth),
             DType::U8 | DType::I8 => Some(Kind::Whole),
             DType::I32 => is_exact(self.graph, value).then_some(Kind::Whole),
-            _ => None,
+            DType::I64
+            | DType::U16
+            | DType::I16
+            | DType::U32
+            | DType::U64
+            | DType::F16
+            | DType::Bf16
+            | DType::F64
+            | DType::Narrow(_) => None,
         }
     }
 

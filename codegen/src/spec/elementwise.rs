@@ -297,10 +297,8 @@ impl Place {
 
     /// The element here, as a float.
     fn one(&self, k: &mut Builder) -> Val {
-        let mem = match self.dtype {
-            DType::I8 => Mem::I8,
-            dtype => read_as(dtype).expect("checked"),
-        };
+        // A signed byte has another name where it is read alone.
+        let mem = if self.dtype == DType::I8 { Mem::I8 } else { read_as(self.dtype).expect("checked") };
         let value = k.load(mem, self.at, 0);
         if self.dtype == DType::F32 { value } else { k.convert(Ty::F32, value) }
     }

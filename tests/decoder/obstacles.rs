@@ -48,7 +48,7 @@ fn what_is_in_the_way_is_named() {
         g.node.insert(at + 1, nodes.nodes.remove(0));
     });
     let why = obstacle(&detached, &TEXT).1;
-    assert!(why.contains("present.0.key") && why.contains("unary"), "{why}");
+    assert!(why.contains("present.0.key") && why.contains("neg"), "{why}");
     // Past keys that something else reads.
     let read = changed(|g| {
         let mut nodes = Nodes { prefix: "/also", ..Nodes::default() };

@@ -43,7 +43,12 @@ pub(super) fn affine(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<u
             findings.left("numbers behind layers", "a bias is computed");
             continue;
         };
-        let refusal = whole.factor.as_deref().and_then(|factor| refusal(graph, &uses, data.args[1], factor));
+        let mut scaled = None;
+        let mut refusal = whole.factor.as_deref().and_then(|factor| refusal(graph, &uses, data.args[1], factor));
+        if let (None, Some(factor)) = (refusal, &whole.factor) {
+            scaled = scaled_weight(graph, &data, factor, findings)?;
+            refusal = scaled.is_none().then_some("a weight would not be finite");
+        }
         if let Some(why) = refusal {
             findings.left("factors behind layers", why);
         }
@@ -55,8 +60,7 @@ pub(super) fn affine(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<u
         }
         let name = graph.as_const(data.args[1]).map_or("", |id| graph.const_data(id).name.as_str());
         let name = findings.fresh(&format!("{name}.bias"));
-        if let Some(factor) = &chain.factor {
-            let weight = scaled_weight(graph, &data, factor, findings)?;
+        if let Some(weight) = scaled {
             rewrite.set_constant(data.args[1], weight)?;
         }
         let factor = |m: usize| chain.factor.as_ref().map_or(1.0, |f| f[m]);
@@ -167,8 +171,8 @@ fn refusal(graph: &Graph, uses: &Uses, value: Value, factor: &[f64]) -> Option<&
     (!factor.iter().all(finite)).then_some("the factors are not finite")
 }
 
-/// The weight of the layer `data` with each output channel times its factor.
-fn scaled_weight(graph: &Graph, data: &NodeData, factor: &[f64], findings: &Findings<'_>) -> Result<Const> {
+/// The weight of the layer `data` with each output channel times its factor; `None` where a finite element would not stay so.
+fn scaled_weight(graph: &Graph, data: &NodeData, factor: &[f64], findings: &Findings<'_>) -> Result<Option<Const>> {
     let id = graph.as_const(data.args[1]).expect("only layers with constant weights are found");
     let constant = graph.const_data(id);
     let dims = constant.fixed_dims()?;
@@ -187,9 +191,13 @@ fn scaled_weight(graph: &Graph, data: &NodeData, factor: &[f64], findings: &Find
     };
     let mut bytes = Vec::with_capacity(constant.parts[0].1.len());
     for (i, w) in constant.parts[0].1.chunks_exact(4).enumerate() {
-        let w = f64::from(f32::from_le_bytes([w[0], w[1], w[2], w[3]]));
-        bytes.extend(((w * factor[channel(i / taps)]) as f32).to_le_bytes());
+        let w = f32::from_le_bytes([w[0], w[1], w[2], w[3]]);
+        let new = (f64::from(w) * factor[channel(i / taps)]) as f32;
+        if w.is_finite() && !new.is_finite() {
+            return Ok(None);
+        }
+        bytes.extend(new.to_le_bytes());
     }
     let parts = vec![(Role::Data, bytes)];
-    findings.constant(constant.name.clone(), constant.ty.clone(), Encoding::Dense, parts)
+    findings.constant(constant.name.clone(), constant.ty.clone(), Encoding::Dense, parts).map(Some)
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// The table's entry.
 pub const INFO: PassInfo = PassInfo {
     name: "calibrate",
-    summary: "bind the calibration data and collect channel statistics of every linear input",
+    summary: "bind the calibration data and collect channel statistics of what enters every layer",
     phase: Phase::Calibrate,
     options: &[OptionDoc {
         name: "windows",
@@ -239,7 +239,10 @@ impl Site {
 fn observable(graph: &Graph) -> Result<Vec<Site>> {
     let sites = sites(graph);
     if sites.is_empty() {
-        return Err(Diagnostic::new("calibration-nothing", format!("{} has no linear layer and no convolution to observe", graph.name())));
+        return Err(Diagnostic::new(
+            "calibration-nothing",
+            format!("{} has no linear layer and no convolution to observe", graph.name()),
+        ));
     }
     Ok(sites)
 }

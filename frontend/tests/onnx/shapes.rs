@@ -99,17 +99,17 @@ fn extents_get_values_before_the_graph_is_made() {
     let mut g = graph(&[], &["s", "t"], vec![node("Relu", &["x"], &["s"]), node("Relu", &["y"], &["t"])]);
     g.input = vec![input("x", &["N", "?", "3"]), input("y", &["text length", "N"])];
     let proto = model(g);
-    let fixed = |extents: &[(&str, u64)]| {
+    let fixed = |extents: &[(&str, u64)]| -> Result<Vec<String>, Diagnostic> {
         let mut model = read(&proto).expect("a model");
         let extents = extents.iter().map(|(name, n)| (Symbol::new(name).expect("a symbol"), *n)).collect();
         model.fix(&extents)?;
         let graph = import(&model).expect("a graph");
-        Ok(graph.outputs().map(|(_, v)| graph.ty(v).shape.to_string()).collect::<Vec<_>>())
+        Ok(graph.outputs().map(|(_, v)| graph.ty(v).shape.to_string()).collect())
     };
     assert_eq!(fixed(&[]), Ok(vec!["[N, x_1, 3]".into(), "[text_length, N]".into()]));
     assert_eq!(fixed(&[("N", 4)]), Ok(vec!["[4, x_1, 3]".into(), "[text_length, 4]".into()]));
     assert_eq!(fixed(&[("x_1", 0), ("text_length", 7)]), Ok(vec!["[N, 0, 3]".into(), "[7, N]".into()]));
-    let error: Diagnostic = fixed(&[("N", 4), ("M", 2)]).expect_err("an unknown name");
+    let error = fixed(&[("N", 4), ("M", 2)]).expect_err("an unknown name");
     assert_eq!(
         (error.code, error.help.as_deref()),
         ("unknown-dim", Some("those that are not fixed: N, text_length, x_1"))

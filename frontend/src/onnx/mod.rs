@@ -9,11 +9,12 @@
 //! * Documentation, training information, devices, quantization annotations and notes on anything but the model are
 //!   skipped: they do not change what a model computes.
 //!
-//! [`import`] makes the compiler's graph of it, operator by operator.
+//! [`import`] makes the compiler's graph of it, operator by operator; [`export()`] makes a model of a graph, op by op.
 
 mod attributes;
 mod check;
 mod element;
+mod export;
 mod external;
 mod functions;
 mod graph;
@@ -33,6 +34,7 @@ mod value;
 
 pub use attributes::{Attribute, AttributeKind, Attributes};
 pub use element::ElementType;
+pub use export::{Exported, export};
 pub use graph::{Graph, Node};
 pub use import::import;
 pub use opsets::NEWEST_OPSET;

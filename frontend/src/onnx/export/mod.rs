@@ -2,7 +2,7 @@
 //!
 //! * Every op is in one match without wildcards, its form in the file of its family. Ops that have none are refused, all
 //!   of them at once.
-//! * Weights keep their codes: `MatMulNBits` where its blocks are those of the weight, else `DequantizeLinear`; weak columns
+//! * Weights keep their codes: `MatMulNBits` in products, `DequantizeLinear` elsewhere; weak columns
 //!   are a product of their own behind a `Gather`. Formats that the standard cannot store become f32, and a note says so.
 //! * States are pairs: an input by its own name, and an output called `present.` and that name.
 //! * The bytes are a function of the graph and the name of the data file alone.

@@ -64,12 +64,23 @@ impl Codes {
         self.group.count(self.cols)
     }
 
-    /// Columns of a block where `MatMulNBits` has such blocks.
-    fn block(&self) -> Option<usize> {
+    /// Columns of a block of `MatMulNBits`: a power of two, of which a group has a whole number.
+    fn block(&self) -> usize {
         match self.group {
-            Group::Columns(n) if n.is_power_of_two() && n >= 16 => Some(n as usize),
-            Group::Columns(_) | Group::Channel => None,
+            Group::Columns(n) => 1 << n.trailing_zeros().min(7),
+            Group::Channel => 128,
         }
+    }
+
+    /// The same codes in groups of `block` columns.
+    fn in_blocks(mut self, block: usize) -> Codes {
+        let (groups, width) = (self.groups(), self.group.width(self.cols));
+        let blocks = self.cols.div_ceil(block);
+        let of = |i: usize| i / blocks * groups + i % blocks * block / width;
+        self.scales = (0..self.rows * blocks).map(|i| self.scales[of(i)]).collect();
+        self.zeros = (0..self.rows * blocks).map(|i| self.zeros[of(i)]).collect();
+        self.group = Group::Columns(block as u32);
+        self
     }
 
     fn scales(&self, sheet: &mut Sheet<'_>, name: &str, dims: &[u64]) -> String {
@@ -125,13 +136,10 @@ impl Codes {
         sheet.node("DequantizeLinear", &[&codes, &scales, &zeros], attributes, name)
     }
 
-    /// `x W^T` in whichever form the matrix has.
-    fn times(&self, sheet: &mut Sheet<'_>, x: &str, name: &str) -> String {
-        if let Some(block) = self.block() {
-            return self.product(sheet, x, name, block);
-        }
-        let matrix = self.matrix(sheet, name);
-        times(sheet, x, &matrix, name)
+    /// `x W^T`. Blocks of codes before a product would be the same, but runtimes join both and round `x` to 8 bits.
+    fn times(self, sheet: &mut Sheet<'_>, x: &str, name: &str) -> String {
+        let block = self.block();
+        self.in_blocks(block).product(sheet, x, name, block)
     }
 }
 

@@ -10,13 +10,14 @@
 //!   skipped: they do not change what a model computes.
 //!
 //! [`import`] makes the compiler's graph of it, operator by operator; [`decode`] one that is a language model where the file
-//! holds a decoder.
+//! holds a decoder. [`export()`] makes a model of a graph, op by op.
 
 mod attributes;
 mod beside;
 mod check;
 mod decoder;
 mod element;
+mod export;
 mod external;
 mod findings;
 mod fixed;
@@ -41,6 +42,7 @@ pub(crate) use beside::Beside;
 pub use attributes::{Attribute, AttributeKind, Attributes};
 pub use decoder::Names;
 pub use element::ElementType;
+pub use export::{Exported, export};
 pub use findings::Findings;
 pub use graph::{Graph, Node};
 pub use import::{Decoded, decode, import};

@@ -174,7 +174,7 @@ mod tests {
         let source = format!(
             "air 1\ngraph @g(%tokens: i64[S], %k0: f32[P, 1, 4]) {{\n  \
              %own = range{{start=P, len=S}} : i64[S]\n  %rows = reshape{{shape=\"S,1\"}} %own : i64[S, 1]\n  \
-             %keys = range{{start=0, len=\"P + S\"}} : i64[P + S]\n{body}  return %mask\n}}\n"
+             %keys = range{{start=0, len=\"P + S\"}} : i64[P + S]\n{body}  return mask=%mask\n}}\n"
         );
         let graph = text::parse(&source, &text::unbound).unwrap_or_else(|e| panic!("{e}\n{source}"));
         let ports: Vec<Value> = graph.inputs().map(|(_, v)| v).collect();

@@ -10,10 +10,10 @@ use actc_artifact::Builtin;
 
 /// Work from which on a team shares a step. Sharing costs each step about 0.5 µs: a member waits for the other, and has to fetch
 /// what that one wrote.
-pub(crate) const SHARE_FROM: u64 = 4_000;
+pub(crate) const SHARE_FROM: u64 = 10_000;
 
 /// How many times that a stretch of steps has to have for the team to be called: waking a member that sleeps takes 10 to 50 µs.
-const CALL: u64 = 5;
+const CALL: u64 = 12;
 
 /// Multiplications with additions that a thread does in a nanosecond.
 const PRODUCTS: u64 = 24;
@@ -23,7 +23,7 @@ const MOVED: u64 = 8;
 
 /// Bytes of its buffers that a generated kernel goes through in a nanosecond, between what those of single elements and those of
 /// products do.
-const LAUNCHED: u64 = 4;
+const LAUNCHED: u64 = 12;
 
 /// How much work the leaf steps and the blocks of a program are.
 #[derive(Default)]

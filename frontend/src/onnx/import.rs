@@ -29,6 +29,16 @@ use std::collections::{BTreeSet, HashMap};
 /// Most elements of a constant that is computed while a model is read.
 const FOLDED: u64 = 1 << 12;
 
+/// Most elements of one whose elements are only moved: weights that exporters hold in another order than nodes take them in, as
+/// long as all of those together take at most twice the bytes of the model. Larger ones stay bytes of the file, which take no
+/// memory.
+const MOVED: u64 = 1 << 18;
+
+/// Whether an op only moves elements, each to one place at most.
+fn moves(op: &Op) -> bool {
+    matches!(op, Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) | Op::Concat(_))
+}
+
 /// What a name of the source stands for.
 #[derive(Clone, Debug)]
 pub(super) enum Item {
@@ -62,6 +72,8 @@ pub(super) struct Importer<'m> {
     elements: HashMap<(Value, usize), Dim>,
     /// Quotients of dimensions that are no polynomials.
     quotients: HashMap<(Dim, u64), Dim>,
+    /// Bytes of constants that may yet be moved.
+    movable: u64,
 }
 
 /// A model as a language model, where it is one.
@@ -77,7 +89,7 @@ pub enum Decoded {
 /// The graph of `model`, with the ports of the file. All findings are given at once.
 pub fn import(model: &Model) -> Result<Graph, Findings> {
     supported(model)?;
-    let mut importer = Importer::new();
+    let mut importer = Importer::new(model);
     match importer.inputs(&model.graph) {
         Ok(()) => {
             importer.body(&model.graph);
@@ -104,7 +116,7 @@ pub fn decode(model: &Model, names: &Names) -> Result<Decoded, Findings> {
 }
 
 fn decoder(model: &Model, ports: &Ports) -> Result<Graph> {
-    let mut importer = Importer::new();
+    let mut importer = Importer::new(model);
     let states = importer.decoder_inputs(&model.graph, ports)?;
     importer.body(&model.graph);
     match importer.findings.told().first() {
@@ -138,7 +150,8 @@ fn unsupported(graph: &Source, findings: &mut Findings) {
 }
 
 impl<'m> Importer<'m> {
-    fn new() -> Importer<'m> {
+    fn new(model: &Model) -> Importer<'m> {
+        let bytes: u64 = model.files.values().map(|bytes| bytes.len() as u64).sum();
         let target = Graph::new("main");
         Importer {
             region: target.body(),
@@ -151,6 +164,7 @@ impl<'m> Importer<'m> {
             bound: HashMap::new(),
             elements: HashMap::new(),
             quotients: HashMap::new(),
+            movable: bytes.saturating_mul(2),
         }
     }
 
@@ -331,13 +345,19 @@ impl<'m> Importer<'m> {
         self.graph.add_in(self.region, op, args, regions, origin)
     }
 
-    /// What `op` gives, where all of `args` are small constants and so is that.
-    fn folded(&self, op: &Op, args: &[Value]) -> Result<Option<actc_types::Tensor>> {
+    /// What `op` gives, where all of `args` are constants that are small enough and so is that.
+    fn folded(&mut self, op: &Op, args: &[Value]) -> Result<Option<actc_types::Tensor>> {
         let mut constants = Vec::with_capacity(args.len());
         for arg in args {
             let Some(id) = self.graph.as_const(*arg) else { return Ok(None) };
             constants.push(self.graph.const_data(id));
         }
-        actc_ir::eval::of_constants(op, &constants, FOLDED)
+        // No element has more than eight bytes.
+        let most = if moves(op) { MOVED.min(self.movable / 8).max(FOLDED) } else { FOLDED };
+        let made = actc_ir::eval::of_constants(op, &constants, most)?;
+        let size = |tensor: &actc_types::Tensor| (tensor.data().len() * tensor.dtype().size()) as u64;
+        let large = made.as_ref().map(size).filter(|bytes| *bytes > FOLDED);
+        self.movable = self.movable.saturating_sub(large.unwrap_or(0));
+        Ok(made)
     }
 }

@@ -7,6 +7,7 @@ mod graphs;
 mod shapes;
 mod standard;
 mod tensors;
+mod weights;
 mod windows;
 mod wire;
 mod writer;

@@ -4,6 +4,7 @@ mod decoder;
 mod external;
 mod functions;
 mod graphs;
+mod products;
 mod shapes;
 mod standard;
 mod tensors;

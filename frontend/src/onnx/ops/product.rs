@@ -10,8 +10,9 @@ use super::{Operator, microsoft, one, since};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::det::Det;
 use actc_ir::ops::pointwise::BinaryFunction as B;
-use actc_ir::{Op, Value};
-use actc_types::{DType, Dim, Result, Shape};
+use actc_ir::ops::shaping::Slice;
+use actc_ir::{Op, TensorType, Value};
+use actc_types::{DType, Dim, Encoding, Result, Role, Shape};
 
 pub(super) const OPERATORS: &[Operator] = &[
     since("MatMulInteger", 10, integers),
@@ -44,10 +45,16 @@ fn over(c: &mut Call<'_, '_>, grid: Value, each: Each) -> Result<Value> {
     }
 }
 
-/// The type in which sums of `count` products of codes less their zero points are exact: each is below 256 in size.
+/// Products of codes less their zero points, each below 256 in size, whose sum an f32 holds.
+const HELD: u64 = (1 << 24) / (255 * 255);
+
+/// Most parts of a matrix that are multiplied by themselves.
+const PARTS: u64 = 64;
+
+/// The type in which sums of `count` products of codes less their zero points are exact.
 fn exact(count: &Dim) -> DType {
     match count.fixed() {
-        Some(n) if n <= (1 << 24) / (255 * 255) => DType::F32,
+        Some(n) if n <= HELD => DType::F32,
         // What does not fit 32 bits wraps.
         Some(n) if n <= (1 << 31) / (255 * 255) => DType::F64,
         Some(_) | None => DType::I32,
@@ -73,10 +80,50 @@ fn lowered(c: &mut Call<'_, '_>, x: Value, zero: Option<Value>, each: Each, to: 
 /// Exact sums of products of codes, whole numbers of the type that [`exact`] says.
 fn sums(c: &mut Call<'_, '_>, a: [Option<Value>; 2], b: [Option<Value>; 2]) -> Result<Value> {
     let ([Some(a), left], [Some(b), right]) = (a, b) else { return Err(c.refuse("a matrix is missing")) };
+    if let Some(y) = parts(c, (a, left), (b, right))? {
+        return Ok(y);
+    }
     let to = exact(&c.ty(a).shape.last().cloned().unwrap_or_default());
     let a = lowered(c, a, left, Each::Row, to)?;
     let b = lowered(c, b, right, Each::Column, to)?;
     matrices(c, a, b)
+}
+
+/// The same where `b` is a constant matrix with more rows than an f32 holds products of: sums of as many as it holds, which are
+/// products of floats with weights, added up as integers.
+fn parts(
+    c: &mut Call<'_, '_>,
+    (a, left): (Value, Option<Value>),
+    (b, right): (Value, Option<Value>),
+) -> Result<Option<Value>> {
+    let rank = c.ty(a).shape.rank();
+    let Some(constant) = c.constant(b).filter(|b| b.encoding == Encoding::Dense).cloned() else { return Ok(None) };
+    let (&[rows, cols], [(_, bytes)]) = (&constant.fixed_dims()?[..], &constant.parts[..]) else { return Ok(None) };
+    let codes = matches!(constant.ty.dtype, DType::U8 | DType::I8);
+    if !codes || rank == 0 || rows <= HELD || rows > HELD * PARTS || c.ty(a).shape.last() != Some(&Dim::from(rows)) {
+        return Ok(None);
+    }
+    let a = lowered(c, a, left, Each::Row, DType::F32)?;
+    let mut whole = None;
+    for start in (0..rows).step_by(HELD as usize) {
+        let len = HELD.min(rows - start);
+        let x = c.add(Op::Slice(Slice { axis: rank - 1, start: Dim::from(start), len: Dim::from(len) }), &[a])?;
+        // Codes are bytes.
+        let own = bytes.slice((start * cols) as usize..((start + len) * cols) as usize);
+        let b = c.encoded(
+            TensorType::new(constant.ty.dtype, Shape::fixed(&[len, cols])),
+            Encoding::Dense,
+            vec![(Role::Data, own)],
+        )?;
+        let b = lowered(c, b, right, Each::Column, DType::F32)?;
+        let y = matrices(c, x, b)?;
+        let y = c.cast(y, DType::I32)?;
+        whole = Some(match whole {
+            None => y,
+            Some(sum) => c.binary(B::Add, sum, y)?,
+        });
+    }
+    Ok(whole)
 }
 
 /// The scale that input `i` is.

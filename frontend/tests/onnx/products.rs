@@ -14,7 +14,7 @@ fn sums_beyond_what_a_float_holds_are_exact() {
             (0..count * rows).map(|i| if i % 7 == 3 { (i % 256) as u8 } else { 255 - (i % 3) as u8 }).collect();
         let b: Vec<u8> = (0..wide).map(|i| if i % 5 == 2 { (i % 256) as u8 } else { 0x80 + (i % 2) as u8 }).collect();
         let zeros: Vec<i8> = (0..if each { cols } else { 1 }).map(|j| 127 - j as i8).collect();
-        let codes = with(node("Cast", &["x"], &["a"]), vec![int("to", ElementType::Uint8 as i64)]);
+        let codes = with(node("Cast", &["x"], &["a"]), vec![int("to", 2)]);
         let mut g = graph(&[], &["y"], vec![codes, node("MatMulInteger", &["a", "b", "za", "zb"], &["y"])]);
         g.input = vec![input("x", &[&count.to_string(), &rows.to_string()])];
         let bytes: Vec<u8> = zeros.iter().map(|z| *z as u8).collect();

@@ -62,10 +62,13 @@ fn export(folder: &Path) -> std::path::PathBuf {
     }
     let last = n.ints(&[], &[2]);
     let sums = n.put("CumSum", &["present.0.key", &last], Vec::new());
-    // The rows of the new tokens: as many as there are from the end.
-    let count = n.put("Neg", &[&new], Vec::new());
-    let (end, axis) = (n.ints(&[1], &[i64::MAX]), n.ints(&[1], &[2]));
-    let own = n.put("Slice", &[&sums, &count, &end, &axis], Vec::new());
+    // The rows of the new tokens: those behind the past ones.
+    let (first, end) = (n.extent("past_key_values.0.key", 2), n.extent("present.0.key", 2));
+    let scalar = n.ints(&[0], &[]);
+    let [first, end] = [first, end].map(|x| n.put("Reshape", &[&x, &scalar], Vec::new()));
+    let one = n.ints(&[], &[1]);
+    let rows = n.put("Range", &[&first, &end, &one], Vec::new());
+    let own = n.put("Gather", &[&sums, &rows], vec![int("axis", 2)]);
     let own = n.transpose(&own, &[0, 2, 1, 3]);
     let whole = n.ints(&[1], &[WIDTH as i64]);
     let shape = n.list(&[&batch, &open, &whole]);

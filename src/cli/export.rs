@@ -1,7 +1,7 @@
 //! `actc export`: the graph of an artifact in a format of other programs.
 
 use super::open::ArtifactArgs;
-use super::render::{Progress, Stop, note, size};
+use super::render::{Stop, note, size};
 use super::request::{exists, free};
 use actc::codegen::graph_of;
 use actc::frontend::onnx;
@@ -64,10 +64,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let mut data = None;
     if bytes > 0 {
         free(&beside, args.force)?;
-        let mut progress = Progress::new();
-        let filled = Pending::filled(&beside, args.force, |file| {
-            exported.write_data(file, |done| progress.at("write", "", done as usize, bytes as usize))
-        });
+        let filled = Pending::filled(&beside, args.force, |file| exported.write_data(file));
         data = Some(filled.map_err(|e| failed(&beside, &e))?);
     }
     let model = Pending::new(&output, &exported.model, args.force).map_err(|e| failed(&output, &e))?;

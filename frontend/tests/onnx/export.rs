@@ -61,8 +61,11 @@ const FAMILIES: &[(&str, &str, &str, &str)] = &[
         "%0 = conv{kernel=\"3, 3\", strides=\"1, 1\", dilations=\"1, 1\", pads=\"1, 1\", groups=2, extents=\"8, 9\"} %x, %w : f32[N, 6, 8, 9]
          %1 = conv_transpose{kernel=\"2, 2\", strides=\"2, 2\", dilations=\"1, 1\", pads=\"0, 0\", groups=2, extents=\"16, 18\"} %x, %t : f32[N, 6, 16, 18]
          %2 = pool{function=most, kernel=\"3, 3\", strides=\"2, 2\", dilations=\"1, 1\", pads=\"1, 1\", behind=\"1, 1\", extents=\"4, 5\"} %x : f32[N, 4, 4, 5]
+         %4 = pool{function=norm, kernel=\"3, 3\", strides=\"2, 2\", dilations=\"1, 1\", pads=\"1, 1\", behind=\"1, 1\", p=3, extents=\"4, 5\"} %x : f32[N, 4, 4, 5]
+         %5 = reshape{shape=\"N, 4, 72\"} %x : f32[N, 4, 72]
+         %6 = fold{kernel=\"2, 2\", strides=\"1, 1\", dilations=\"1, 1\", pads=\"0, 0\", windows=\"8, 9\", extents=\"9, 10\"} %5 : f32[N, 1, 9, 10]
          %3 = pad{before=\"0, 0, 1, 0\", behind=\"0, 0, 1, 2\"} %x, %v : f32[N, 4, 10, 11]",
-        "a=%0, b=%1, c=%2, d=%3",
+        "a=%0, b=%1, c=%2, d=%3, e=%4, f=%6",
     ),
     (
         "attention",
@@ -114,7 +117,7 @@ fn read_again(exported: &Exported) -> Graph {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("m.onnx");
     std::fs::write(&path, &exported.model).unwrap();
-    exported.write_data(&mut std::fs::File::create(folder.path().join("m.data")).unwrap(), |_| {}).unwrap();
+    exported.write_data(&mut std::fs::File::create(folder.path().join("m.data")).unwrap()).unwrap();
     import(&Model::open(&path).unwrap_or_else(|e| panic!("{e}"))).unwrap_or_else(|e| panic!("{e:?}"))
 }
 

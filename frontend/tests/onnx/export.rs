@@ -68,6 +68,12 @@ const FAMILIES: &[(&str, &str, &str, &str)] = &[
         "a=%0, b=%1, c=%2, d=%3, e=%4, f=%6",
     ),
     (
+        "recurrent",
+        "%x: f32[T, B, 12], %r: f32[12, 3], %h: f32[B, 3], %c: f32[B, 3], %p: f32[9], %n: i64[B], %g: f32[9, 3], %i: f32[3]",
+        RECURRENT,
+        "a=%0, b=%1, c=%2, d=%4, e=%5, f=%6, g=%7",
+    ),
+    (
         "attention",
         "%q: f32[S, 4, 8], %k: f32[S, 2, 8], %v: f32[S, 2, 8], %k0: f32[P, 2, 8], %v0: f32[P, 2, 8]",
         "%k1 = cache_append %k0, %k : f32[P + S, 2, 8]
@@ -76,6 +82,12 @@ const FAMILIES: &[(&str, &str, &str, &str)] = &[
         "y=%0, donate %k0 -> %k1, donate %v0 -> %v1",
     ),
 ];
+
+const RECURRENT: &str = "
+    %0, %1, %2 = recurrent{cell=lstm, f=sigmoid, g=tanh, h=tanh, reverse, peepholes, lengths} %x, %r, %h, %c, %p, %n : f32[T, B, 3], f32[B, 3], f32[B, 3]
+    %3 = slice{axis=2, start=0, len=9} %x : f32[T, B, 9]
+    %4, %5 = recurrent{cell=gru_linear, f=sigmoid, g=tanh, clip=2} %3, %g, %h, %i : f32[T, B, 3], f32[B, 3]
+    %6, %7 = recurrent{cell=gru, f=sigmoid, g=tanh} %3, %g, %h : f32[T, B, 3], f32[B, 3]";
 
 fn graph(inputs: &str, body: &str, results: &str) -> Graph {
     let source = format!("air 1\ngraph @g({inputs}) {{\n{body}\nreturn {results}\n}}\n");

@@ -16,6 +16,7 @@ mod indexing;
 mod matrix;
 mod norm;
 mod pointwise;
+mod recurrent;
 mod reduce;
 mod shaping;
 mod sheet;
@@ -200,6 +201,7 @@ fn form(c: &mut Call<'_, '_>) -> Result<Vec<String>> {
         Op::ConvTranspose(p) => conv::transposed(c, &p.0),
         Op::Pool(p) => conv::pool(c, p),
         Op::Fold(p) => conv::fold(c, p),
+        Op::Recurrent(p) => recurrent::recurrent(c, p),
         Op::Det(_) => c.same("Det"),
         Op::Bitcast(_)
         | Op::Unique(_)
@@ -208,7 +210,6 @@ fn form(c: &mut Call<'_, '_>) -> Result<Vec<String>> {
         | Op::Unpool(_)
         | Op::RegionPool(_)
         | Op::GridSample(_)
-        | Op::Recurrent(_)
         | Op::LinearAttention(_)
         | Op::Gram(_)
         | Op::ChannelStats(_)

@@ -15,6 +15,15 @@ pub struct Pending {
 impl Pending {
     /// `bytes` in a file beside `path`.
     pub fn new(path: &Path, bytes: &[u8], overwrite: bool) -> Result<Pending> {
+        Pending::filled(path, overwrite, |file| file.write_all(bytes))
+    }
+
+    /// What `fill` writes, in a file beside `path`.
+    pub fn filled(
+        path: &Path,
+        overwrite: bool,
+        fill: impl FnOnce(&mut NamedTempFile) -> Result<()>,
+    ) -> Result<Pending> {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
         builder.prefix(".actc-");
@@ -25,7 +34,7 @@ impl Pending {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let mut file = builder.tempfile_in(folder)?;
-        file.write_all(bytes)?;
+        fill(&mut file)?;
         Ok(Pending { file, path: path.to_owned(), overwrite })
     }
 

@@ -12,6 +12,7 @@ mod data;
 mod doctor;
 mod entry;
 mod eval;
+mod export;
 mod generate;
 mod inspect;
 mod interrupt;
@@ -71,6 +72,8 @@ enum Verb {
     Targets(targets::Args),
     /// Make code for another machine from an artifact alone
     Relink(relink::Args),
+    /// Write the graph of an artifact for other programs
+    Export(export::Args),
     /// Whether this machine and this build have what actc needs
     Doctor(doctor::Args),
     /// A script that teaches a shell the verbs and options
@@ -111,6 +114,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Passes(args) => passes::run(&args),
         Verb::Targets(args) => targets::run(&args),
         Verb::Relink(args) => relink::run(&args),
+        Verb::Export(args) => export::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Completions(args) => completions::run(&args),
     };

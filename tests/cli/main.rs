@@ -6,6 +6,7 @@ mod chat;
 mod code;
 mod compare;
 mod doctor;
+mod export;
 mod kv;
 mod malformed;
 mod onnx;

@@ -72,6 +72,6 @@ impl<'g> Call<'_, 'g> {
     /// An error that names the op.
     pub(super) fn refuse(&self, why: impl std::fmt::Display) -> Diagnostic {
         let op = &self.node.op;
-        Diagnostic::new("onnx-export", format!("`{}` has no form in ONNX: {why}", op.name()))
+        Diagnostic::new("onnx-export", format!("`{}` is not written as ONNX: {why}", op.name()))
     }
 }

@@ -47,6 +47,21 @@ pub(super) fn scatter_elements(c: &mut Call<'_, '_>, scatter: &ScatterElements) 
     c.whole("ScatterElements", vec![axis(scatter.axis), reduction])
 }
 
+/// The indices with zeros behind them, and their number.
+pub(super) fn non_zero(c: &mut Call<'_, '_>) -> Result<Vec<String>> {
+    let x = c.arg(0)?;
+    let all = c.ty(0).shape.elements()?;
+    let found = c.node("NonZero", &[&x], vec![]);
+    let list = c.node("Shape", &[&found], vec![("start", Attr::Int(1)), ("end", Attr::Int(2))]);
+    let (all, none, axes) = (c.sheet.dim(&all)?, c.sheet.ints(&[0]), c.sheet.ints(&[1]));
+    let rest = c.node("Sub", &[&all, &list], vec![]);
+    let pads = c.node("Concat", &[&none, &rest], vec![axis(0)]);
+    let zero = c.sheet.int(0);
+    let filled = c.node("Pad", &[&found, &pads, &zero, &axes], vec![]);
+    let count = c.node("Squeeze", &[&list, &none], vec![]);
+    Ok(vec![filled, count])
+}
+
 /// Elements by their indices `[out, taps]`, then the weighted sum over the axis of taps.
 pub(super) fn resample(c: &mut Call<'_, '_>, resample: &Resample) -> Result<Vec<String>> {
     let (x, indices, weights) = (c.arg(0)?, c.arg(1)?, c.arg(2)?);

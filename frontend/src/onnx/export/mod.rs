@@ -16,6 +16,7 @@ mod indexing;
 mod matrix;
 mod norm;
 mod pointwise;
+mod recurrent;
 mod reduce;
 mod shaping;
 mod sheet;
@@ -50,14 +51,13 @@ impl Exported {
         self.apart.last().map_or(0, |(at, bytes)| at + bytes.len() as u64)
     }
 
-    /// Writes the file of data to `out`, telling `done` how many bytes are written after each tensor.
-    pub fn write_data(&self, out: &mut impl Write, mut done: impl FnMut(u64)) -> std::io::Result<()> {
+    /// Writes the file of data to `out`.
+    pub fn write_data(&self, out: &mut impl Write) -> std::io::Result<()> {
         let mut position = 0;
         for (at, bytes) in &self.apart {
             out.write_all(&vec![0; (at - position) as usize])?;
             out.write_all(bytes)?;
             position = at + bytes.len() as u64;
-            done(position);
         }
         Ok(())
     }
@@ -185,6 +185,7 @@ fn form(c: &mut Call<'_, '_>) -> Result<Vec<String>> {
         Op::GatherElements(p) => indexing::gather_elements(c, p),
         Op::ScatterNd(p) => indexing::scatter_nd(c, p),
         Op::ScatterElements(p) => indexing::scatter_elements(c, p),
+        Op::NonZero(_) => indexing::non_zero(c),
         Op::Resample(p) => indexing::resample(c, p),
         Op::Expand(p) => shaping::expand(c, p),
         Op::Reshape(p) => shaping::reshape(c, p),
@@ -199,21 +200,20 @@ fn form(c: &mut Call<'_, '_>) -> Result<Vec<String>> {
         Op::ConvInteger(p) => conv::conv(c, &p.0, "ConvInteger"),
         Op::ConvTranspose(p) => conv::transposed(c, &p.0),
         Op::Pool(p) => conv::pool(c, p),
+        Op::Fold(p) => conv::fold(c, p),
+        Op::Recurrent(p) => recurrent::recurrent(c, p),
         Op::Det(_) => c.same("Det"),
         Op::Bitcast(_)
-        | Op::NonZero(_)
         | Op::Unique(_)
         | Op::NonMaxSuppression(_)
         | Op::DeformConv(_)
-        | Op::Fold(_)
         | Op::Unpool(_)
         | Op::RegionPool(_)
         | Op::GridSample(_)
-        | Op::Recurrent(_)
         | Op::LinearAttention(_)
         | Op::Gram(_)
         | Op::ChannelStats(_)
         | Op::If(_)
-        | Op::Loop(_) => Err(c.refuse("none is written for it so far")),
+        | Op::Loop(_) => Err(c.refuse("there is no rule for it so far")),
     }
 }

@@ -26,6 +26,7 @@ pub(super) enum Attr<'a> {
     Ints(Vec<i64>),
     Float(f64),
     Text(&'a str),
+    Texts(Vec<&'a str>),
 }
 
 impl Attr<'_> {
@@ -47,6 +48,10 @@ impl Attr<'_> {
             Attr::Ints(ints) => {
                 proto.ints = ints;
                 7
+            }
+            Attr::Texts(texts) => {
+                proto.strings = texts.into_iter().map(|s| Bytes::copy_from_slice(s.as_bytes())).collect();
+                8
             }
         };
         proto.r#type = Some(kind);

@@ -154,16 +154,17 @@ fn of_call(call: &Call, model: &Model, dims: &[i64], bytes: u64) -> u64 {
         | Builtin::Cumulate
         | Builtin::NonZero
         | Builtin::Unpool => bytes / 2,
-        // Elements by a search, or by a window or weights each.
-        Builtin::Pool
-        | Builtin::TopK
+        // Elements by a window each.
+        Builtin::Pool => bytes,
+        // Elements by a search, or by weights each.
+        Builtin::TopK
         | Builtin::Unique
         | Builtin::NonMaxSuppression
         | Builtin::Fold
         | Builtin::RegionPool
         | Builtin::Resample
         | Builtin::GridSample
-        | Builtin::Det => bytes.saturating_mul(8),
+        | Builtin::Det => bytes.saturating_mul(4),
         Builtin::Expect => 0,
     }
 }

@@ -5,7 +5,7 @@
 
 use super::graph::Graph;
 use actc_types::{Diagnostic, Place, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Most findings that are told.
 const SHOWN: usize = 8;
@@ -89,12 +89,18 @@ impl<'g> Checker<'g> {
                 }
             }
         }
+        let mut outputs = HashSet::new();
         for output in &graph.outputs {
             let name = output.name.as_str();
             if !self.defined.contains_key(name) {
                 let at = || Place::Tensor(name.to_owned());
                 self.undefined
                     .add(at, || format!("the output `{name}` of the graph `{}` is defined nowhere", graph.name));
+            }
+            // Graphs in attributes give by place, a model by name.
+            if depth == 0 && !outputs.insert(name) {
+                let at = || Place::Tensor(name.to_owned());
+                self.twice.add(at, || format!("`{name}` is an output of the graph `{}` twice", graph.name));
             }
         }
         for (name, before) in undo.into_iter().rev() {

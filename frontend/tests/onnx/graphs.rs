@@ -174,6 +174,7 @@ fn every_value_is_defined_once_and_before_its_use() {
         ("onnx-ssa", graph(&["x"], &["y"], vec![relu("x", "y"), relu("x", "y")])),
         ("onnx-ssa", graph(&["x"], &["x"], vec![relu("x", "x")])),
         ("onnx-ssa", graph(&["x", "x"], &["x"], vec![])),
+        ("onnx-ssa", graph(&["x"], &["y", "y"], vec![relu("x", "y")])),
         ("onnx-undefined", graph(&["x"], &["y"], vec![relu("a", "y"), relu("x", "a")])),
         ("onnx-undefined", graph(&["x"], &["y"], vec![relu("y", "y")])),
         ("onnx-undefined", graph(&["x"], &["z"], vec![relu("x", "y")])),

@@ -133,6 +133,24 @@ fn bits_of(tensor: &Tensor) -> Vec<u64> {
     tensor.data().to_integers().iter().map(|x| *x as u64).collect()
 }
 
+/// Integers that floats stand for have no zero below zero, which a quotient would tell.
+#[test]
+fn zeros_of_integers_have_no_sign() {
+    let source = "air 1
+graph @g(%x: f32[4], %y: f32[4]) {
+  %0 = cast{to=i8} %x : i8[4]
+  %1 = cast{to=f32} %0 : f32[4]
+  %2 = div %y, %1 : f32[4]
+  return y=%2
+}
+";
+    let graph = actc::ir::text::parse(source, &actc::ir::text::unbound).unwrap();
+    let floats = |x: [f32; 4]| Tensor::new(&[4], TensorData::F32(x.to_vec())).unwrap();
+    let got = Compiled::new(1).prepare(&graph).unwrap().run(vec![floats([-0.3, 0.3, -0.0, 2.0]), floats([1.0; 4])]);
+    let inf = f64::INFINITY;
+    assert_eq!(got.unwrap()[0].data().to_f64(), [inf, inf, inf, 0.5]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 

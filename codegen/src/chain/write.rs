@@ -301,7 +301,13 @@ impl<'g> Writer<'g> {
         let small = from != DType::I32 || is_exact(self.graph, x);
         let at = self.value(x)?;
         match (kind, to) {
-            (Kind::Float, DType::F32) | (Kind::Whole, DType::F32) => Some(at),
+            (Kind::Float, DType::F32) => Some(at),
+            (Kind::Whole, DType::F32) if matches!(self.steps[usize::from(at)], Step::Read(_)) => Some(at),
+            // Zeros that arithmetic of floats made have a sign, those of integers have none.
+            (Kind::Whole, DType::F32) => {
+                let zero = self.push(Step::Constant(0.0));
+                Some(self.push(Step::Binary(FloatOp::Add, at, zero)))
+            }
             (Kind::Whole, DType::I32) if small => Some(at),
             (Kind::Whole, to) if to == from => Some(at),
             (Kind::Float, DType::U8 | DType::I8) => Some(self.push(Step::Saturate(to, at))),

@@ -111,15 +111,14 @@ fn products(call: &Call<'_>, layout: &Layout, w: &[f32], bias_at: usize, scratch
     let (bias, out) = bias::<f32>(call, m, bias_at)?;
     call.count(&[n, m, windows])?;
     let rows = call.count(&[own, taps])?;
-    let plain = layout.is_plain();
-    let spread = Spread::new(&layout.axes);
-    let (units, unit, most) = if plain {
-        (windows.div_ceil(LANES), LANES, BYTES / size_of::<f32>() / LANES / rows.max(1))
-    } else {
-        (spread.units(), windows / spread.units().max(1), spread.most(own, BYTES / size_of::<f32>()))
+    let spread = (!layout.is_plain()).then(|| Spread::new(&layout.axes));
+    let most = BYTES / size_of::<f32>();
+    let (units, unit, most) = match &spread {
+        None => (windows.div_ceil(LANES), LANES, most / LANES / rows.max(1)),
+        Some(spread) => (spread.units(), windows / spread.units().max(1), spread.most(own, most)),
     };
     let (cell_rows, cell_units) = layout.cell(call.parts, units, most);
-    let mut band = None;
+    let mut band: Option<Band<'_>> = None;
     for item in 0..n * groups {
         let (image, group) = (item / groups, item % groups);
         let channels = &x[(image * c + group * own) * area..][..own * area];
@@ -139,15 +138,15 @@ fn products(call: &Call<'_>, layout: &Layout, w: &[f32], bias_at: usize, scratch
                     Some(bias) => to.iter_mut().zip(sums).for_each(|(y, sum)| *y = sum + bias[row]),
                 }
             };
-            if plain {
-                let columns = columns(channels, own, area, first, grid.cell_cols);
+            let Some(spread) = &spread else {
+                let columns = Matrix::dense(channels, own, area).cols_of(first, grid.cell_cols.min(area - first));
                 product(weights, columns, &mut scratch.product, give);
                 continue;
-            }
+            };
             let units = first / unit..(first + grid.cell_cols).min(windows) / unit;
             let band = match &mut band {
-                Some(band) if Band::units(band) == units.len() => band,
-                other => other.insert(Band::new(call, &spread, units.len(), own, &mut scratch.floats)?),
+                Some(band) if band.units() == units.len() => band,
+                other => other.insert(Band::new(call, spread, units.len(), own, &mut scratch.floats)?),
             };
             let image = room(&mut scratch.floats, band.size())?;
             if laid != Some(first) {
@@ -164,11 +163,6 @@ fn products(call: &Call<'_>, layout: &Layout, w: &[f32], bias_at: usize, scratch
         }
     }
     Ok(())
-}
-
-/// Columns of an image of `own` channels, `most` at most from `first` on.
-fn columns(channels: &[f32], own: usize, area: usize, first: usize, most: usize) -> Matrix<'_> {
-    Matrix::dense(channels, own, area).cols_of(first, most.min(area - first))
 }
 
 fn floats<T: Real + Default>(call: &Call<'_>, layout: &Layout, w: &[T], bias_at: usize) -> Result<()> {

@@ -3,7 +3,8 @@
 use super::call::Call;
 use super::conv::{Layout, bias};
 use super::element::dtype;
-use super::window::{Axis, axes, place, rank, room};
+use super::fold::place_run;
+use super::window::{axes, rank, room};
 use crate::device::cpu::gemm::Matrix;
 use crate::device::cpu::memory::Grid;
 use crate::device::cpu::product::{LANES, multiply, pack};
@@ -62,7 +63,8 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
                         let start = strip * LANES;
                         for (i, sums) in (row..row + rows).zip(block) {
                             let plane = tile.row_mut(first + i / taps);
-                            scatter(&layout.axes, i % taps, start, &sums[..LANES.min(windows - start)], plane);
+                            let sums = &sums[..LANES.min(windows - start)];
+                            place_run(&layout.axes, i % taps, start, sums, plane, |y, x| y + x);
                         }
                     },
                 );
@@ -70,26 +72,4 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Adds what the windows from `window` on have for their tap `tap` to the elements of `plane` that lie there.
-fn scatter(axes: &[Axis], tap: usize, mut window: usize, mut values: &[f32], plane: &mut [f32]) {
-    let Some((last, outer)) = axes.split_last() else { return };
-    let inside = last.inside(tap % last.kernel);
-    while !values.is_empty() {
-        let (row, first) = (window / last.windows, window % last.windows);
-        let (run, rest) = values.split_at(values.len().min(last.windows - first));
-        let (from, to) = (inside.start.max(first), inside.end.min(first + run.len()));
-        if let (Some(at), true) = (place(outer, row, tap / last.kernel), from < to) {
-            let start = from * last.stride + tap % last.kernel * last.dilation - last.pad;
-            let to_row = &mut plane[at * last.image..][..last.image][start..];
-            let run = &run[from - first..to - first];
-            match last.stride {
-                1 => to_row.iter_mut().zip(run).for_each(|(y, x)| *y += x),
-                n => to_row.iter_mut().step_by(n).zip(run).for_each(|(y, x)| *y += x),
-            }
-        }
-        window += run.len();
-        values = rest;
-    }
 }

@@ -11,28 +11,39 @@ use bytemuck::Pod;
 const FOLD_CELL: usize = 1 << 14;
 
 /// Adds to `plane` what `windows`, a row for each tap, have for its elements.
-fn fold<T: Copy>(axes: &[Axis], windows: &[T], plane: &mut [T], add: impl Fn(T, T) -> T) {
+fn fold<T: Copy>(axes: &[Axis], windows: &[T], plane: &mut [T], add: impl Fn(T, T) -> T + Copy) {
+    let count = axes.iter().map(|a| a.windows).product::<usize>();
+    for (tap, seen) in windows.chunks_exact(count.max(1)).enumerate() {
+        place_run(axes, tap, 0, seen, plane, add);
+    }
+}
+
+/// Adds to `plane` what the windows from `window` on have for their tap `tap` where that lies in it.
+pub(super) fn place_run<T: Copy>(
+    axes: &[Axis],
+    tap: usize,
+    mut window: usize,
+    mut values: &[T],
+    plane: &mut [T],
+    add: impl Fn(T, T) -> T + Copy,
+) {
     let Some((last, outer)) = axes.split_last() else { return };
-    let rows = outer.iter().map(|a| a.windows).product::<usize>();
-    let mut all = windows.chunks_exact((rows * last.windows).max(1));
-    for tap in 0..outer.iter().map(|a| a.kernel).product() {
-        for k in 0..last.kernel {
-            let Some(seen) = all.next() else { return };
-            let inside = last.inside(k);
-            if inside.is_empty() {
-                continue;
-            }
-            let start = inside.start * last.stride + k * last.dilation - last.pad;
-            for (row, seen) in seen.chunks_exact(last.windows).enumerate() {
-                let Some(at) = place(outer, row, tap) else { continue };
-                let to = &mut plane[at * last.image..][..last.image][start..];
-                let seen = &seen[inside.clone()];
-                match last.stride {
-                    1 => to.iter_mut().zip(seen).for_each(|(y, x)| *y = add(*y, *x)),
-                    n => to.iter_mut().step_by(n).zip(seen).for_each(|(y, x)| *y = add(*y, *x)),
-                }
+    let (tap, k) = (tap / last.kernel, tap % last.kernel);
+    let inside = last.inside(k);
+    while !values.is_empty() {
+        let (row, first) = (window / last.windows, window % last.windows);
+        let (run, rest) = values.split_at(values.len().min(last.windows - first));
+        let (from, to) = (inside.start.max(first), inside.end.min(first + run.len()));
+        if let (Some(at), true) = (place(outer, row, tap), from < to) {
+            let start = from * last.stride + k * last.dilation - last.pad;
+            let (to, run) = (&mut plane[at * last.image..][..last.image][start..], &run[from - first..to - first]);
+            match last.stride {
+                1 => to.iter_mut().zip(run).for_each(|(y, x)| *y = add(*y, *x)),
+                n => to.iter_mut().step_by(n).zip(run).for_each(|(y, x)| *y = add(*y, *x)),
             }
         }
+        window += run.len();
+        values = rest;
     }
 }
 

@@ -27,7 +27,7 @@ struct Line {
 impl Line {
     fn new(axis: Axis) -> Line {
         let places = (0..axis.kernel).map(|t| t * axis.dilation);
-        let mut phases: Vec<usize> = places.map(|p| p % axis.stride).take(axis.stride.max(axis.kernel)).collect();
+        let mut phases: Vec<usize> = places.map(|p| p % axis.stride).collect();
         phases.sort_unstable();
         phases.dedup();
         Line { axis, phases, reach: (axis.kernel - 1) * axis.dilation / axis.stride }
@@ -119,7 +119,6 @@ impl Extents {
 /// A band of some units.
 pub(super) struct Band<'a> {
     spread: &'a Spread,
-    units: usize,
     extents: Extents,
     /// Where each tap of each channel begins.
     offsets: Vec<usize>,
@@ -141,10 +140,10 @@ impl<'a> Band<'a> {
         let extents = Extents::of(spread, units, channels).ok_or_else(far)?;
         // Before anything is made whose size grows with the image.
         room(memory, extents.size)?;
-        Ok(Band::of(spread, units, channels, extents))
+        Ok(Band::of(spread, channels, extents))
     }
 
-    fn of(spread: &'a Spread, units: usize, channels: usize, extents: Extents) -> Band<'a> {
+    fn of(spread: &'a Spread, channels: usize, extents: Extents) -> Band<'a> {
         let lines = &spread.lines;
         let &Extents { plane, channel, .. } = &extents;
         let taps: usize = lines.iter().map(|l| l.axis.kernel).product();
@@ -162,13 +161,13 @@ impl<'a> Band<'a> {
         };
         let first: Vec<usize> = (0..taps).map(offset).collect();
         let offsets = (0..channels).flat_map(|c| first.iter().map(move |o| c * channel + o)).collect();
-        let (pieces, strips) = pieces(lines, &extents.axes, units);
-        Band { spread, units, extents, offsets, pieces, strips }
+        let (pieces, strips) = pieces(lines, &extents.axes);
+        Band { spread, extents, offsets, pieces, strips }
     }
 
     /// Number of units.
     pub(super) fn units(&self) -> usize {
-        self.units
+        self.extents.axes[0] - self.spread.lines[0].reach
     }
 
     /// Elements that it takes.
@@ -239,10 +238,9 @@ impl<'a> Band<'a> {
 
 /// The windows of a band, cut at the ends of strips, and for each strip its pieces. Windows between the ends of rows are left
 /// out.
-fn pieces(lines: &[Line], extents: &[usize], units: usize) -> (Vec<Piece>, Vec<Range<usize>>) {
+fn pieces(lines: &[Line], extents: &[usize]) -> (Vec<Piece>, Vec<Range<usize>>) {
     let (mut pieces, mut strips) = (Vec::new(), Vec::new());
-    let windows: Vec<usize> =
-        lines.iter().enumerate().map(|(i, l)| if i == 0 { units } else { l.axis.windows }).collect();
+    let windows: Vec<usize> = lines.iter().zip(extents).map(|(l, extent)| extent - l.reach).collect();
     let (outer, width) = (&windows[..windows.len() - 1], windows[windows.len() - 1]);
     for row in 0..outer.iter().product() {
         let (mut at, mut step, mut rest) = (0, extents[outer.len()], row);
@@ -292,7 +290,7 @@ mod tests {
             let channels: Vec<f32> = (0..3 * area).map(|i| i as f32 + 1.0).collect();
             let spread = Spread::new(&axes);
             for units in 1..=spread.units() {
-                let band = Band::of(&spread, units, 3, Extents::of(&spread, units, 3).unwrap());
+                let band = Band::of(&spread, 3, Extents::of(&spread, units, 3).unwrap());
                 for first in 0..=spread.units() - units {
                     let mut image = vec![f32::NAN; band.size()];
                     band.lay(&channels, area, first, &mut image);

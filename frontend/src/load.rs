@@ -80,20 +80,17 @@ pub fn load(path: &Path) -> Result<Import> {
     load_with(path, &Options::default())
 }
 
-/// Reads the model at `path` as `options` say.
-pub fn load_with(path: &Path, options: &Options) -> Result<Import> {
-    let import = read(path, options)?;
-    match options.extents.keys().next() {
-        Some(symbol) if import.source.format != SourceFormat::Onnx => {
-            let headline = format!("`{symbol}` cannot be fixed: a language model serves all lengths of texts");
-            Err(Diagnostic::request("unknown-dim", headline).help("extents are fixed of `.onnx` files alone"))
-        }
-        Some(_) | None => Ok(import),
-    }
+/// An error where `options` fix extents: those of language models are none to be fixed.
+fn unfixed(options: &Options) -> Result<()> {
+    let Some(symbol) = options.extents.keys().next() else { return Ok(()) };
+    let headline = format!("`{symbol}` cannot be fixed: a language model serves all lengths of texts");
+    Err(Diagnostic::request("unknown-dim", headline).help("extents are fixed of `.onnx` files alone"))
 }
 
-fn read(path: &Path, options: &Options) -> Result<Import> {
+/// Reads the model at `path` as `options` say.
+pub fn load_with(path: &Path, options: &Options) -> Result<Import> {
     if path.is_dir() {
+        unfixed(options)?;
         return folder(path, options);
     }
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
@@ -113,7 +110,7 @@ fn read(path: &Path, options: &Options) -> Result<Import> {
         };
     }
     match extension.as_str() {
-        "gguf" => gguf_file(path, options),
+        "gguf" => unfixed(options).and_then(|()| gguf_file(path, options)),
         "safetensors" => refuse(
             "a bare `.safetensors` file does not say how its tensors are connected",
             "give the folder that holds it together with `config.json` and `tokenizer.json`",

@@ -15,7 +15,7 @@ mod subgraph;
 mod types;
 
 pub(super) use call::Call;
-pub(super) use extents::{dimension, number, quotient};
+pub(super) use extents::{dimension, natural, number, quotient};
 pub(super) use types::{Symbols, dtype};
 
 use super::decoder::{Names, Ports};
@@ -307,6 +307,12 @@ impl<'m> Importer<'m> {
         name
     }
 
+    /// The constant `tensor`, called `name` or after it.
+    pub(super) fn dense(&mut self, name: &str, tensor: &actc_types::Tensor) -> Value {
+        let name = self.fresh(name);
+        self.constant(Const::dense(name, tensor))
+    }
+
     /// The value of `item`; dimensions become a tensor of the integers that they are when the graph runs.
     pub(super) fn value(&mut self, item: &Item, origin: &str) -> Result<Value> {
         let (dims, scalar) = match item {
@@ -315,8 +321,7 @@ impl<'m> Importer<'m> {
             Item::Truths(truths) => {
                 let bytes = truths.iter().map(|t| u8::from(*t)).collect();
                 let tensor = actc_types::Tensor::new(&[truths.len() as u64], TensorData::Bool(bytes))?;
-                let name = self.fresh(origin);
-                return Ok(self.constant(Const::dense(name, &tensor)));
+                return Ok(self.dense(origin, &tensor));
             }
         };
         extents::value(self, dims, scalar, origin)
@@ -325,8 +330,7 @@ impl<'m> Importer<'m> {
     /// Adds `op`; small constants of it are computed here, so that shapes which a model computes are known.
     pub(super) fn add(&mut self, op: Op, args: &[Value], origin: &str) -> Result<Value> {
         if let Some(tensor) = self.folded(&op, args)? {
-            let name = self.fresh(origin);
-            return Ok(self.constant(Const::dense(name, &tensor)));
+            return Ok(self.dense(origin, &tensor));
         }
         match self.add_many(op, args, Vec::new(), origin)?[..] {
             [value] => Ok(value),

@@ -4,6 +4,7 @@
 
 use super::call::Call;
 use super::sheet::Attr;
+use crate::onnx::import::number;
 use actc_ir::ops::conv::Geometry;
 use actc_ir::ops::pool::{Fold, Pool, PoolFunction};
 use actc_ir::ops::window::Window;
@@ -34,15 +35,6 @@ fn beyond(window: &Window, axis: usize, windows: &Dim, extent: &Dim) -> Result<D
         covered.checked_sub(&stride)?.checked_sub(&Dim::from(window.pads[axis]))?.checked_sub(extent)
     };
     places().ok_or_else(|| Diagnostic::new("dim-overflow", "windows: what they cover exceeds 63 bits"))
-}
-
-/// The number that `dim` is, where it has no symbols.
-fn number(dim: &Dim) -> Option<i64> {
-    match dim.terms().collect::<Vec<_>>()[..] {
-        [] => Some(0),
-        [(n, [])] => Some(n),
-        _ => None,
-    }
 }
 
 /// What windows lie over, how they lie, and the padding behind it that the operator adds.

@@ -6,8 +6,7 @@
 //! how much of it is read at once. The embedding of the tokens is a lookup by them, and becomes what passes know as one.
 
 use super::sight::{self, Says, Sight};
-use super::state::{obstacle, replace_turned, reshape, transposed, turning};
-use actc_ir::eval::{new_tokens, past_tokens};
+use super::state::{TURNED, both, new, obstacle, replace_turned, reshape, transposed, turned};
 use actc_ir::ops::attention::Attention;
 use actc_ir::ops::embedding::Embedding;
 use actc_ir::ops::pointwise::BinaryFunction as B;
@@ -43,15 +42,16 @@ pub(super) fn recognised(mut graph: Graph) -> Result<Graph> {
     let mut graph = graph.compact();
     let mut search = Search::new(&graph);
     let (found, lookups) = (search.attentions()?, search.lookups());
+    let users = search.users;
     let mut patch = Patch::new(&mut graph, "attention");
     for Found { q, k, v, attention, y } in found {
         let shape = patch.graph().ty(y).shape.clone();
         let [one, heads, new, width] = shape.dims() else { continue };
-        let rows = transposed(&mut patch, q, [0, 2, 1, 3])?;
+        let rows = transposed(&mut patch, q, TURNED)?;
         let rows = patch.add(reshape(vec![new.clone(), heads.clone(), width.clone()]), &[rows])?;
         let made = patch.add(Op::Attention(attention), &[rows, k, v])?;
         let made = patch.add(reshape(vec![one.clone(), new.clone(), heads.clone(), width.clone()]), &[made])?;
-        replace_turned(&mut patch, y, made)?;
+        replace_turned(&mut patch, &users[y.index()], y, made)?;
     }
     for (x, tokens, table) in lookups {
         let shape = patch.graph().ty(x).shape.clone();
@@ -103,9 +103,8 @@ impl<'g> Search<'g> {
         if let Some(known) = self.known.get(&(value, says)) {
             return Ok(*known);
         }
-        let (new, past) = (Dim::sym(new_tokens().as_str()), Dim::sym(past_tokens().as_str()));
-        let keys = past.checked_add(&new);
-        let counts = |d: &Dim| d.fixed() == Some(1) || *d == new || Some(d) == keys.as_ref();
+        let keys = both()?;
+        let counts = |d: &Dim| d.fixed() == Some(1) || *d == new() || *d == keys;
         let sight = if self.dims(value).iter().all(counts) {
             sight::of(self.graph, value, says, &self.ports)?
         } else {
@@ -199,7 +198,7 @@ impl<'g> Search<'g> {
                     x = scores;
                 }
                 (Op::Select(_), &[condition, a, b]) if scale == 1.0 && self.free(condition) => {
-                    let low = |v: Value| self.scalar(v).is_some_and(|n| n <= -1e4);
+                    let low = |v: Value| self.scalar(v).is_some_and(|n| n <= sight::HIDDEN);
                     match (low(a), low(b)) {
                         (false, true) => masks.push((condition, Says::Seen)),
                         (true, false) => masks.push((condition, Says::Unseen)),
@@ -275,7 +274,7 @@ impl<'g> Search<'g> {
 
     /// The rows `[T, KV, D]` of a cache of which `value` is the heads `[1, H, T, D]`, or with `columns` `[1, H, D, T]`.
     fn cached(&self, value: Value, columns: bool) -> Option<Value> {
-        let (mut inner, mut order) = self.turned(value);
+        let (mut inner, mut order) = turned(self.graph, value);
         if columns {
             // As the order that would give heads.
             order = COLUMNS.map(|axis| order[axis]);
@@ -294,9 +293,9 @@ impl<'g> Search<'g> {
             if !same || self.dims(inner) != [one.clone(), heads, t.clone(), d.clone()] {
                 return None;
             }
-            (inner, order) = self.turned(single);
+            (inner, order) = turned(self.graph, single);
         }
-        if order != [0, 2, 1, 3] {
+        if order != TURNED {
             return None;
         }
         let rows = self.reshaped(inner)?;
@@ -306,12 +305,6 @@ impl<'g> Search<'g> {
         (donated && one.fixed() == Some(1) && self.dims(rows) == dims).then_some(rows)
     }
 
-    /// What `value` is under another order of axes, and the order.
-    fn turned(&self, value: Value) -> (Value, [usize; 4]) {
-        let turned = self.node(value).and_then(|data| turning(&data.op).map(|order| (data.args[0], order)));
-        turned.unwrap_or((value, [0, 1, 2, 3]))
-    }
-
     fn reshaped(&self, value: Value) -> Option<Value> {
         let data = self.node(value)?;
         matches!(data.op, Op::Reshape(_)).then(|| data.args[0])
@@ -319,7 +312,6 @@ impl<'g> Search<'g> {
 
     /// Whether the graph's own attention is for these.
     fn fits(&self, q: Value, k: Value, v: Value, y: Value) -> bool {
-        let new = Dim::sym(new_tokens().as_str());
         let ([one, heads, tokens, width], [_, kv, d], [_, kv2, e]) = (self.dims(q), self.dims(k), self.dims(v)) else {
             return false;
         };
@@ -330,7 +322,7 @@ impl<'g> Search<'g> {
         groups
             && small
             && floats
-            && *tokens == new
+            && *tokens == new()
             && width == d
             && d == e
             && kv == kv2

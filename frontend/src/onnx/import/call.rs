@@ -3,7 +3,7 @@
 use super::{Importer, Item, extents};
 use crate::onnx::{Attributes, ElementType, Node};
 use actc_ir::ops::pointwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction};
-use actc_ir::ops::shaping::Slice;
+use actc_ir::ops::shaping::{Range, Slice};
 use actc_ir::{Const, Op, TensorType, Value};
 use actc_types::{DType, Diagnostic, Dim, Encoding, Narrowing, Result, Role, Shape, Tensor, TensorData};
 use std::cell::RefCell;
@@ -265,6 +265,11 @@ impl<'a, 'm> Call<'a, 'm> {
         if self.ty(x).dtype == to { Ok(x) } else { self.add(Op::Cast(Cast { to, narrowing }), &[x]) }
     }
 
+    /// The integers below `len`, from `start` on.
+    pub(in crate::onnx) fn counting(&mut self, start: u64, len: &Dim) -> Result<Value> {
+        self.add(Op::Range(Range { start: Dim::from(start), len: len.clone() }), &[])
+    }
+
     /// `a` where `condition` is true, else `b`.
     pub(in crate::onnx) fn select(&mut self, condition: Value, a: Value, b: Value) -> Result<Value> {
         let args = self.together([condition, a, b])?;
@@ -279,8 +284,7 @@ impl<'a, 'm> Call<'a, 'm> {
 
     /// A constant.
     pub(in crate::onnx) fn tensor(&mut self, tensor: &Tensor) -> Value {
-        let name = self.importer.fresh(self.label);
-        self.importer.constant(Const::dense(name, tensor))
+        self.importer.dense(self.label, tensor)
     }
 
     /// A constant in another encoding.

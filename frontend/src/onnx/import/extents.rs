@@ -2,7 +2,7 @@
 
 use super::Importer;
 use actc_ir::ops::shaping::{Concat, Range, Reshape};
-use actc_ir::{Const, Op, Value};
+use actc_ir::{Op, Value};
 use actc_types::{Dim, Result, Shape, Symbol, Tensor};
 
 /// `n` as a dimension, negative ones too.
@@ -54,14 +54,12 @@ pub(super) fn value(importer: &mut Importer<'_>, dims: &[Dim], scalar: bool, ori
     let extents: Vec<u64> = if scalar { Vec::new() } else { vec![dims.len() as u64] };
     if let Some(numbers) = numbers {
         let tensor = Tensor::i64(&extents, numbers)?;
-        let name = importer.fresh(origin);
-        return Ok(importer.constant(Const::dense(name, &tensor)));
+        return Ok(importer.dense(origin, &tensor));
     }
     let mut parts = Vec::with_capacity(dims.len());
     for dim in dims {
         if let Some(n) = number(dim) {
-            let name = importer.fresh(origin);
-            parts.push(importer.constant(Const::dense(name, &Tensor::i64(&[1], vec![n])?)));
+            parts.push(importer.dense(origin, &Tensor::i64(&[1], vec![n])?));
             continue;
         }
         parts.push(importer.add(Op::Range(Range { start: dim.clone(), len: Dim::from(1) }), &[], origin)?);
@@ -72,6 +70,11 @@ pub(super) fn value(importer: &mut Importer<'_>, dims: &[Dim], scalar: bool, ori
         return importer.add(Op::Reshape(Reshape { shape: Shape(Vec::new()) }), &[list], origin);
     }
     Ok(list)
+}
+
+/// Whether `dim` is not negative, whatever its symbols are.
+pub(in crate::onnx) fn natural(dim: &Dim) -> bool {
+    dim.terms().all(|(n, _)| n >= 0)
 }
 
 /// The number that `dim` is where it does not depend on a symbol.

@@ -20,7 +20,7 @@ const FARTHEST: i128 = 1 << 16;
 const MOST: usize = 8;
 
 /// What is added to a score is at most this where a key is hidden: behind it no other score counts in f32.
-const HIDDEN: f64 = -1e4;
+pub(super) const HIDDEN: f64 = -1e4;
 
 /// What the elements of a mask say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,12 +13,12 @@ use actc_ir::ops::attention::CacheAppend;
 use actc_ir::ops::indexing::Expand;
 use actc_ir::ops::pointwise::Cast;
 use actc_ir::ops::shaping::{Range, Reshape, Transpose};
-use actc_ir::{Const, Graph, Op, Patch, TensorType, Value};
-use actc_types::{DType, Diagnostic, Dim, Narrowing, Place, Result, Shape, Tensor, TensorData};
+use actc_ir::{Graph, Node, Op, Patch, TensorType, Value};
+use actc_types::{DType, Diagnostic, Dim, Place, Result, Shape, Tensor, TensorData};
 use std::collections::BTreeMap;
 
 /// `[rows, heads, width]` and `[heads, rows, width]` are each other with this order of axes, behind an axis of one.
-const TURNED: [usize; 4] = [0, 2, 1, 3];
+pub(super) const TURNED: [usize; 4] = [0, 2, 1, 3];
 
 /// Past keys or values.
 struct Past {
@@ -35,15 +35,15 @@ pub(super) struct States {
     past: BTreeMap<Slot, Past>,
 }
 
-fn new() -> Dim {
+pub(super) fn new() -> Dim {
     Dim::sym(new_tokens().as_str())
 }
 
-fn past() -> Dim {
+pub(super) fn past() -> Dim {
     Dim::sym(past_tokens().as_str())
 }
 
-fn both() -> Result<Dim> {
+pub(super) fn both() -> Result<Dim> {
     past().checked_add(&new()).ok_or_else(|| Diagnostic::new("dim-overflow", "a dimension exceeds 63 bits"))
 }
 
@@ -94,14 +94,14 @@ impl<'m> Importer<'m> {
         match given {
             Given::Tokens => self.add(reshape(vec![one, new()]), &[tokens], name),
             Given::Mask => {
-                let ones = self.single(&Tensor::i64(&[], vec![1])?, name);
+                let ones = self.dense(name, &Tensor::i64(&[], vec![1])?);
                 self.add(Op::Expand(Expand { shape: Shape(vec![one, both()?]) }), &[ones], name)
             }
             Given::Positions => {
                 let range = self.add(Op::Range(Range { start: past(), len: new() }), &[], name)?;
                 self.add(reshape(vec![one, new()]), &[range], name)
             }
-            Given::Cached => Ok(self.single(&Tensor::new(&[1], TensorData::Bool(vec![1]))?, name)),
+            Given::Cached => Ok(self.dense(name, &Tensor::new(&[1], TensorData::Bool(vec![1]))?)),
             Given::Past { slot, heads, width } => {
                 let rows = vec![one, past(), heads.into(), width.into()];
                 let rows = self.add(reshape(rows), &[states[&slot]], name)?;
@@ -110,17 +110,12 @@ impl<'m> Importer<'m> {
         }
     }
 
-    fn single(&mut self, tensor: &Tensor, name: &str) -> Value {
-        let name = self.fresh(name);
-        self.constant(Const::dense(name, tensor))
-    }
-
     fn of_element(&mut self, value: Value, element: ElementType, name: &str) -> Result<Value> {
         let to = types::dtype(element)?;
         if self.graph.ty(value).dtype == to {
             return Ok(value);
         }
-        self.add(Op::Cast(Cast { to, narrowing: Narrowing::default() }), &[value], name)
+        self.add(Op::Cast(Cast::to(to)), &[value], name)
     }
 
     /// The language model that the nodes make of `states`: logits `[S, vocabulary]`, then what else the file gives.
@@ -209,6 +204,7 @@ fn source(graph: &Graph, mut value: Value) -> Value {
 
 /// Every join becomes an append to its state, and its readers read views of that.
 fn appended(graph: &mut Graph, joins: &[Join]) -> Result<()> {
+    let users = graph.users();
     let mut patch = Patch::new(graph, "cache");
     let mut donated = Vec::new();
     for join in joins {
@@ -223,7 +219,7 @@ fn appended(graph: &mut Graph, joins: &[Join]) -> Result<()> {
         let all = patch.add(Op::CacheAppend(CacheAppend), &[join.state, fresh])?;
         let view = patch.add(reshape(vec![Dim::from(1), rows, heads, width]), &[all])?;
         let view = cast(&mut patch, view, ty.dtype)?;
-        replace_turned(&mut patch, join.all, view)?;
+        replace_turned(&mut patch, &users[join.all.index()], join.all, view)?;
         donated.push((join.state, all));
     }
     patch.apply()?;
@@ -233,11 +229,11 @@ fn appended(graph: &mut Graph, joins: &[Join]) -> Result<()> {
     Ok(())
 }
 
-/// Whoever reads `old`, `[1, heads, rows, width]`, reads `new`, `[1, rows, heads, width]`, with its axes turned; where it is read
+/// Whoever reads `old`, `[1, heads, rows, width]`, and those are `users`, reads `new`, `[1, rows, heads, width]`, with its axes turned; where it is read
 /// in another order, that is made of `new` at once.
-pub(super) fn replace_turned(patch: &mut Patch<'_>, old: Value, new: Value) -> Result<()> {
-    for user in patch.graph().users()[old.index()].clone() {
-        let data = patch.graph().node(user);
+pub(super) fn replace_turned(patch: &mut Patch<'_>, users: &[Node], old: Value, new: Value) -> Result<()> {
+    for user in users {
+        let data = patch.graph().node(*user);
         if let Some(order) = turning(&data.op) {
             let result = data.results[0];
             let direct = transposed(patch, new, order.map(|axis| TURNED[axis]))?;
@@ -252,7 +248,7 @@ fn cast(patch: &mut Patch<'_>, x: Value, to: DType) -> Result<Value> {
     if patch.graph().ty(x).dtype == to {
         return Ok(x);
     }
-    patch.add(Op::Cast(Cast { to, narrowing: Narrowing::default() }), &[x])
+    patch.add(Op::Cast(Cast::to(to)), &[x])
 }
 
 /// The order that `op` gives four axes, where it does nothing else.
@@ -260,11 +256,17 @@ pub(super) fn turning(op: &Op) -> Option<[usize; 4]> {
     if let Op::Transpose(t) = op { t.order[..].try_into().ok() } else { None }
 }
 
+/// What `value` is under another order of axes, and the order.
+pub(super) fn turned(graph: &Graph, value: Value) -> (Value, [usize; 4]) {
+    let data = graph.def_node(value).map(|n| graph.node(n));
+    let turned = data.and_then(|data| turning(&data.op).map(|order| (data.args[0], order)));
+    turned.unwrap_or((value, [0, 1, 2, 3]))
+}
+
 /// `x` with axes in another order; what is turned twice is turned once, or not at all.
 pub(super) fn transposed(patch: &mut Patch<'_>, x: Value, order: [usize; 4]) -> Result<Value> {
-    let data = patch.graph().def_node(x).map(|n| patch.graph().node(n));
-    let inner = data.and_then(|data| turning(&data.op).map(|inner| (data.args[0], inner)));
-    let (x, order) = inner.map_or((x, order), |(x, inner)| (x, order.map(|axis| inner[axis])));
+    let (x, inner) = turned(patch.graph(), x);
+    let order = order.map(|axis| inner[axis]);
     if order == [0, 1, 2, 3] {
         return Ok(x);
     }

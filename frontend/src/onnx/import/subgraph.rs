@@ -83,16 +83,25 @@ impl<'m> Call<'_, 'm> {
     /// What `graphs` read of the values around them, constants aside.
     pub(in crate::onnx) fn captures(&mut self, graphs: &[&'m Source]) -> Result<Captures<'m>> {
         let all: BTreeSet<&'m str> = graphs.iter().flat_map(|graph| free(graph)).collect();
-        let mut captures = Captures { names: Vec::new(), values: Vec::new() };
+        let mut names = Vec::new();
         for name in all {
             if let Some(Item::Value(value)) = self.importer.names.get(name) {
-                captures.names.push((name, *value));
-                if self.importer.graph.as_const(*value).is_none() && !captures.values.contains(value) {
-                    captures.values.push(*value);
-                }
+                names.push((name, *value));
             }
         }
-        Ok(captures)
+        let values = self.outer(names.iter().map(|(_, value)| *value));
+        Ok(Captures { names, values })
+    }
+
+    /// Those of `values` that are no constants, each once.
+    fn outer(&self, values: impl Iterator<Item = Value>) -> Vec<Value> {
+        let mut outer = Vec::new();
+        for value in values {
+            if self.importer.graph.as_const(value).is_none() && !outer.contains(&value) {
+                outer.push(value);
+            }
+        }
+        outer
     }
 
     /// A region of `graph` with parameters of `types` and those of `captures`. In it `given` makes the inputs of `graph` of its
@@ -125,12 +134,7 @@ impl<'m> Call<'_, 'm> {
         outside: &[Value],
         make: impl FnOnce(&mut Self, &[Value], &[Value]) -> Result<Vec<Value>>,
     ) -> Result<(Region, Vec<Value>)> {
-        let mut captured = Vec::new();
-        for value in outside {
-            if self.importer.graph.as_const(*value).is_none() && !captured.contains(value) {
-                captured.push(*value);
-            }
-        }
+        let captured = self.outer(outside.iter().copied());
         let all: Vec<TensorType> = types.iter().cloned().chain(captured.iter().map(|v| self.ty(*v))).collect();
         let (region, params) = self.importer.graph.add_region(&all);
         let (own, inner) = params.split_at(types.len());

@@ -5,7 +5,7 @@ use super::matrix::multiplied;
 use super::movement::{ordered, product};
 use super::reduce::{row, softmax, with_last};
 use super::{Operator, since};
-use crate::onnx::import::{Call, Item, dtype};
+use crate::onnx::import::{Call, Item, dtype, natural};
 use actc_ir::ops::attention::Attention;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::ops::reduce::RowFunction as R;
@@ -148,11 +148,6 @@ fn guarded(c: &mut Call<'_, '_>, bias: Value, x: Value) -> Result<Value> {
     let none = c.binary(B::Equal, most, least)?;
     let zero = c.number(0.0, to)?;
     c.select(none, zero, x)
-}
-
-/// Whether `dim` is not negative, whatever its symbols are.
-pub(super) fn natural(dim: &Dim) -> bool {
-    dim.terms().all(|(n, _)| n >= 0)
 }
 
 /// The graph's own attention, which is of one sequence and knows no masks; `None` where it does not mean the same.

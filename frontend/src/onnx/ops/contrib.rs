@@ -9,7 +9,6 @@ use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::norm::{LayerNorm, RmsNorm};
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::ops::reduce::RowFunction as R;
-use actc_ir::ops::shaping::Range;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape};
 
@@ -227,7 +226,7 @@ fn placed(c: &mut Call<'_, '_>, tables: Angles, ids: Value, s: &Dim) -> Result<A
     if c.ty(ids).shape.rank() == 2 {
         return looked_up(c, tables, ids);
     }
-    let list = c.add(Op::Range(Range { start: Dim::from(0), len: s.clone() }), &[])?;
+    let list = c.counting(0, s)?;
     let list = c.binary(B::Add, list, ids)?;
     let list = c.reshape(list, Shape(vec![Dim::from(1), s.clone()]))?;
     looked_up(c, tables, list)

@@ -10,7 +10,7 @@ use super::{Operator, microsoft};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
-use actc_ir::ops::shaping::{Concat, Range};
+use actc_ir::ops::shaping::Concat;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape, Tensor};
 
@@ -49,7 +49,7 @@ fn mask(c: &mut Call<'_, '_>, i: usize, [b, t]: [&Dim; 2], filter: f64, starts: 
     let zero = c.tensor(&Tensor::i64(&[], vec![0])?);
     let seen = match shape.dims() {
         [n] => {
-            let keys = c.add(Op::Range(Range { start: Dim::from(0), len: t.clone() }), &[])?;
+            let keys = c.counting(0, t)?;
             let each = Shape(vec![b.clone(), one.clone(), one.clone(), one.clone()]);
             let pair = b.checked_add(b);
             if n == b {

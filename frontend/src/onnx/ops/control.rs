@@ -9,7 +9,7 @@ use crate::onnx::import::{Call, Item};
 use actc_ir::ops::control::{If, Loop};
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
-use actc_ir::ops::shaping::{Concat, Range, Slice};
+use actc_ir::ops::shaping::{Concat, Slice};
 use actc_ir::{Op, Region, TensorType, Value};
 use actc_types::{DType, Dim, Result, Shape, Tensor, TensorData};
 
@@ -263,7 +263,7 @@ pub(super) fn place(c: &mut Call<'_, '_>, at: Value, extent: &Dim, backwards: bo
 
 /// The `rows` rows of `x` from the last to the first.
 pub(super) fn turned_round(c: &mut Call<'_, '_>, x: Value, rows: &Dim) -> Result<Value> {
-    let forwards = c.add(Op::Range(Range { start: Dim::from(0), len: rows.clone() }), &[])?;
+    let forwards = c.counting(0, rows)?;
     let at = place(c, forwards, rows, true)?;
     c.add(Op::Gather(Gather { axis: 0 }), &[x, at])
 }

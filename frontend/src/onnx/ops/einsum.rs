@@ -12,7 +12,6 @@ use crate::onnx::import::{Call, Item};
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_ir::ops::reduce::RowFunction as R;
-use actc_ir::ops::shaping::Range;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape};
 use std::collections::BTreeMap;
@@ -87,7 +86,7 @@ fn diagonal(c: &mut Call<'_, '_>, mut value: Value, mut labels: Vec<Label>) -> R
         let mut dims: Vec<Dim> = rest.iter().map(|i| shape.dims()[*i].clone()).collect();
         dims.push(product(c, &[extent.clone(), extent.clone()])?);
         let flat = c.reshape(turned, Shape(dims))?;
-        let counted = c.add(Op::Range(Range { start: Dim::from(0), len: extent.clone() }), &[])?;
+        let counted = c.counting(0, &extent)?;
         let one = Dim::from(1);
         let step = extent.checked_add(&one).ok_or_else(|| c.refuse(format!("an axis of {extent}")))?;
         let step = c.extent(&step, DType::I64)?;

@@ -8,7 +8,7 @@ use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_ir::ops::sampling::{Border, Ends, GridSample, Interpolation, Sampling};
-use actc_ir::ops::shaping::{Concat, Range};
+use actc_ir::ops::shaping::Concat;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape};
 
@@ -44,7 +44,7 @@ fn sample(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 /// The coordinates of `extent` elements, in double precision.
 fn coordinates(c: &mut Call<'_, '_>, extent: &Dim, ends: Ends) -> Result<Value> {
-    let i = c.add(Op::Range(Range { start: Dim::from(0), len: extent.clone() }), &[])?;
+    let i = c.counting(0, extent)?;
     let i = c.cast(i, DType::F64)?;
     let n = c.extent(extent, DType::F64)?;
     let i = c.by(B::Mul, i, 2.0)?;

@@ -1,9 +1,8 @@
 //! Elements by index, repetition, and tensors made of indices.
 
-use super::attention::natural;
 use super::movement::product;
 use super::{Operator, one, since};
-use crate::onnx::import::{Call, Item, dtype};
+use crate::onnx::import::{Call, Item, dtype, natural};
 use actc_ir::ops::indexing::{Expand, Gather};
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::ops::shaping::Range;
@@ -108,8 +107,8 @@ fn range(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 }
 
 /// The integers `0..n` along axis `axis` of `rank`, which repeat over the others.
-fn counting(c: &mut Call<'_, '_>, n: &Dim, axis: usize, rank: usize) -> Result<Value> {
-    let counting = c.add(Op::Range(Range { start: Dim::from(0), len: n.clone() }), &[])?;
+pub(in crate::onnx::ops) fn counting(c: &mut Call<'_, '_>, n: &Dim, axis: usize, rank: usize) -> Result<Value> {
+    let counting = c.counting(0, n)?;
     let dims = (0..rank).map(|i| if i == axis { n.clone() } else { Dim::from(1) }).collect();
     c.reshape(counting, Shape(dims))
 }

@@ -1,7 +1,7 @@
 //! Comparisons, truth values, and choices by them.
 
 use super::{Operator, one, since};
-use crate::onnx::import::{Call, Item, number};
+use crate::onnx::import::{Call, Item, natural, number};
 use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_types::{Dim, Result};
 
@@ -41,11 +41,10 @@ fn same(a: &Dim, b: &Dim) -> Option<bool> {
     if a == b {
         return Some(true);
     }
-    let positive = |d: &Dim| d.terms().all(|(n, _)| n >= 0);
     match (number(a), number(b)) {
         (Some(a), Some(b)) => Some(a == b),
-        (Some(n), None) if n < 0 && positive(b) => Some(false),
-        (None, Some(n)) if n < 0 && positive(a) => Some(false),
+        (Some(n), None) if n < 0 && natural(b) => Some(false),
+        (None, Some(n)) if n < 0 && natural(a) => Some(false),
         (_, _) => None,
     }
 }

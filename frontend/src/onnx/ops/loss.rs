@@ -7,7 +7,6 @@ use crate::onnx::import::{Call, Item};
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::ops::reduce::RowFunction as R;
-use actc_ir::ops::shaping::Range;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape, Tensor};
 
@@ -36,7 +35,7 @@ fn cross_entropy(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 /// The integers `0..len` times `step`, under a shape.
 fn steps(c: &mut Call<'_, '_>, len: &Dim, step: &Dim, shape: Vec<Dim>) -> Result<Value> {
-    let counted = c.add(Op::Range(Range { start: Dim::from(0), len: len.clone() }), &[])?;
+    let counted = c.counting(0, len)?;
     let step = c.extent(step, DType::I64)?;
     let stepped = c.binary(B::Mul, counted, step)?;
     c.reshape(stepped, Shape(shape))
@@ -67,7 +66,7 @@ fn loss(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
         out = Some(gone);
     }
     // Looked up among the classes, so that one which is not there is an error that names it.
-    let all = c.add(Op::Range(Range { start: Dim::from(0), len: classes.clone() }), &[])?;
+    let all = c.counting(0, classes)?;
     let class = c.add(Op::Gather(Gather { axis: 0 }), &[all, named])?;
     let below = c.extent(&inner, DType::I64)?;
     let at = c.binary(B::Mul, class, below)?;

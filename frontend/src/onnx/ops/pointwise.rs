@@ -107,15 +107,9 @@ fn mean(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(c.binary(B::Div, sum, count)?)
 }
 
-/// `function` of `x` and the number `n`.
-fn with(c: &mut Call<'_, '_>, function: B, x: Value, n: f64) -> Result<Value> {
-    let n = c.number(n, c.ty(x).dtype)?;
-    c.binary(function, x, n)
-}
-
 /// `a` where `x` is negative, else `b`.
 fn where_negative(c: &mut Call<'_, '_>, x: Value, a: Value, b: Value) -> Result<Value> {
-    let negative = with(c, B::Less, x, 0.0)?;
+    let negative = c.by(B::Less, x, 0.0)?;
     c.select(negative, a, b)
 }
 
@@ -129,7 +123,7 @@ fn gelu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 fn leaky_relu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (x, alpha) = (c.input(0)?, c.float("alpha", 0.01)?);
-    let scaled = with(c, B::Mul, x, alpha)?;
+    let scaled = c.by(B::Mul, x, alpha)?;
     one(where_negative(c, x, scaled, x)?)
 }
 
@@ -143,12 +137,12 @@ fn prelu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 fn exponential(c: &mut Call<'_, '_>, scale: f64, width: f64, beyond: f64) -> Result<Vec<Item>> {
     let x = c.input(0)?;
     // Large arguments, of which the exponential is not used, would overflow.
-    let low = with(c, B::Min, x, 0.0)?;
-    let low = if width == 1.0 { low } else { with(c, B::Div, low, width)? };
+    let low = c.by(B::Min, x, 0.0)?;
+    let low = if width == 1.0 { low } else { c.by(B::Div, low, width)? };
     let e = c.unary(U::Exp, low)?;
-    let e = with(c, B::Sub, e, 1.0)?;
-    let e = with(c, B::Mul, e, scale)?;
-    let high = if beyond == 1.0 { x } else { with(c, B::Mul, x, beyond)? };
+    let e = c.by(B::Sub, e, 1.0)?;
+    let e = c.by(B::Mul, e, scale)?;
+    let high = if beyond == 1.0 { x } else { c.by(B::Mul, x, beyond)? };
     one(where_negative(c, x, e, high)?)
 }
 
@@ -178,10 +172,10 @@ fn thresholded_relu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 /// `min(1, max(0, alpha x + beta))`.
 fn hard(c: &mut Call<'_, '_>, x: Value, alpha: f64, beta: f64) -> Result<Value> {
-    let y = with(c, B::Mul, x, alpha)?;
-    let y = with(c, B::Add, y, beta)?;
-    let y = with(c, B::Max, y, 0.0)?;
-    with(c, B::Min, y, 1.0)
+    let y = c.by(B::Mul, x, alpha)?;
+    let y = c.by(B::Add, y, beta)?;
+    let y = c.by(B::Max, y, 0.0)?;
+    c.by(B::Min, y, 1.0)
 }
 
 fn hard_sigmoid(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
@@ -198,7 +192,7 @@ fn hard_swish(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 fn softsign(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let x = c.input(0)?;
     let size = c.unary(U::Abs, x)?;
-    let below = with(c, B::Add, size, 1.0)?;
+    let below = c.by(B::Add, size, 1.0)?;
     one(c.binary(B::Div, x, below)?)
 }
 
@@ -219,7 +213,7 @@ fn swished(c: &mut Call<'_, '_>) -> Result<Value> {
     if alpha == 1.0 {
         return c.unary(U::Silu, x);
     }
-    let y = with(c, B::Mul, x, alpha)?;
+    let y = c.by(B::Mul, x, alpha)?;
     let y = c.unary(U::Sigmoid, y)?;
     c.binary(B::Mul, x, y)
 }
@@ -237,7 +231,7 @@ fn shrink(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let dtype = c.ty(x).dtype;
     let (low, high, zero) = (c.number(-lambd, dtype)?, c.number(lambd, dtype)?, c.number(0.0, dtype)?);
     let (below, above) = (c.binary(B::Less, x, low)?, c.binary(B::Less, high, x)?);
-    let (raised, lowered) = (with(c, B::Add, x, bias)?, with(c, B::Sub, x, bias)?);
+    let (raised, lowered) = (c.by(B::Add, x, bias)?, c.by(B::Sub, x, bias)?);
     let rest = c.select(above, lowered, zero)?;
     one(c.select(below, raised, rest)?)
 }
@@ -249,7 +243,7 @@ fn clip(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     for (name, i, function) in bounds {
         if c.node.opset < 11 {
             if let Some(n) = c.optional_float(name)? {
-                x = with(c, function, x, n.into())?;
+                x = c.by(function, x, n.into())?;
             }
         } else if c.has(i) {
             let bound = c.input(i)?;

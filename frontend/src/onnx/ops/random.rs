@@ -6,10 +6,9 @@ use super::indexing::expanded;
 use super::movement::product;
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item, dtype};
+use actc_ir::Value;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
-use actc_ir::ops::shaping::Range;
-use actc_ir::{Op, Value};
-use actc_types::{DType, Dim, Result, Shape, Tensor, TensorData};
+use actc_types::{DType, Result, Shape, Tensor, TensorData};
 
 pub(super) const OPERATORS: &[Operator] = &[
     since("RandomUniform", 1, |c| of_shape(c, uniform)),
@@ -34,7 +33,7 @@ fn unit(c: &mut Call<'_, '_>, shape: &Shape, stream: u32) -> Result<Value> {
     let number = |c: &mut Call<'_, '_>, n: u32| Ok(c.tensor(&Tensor::new(&[], TensorData::U32(vec![n]))?));
     let begin = begin(c)?.wrapping_add(stream.wrapping_mul(0x9e37_79b9));
     let count = product(c, shape.dims())?;
-    let places = c.add(Op::Range(Range { start: Dim::from(0), len: count }), &[])?;
+    let places = c.counting(0, &count)?;
     let places = c.cast(places, DType::U32)?;
     let begin = number(c, begin)?;
     let mut h = c.binary(B::Add, places, begin)?;

@@ -14,7 +14,6 @@ use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_ir::ops::recurrent::Recurrent;
 use actc_ir::ops::reduce::RowFunction;
-use actc_ir::ops::shaping::Range;
 use actc_ir::{Op, TensorType, Value};
 use actc_types::{DType, Dim, Result, Shape};
 
@@ -47,7 +46,7 @@ pub(super) fn seen(c: &mut Call<'_, '_>, x: Value) -> Result<Value> {
 pub(super) fn read(c: &mut Call<'_, '_>, x: Value, lengths: Value) -> Result<Value> {
     let steps = c.ty(x).shape.dims().first().cloned().unwrap_or_default();
     let most = row(c, RowFunction::Most, lengths)?;
-    let step = c.add(Op::Range(Range { start: Dim::from(0), len: steps.clone() }), &[])?;
+    let step = c.counting(0, &steps)?;
     let runs = c.binary(B::Less, step, most)?;
     let runs = c.reshape(runs, Shape(vec![steps, Dim::from(1), Dim::from(1)]))?;
     let zero = c.number(0.0, DType::F32)?;

@@ -6,7 +6,7 @@ use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item};
 use actc_ir::ops::places::{GatherElements, GatherNd, ScatterElements, ScatterNd};
 use actc_ir::ops::pointwise::BinaryFunction as B;
-use actc_ir::ops::shaping::{Concat, Range};
+use actc_ir::ops::shaping::Concat;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape};
 
@@ -64,7 +64,7 @@ fn scatter_nd(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 /// The integers `0..n` as a tensor of `shape`, in which one axis has `n` elements and all others one.
 fn counted(c: &mut Call<'_, '_>, n: &Dim, shape: Shape) -> Result<Value> {
-    let all = c.add(Op::Range(Range { start: Dim::from(0), len: n.clone() }), &[])?;
+    let all = c.counting(0, n)?;
     c.reshape(all, shape)
 }
 

@@ -3,7 +3,6 @@
 //! Transforms are computed in f64: what cancels should leave nothing.
 
 use super::dynamic::count::extent;
-use super::dynamic::spectral::counting;
 use super::matrix::multiplied;
 use super::movement::{ordered, product};
 use super::{Operator, one, since};
@@ -238,7 +237,7 @@ fn window(c: &mut Call<'_, '_>, waves: [f64; 3]) -> Result<Vec<Item>> {
     let size = extent(c, 0)?;
     let whole = c.extent(&size, DType::F64)?;
     let whole = if periodic { whole } else { c.by(B::Sub, whole, 1.0)? };
-    let places = counting(c, 0, &size)?;
+    let places = c.counting(0, &size)?;
     let places = c.cast(places, DType::F64)?;
     let turns = c.binary(B::Div, places, whole)?;
     let mut sum = c.number(waves[0], DType::F64)?;

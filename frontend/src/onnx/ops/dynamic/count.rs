@@ -1,9 +1,8 @@
 //! Numbers of elements that are known only when the model runs.
 
 use crate::onnx::import::Call;
+use actc_ir::Value;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
-use actc_ir::ops::shaping::Range;
-use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape};
 
 /// `start, start + step, …` before `limit`, of inputs 0, 2 and 1.
@@ -29,7 +28,7 @@ pub(in crate::onnx::ops) fn range(c: &mut Call<'_, '_>) -> Result<Value> {
     };
     let count = c.binary(B::Max, count, zero)?;
     let len = c.bind_one(count)?;
-    let counting = c.add(Op::Range(Range { start: Dim::from(0), len }), &[])?;
+    let counting = c.counting(0, &len)?;
     let counting = c.cast(counting, wide)?;
     let steps = c.binary(B::Mul, counting, by)?;
     let y = c.binary(B::Add, steps, from)?;

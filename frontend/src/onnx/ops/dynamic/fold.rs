@@ -2,12 +2,12 @@
 
 use super::{list, scalar};
 use crate::onnx::import::Call;
+use crate::onnx::ops::indexing::counting;
 use crate::onnx::ops::indexing::expanded;
 use crate::onnx::ops::movement::{ordered, product, run};
 use crate::onnx::ops::window::numbers;
 use actc_ir::ops::places::ScatterNd;
 use actc_ir::ops::pointwise::BinaryFunction as B;
-use actc_ir::ops::shaping::Range;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape};
 
@@ -54,13 +54,6 @@ fn axes(c: &mut Call<'_, '_>) -> Result<Vec<Axis>> {
         });
     }
     Ok(axes)
-}
-
-/// The integers below `n` along axis `axis` of `rank`.
-fn counting(c: &mut Call<'_, '_>, n: &Dim, axis: usize, rank: usize) -> Result<Value> {
-    let all = c.add(Op::Range(Range { start: Dim::from(0), len: n.clone() }), &[])?;
-    let dims = (0..rank).map(|i| if i == axis { n.clone() } else { Dim::from(1) }).collect();
-    c.reshape(all, Shape(dims))
 }
 
 /// The sum of what the windows `x [N, C * taps, windows]` have for each place of the image of input 1, blocks being those of

@@ -7,7 +7,7 @@ use crate::onnx::ops::indexing::expanded;
 use crate::onnx::ops::pad::Beyond;
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::BinaryFunction as B;
-use actc_ir::ops::shaping::{Concat, Range};
+use actc_ir::ops::shaping::Concat;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape};
 
@@ -64,7 +64,7 @@ pub(in crate::onnx::ops) fn pad(c: &mut Call<'_, '_>, x: Value, around: Around) 
 fn within(c: &mut Call<'_, '_>, x: Value, axis: usize, value: Value, before: Value, len: Dim) -> Result<Value> {
     let mut row = c.ty(x).shape;
     let extent = c.extent(&row.dims()[axis].clone(), DType::I64)?;
-    let place = c.add(Op::Range(Range { start: Dim::from(0), len }), &[])?;
+    let place = c.counting(0, &len)?;
     let place = c.binary(B::Sub, place, before)?;
     let zero = scalar(c, 0)?;
     let (early, inside) = (c.binary(B::Less, place, zero)?, c.binary(B::Less, place, extent)?);
@@ -92,7 +92,7 @@ fn continued(
     let kept = c.binary(B::Add, extent, low)?;
     let kept = c.binary(B::Add, kept, high)?;
     let front = c.binary(B::Max, before, zero)?;
-    let place = c.add(Op::Range(Range { start: Dim::from(0), len }), &[])?;
+    let place = c.counting(0, &len)?;
     let place = c.binary(B::Sub, place, front)?;
     let last = c.binary(B::Sub, kept, one)?;
     let own = match how {

@@ -9,7 +9,6 @@ use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::ops::reduce::RowFunction as R;
 use actc_ir::ops::sampling::Resample;
-use actc_ir::ops::shaping::Range;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape};
 
@@ -110,7 +109,7 @@ fn part(c: &mut Call<'_, '_>, i: usize, count: usize, from: Value) -> Result<(Va
 
 /// Where the elements of the result lie among those of the input.
 fn places(c: &mut Call<'_, '_>, placing: Placing, a: &Axis) -> Result<Value> {
-    let i = c.add(Op::Range(Range { start: Dim::from(0), len: a.to.clone() }), &[])?;
+    let i = c.counting(0, &a.to)?;
     let i = c.cast(i, DType::F64)?;
     let width = c.binary(B::Mul, a.scale, a.from)?;
     let single = number(c, 1.0)?;
@@ -226,7 +225,7 @@ fn taps(c: &mut Call<'_, '_>, manner: &Manner, a: &Axis, place: Value, reach: f6
     let double = c.binary(B::Mul, first, two)?;
     let count = c.binary(B::Sub, two, double)?;
     let count = c.bind_one(count)?;
-    let k = c.add(Op::Range(Range { start: Dim::from(0), len: count }), &[])?;
+    let k = c.counting(0, &count)?;
     let k = c.cast(k, DType::F64)?;
     let k = c.binary(B::Add, k, first)?;
     let base = c.unary(U::Ceil, place)?;

@@ -6,7 +6,7 @@ use crate::onnx::import::{Call, Item};
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_ir::ops::reduce::RowFunction as R;
-use actc_ir::ops::shaping::{Range, Slice};
+use actc_ir::ops::shaping::Slice;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape, Tensor};
 
@@ -86,7 +86,7 @@ pub(in crate::onnx::ops) fn slice(c: &mut Call<'_, '_>, x: Value) -> Result<Valu
     let mut y = x;
     for (i, (axis, len)) in runs.axes.into_iter().zip(lengths).enumerate() {
         let (from, step) = (nth(c, start, i)?, nth(c, runs.steps, i)?);
-        let steps = c.add(Op::Range(Range { start: Dim::from(0), len }), &[])?;
+        let steps = c.counting(0, &len)?;
         let steps = c.binary(B::Mul, steps, step)?;
         let indices = c.binary(B::Add, steps, from)?;
         y = c.add(Op::Gather(Gather { axis }), &[y, indices])?;

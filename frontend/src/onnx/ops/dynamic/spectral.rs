@@ -12,15 +12,10 @@ use crate::onnx::ops::reduce::with_last;
 use crate::onnx::ops::spectral::Kind;
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
-use actc_ir::ops::shaping::{Concat, Range};
+use actc_ir::ops::shaping::Concat;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Result, Shape};
 use std::f64::consts::{LN_10, PI};
-
-/// The integers below `len`, from `start` on.
-pub(in crate::onnx::ops) fn counting(c: &mut Call<'_, '_>, start: u64, len: &Dim) -> Result<Value> {
-    c.add(Op::Range(Range { start: Dim::from(start), len: len.clone() }), &[])
-}
 
 /// `a * x + b`.
 fn scaled(c: &Call<'_, '_>, x: &Dim, a: u64, b: i64) -> Result<Dim> {
@@ -53,7 +48,7 @@ fn count(c: &mut Call<'_, '_>, length: &Dim, kind: Kind) -> Result<Dim> {
 /// The matrix by which rows of `signal` numbers of `parts` are multiplied, `[signal * parts, count * parts of the result]`.
 fn matrix(c: &mut Call<'_, '_>, signal: &Dim, parts: u64, length: &Dim, kind: Kind) -> Result<Value> {
     let count = count(c, length, kind)?;
-    let (j, k) = (counting(c, 0, signal)?, counting(c, 0, &count)?);
+    let (j, k) = (c.counting(0, signal)?, c.counting(0, &count)?);
     let j = c.reshape(j, Shape(vec![signal.clone(), Dim::from(1)]))?;
     let n = c.extent(length, DType::I64)?;
     let turns = c.binary(B::Mul, j, k)?;
@@ -205,10 +200,10 @@ pub(in crate::onnx::ops) fn frames(c: &mut Call<'_, '_>, x: Value, window: Optio
     let possible = c.binary(B::And, goes, fits)?;
     let count = c.select(possible, count, minus)?;
     let frames = c.bind_one(count)?;
-    let starts = counting(c, 0, &frames)?;
+    let starts = c.counting(0, &frames)?;
     let starts = c.binary(B::Mul, starts, step)?;
     let starts = with_last(c, starts)?;
-    let inner = counting(c, 0, &length)?;
+    let inner = c.counting(0, &length)?;
     let places = c.binary(B::Add, starts, inner)?;
     let mut rows = c.add(Op::Gather(Gather { axis: 1 }), &[x, places])?;
     if let Some(window) = window {
@@ -247,11 +242,11 @@ pub(in crate::onnx::ops) fn mel(c: &mut Call<'_, '_>, to: DType) -> Result<Value
     let steps = c.extent(&scaled(c, &bands, 1, 2)?, DType::F64)?;
     let step = c.binary(B::Div, width, steps)?;
     let whole = c.extent(&scaled(c, &length, 1, 1)?, DType::F64)?;
-    let all = counting(c, 0, &rows)?;
+    let all = c.counting(0, &rows)?;
     let beyond = c.extent(&rows, DType::I64)?;
     let mut corners = [low; 3];
     for (i, corner) in corners.iter_mut().enumerate() {
-        let place = counting(c, i as u64, &bands)?;
+        let place = c.counting(i as u64, &bands)?;
         let place = c.cast(place, DType::F64)?;
         let place = c.binary(B::Mul, place, step)?;
         let mel = c.binary(B::Add, place, low)?;

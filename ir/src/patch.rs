@@ -13,12 +13,13 @@ pub struct Patch<'g> {
     graph: &'g mut Graph,
     label: &'static str,
     redirected: BTreeMap<Value, Value>,
+    own: BTreeSet<Node>,
 }
 
 impl<'g> Patch<'g> {
     /// A patch of `graph` called `label`.
     pub fn new(graph: &'g mut Graph, label: &'static str) -> Patch<'g> {
-        Patch { graph, label, redirected: BTreeMap::new() }
+        Patch { graph, label, redirected: BTreeMap::new(), own: BTreeSet::new() }
     }
 
     /// The graph as it stands, new nodes included.
@@ -28,7 +29,9 @@ impl<'g> Patch<'g> {
 
     /// A new node.
     pub fn add(&mut self, op: Op, args: &[Value]) -> Result<Value> {
-        self.graph.add(op, args, self.label)
+        let value = self.graph.add(op, args, self.label)?;
+        self.own.extend(self.graph.def_node(value));
+        Ok(value)
     }
 
     /// A new constant.
@@ -48,7 +51,7 @@ impl<'g> Patch<'g> {
 
     /// Redirects the uses, puts the body in order again and says how many uses changed.
     pub fn apply(self) -> Result<usize> {
-        let Patch { graph, label, redirected } = self;
+        let Patch { graph, label, redirected, own } = self;
         let target = |mut v: Value| {
             // Chains end: a value that is replaced twice is an error of the map's construction, and keys are distinct.
             let mut steps = 0;
@@ -64,7 +67,7 @@ impl<'g> Patch<'g> {
         // A node that computes the replacement may itself use the old value.
         let mut builders = BTreeSet::new();
         for new in redirected.values() {
-            collect_builders(graph, *new, label, &mut builders);
+            collect_builders(graph, *new, &own, &mut builders);
         }
         let mut changed = 0;
         for node in graph.regions[0].nodes.clone() {
@@ -90,10 +93,11 @@ impl<'g> Patch<'g> {
     }
 }
 
-fn collect_builders(graph: &Graph, value: Value, label: &str, into: &mut BTreeSet<Node>) {
+/// Those of a patch's `own` nodes that `value` is made by.
+fn collect_builders(graph: &Graph, value: Value, own: &BTreeSet<Node>, into: &mut BTreeSet<Node>) {
     let mut pending = vec![value];
     while let Some(value) = pending.pop() {
-        if let Some(node) = graph.def_node(value).filter(|n| graph.node(*n).origin == label)
+        if let Some(node) = graph.def_node(value).filter(|n| own.contains(n))
             && into.insert(node)
         {
             pending.extend(&graph.node(node).args);
@@ -141,4 +145,35 @@ fn sort_body(graph: &mut Graph) -> Result<()> {
     }
     graph.regions[0].nodes = order;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::pointwise::Unary;
+    use crate::types::TensorType;
+    use actc_types::function::UnaryFunction;
+    use actc_types::{DType, Shape};
+
+    /// A node of the graph reads what replaces its argument, whatever it is called, also where it stands behind a new node.
+    #[test]
+    fn only_new_nodes_keep_what_they_replace() {
+        let mut graph = Graph::new("g");
+        let x = graph.input("x", TensorType::new(DType::F32, Shape::fixed(&[2])));
+        let op = |function| Op::Unary(Unary { function });
+        let a = graph.add(op(UnaryFunction::Relu), &[x], "a").unwrap();
+        let b = graph.add(op(UnaryFunction::Neg), &[a], "mine").unwrap();
+        let c = graph.add(op(UnaryFunction::Abs), &[b], "c").unwrap();
+        graph.output("y", c);
+        let mut patch = Patch::new(&mut graph, "mine");
+        // Made of what it replaces.
+        let twice = patch.add(op(UnaryFunction::Exp), &[a]).unwrap();
+        let other = patch.add(op(UnaryFunction::Floor), &[b]).unwrap();
+        patch.replace(a, twice).unwrap();
+        patch.replace(c, other).unwrap();
+        assert_eq!(patch.apply().unwrap(), 2);
+        let args = |v: Value| graph.node(graph.def_node(v).unwrap()).args.clone();
+        assert_eq!((args(twice), args(other), args(b)), (vec![a], vec![b], vec![twice]));
+        assert_eq!(graph.outputs().map(|(_, v)| v).collect::<Vec<_>>(), [other]);
+    }
 }

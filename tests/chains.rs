@@ -1,13 +1,13 @@
 //! Elementwise graphs as chains: random ones over random shapes, whose values are used several times and repeat, compiled and by
 //! the reference. Every operation rounds once in both, so results are equal.
 
-mod alone;
+mod bits;
 
 use actc::evaluator::Compiled;
 use actc::ir::ops::pointwise::{Binary, BinaryFunction, Cast, Select, Unary, UnaryFunction};
 use actc::ir::{Const, Evaluator, Graph, Interpreter, Op, TensorType, Value};
 use actc::types::{DType, Dim, Shape, Tensor, TensorData};
-use alone::bits;
+use bits::bits;
 use proptest::prelude::*;
 
 /// A graph under construction, and numbers to build it by.
@@ -178,7 +178,7 @@ proptest! {
         let (graph, inputs) = (b.graph, b.inputs);
         let wanted = Interpreter.prepare(&graph).unwrap().run(inputs.clone()).unwrap();
         for threads in [1, 3] {
-            let got = Compiled::new(threads).prepare(&graph).unwrap().run(inputs.clone()).unwrap();
+            let got = Compiled::new(threads).sharing_all().prepare(&graph).unwrap().run(inputs.clone()).unwrap();
             for (i, (w, g)) in wanted.iter().zip(&got).enumerate() {
                 prop_assert_eq!((w.dims(), w.dtype()), (g.dims(), g.dtype()));
                 prop_assert_eq!(bits_of(w), bits_of(g), "output {} of {}", i, actc::ir::text::print(&graph));

@@ -4,8 +4,10 @@
 //! that kernels make of f32: those are within the bound that is stated below.
 
 mod alone;
+mod bits;
 
-use alone::{bits, graph};
+use alone::graph;
+use bits::bits;
 
 use actc::evaluator::Compiled;
 use actc::ir::ops::indexing::{Expand, Gather};
@@ -206,7 +208,7 @@ fn an_index_outside_is_an_error_that_names_it() {
     graph.output("y", y);
     for bad in [3, -4, i64::MIN, i64::MAX] {
         let inputs = vec![tensor(DType::F32, &[3], 1), Tensor::i64(&[2], vec![0, bad]).unwrap()];
-        for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2)] {
+        for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2).sharing_all()] {
             let error = evaluator.prepare(&graph).unwrap().run(inputs.clone()).unwrap_err();
             assert!(error.code == "index-range" && error.headline.contains(&bad.to_string()), "{error}");
         }

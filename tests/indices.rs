@@ -3,8 +3,10 @@
 //! All results must be equal: what the runtime computes of floats it computes in f64 in the order of the reference.
 
 mod alone;
+mod bits;
 
-use alone::{bits, graph};
+use alone::graph;
+use bits::bits;
 
 use actc::evaluator::Compiled;
 use actc::ir::ops::order::{Cumulate, Running, TopK};
@@ -75,7 +77,7 @@ fn check(op: Op, inputs: Vec<Tensor>) {
 
 fn refused(op: Op, inputs: Vec<Tensor>, code: &str) {
     let graph = graph_of(&op, &inputs);
-    for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2)] {
+    for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2).sharing_all()] {
         let error = evaluator.prepare(&graph).unwrap().run(inputs.clone()).unwrap_err();
         assert_eq!(error.code, code, "{error}");
     }
@@ -256,10 +258,10 @@ fn loops_end_early_and_stack_what_rounds_give() {
     let graph = rounds(8);
     for (n, live, c) in [(8, 1, 0), (8, 1, 3), (2, 1, 0), (0, 1, 0), (-1, 1, 0), (8, 0, 0), (8, 1, 9)] {
         let wanted = Interpreter.prepare(&graph).unwrap().run(inputs(n, live, c)).unwrap();
-        let got = Compiled::new(2).prepare(&graph).unwrap().run(inputs(n, live, c)).unwrap();
+        let got = Compiled::new(2).sharing_all().prepare(&graph).unwrap().run(inputs(n, live, c)).unwrap();
         assert_eq!(wanted, got, "{n} {live} {c}");
     }
-    for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2)] {
+    for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2).sharing_all()] {
         let error = evaluator.prepare(&rounds(3)).unwrap().run(inputs(8, 1, 0)).unwrap_err();
         assert_eq!(error.code, "loop-rows", "{error}");
     }

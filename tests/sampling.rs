@@ -5,8 +5,9 @@
 //! an order of the library's: those have the bound that is stated there.
 
 mod alone;
+mod bits;
 
-use alone::bits;
+use bits::bits;
 
 use actc::evaluator::Compiled;
 use actc::ir::ops::det::Det;
@@ -73,7 +74,7 @@ fn near(op: &Op, inputs: &[Tensor], symbolic: bool, tolerance: f64) {
 fn refusals(op: &Op, inputs: &[Tensor]) -> Vec<Diagnostic> {
     let graph = graph(op, inputs, false);
     let run = |e: &dyn Evaluator| e.prepare(&graph).unwrap().run(inputs.to_vec()).unwrap_err();
-    vec![run(&Interpreter), run(&Compiled::new(2))]
+    vec![run(&Interpreter), run(&Compiled::new(2).sharing_all())]
 }
 
 proptest! {

@@ -7,8 +7,9 @@
 //! `3e-6 * 2.3^4 < 1e-4`. One gate alone may have any function: its state grows by a constant at most.
 
 mod alone;
+mod bits;
 
-use alone::bits;
+use bits::bits;
 
 use actc::evaluator::Compiled;
 use actc::ir::ops::recurrent::{LinearAttention, Recurrent};
@@ -149,7 +150,7 @@ fn lengths_beyond_the_steps_are_refused() {
         let mut inputs = layer(&op, [2, 2, 3], 5);
         inputs[3] = Tensor::i64(&[2], vec![1, wrong]).unwrap();
         let graph = graph(Op::Recurrent(op.clone()), &inputs, &[]);
-        let compiled = Compiled::new(2).prepare(&graph).unwrap().run(inputs.clone()).unwrap_err();
+        let compiled = Compiled::new(2).sharing_all().prepare(&graph).unwrap().run(inputs.clone()).unwrap_err();
         assert_eq!(compiled.code, "recurrent-length");
         assert_eq!(Interpreter.prepare(&graph).unwrap().run(inputs).unwrap_err().code, "recurrent-length");
     }

@@ -5,8 +5,9 @@
 //! half the distance of 1 to the next number, by which each rounding errs at most.
 
 mod alone;
+mod bits;
 
-use alone::bits;
+use bits::bits;
 
 use actc::evaluator::Compiled;
 use actc::ir::ops::conv::{Conv, ConvInteger, ConvTranspose, Geometry};
@@ -403,7 +404,7 @@ fn what_lies_outside_is_an_error_that_names_it() {
     );
     for bad in [4, -1, i64::MIN, i64::MAX] {
         let inputs = vec![tensor(DType::F32, &[2], 1), Tensor::i64(&[2], vec![0, bad]).unwrap()];
-        for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2)] {
+        for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2).sharing_all()] {
             let error = evaluator.prepare(&unpool).unwrap().run(inputs.clone()).unwrap_err();
             assert!(error.code == "index-range" && error.headline.contains(&bad.to_string()), "{error}");
         }
@@ -414,7 +415,7 @@ fn what_lies_outside_is_an_error_that_names_it() {
         let regions = Tensor::f32(&[1, 4], vec![0.0, 0.0, 1.0, end]).unwrap();
         let inputs = vec![x.clone(), regions, Tensor::i64(&[1], vec![image]).unwrap()];
         let graph = graph(&Op::RegionPool(pool.clone()), &inputs, 0);
-        for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2)] {
+        for evaluator in [&Interpreter as &dyn Evaluator, &Compiled::new(2).sharing_all()] {
             let error = evaluator.prepare(&graph).unwrap().run(inputs.clone()).unwrap_err();
             assert_eq!(error.code, code, "{error}");
         }

@@ -223,26 +223,27 @@ impl Clusterer<'_> {
     fn chain(&mut self, node: Node) -> (usize, Cluster) {
         let graph = self.graph;
         let core = |n: Node| graph.ty(graph.node(n).results[0]).shape.dims().iter().skip_while(|d| **d == Dim::from(1));
-        let mut nodes = BTreeSet::from([node]);
+        let mut nodes = vec![node];
         let mut waiting: BTreeSet<(usize, Node)> = self.makers(node).collect();
         // Users stand behind what they use: when a node's turn comes, all that are taken are known.
         while let Some((_, next)) = waiting.pop_last() {
             let result = self.result(next);
             let inside = !self.pinned.contains(&result) && self.users[result.index()].iter().all(|u| nodes.contains(u));
-            let free = !self.taken.contains(&next) && core(next).eq(core(node)) && chain::takes(graph, next);
-            if !inside || !free {
+            let free = !self.taken.contains(&next) && core(next).eq(core(node));
+            // What chains take is looked into last: it is asked of the graph around a node.
+            if !inside || !free || !chain::takes(graph, next) {
                 continue;
             }
-            nodes.insert(next);
+            nodes.push(next);
             if self.inputs(&nodes) > MOST_INPUTS || nodes.len() > MOST_NODES {
-                nodes.remove(&next);
+                nodes.pop();
                 continue;
             }
             waiting.extend(self.makers(next));
         }
         self.taken.extend(&nodes);
-        let mut nodes: Vec<Node> = nodes.into_iter().collect();
-        nodes.sort_by_key(|n| self.place[n]);
+        // The last came first.
+        nodes.reverse();
         (self.place[&node], Cluster::Elementwise { nodes, output: self.result(node) })
     }
 
@@ -253,7 +254,7 @@ impl Clusterer<'_> {
     }
 
     /// How many values `nodes` read that none of them makes.
-    fn inputs(&self, nodes: &BTreeSet<Node>) -> usize {
+    fn inputs(&self, nodes: &[Node]) -> usize {
         let args: BTreeSet<Value> = nodes.iter().flat_map(|n| &self.graph.node(*n).args).copied().collect();
         args.iter().filter(|arg| self.graph.def_node(**arg).is_none_or(|maker| !nodes.contains(&maker))).count()
     }

@@ -3,7 +3,7 @@
 
 use actc_ir::eval::new_tokens;
 use actc_ir::ops::shaping::Slice;
-use actc_ir::{Graph, Op, Region, TensorType, Value};
+use actc_ir::{Graph, NodeData, Op, Region, TensorType, Value};
 use actc_types::{Diagnostic, Dim, Result, Shape, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,11 +103,12 @@ fn has_rows(ty: &TensorType) -> bool {
     row_axis(ty).is_some()
 }
 
-/// Whether `arg` has for each row of the result of a row-wise `op` the one that it is made of: behind a row stand as many axes
-/// in one as in the other, unless elements only get another shape.
-fn in_rows(op: &Op, arg: &TensorType, result: &TensorType) -> bool {
-    let behind = |ty: &TensorType| row_axis(ty).map(|axis| ty.shape.rank() - axis);
-    has_rows(arg) && (matches!(op, Op::Reshape(_)) || behind(arg) == behind(result))
+/// Whether `arg` has for each row of the results of `data`, which is row-wise, the one that it is made of: behind a row stand as
+/// many axes in one as in the others, unless elements only get another shape.
+fn in_rows(graph: &Graph, data: &NodeData, arg: Value) -> bool {
+    let behind = |v: Value| row_axis(graph.ty(v)).map(|axis| graph.ty(v).shape.rank() - axis);
+    let own = behind(arg);
+    own.is_some() && (matches!(data.op, Op::Reshape(_)) || data.results.iter().all(|r| behind(*r) == own))
 }
 
 /// Values of which only the last row is ever needed.
@@ -119,9 +120,7 @@ fn narrow_values(graph: &Graph) -> BTreeSet<Value> {
         let used = data.results.iter().any(|r| narrow.contains(r) || wide.contains(r));
         let wanted_wide = data.results.iter().any(|r| wide.contains(r) || !has_rows(graph.ty(*r)));
         for arg in &data.args {
-            let rows = |r: &Value| in_rows(&data.op, graph.ty(*arg), graph.ty(*r));
-            let stays = row_wise(&data.op) && !wanted_wide && data.results.iter().all(rows);
-            if used && stays {
+            if used && !wanted_wide && row_wise(&data.op) && in_rows(graph, data, *arg) {
                 narrow.insert(*arg);
             } else {
                 wide.insert(*arg);
@@ -182,8 +181,7 @@ impl Copy<'_> {
             let narrow = data.results.iter().any(|r| self.narrow.contains(r));
             let mut args = Vec::with_capacity(data.args.len());
             for arg in &data.args {
-                let rows = |r: &Value| in_rows(&data.op, self.from.ty(*arg), self.from.ty(*r));
-                let cut = narrow && data.results.iter().all(rows) && !self.narrow.contains(arg);
+                let cut = narrow && in_rows(self.from, data, *arg) && !self.narrow.contains(arg);
                 args.push(if cut { self.last_row(*arg)? } else { self.values[arg] });
             }
             let mut regions = Vec::new();

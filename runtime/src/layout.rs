@@ -24,8 +24,7 @@ fn held(have: &[Memory], want: &[usize]) -> Vec<usize> {
 
 /// Whether each of `want` has its place already.
 fn fit(have: &[Memory], want: &[usize]) -> bool {
-    have.len() >= want.len()
-        && have.iter().zip(want).all(|(have, want)| have.capacity() > 0 && have.capacity() >= *want)
+    have.len() >= want.len() && have.iter().zip(want).all(|(have, want)| have.holds(*want))
 }
 
 fn reserve(memory: &mut Vec<Memory>, sizes: &[usize]) -> Result<()> {

@@ -78,8 +78,7 @@ impl Session {
 
     /// Does steps that bind nothing: on the caller's thread as far as the team is of no use.
     fn run_steps(&mut self, walk: &Walk, block: usize, steps: Range<usize>) -> Result<()> {
-        let model = walk.model.clone();
-        let ops = &model.programs()[walk.program].blocks[block].ops[steps.clone()];
+        let ops = &walk.program().blocks[block].ops[steps.clone()];
         let work = &self.frame.work;
         let shared = |op: &Op| !work.is_small(op);
         let first = ops.iter().position(shared).filter(|_| self.options.threads > 1 && work.is_for_team(ops));

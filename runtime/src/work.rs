@@ -25,11 +25,12 @@ const MOVED: u64 = 8;
 /// products do.
 const LAUNCHED: u64 = 12;
 
-/// How much work the leaf steps and the blocks of a program are.
+/// How much shared work the leaf steps and the blocks of a program are.
 #[derive(Default)]
 pub(crate) struct Work {
     /// Work from which on a step is shared.
     share_from: u64,
+    /// 0 where the first member does the step alone.
     leaves: Vec<u64>,
     blocks: Vec<u64>,
 }
@@ -47,14 +48,17 @@ impl Work {
         self.share_from = share_from;
         self.leaves.resize(program.labels.len(), 0);
         self.blocks.resize(program.blocks.len(), 0);
+        let shared = |work: u64| if work < share_from { 0 } else { work.max(1) };
         let bytes = |args: &[u32]| args.iter().fold(0u64, |n, b| n.saturating_add(buffers[*b as usize].len() as u64));
         for op in program.blocks.iter().flat_map(|b| &b.ops) {
             match op {
-                Op::Launch { leaf, args, .. } => self.leaves[*leaf] = bytes(&program.args[args.clone()]) / LAUNCHED,
+                Op::Launch { leaf, args, .. } => {
+                    self.leaves[*leaf] = shared(bytes(&program.args[args.clone()]) / LAUNCHED);
+                }
                 Op::Builtin { leaf, call } => {
                     let call = &program.calls[*call];
                     let bytes = bytes(&program.args[call.args.clone()]);
-                    self.leaves[*leaf] = of_call(call, model, &dims[call.dims.clone()], bytes);
+                    self.leaves[*leaf] = shared(of_call(call, model, &dims[call.dims.clone()], bytes));
                 }
                 Op::If { .. } | Op::Loop { .. } | Op::Bind { .. } => {}
             }
@@ -72,13 +76,7 @@ impl Work {
 
     fn of(&self, op: &Op) -> u64 {
         match op {
-            Op::Launch { leaf, .. } | Op::Builtin { leaf, .. } => {
-                if self.leaves[*leaf] < self.share_from {
-                    0
-                } else {
-                    self.leaves[*leaf].max(1)
-                }
-            }
+            Op::Launch { leaf, .. } | Op::Builtin { leaf, .. } => self.leaves[*leaf],
             Op::If { then, otherwise, .. } => self.blocks[*then].max(self.blocks[*otherwise]),
             Op::Loop { body, .. } => {
                 if self.blocks[*body] == 0 {

@@ -1,18 +1,6 @@
-//! An op in a graph of its own, and bits to make its inputs of.
-#![allow(dead_code, reason = "each test uses a part of it")]
+//! An op in a graph of its own.
 
 use actc::ir::{Graph, Op, TensorType};
-
-/// Bits of a seeded generator (xorshift).
-pub(crate) fn bits(seed: u64) -> impl FnMut() -> u64 {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    }
-}
 
 /// The graph of `op` on inputs of `types`; its outputs are all of its results.
 pub(crate) fn graph(op: &Op, types: impl IntoIterator<Item = TensorType>) -> Graph {

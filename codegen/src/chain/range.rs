@@ -48,7 +48,10 @@ fn range(graph: &Graph, value: Value, depth: u32) -> Option<(i64, i64)> {
             Some((i64::try_from(*low).ok()?, i64::try_from(*high).ok()?))
         }
         Op::Cast(_) if !graph.ty(data.args[0]).dtype.is_float() => of(0),
-        Op::Select(_) => Some((of(1)?.0.min(of(2)?.0), of(1)?.1.max(of(2)?.1))),
+        Op::Select(_) => {
+            let ((a, x), (b, y)) = (of(1)?, of(2)?);
+            Some((a.min(b), x.max(y)))
+        }
         Op::Unary(u) => {
             let (low, high) = of(0)?;
             match u.function {

@@ -298,7 +298,6 @@ impl<'g> Writer<'g> {
         let from = self.graph.ty(x).dtype;
         // An i32 of any size is rounded once as it is read.
         let kind = if from == DType::I32 { Kind::Whole } else { self.kind(x)? };
-        let small = from != DType::I32 || is_exact(self.graph, x);
         let at = self.value(x)?;
         match (kind, to) {
             (Kind::Float, DType::F32) => Some(at),
@@ -308,7 +307,7 @@ impl<'g> Writer<'g> {
                 let zero = self.push(Step::Constant(0.0));
                 Some(self.push(Step::Binary(FloatOp::Add, at, zero)))
             }
-            (Kind::Whole, DType::I32) if small => Some(at),
+            (Kind::Whole, DType::I32) => Some(at),
             (Kind::Whole, to) if to == from => Some(at),
             (Kind::Float, DType::U8 | DType::I8) => Some(self.push(Step::Saturate(to, at))),
             (Kind::Truth, DType::F32 | DType::I32 | DType::U8 | DType::I8) => {

@@ -15,6 +15,12 @@ fn numbers(window: &Window) -> impl Iterator<Item = i64> {
     [&window.kernel, &window.strides, &window.dilations, &window.pads].into_iter().flatten().map(|n| *n as i64)
 }
 
+/// The groups, `more`, and how windows lie.
+fn integers(geometry: &Geometry, more: &[i64]) -> Result<Vec<i64>> {
+    let groups = i64::try_from(geometry.groups).map_err(|_| overflow())?;
+    Ok(std::iter::once(groups).chain(more.iter().copied()).chain(numbers(&geometry.window)).collect())
+}
+
 /// An error where `dtype` is none of `known`.
 fn known(data: &NodeData, dtype: DType, known: &[DType]) -> Result<i64> {
     if known.contains(&dtype) {
@@ -44,10 +50,8 @@ impl Steps<'_, '_> {
         builtin: Builtin,
         more: &[i64],
     ) -> Result<()> {
-        let groups = i64::try_from(geometry.groups).map_err(|_| overflow())?;
-        let ints = std::iter::once(groups).chain(more.iter().copied()).chain(numbers(&geometry.window)).collect();
         let dims = self.sizes(data)?;
-        self.general(label, data, builtin, dims, ints)
+        self.general(label, data, builtin, dims, integers(geometry, more)?)
     }
 
     pub(super) fn conv(&mut self, label: &str, data: &NodeData, geometry: &Geometry) -> Result<()> {
@@ -67,14 +71,13 @@ impl Steps<'_, '_> {
     fn conv_stored(&mut self, label: &str, data: &NodeData, geometry: &Geometry, weight: ConstId) -> Result<()> {
         known(data, self.dtype(data, 0), &[DType::F32])?;
         let tensor = self.shared.tensors.index(&self.graph.const_data(weight).name);
-        let groups = i64::try_from(geometry.groups).map_err(|_| overflow())?;
         let mut bufs = vec![self.any(data.args[0])?];
         if let Some(bias) = data.args.get(2) {
             bufs.push(self.any(*bias)?);
         }
         bufs.push(self.buffers.value(data.results[0])?);
         let (tensors, dims) = (vec![tensor], self.sizes(data)?);
-        let ints = std::iter::once(groups).chain(numbers(&geometry.window)).collect();
+        let ints = integers(geometry, &[])?;
         let call = BuiltinCall { bufs, tensors, dims, ints, ..BuiltinCall::new(label, Builtin::ConvStored) };
         self.builtin(call, "weights are decoded once for all windows");
         Ok(())

@@ -43,7 +43,7 @@ impl fmt::Display for LayerNorm {
     }
 }
 
-pub(super) fn check_cols(cols: u32) -> Result<()> {
+fn check_cols(cols: u32) -> Result<()> {
     match cols {
         1..=0x0100_0000 => Ok(()),
         _ => Err(Diagnostic::new("kernel-shape", format!("rows of {cols} elements"))),

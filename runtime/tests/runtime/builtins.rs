@@ -1,8 +1,8 @@
 //! The smaller builtins against plain loops.
 
-use crate::plans::{Numbers, Plan, compare};
+use crate::plans::{Numbers, Plan, compare, sharing};
 use actc_artifact::Builtin;
-use actc_runtime::{Session, SessionOptions};
+use actc_runtime::Session;
 use actc_types::dim::Bindings;
 use actc_types::{DType, Encoding, Role, Tensor};
 
@@ -55,7 +55,7 @@ fn gram_accumulates_in_a_state() {
         }
         let mut first = None;
         for threads in [1, 2, 3, 8] {
-            let options = SessionOptions { threads, ..SessionOptions::default() };
+            let options = sharing(threads);
             let mut session = Session::new(model.clone(), options).unwrap();
             for batch in &batches {
                 session.run("main", &[Tensor::f32(&[m, k], batch.clone()).unwrap()], &Bindings::new()).unwrap();
@@ -82,7 +82,7 @@ fn channel_statistics() {
         let acc = plan.state("stats", DType::F32, &[rows, &k_text]);
         plan.call(Builtin::ChannelStats, &[x, acc], &["M", &k_text], &[i64::from(first)]);
         let model = plan.model();
-        let mut session = Session::new(model, SessionOptions { threads: 3, ..SessionOptions::default() }).unwrap();
+        let mut session = Session::new(model, sharing(3)).unwrap();
         let mut n = Numbers::new(m + k);
         let batches: Vec<Vec<f32>> = (0..3).map(|_| n.floats((m * k) as usize)).collect();
         for batch in &batches {

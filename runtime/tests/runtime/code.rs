@@ -1,6 +1,6 @@
 //! Machine code: who may link what, and that kernels get what the plan says.
 
-use crate::plans::{Plan, bindings};
+use crate::plans::{Plan, bindings, sharing};
 use actc_artifact::{CodeImage, Launch, Manifest, Section, Step, Writer};
 use actc_runtime::{Code, Model, ReadOptions, Session, SessionOptions, Trust};
 use actc_types::{DType, Target};
@@ -120,7 +120,7 @@ fn kernels_get_buffers_sizes_and_parts() {
         model.link(code).unwrap();
         assert_eq!(model.link(code).unwrap_err().code, "code-linked");
         for threads in [1usize, 4] {
-            let options = SessionOptions { threads, share_from: 0, profile: true, ..SessionOptions::default() };
+            let options = SessionOptions { profile: true, ..sharing(threads) };
             let mut session = Session::new(model.clone(), options).unwrap();
             for p in [0u64, 5, 1000] {
                 let out = session.run("main", &[], &bindings(&[("P", p)])).unwrap();

@@ -1,6 +1,6 @@
 //! Altered plans: whatever opens may be run, and ends in a result or a typed error.
 
-use crate::plans::{Plan, bindings, call};
+use crate::plans::{Plan, bindings, call, sharing};
 use actc_artifact::{Artifact, Builtin, Section, Step};
 use actc_runtime::{Limits, Model, ReadOptions, Session, SessionOptions};
 use actc_types::{DType, Encoding, Group, Packed, Role, Tensor, TensorData};
@@ -58,13 +58,8 @@ fn run(bytes: Vec<u8>, threads: usize) -> Result<Vec<Tensor>, actc_types::Diagno
     let limits = Limits::default();
     let model = Model::from_bytes(bytes.into(), &ReadOptions { verify: false, limits })?;
     let given = bindings(&[("S", 3), ("P", 2)]);
-    let options = SessionOptions {
-        threads,
-        state_capacity: given.clone(),
-        memory_limit: 1 << 24,
-        max_rounds: 100,
-        ..SessionOptions::default()
-    };
+    let options =
+        SessionOptions { state_capacity: given.clone(), memory_limit: 1 << 24, max_rounds: 100, ..sharing(threads) };
     let mut session = Session::new(model, options)?;
     let flag = Tensor::new(&[1], TensorData::Bool(vec![0]))?;
     session.run("main", &[Tensor::i64(&[3], vec![1, 31, 7])?, flag], &given)

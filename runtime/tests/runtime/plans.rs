@@ -199,3 +199,13 @@ pub(crate) fn compare(got: &[f32], exact: &[f64], tolerance: &[f64]) {
         assert!(off <= *t, "element {i}: {g}, exactly {e}, off by {off:e}, allowed {t:e}");
     }
 }
+
+/// Options of a session of `threads` threads that share all steps.
+pub(crate) fn sharing(threads: usize) -> SessionOptions {
+    SessionOptions { threads, share_from: 0, ..SessionOptions::default() }
+}
+
+/// A list of integers.
+pub(crate) fn ids(values: &[i64]) -> Tensor {
+    Tensor::i64(&[values.len() as u64], values.to_vec()).unwrap()
+}

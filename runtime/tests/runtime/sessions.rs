@@ -1,14 +1,10 @@
 //! Binding, states, branches and rounds.
 
-use crate::plans::{Plan, bindings, call};
+use crate::plans::{Plan, bindings, call, ids, sharing};
 use actc_artifact::{Builtin, Step};
 use actc_runtime::{Session, SessionOptions};
 use actc_types::dim::Bindings;
 use actc_types::{DType, Diagnostic, Symbol, Tensor, TensorData};
-
-fn ids(values: &[i64]) -> Tensor {
-    Tensor::i64(&[values.len() as u64], values.to_vec()).unwrap()
-}
 
 /// Appends `S` rows to a cache at row `P` and gives all of it back.
 fn cache() -> Plan {
@@ -24,11 +20,7 @@ fn cache() -> Plan {
 #[test]
 fn states_live_from_run_to_run() {
     let model = cache().model();
-    let options = |rows| SessionOptions {
-        threads: 2,
-        state_capacity: bindings(&[("P", rows), ("S", 0)]),
-        ..SessionOptions::default()
-    };
+    let options = |rows| SessionOptions { state_capacity: bindings(&[("P", rows), ("S", 0)]), ..sharing(2) };
     let mut session = Session::new(model.clone(), options(5)).unwrap();
     let mut other = Session::new(model.clone(), options(5)).unwrap();
     let rows = |values: &[i64]| Tensor::i64(&[values.len() as u64 / 2, 2], values.to_vec()).unwrap();
@@ -154,7 +146,7 @@ fn branches_and_rounds() {
     }
     let model = plan.model();
     for threads in [1, 3] {
-        let options = SessionOptions { threads, max_rounds: 100, ..SessionOptions::default() };
+        let options = SessionOptions { max_rounds: 100, ..sharing(threads) };
         let mut session = Session::new(model.clone(), options).unwrap();
         for (outer, inner) in [(i64::MAX, 0), (1, i64::MAX), (11, 9)] {
             let inputs = [ids(&[outer]), ids(&[inner]), flag(1)];
@@ -199,7 +191,7 @@ fn memory_is_bounded() {
     assert_eq!(session.run("main", &input(110), &Bindings::new()).unwrap_err().code, "memory-limit");
     session.run("main", &input(100), &Bindings::new()).unwrap();
     for threads in [0, 100_000] {
-        let options = SessionOptions { threads, ..SessionOptions::default() };
+        let options = sharing(threads);
         assert_eq!(Session::new(model.clone(), options).err().unwrap().code, "thread-count");
     }
 }
@@ -209,7 +201,7 @@ fn outputs_are_views_until_the_next_run() {
     let mut plan = Plan::new(&["S", "P"]);
     let y = plan.output(DType::I64, &["S"]);
     plan.call(Builtin::Range, &[y], &["S", "P"], &[]);
-    let options = SessionOptions { threads: 2, ..SessionOptions::default() };
+    let options = sharing(2);
     let mut session = Session::new(plan.model(), options).unwrap();
     for p in 0..300 {
         session.execute("main", &[], &bindings(&[("S", 3), ("P", p)])).unwrap();
@@ -230,7 +222,7 @@ fn sessions_of_one_model_run_side_by_side() {
     let given = bindings(&[("P", 8), ("S", 0)]);
     std::thread::scope(|scope| {
         for id in 0..3i64 {
-            let options = SessionOptions { threads: 2, state_capacity: given.clone(), ..SessionOptions::default() };
+            let options = SessionOptions { state_capacity: given.clone(), ..sharing(2) };
             let mut session = Session::new(model.clone(), options).unwrap();
             scope.spawn(move || {
                 for p in 0..8u64 {

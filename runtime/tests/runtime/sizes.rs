@@ -1,15 +1,11 @@
 //! Sizes that change: from run to run, and on the way where steps bind them. A session that has seen other sizes gives what a new
 //! one gives.
 
-use crate::plans::{Numbers, Plan, bindings, call};
+use crate::plans::{Numbers, Plan, bindings, call, ids, sharing};
 use actc_artifact::{Builtin, Step};
 use actc_runtime::{Session, SessionOptions};
 use actc_types::dim::Bindings;
-use actc_types::{DType, Symbol, Tensor};
-
-fn ids(values: &[i64]) -> Tensor {
-    Tensor::i64(&[values.len() as u64], values.to_vec()).unwrap()
-}
+use actc_types::{DType, Symbol};
 
 fn bind(symbols: &[&str], values: u32) -> Step {
     Step::Bind { symbols: symbols.iter().map(|s| Symbol::new(s).unwrap()).collect(), values }
@@ -46,7 +42,7 @@ fn late() -> Plan {
 fn sessions_forget_sizes() {
     let model = late().model();
     let mut numbers = Numbers::new(5);
-    for (threads, share_from) in [(1, 0), (2, 0), (3, 0), (8, 0), (2, 4000)] {
+    for (threads, share_from) in [(1, 0), (2, 0), (3, 0), (8, 0), (2, 50)] {
         let options = SessionOptions { threads, share_from, memory_limit: 1 << 20, ..SessionOptions::default() };
         let mut session = Session::new(model.clone(), options).unwrap();
         let mut sizes = [3usize, 4, 5];
@@ -113,7 +109,7 @@ fn states_and_inputs_that_grow_are_found_again() {
     let z = plan.output(DType::I64, &["S"]);
     plan.call(Builtin::Range, &[y], &["P", "1"], &[]);
     plan.call(Builtin::Copy, &[x, z], &["1", "8*S", "0", "0", "0", "8*S"], &[]);
-    let options = SessionOptions { threads: 2, ..SessionOptions::default() };
+    let options = sharing(2);
     let mut session = Session::new(plan.model(), options).unwrap();
     for (s, p) in [(1u64, 1u64), (1, 100), (3000, 100), (3000, 5), (2, 5), (2, 5), (9000, 7), (0, 7), (1, 9000)] {
         let x: Vec<i64> = (0..s as i64).map(|i| i * i - 40).collect();

@@ -1,6 +1,6 @@
 //! Saved states, hostile ones included; memory known before it is taken; threads that the caller brings.
 
-use crate::plans::{Plan, bindings};
+use crate::plans::{Plan, bindings, sharing};
 use actc_artifact::{Builtin, Digest};
 use actc_runtime::{RunShape, Session, SessionOptions};
 use actc_types::dim::Bindings;
@@ -21,7 +21,7 @@ fn caches() -> Plan {
 }
 
 fn options(rows: u64) -> SessionOptions {
-    SessionOptions { threads: 2, state_capacity: bindings(&[("P", rows), ("S", 0)]), ..SessionOptions::default() }
+    SessionOptions { state_capacity: bindings(&[("P", rows), ("S", 0)]), ..sharing(2) }
 }
 
 fn step(session: &mut Session, past: u64, values: &[i64]) -> Vec<i64> {

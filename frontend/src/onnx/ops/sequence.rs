@@ -30,7 +30,7 @@ fn linear_attention(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     // How tokens may be grouped; it does not change the result.
     c.int("chunk_size", 64)?;
     let name = c.text("update_rule", "gated_delta")?;
-    let rule = StateRule::ALL.iter().copied().find(|r| r.name() == name);
+    let rule = StateRule::parse(name);
     let rule = rule.ok_or_else(|| c.refuse(format!("`update_rule` is `{name}`")))?;
     let counts = count(c, "q_num_heads")?.zip(count(c, "kv_num_heads")?);
     let (heads, shared) = counts.ok_or_else(|| c.refuse("numbers of heads are missing"))?;

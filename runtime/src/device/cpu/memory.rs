@@ -53,7 +53,7 @@ impl Memory {
 
     /// Makes room for `bytes`. Larger memory is fresh and zero; memory that is large enough stays as it is.
     pub(crate) fn reserve(&mut self, bytes: usize) -> Result<()> {
-        if bytes <= self.capacity && self.capacity > 0 {
+        if self.holds(bytes) {
             return Ok(());
         }
         let full = || Diagnostic::new("out-of-memory", format!("cannot get {bytes} bytes of memory"));
@@ -65,6 +65,11 @@ impl Memory {
         self.start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(full)?;
         self.capacity = capacity;
         Ok(())
+    }
+
+    /// Whether it has room for `bytes` as it is.
+    pub(crate) fn holds(&self, bytes: usize) -> bool {
+        bytes <= self.capacity && self.capacity > 0
     }
 
     /// Bytes that it has room for.

@@ -48,9 +48,14 @@ pub(crate) struct Member<'a> {
 static NOBODY: Barrier = Barrier::new(1);
 
 impl Member<'_> {
+    /// The only member, with this memory.
+    fn only(scratch: &mut Scratch) -> Member<'_> {
+        Member { part: 0, parts: 1, barrier: &NOBODY, scratch }
+    }
+
     /// The member as if it were the only one.
     pub(crate) fn alone(&mut self) -> Member<'_> {
-        Member { part: 0, parts: 1, barrier: &NOBODY, scratch: self.scratch }
+        Member::only(self.scratch)
     }
 }
 
@@ -210,7 +215,7 @@ impl Team {
 
     /// Runs `job` on the calling thread alone, as a team of one would. An error where it panicked.
     pub(crate) fn run_alone<R>(&mut self, job: impl FnOnce(&mut Member<'_>) -> R) -> Result<R> {
-        let mut member = Member { part: 0, parts: 1, barrier: &NOBODY, scratch: &mut self.scratch };
+        let mut member = Member::only(&mut self.scratch);
         catch_unwind(AssertUnwindSafe(|| job(&mut member))).map_err(|panic| panicked(&message(&*panic)))
     }
 

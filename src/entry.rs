@@ -1,6 +1,7 @@
 //! One call of an artifact's entry on tensors: which entry, and a session that has room for its inputs.
 
 use actc_artifact::{Entry, Manifest};
+use actc_passes::Sample;
 use actc_runtime::{Model, Session, SessionOptions};
 use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Result, Symbol, Tensor};
@@ -19,6 +20,12 @@ pub fn choose<'m>(manifest: &'m Manifest, asked: Option<&str>) -> Result<&'m Ent
         Diagnostic::request("unknown-entry", format!("the artifact has no entry `{wanted}`"))
             .help(format!("its entries: {}", names.join(", ")))
     })
+}
+
+/// The tensors that `sample` has for the inputs of `entry`, in its order; the name of one that is missing.
+pub fn given<'e>(entry: &'e Entry, sample: &Sample) -> std::result::Result<Vec<Tensor>, &'e str> {
+    let of = |name: &str| sample.inputs.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor.clone());
+    entry.inputs.iter().map(|port| of(&port.name).ok_or(port.name.as_str())).collect()
 }
 
 /// Runs `entry` of `model` once in a session of its own; states start empty.

@@ -143,11 +143,6 @@ fn matrix_extents(ty: &TensorType) -> Result<(usize, usize)> {
     let error =
         || Diagnostic::new("const-shape", format!("constants need a fixed shape that fits memory, not {}", ty.shape));
     let dims = ty.shape.as_fixed().ok_or_else(error)?;
-    let (rows, inner) = match &dims[..] {
-        [rows, inner @ ..] if !inner.is_empty() => (*rows, inner),
-        vector => (1, vector),
-    };
-    let cols = inner.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).ok_or_else(error)?;
-    rows.checked_mul(cols).filter(|n| *n < 1 << 48).ok_or_else(error)?;
+    let (rows, cols) = Shape::matrix(&dims).filter(|(rows, cols)| rows * cols < 1 << 48).ok_or_else(error)?;
     Ok((rows as usize, cols as usize))
 }

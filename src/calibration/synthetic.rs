@@ -1,5 +1,6 @@
 //! Made-up samples for graphs that are no language model: a function of the seed and the inputs' types.
 
+use super::samples::inputs;
 use actc_ir::{Graph, Op, TensorType};
 use actc_passes::Sample;
 use actc_types::dim::Bindings;
@@ -9,7 +10,7 @@ use actc_types::{DType, Diagnostic, Place, Result, Tensor, TensorData};
 /// `count` samples for `graph`: uniform floats in [-1, 1), and integers that are rows of every table they may index. Symbols
 /// have the values of `bindings`; states start empty.
 pub fn samples(graph: &Graph, bindings: &Bindings, count: usize, seed: u64) -> Result<Vec<Sample>> {
-    let states: Vec<_> = graph.donated().iter().map(|(old, _)| *old).collect();
+    let given = inputs(graph);
     let rows = graph
         .order()
         .iter()
@@ -19,15 +20,13 @@ pub fn samples(graph: &Graph, bindings: &Bindings, count: usize, seed: u64) -> R
         .unwrap_or(8);
     (0..count as u64)
         .map(|i| {
-            let inputs = graph
-                .inputs()
-                .filter(|(_, v)| !states.contains(v))
+            let inputs = given
+                .iter()
                 .enumerate()
-                .map(|(slot, (name, v))| {
+                .map(|(slot, (name, ty))| {
                     let seed = seed.wrapping_mul(1 << 20).wrapping_add(i << 8).wrapping_add(slot as u64 + 1);
-                    let tensor =
-                        tensor(graph.ty(v), bindings, rows, seed).map_err(|d| d.at(Place::Node(name.into())))?;
-                    Ok((name.to_owned(), tensor))
+                    let tensor = tensor(ty, bindings, rows, seed).map_err(|d| d.at(Place::Node(name.clone())))?;
+                    Ok((name.clone(), tensor))
                 })
                 .collect::<Result<_>>()?;
             Ok(Sample { inputs })

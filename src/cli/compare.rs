@@ -113,11 +113,7 @@ fn outputs(args: &Args, a: &Arc<Model>, b: &Arc<Model>, threads: usize) -> Resul
             symbols.entry(symbol.clone()).or_insert(16);
         }
         let samples = synthetic::samples(&graph_of(a.artifact())?, &symbols, 1, args.seed)?;
-        let made = samples.into_iter().flat_map(|s| s.inputs);
-        let made: Vec<(String, Tensor)> = made.collect();
-        let of = |name: &str| made.iter().find(|(n, _)| n == name).map(|(_, t)| t.clone());
-        let wanted = entry.inputs.iter().map(|p| of(&p.name).ok_or_else(|| mismatch(format!("no input `{}`", p.name))));
-        wanted.collect::<Result<_, _>>()?
+        entry::given(entry, &samples[0]).map_err(|name| mismatch(format!("no input `{name}`")))?
     } else {
         entry::tensors(&args.input, entry)?
     };

@@ -4,7 +4,7 @@ use super::data::Set;
 use super::interrupt;
 use super::job::{Done, Job, refused};
 use super::render::{Progress, Stop, size, warn};
-use super::request::{self, Emit, exists, folder_of, free};
+use super::request::{self, Emit, folder_of, free, unwritten};
 use super::verdict::Judgement;
 use actc::artifact::{Artifact, LayerRow, ReadOptions, Section, Writer, append};
 use actc::codegen::{Description, Image, Program};
@@ -128,11 +128,7 @@ pub(super) fn pending(
 
 /// The error of writing a report to `path`.
 pub(super) fn report_error(path: &Path, error: &std::io::Error) -> Diagnostic {
-    match error.kind() {
-        std::io::ErrorKind::AlreadyExists => exists(path),
-        _ => Diagnostic::new("report-file", format!("cannot write the report: {error}"))
-            .at(Place::File(path.display().to_string())),
-    }
+    unwritten(path, "report-file", "report", error)
 }
 
 /// Every layer with what was done to it; a layer that a pass was asked to quantise and could not is an error.
@@ -185,11 +181,7 @@ fn open(path: &Path) -> Result<Artifact, Diagnostic> {
 
 /// Gives the finished artifact its name, in one step.
 fn place(made: &Path, output: &Path, force: bool) -> Result<(), Diagnostic> {
-    let failed = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::AlreadyExists => exists(output),
-        _ => Diagnostic::new("output", format!("cannot write the artifact: {e}"))
-            .at(Place::File(output.display().to_string())),
-    };
+    let failed = |e: std::io::Error| unwritten(output, "output", "artifact", &e);
     if force {
         return std::fs::rename(made, output).map_err(failed);
     }

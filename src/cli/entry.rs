@@ -3,7 +3,7 @@
 use super::opt::bindings;
 use super::render::Stop;
 use actc::artifact::Entry;
-pub(super) use actc::entry::{call, choose, session};
+pub(super) use actc::entry::{call, choose, given, session};
 use actc::npy;
 use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Result, Shape, Tensor};

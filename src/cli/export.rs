@@ -2,12 +2,12 @@
 
 use super::open::ArtifactArgs;
 use super::render::{Stop, note, size};
-use super::request::{exists, free};
+use super::request::{free, unwritten};
 use actc::codegen::graph_of;
 use actc::frontend::onnx;
 use actc::output::Pending;
 use actc_types::{Diagnostic, Place};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Options of `actc export`.
@@ -55,11 +55,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         note(text.clone());
     }
     let bytes = exported.data_bytes();
-    let failed = |path: &Path, e: &std::io::Error| match e.kind() {
-        ErrorKind::AlreadyExists => exists(path),
-        _ => Diagnostic::new("output-write", format!("cannot write the file: {e}"))
-            .at(Place::File(path.display().to_string())),
-    };
+    let failed = |path: &Path, e: &std::io::Error| unwritten(path, "output-write", "file", e);
     // Neither has its name before both are written.
     let mut data = None;
     if bytes > 0 {

@@ -368,6 +368,15 @@ pub(super) fn exists(path: &Path) -> Diagnostic {
         .help("choose another name with -o, or overwrite it with -f")
 }
 
+/// The error of writing `what` to `path`.
+pub(super) fn unwritten(path: &Path, code: &'static str, what: &str, error: &std::io::Error) -> Diagnostic {
+    match error.kind() {
+        std::io::ErrorKind::AlreadyExists => exists(path),
+        _ => Diagnostic::new(code, format!("cannot write the {what}: {error}"))
+            .at(Place::File(path.display().to_string())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::bytes;

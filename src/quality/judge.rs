@@ -23,11 +23,16 @@ pub fn judge(
 ) -> Result<Summary> {
     let ctx = windows.first().map_or(2, Vec::len);
     let evaluation = Evaluation { ctx, windows: None, bos: None, threads };
-    // Code for other machines alone cannot be judged here: code for this one is made from the same graph.
-    let own = Target::best(&artifact.manifest().targets).is_some();
-    let model = LanguageModel::new(artifact, if own { Native::Embedded } else { Native::Made(backend) })?;
+    let native = native(&artifact, backend);
+    let model = LanguageModel::new(artifact, native)?;
     let reference = LanguageModel::new(as_shipped(source, threads, backend)?, Native::Embedded)?;
     let mut other = reference.session(ctx, threads)?;
     let scores = evaluate(&evaluation, windows, &mut model.session(ctx, threads)?, Some(&mut other), done)?;
     Ok(summarise(&scores))
+}
+
+/// Where code for judging `artifact` here comes from: code for other machines alone cannot be judged, code for this one is made
+/// from the same graph.
+pub(super) fn native(artifact: &Artifact, backend: Backend) -> Native {
+    if Target::best(&artifact.manifest().targets).is_some() { Native::Embedded } else { Native::Made(backend) }
 }

@@ -11,18 +11,19 @@
 //! `error` is the energy of the difference over that of the source's output, all samples together. An output of another
 //! shape than the source's, where its shape depends on the data, has cosine 0, nothing the same and an error of 1.
 
+use super::judge::native;
 use super::summary::{Figure, figure};
 use crate::compile::as_shipped;
-use crate::entry::{call, choose};
+use crate::entry::{call, choose, given};
 use crate::link::{self, Native};
 use crate::source::Source;
-use actc_artifact::Artifact;
+use actc_artifact::{Artifact, Entry};
 use actc_codegen::Backend;
 use actc_ir::eval::past_tokens;
 use actc_passes::Sample;
 use actc_runtime::Model;
 use actc_types::dim::Bindings;
-use actc_types::{Diagnostic, Place, Result, Target, Tensor};
+use actc_types::{Diagnostic, Place, Result, Tensor};
 use std::sync::Arc;
 
 /// Most axes of an output whose rows are looked at.
@@ -63,14 +64,15 @@ pub fn judge_outputs(
     backend: Backend,
     done: &mut dyn FnMut(usize),
 ) -> Result<Vec<OutputDistance>> {
-    let own = Target::best(&artifact.manifest().targets).is_some();
-    let model = link::open(artifact, if own { Native::Embedded } else { Native::Made(backend) })?;
+    let native = native(&artifact, backend);
+    let model = link::open(artifact, native)?;
     let reference = link::open(as_shipped(source, threads, backend)?, Native::Embedded)?;
-    let names: Vec<String> =
-        choose(model.artifact().manifest(), None)?.outputs.iter().map(|port| port.name.clone()).collect();
+    let entry = choose(model.artifact().manifest(), None)?;
+    let other = choose(reference.artifact().manifest(), None)?;
+    let names: Vec<String> = entry.outputs.iter().map(|port| port.name.clone()).collect();
     let mut seen: Vec<Vec<Seen>> = vec![Vec::with_capacity(samples.len()); names.len()];
     for (i, sample) in samples.iter().enumerate() {
-        let (ours, theirs) = (run(&model, sample, threads)?, run(&reference, sample, threads)?);
+        let (ours, theirs) = (run(&model, entry, sample, threads)?, run(&reference, other, sample, threads)?);
         for (((name, seen), x), y) in names.iter().zip(&mut seen).zip(&theirs).zip(&ours) {
             seen.push(compare(x, y).map_err(|d| d.at(Place::Node(name.clone())))?);
         }
@@ -79,16 +81,9 @@ pub fn judge_outputs(
     Ok(names.into_iter().zip(seen).map(|(name, seen)| summarise(name, &seen)).collect())
 }
 
-fn run(model: &Arc<Model>, sample: &Sample, threads: usize) -> Result<Vec<Tensor>> {
-    let entry = choose(model.artifact().manifest(), None)?;
-    let of = |name: &str| sample.inputs.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor.clone());
-    let inputs = entry
-        .inputs
-        .iter()
-        .map(|port| {
-            of(&port.name).ok_or_else(|| Diagnostic::new("quality-input", format!("a sample has no `{}`", port.name)))
-        })
-        .collect::<Result<Vec<_>>>()?;
+fn run(model: &Arc<Model>, entry: &Entry, sample: &Sample, threads: usize) -> Result<Vec<Tensor>> {
+    let missing = |name: &str| Diagnostic::new("quality-input", format!("a sample has no `{name}`"));
+    let inputs = given(entry, sample).map_err(missing)?;
     call(model, entry, &inputs, &Bindings::from([(past_tokens(), 0)]), threads)
 }
 
@@ -107,8 +102,8 @@ fn compare(x: &Tensor, y: &Tensor) -> Result<Seen> {
         return Ok(Seen { cosine: floats.then_some(0.0), lost: energy, energy, same: Some(0.0), kl: None });
     }
     if !floats {
-        let (equal, all) = (a.iter().zip(&b).filter(|(x, y)| x == y).count(), a.len().max(1));
-        let same = if a.is_empty() { 1.0 } else { equal as f64 / all as f64 };
+        let equal = a.iter().zip(&b).filter(|(x, y)| x == y).count();
+        let same = if a.is_empty() { 1.0 } else { equal as f64 / a.len() as f64 };
         return Ok(Seen { same: Some(same), ..Seen::default() });
     }
     let (mut dot, mut lost) = (0.0, 0.0);

@@ -1,8 +1,8 @@
 //! A decoder whose weights take more than 2 GB, which no file of the schema can hold: they lie beside it, at offsets beyond
 //! 2^31. `cargo test --release --test decoder -- --ignored` makes it of a sparse file, and needs 3 GB of space for artifacts.
 
-use crate::nodes::{Nodes, port};
-use crate::writer::{external, int, model};
+use crate::nodes::Nodes;
+use crate::writer::{external, int, model, typed};
 use crate::{logits, near, open};
 use actc_frontend::onnx::ElementType;
 use actc_frontend::onnx::schema::{GraphProto, ModelProto};
@@ -76,11 +76,11 @@ fn export(folder: &Path) -> std::path::PathBuf {
     n.named("MatMul", &[&own, "head"], &["logits"], Vec::new());
     let past = ["batch", "2", "past", "512"];
     let mut graph = GraphProto { name: Some("large".into()), node: n.nodes, ..GraphProto::default() };
-    graph.input = vec![port("input_ids", ElementType::Int64, &["batch", "new"])];
-    graph.output = vec![port("logits", ElementType::Float32, &["batch", "new", "8"])];
+    graph.input = vec![typed("input_ids", ElementType::Int64, &["batch", "new"])];
+    graph.output = vec![typed("logits", ElementType::Float32, &["batch", "new", "8"])];
     for part in ["key", "value"] {
-        graph.input.push(port(&format!("past_key_values.0.{part}"), ElementType::Float32, &past));
-        graph.output.push(port(&format!("present.0.{part}"), ElementType::Float32, &["batch", "2", "all", "512"]));
+        graph.input.push(typed(&format!("past_key_values.0.{part}"), ElementType::Float32, &past));
+        graph.output.push(typed(&format!("present.0.{part}"), ElementType::Float32, &["batch", "2", "all", "512"]));
     }
     graph.initializer = n.constants;
     graph.initializer.push(tensor("table", &[ROWS as i64, WIDTH as i64], at(0, table)));

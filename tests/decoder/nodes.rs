@@ -1,9 +1,8 @@
 //! Nodes as exporters write them: a list that grows, with names for what each gives.
 
-use crate::writer::{attribute, int, node, with};
+use crate::writer::{attribute, int, node, of, raw, with};
 use actc_frontend::onnx::schema::*;
 use actc_frontend::onnx::{AttributeKind, ElementType};
-use bytes::Bytes;
 
 /// Nodes and constants of a graph.
 #[derive(Default)]
@@ -34,8 +33,7 @@ impl Nodes {
 
     /// A node of onnxruntime's domain.
     pub(crate) fn microsoft(&mut self, op: &str, inputs: &[&str], outputs: &[&str], attributes: Vec<AttributeProto>) {
-        let node = with(node(op, inputs, outputs), attributes);
-        self.nodes.push(NodeProto { domain: Some("com.microsoft".into()), ..node });
+        self.nodes.push(of("com.microsoft", with(node(op, inputs, outputs), attributes)));
     }
 
     fn constant(&mut self, tensor: TensorProto) -> String {
@@ -100,26 +98,8 @@ pub(crate) fn tensor_attribute(name: &str, value: TensorProto) -> AttributeProto
     AttributeProto { t: Some(Box::new(value)), ..attribute(name, AttributeKind::Tensor) }
 }
 
-/// A port: extents are numbers or names.
-pub(crate) fn port(name: &str, element: ElementType, extents: &[&str]) -> ValueInfoProto {
-    use tensor_shape_proto::{Dimension, dimension::Value};
-    let extent = |text: &&str| {
-        let value = text.parse().map_or_else(|_| Value::DimParam((*text).to_owned()), Value::DimValue);
-        Dimension { value: Some(value), ..Dimension::default() }
-    };
-    let shape = TensorShapeProto { dim: extents.iter().map(extent).collect() };
-    let tensor = type_proto::Tensor { elem_type: Some(element.code()), shape: Some(shape) };
-    let ty = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
-    ValueInfoProto { name: Some(name.into()), r#type: Some(Box::new(ty)), ..ValueInfoProto::default() }
-}
-
 /// A tensor of floats as a constant of a graph.
 pub(crate) fn weight(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
-    TensorProto {
-        name: Some(name.into()),
-        dims: dims.to_vec(),
-        data_type: Some(ElementType::Float32.code()),
-        raw_data: Some(Bytes::from(values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())),
-        ..TensorProto::default()
-    }
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    raw(name, ElementType::Float32, dims, &bytes)
 }

@@ -1,8 +1,8 @@
 //! Decoders that are no language models: compiled with the ports of the file, and what is in the way is said.
 
-use crate::nodes::{Nodes, port};
+use crate::nodes::Nodes;
 use crate::whale::{Form, model};
-use crate::writer::int;
+use crate::writer::{int, typed};
 use actc::codegen::Backend;
 use actc::compile::as_shipped;
 use actc::language::LanguageModel;
@@ -35,7 +35,7 @@ const TEXT: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "config.json
 
 #[test]
 fn what_is_in_the_way_is_named() {
-    let embedded = changed(|g| g.input.push(port("inputs_embeds", ElementType::Float32, &["batch", "s", "192"])));
+    let embedded = changed(|g| g.input.push(typed("inputs_embeds", ElementType::Float32, &["batch", "s", "192"])));
     assert!(obstacle(&embedded, &TEXT).1.contains("`inputs_embeds`"));
     // A present output that is not the past with something behind it.
     let detached = changed(|g| {
@@ -54,7 +54,7 @@ fn what_is_in_the_way_is_named() {
         let mut nodes = Nodes { prefix: "/also", ..Nodes::default() };
         nodes.named("ReduceSum", &["past_key_values.0.key"], &["sum"], vec![int("keepdims", 0)]);
         g.node.insert(0, nodes.nodes.remove(0));
-        g.output.push(port("sum", ElementType::Float32, &[]));
+        g.output.push(typed("sum", ElementType::Float32, &[]));
     });
     let why = obstacle(&read, &TEXT).1;
     assert!(why.contains("past_key_values.0.key"), "{why}");

@@ -1,8 +1,8 @@
 //! The embedded model as exporters write it: with plain past keys, with both graphs merged by an `If`, and with the grouped
 //! attention of onnxruntime. Weights are those of its safetensors file, in single precision.
 
-use crate::nodes::{Nodes, float, int_list, port, tensor_attribute, weight};
-use crate::writer::{int, opset, raw, subgraph};
+use crate::nodes::{Nodes, float, int_list, tensor_attribute, weight};
+use crate::writer::{int, opset, raw, subgraph, typed};
 use actc_frontend::onnx::ElementType;
 use actc_frontend::onnx::schema::*;
 use prost::Message;
@@ -109,30 +109,30 @@ pub(crate) fn model(form: Form) -> ModelProto {
 fn inputs(form: Form) -> Vec<ValueInfoProto> {
     let rows = ["batch_size", "sequence_length"];
     let mut all = vec![
-        port("input_ids", ElementType::Int64, &rows),
-        port("attention_mask", ElementType::Int64, &["batch_size", "past_sequence_length + 1"]),
+        typed("input_ids", ElementType::Int64, &rows),
+        typed("attention_mask", ElementType::Int64, &["batch_size", "past_sequence_length + 1"]),
     ];
     if form != Form::Grouped {
-        all.push(port("position_ids", ElementType::Int64, &rows));
+        all.push(typed("position_ids", ElementType::Int64, &rows));
     }
     let past = ["batch_size", "2", "past_sequence_length", "32"];
     for i in 0..LAYERS {
         for part in ["key", "value"] {
-            all.push(port(&format!("past_key_values.{i}.{part}"), ElementType::Float32, &past));
+            all.push(typed(&format!("past_key_values.{i}.{part}"), ElementType::Float32, &past));
         }
     }
     if form == Form::Merged {
-        all.push(port("use_cache_branch", ElementType::Bool, &["1"]));
+        all.push(typed("use_cache_branch", ElementType::Bool, &["1"]));
     }
     all
 }
 
 fn outputs() -> Vec<ValueInfoProto> {
-    let mut all = vec![port("logits", ElementType::Float32, &["batch_size", "sequence_length", WORDS])];
+    let mut all = vec![typed("logits", ElementType::Float32, &["batch_size", "sequence_length", WORDS])];
     let present = ["batch_size", "2", "total_sequence_length", "32"];
     for i in 0..LAYERS {
         for part in ["key", "value"] {
-            all.push(port(&format!("present.{i}.{part}"), ElementType::Float32, &present));
+            all.push(typed(&format!("present.{i}.{part}"), ElementType::Float32, &present));
         }
     }
     all

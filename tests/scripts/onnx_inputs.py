@@ -59,11 +59,11 @@ class Data:
         return [(all[i % 10][i // 10], i % 10) for i in range(self.count)]
 
 
-def square(image, side, sampling=Image.Resampling.BICUBIC):
+def square(image, side):
     """The middle of `image`."""
     short = min(image.size)
     left, top = (image.width - short) // 2, (image.height - short) // 2
-    return image.crop((left, top, left + short, top + short)).resize((side, side), sampling)
+    return image.crop((left, top, left + short, top + short)).resize((side, side), Image.Resampling.BICUBIC)
 
 
 def speech(name):

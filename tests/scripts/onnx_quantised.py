@@ -40,7 +40,7 @@ def wheel(folder, name):
     return zipfile.ZipFile(found[0])
 
 
-def photos(folder, size, scale, first, grey=False):
+def photos(folder, size, scale, first):
     """Four cuts of each photo, each a third of its sides and a corner of it: calibration and held-out arrays."""
     from PIL import Image
 
@@ -48,7 +48,7 @@ def photos(folder, size, scale, first, grey=False):
     with wheel(folder, "scikit_image") as archive:
         names = {pathlib.Path(m).stem: m for m in archive.namelist() if re.search(r"data/[^/]+\.(png|jpg)$", m)}
         for i, photo in enumerate(PHOTOS):
-            image = Image.open(archive.open(names[photo])).convert("L" if grey else "RGB")
+            image = Image.open(archive.open(names[photo])).convert("RGB")
             w, h = image.size
             for x, y in ((0, 0), (w // 3, 0), (0, h // 3), (w // 3, h // 3)):
                 cut = image.crop((x, y, x + 2 * w // 3, y + 2 * h // 3)).resize(size[::-1], Image.BILINEAR)
@@ -57,9 +57,9 @@ def photos(folder, size, scale, first, grey=False):
     return tuple(np.stack(s).astype(np.float32) for s in sets)
 
 
-def images(name, size, scale, first=True, grey=False):
+def images(name, size, scale, first=True):
     def load(folder):
-        calibration, held = photos(folder, size, scale, first, grey)
+        calibration, held = photos(folder, size, scale, first)
         return {name: calibration}, [{name: x[None]} for x in held]
 
     return load

@@ -5,15 +5,6 @@ use actc_frontend::onnx::schema::*;
 use actc_frontend::onnx::{ElementType, import};
 use actc_types::{Diagnostic, Shape, Symbol};
 
-fn typed(name: &str, element: ElementType, dims: &[i64]) -> ValueInfoProto {
-    use tensor_shape_proto::dimension::Value as Extent;
-    let dim = |n: &i64| tensor_shape_proto::Dimension { value: Some(Extent::DimValue(*n)), ..Default::default() };
-    let shape = Some(TensorShapeProto { dim: dims.iter().map(dim).collect() });
-    let tensor = type_proto::Tensor { elem_type: Some(element.code()), shape };
-    let ty = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
-    ValueInfoProto { r#type: Some(Box::new(ty)), ..value(name) }
-}
-
 fn numbers(name: &str, numbers: &[i64]) -> TensorProto {
     let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
     raw(name, ElementType::Int64, &[numbers.len() as i64], &bytes)
@@ -23,9 +14,9 @@ fn numbers(name: &str, numbers: &[i64]) -> TensorProto {
 fn shapes(nodes: Vec<NodeProto>, constants: Vec<TensorProto>, outputs: &[&str]) -> Vec<Shape> {
     let mut g = graph(&[], outputs, nodes);
     g.input = vec![
-        typed("x", ElementType::Float32, &[12]),
-        typed("a", ElementType::Int64, &[1]),
-        typed("b", ElementType::Int64, &[1]),
+        typed("x", ElementType::Float32, &["12"]),
+        typed("a", ElementType::Int64, &["1"]),
+        typed("b", ElementType::Int64, &["1"]),
     ];
     g.initializer = constants;
     let graph = import(&read(&model(g)).expect("a model")).expect("a graph");
@@ -84,7 +75,7 @@ fn a_tree_that_leads_back_to_itself_is_refused() {
             list("tree_roots", &[0]),
         ];
         let mut g = graph(&[], &["y"], vec![with(of("ai.onnx.ml", node("TreeEnsemble", &["x"], &["y"])), attributes)]);
-        g.input = vec![typed("x", ElementType::Float32, &[3, 2])];
+        g.input = vec![typed("x", ElementType::Float32, &["3", "2"])];
         let mut m = model(g);
         m.opset_import.push(opset("ai.onnx.ml", 5));
         import(&read(&m).expect("a model")).expect_err("a tree without an end")

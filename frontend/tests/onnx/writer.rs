@@ -53,13 +53,18 @@ pub(crate) fn value(name: &str) -> ValueInfoProto {
 
 /// An input of f32 whose extents are numbers or names.
 pub(crate) fn input(name: &str, dims: &[&str]) -> ValueInfoProto {
+    typed(name, ElementType::Float32, dims)
+}
+
+/// An input or output whose extents are numbers or names.
+pub(crate) fn typed(name: &str, element: ElementType, dims: &[&str]) -> ValueInfoProto {
     use tensor_shape_proto::dimension::Value as Extent;
     let dim = |d: &&str| {
         let value = d.parse().map_or_else(|_| Extent::DimParam(d.to_string()), Extent::DimValue);
         tensor_shape_proto::Dimension { value: Some(value), ..Default::default() }
     };
     let shape = Some(TensorShapeProto { dim: dims.iter().map(dim).collect() });
-    let tensor = type_proto::Tensor { elem_type: Some(ElementType::Float32.code()), shape };
+    let tensor = type_proto::Tensor { elem_type: Some(element.code()), shape };
     let ty = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
     ValueInfoProto { r#type: Some(Box::new(ty)), ..value(name) }
 }

@@ -14,6 +14,17 @@ impl Shape {
         Shape(dims.iter().map(|d| Dim::from(*d)).collect())
     }
 
+    /// Rows and columns of the matrix that extents `dims` make: a row for each index of the first axis, all others folded into
+    /// columns; a vector is one row. `None` where its elements exceed 64 bits.
+    pub fn matrix(dims: &[u64]) -> Option<(u64, u64)> {
+        let (rows, inner) = match dims {
+            [rows, inner @ ..] if !inner.is_empty() => (*rows, inner),
+            vector => (1, vector),
+        };
+        let cols = inner.iter().try_fold(1u64, |n, d| n.checked_mul(*d))?;
+        rows.checked_mul(cols).map(|_| (rows, cols))
+    }
+
     /// Number of dimensions.
     pub fn rank(&self) -> usize {
         self.0.len()

@@ -5,7 +5,7 @@
 //! no other way than as a part: those stay for their other users, and the function is computed beside them.
 
 use super::findings::Findings;
-use super::look::{binary, divided_by, is_binary, is_near, unary, with_number};
+use super::look::{binary, by_number, is_binary, is_near, unary, with_number};
 use super::rewrite::Rewrite;
 use actc_ir::ops::pointwise::{BinaryFunction, Unary, UnaryFunction};
 use actc_ir::{Graph, Op, Value};
@@ -67,7 +67,7 @@ fn gelu(graph: &Graph, x: Value, raised: Value) -> Option<UnaryFunction> {
     if let Some(scaled) = unary(graph, inner, UnaryFunction::Erf) {
         let root = std::f64::consts::FRAC_1_SQRT_2;
         let by = with_number(graph, scaled, BinaryFunction::Mul, root)
-            .or_else(|| divided_by(graph, scaled, std::f64::consts::SQRT_2));
+            .or_else(|| by_number(graph, scaled, BinaryFunction::Div, std::f64::consts::SQRT_2));
         return (by == Some(x)).then_some(UnaryFunction::GeluErf);
     }
     let scaled = unary(graph, inner, UnaryFunction::Tanh)?;
@@ -79,8 +79,8 @@ fn gelu(graph: &Graph, x: Value, raised: Value) -> Option<UnaryFunction> {
 }
 
 fn is_cube(graph: &Graph, cube: Value, x: Value) -> bool {
-    if let Some([base, power]) = binary(graph, cube, BinaryFunction::Pow) {
-        return base == x && is_near(graph, power, 3.0);
+    if by_number(graph, cube, BinaryFunction::Pow, 3.0) == Some(x) {
+        return true;
     }
     let square = |v: Value| binary(graph, v, BinaryFunction::Mul) == Some([x, x]);
     binary(graph, cube, BinaryFunction::Mul).is_some_and(|[a, b]| a == x && square(b) || b == x && square(a))

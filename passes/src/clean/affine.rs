@@ -141,16 +141,17 @@ impl Chain {
     /// Takes in `function` of the chain's end and `numbers`; `first` says whether the end is the first argument. Not if it is no
     /// factor and no shift.
     fn extend(&mut self, function: BinaryFunction, first: bool, numbers: &[f64]) -> bool {
-        let (factor, shift): (Box<dyn Fn(f64) -> f64>, fn(f64, f64) -> f64) = match (function, first) {
-            (BinaryFunction::Add, _) => (Box::new(|_| 1.0), |t, n| t + n),
-            (BinaryFunction::Sub, true) => (Box::new(|_| 1.0), |t, n| t - n),
-            (BinaryFunction::Sub, false) => (Box::new(|_| -1.0), |t, n| n - t),
-            (BinaryFunction::Mul, _) => (Box::new(|n| n), |t, n| t * n),
-            (BinaryFunction::Div, true) => (Box::new(|n| 1.0 / n), |t, n| t / n),
+        type Factor = fn(f64) -> f64;
+        let (factor, shift): (Option<Factor>, fn(f64, f64) -> f64) = match (function, first) {
+            (BinaryFunction::Add, _) => (None, |t, n| t + n),
+            (BinaryFunction::Sub, true) => (None, |t, n| t - n),
+            (BinaryFunction::Sub, false) => (Some(|_| -1.0), |t, n| n - t),
+            (BinaryFunction::Mul, _) => (Some(|n| n), |t, n| t * n),
+            (BinaryFunction::Div, true) => (Some(|n| 1.0 / n), |t, n| t / n),
             _another_function => return false,
         };
         self.shift.iter_mut().zip(numbers).for_each(|(t, n)| *t = shift(*t, *n));
-        if matches!(function, BinaryFunction::Mul | BinaryFunction::Div) || !first && function == BinaryFunction::Sub {
+        if let Some(factor) = factor {
             let all = self.factor.get_or_insert_with(|| vec![1.0; numbers.len()]);
             all.iter_mut().zip(numbers).for_each(|(f, n)| *f *= factor(*n));
         }

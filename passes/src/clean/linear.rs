@@ -7,7 +7,7 @@
 //! Left alone are matrices whose scales lie along the inputs or in blocks, and those for which there is no room.
 
 use super::findings::Findings;
-use super::look::{binary, cast, dense, transposed};
+use super::look::{binary, cast, dense, repeated, transposed};
 use super::rewrite::Rewrite;
 use actc_ir::ops::linear::Linear;
 use actc_ir::ops::pointwise::BinaryFunction as B;
@@ -152,14 +152,7 @@ fn one_each(
     outputs: usize,
 ) -> std::result::Result<Option<Vec<f64>>, &'static str> {
     let Some(constant) = dense(graph, cast(graph, value).unwrap_or(value)) else { return Ok(None) };
-    let Some(dims) = constant.fixed_dims().ok().filter(|d| d.len() <= 2) else { return Ok(None) };
-    let lead = 2 - dims.len();
-    if !dims.iter().enumerate().all(|(i, d)| *d == 1 || i + lead == axis && *d == outputs as u64) {
-        return Err("their scales are not one for each output");
-    }
-    let Ok(tensor) = constant.decode() else { return Ok(None) };
-    let numbers = tensor.data().to_f64();
-    Ok(Some(if numbers.len() == 1 { vec![numbers[0]; outputs] } else { numbers }))
+    repeated(constant, 2, axis, outputs).map(Some).ok_or("their scales are not one for each output")
 }
 
 /// The constant `[N, K]` of a linear layer; `None` where it has no room or no such form.

@@ -4,7 +4,7 @@
 use actc_ir::ops::pointwise::{Binary, BinaryFunction, Unary, UnaryFunction};
 use actc_ir::ops::shaping::Transpose;
 use actc_ir::{Const, Graph, Node, Op, Value};
-use actc_types::{Encoding, Shape};
+use actc_types::Encoding;
 
 /// Relative distance of a constant from the one that is meant: exporters round to a few digits.
 const NEAR: f64 = 1e-4;
@@ -54,9 +54,16 @@ pub(super) fn with_number(graph: &Graph, value: Value, function: BinaryFunction,
     is_near(graph, a, number).then_some(b)
 }
 
-pub(super) fn divided_by(graph: &Graph, value: Value, number: f64) -> Option<Value> {
-    let [a, b] = binary(graph, value, BinaryFunction::Div)?;
+/// The first argument of `value`, where it is `function` of that and, behind it, `number`.
+pub(super) fn by_number(graph: &Graph, value: Value, function: BinaryFunction, number: f64) -> Option<Value> {
+    let [a, b] = binary(graph, value, function)?;
     is_near(graph, b, number).then_some(a)
+}
+
+/// The argument of `value` beside a number, and that, where it is `function`, in which the order does not matter, of both.
+pub(super) fn beside_number(graph: &Graph, value: Value, function: BinaryFunction) -> Option<(Value, f64)> {
+    let [a, b] = binary(graph, value, function)?;
+    number(graph, b).map(|n| (a, n)).or_else(|| number(graph, a).map(|n| (b, n)))
 }
 
 /// The dense constant that `value` is.
@@ -81,7 +88,11 @@ pub(super) fn is_near(graph: &Graph, value: Value, number: f64) -> bool {
 /// The `count` numbers that `value` repeats over all axes of `rank` but `axis`, where it is such a dense constant of floats; one
 /// number stands for all channels.
 pub(super) fn channels(graph: &Graph, value: Value, rank: usize, axis: usize, count: usize) -> Option<Vec<f64>> {
-    let constant = dense(graph, value).filter(|c| c.ty.dtype.is_float())?;
+    repeated(dense(graph, value).filter(|c| c.ty.dtype.is_float())?, rank, axis, count)
+}
+
+/// The same of a dense constant of any numbers.
+pub(super) fn repeated(constant: &Const, rank: usize, axis: usize, count: usize) -> Option<Vec<f64>> {
     let dims = constant.fixed_dims().ok()?;
     let lead = rank.checked_sub(dims.len())?;
     let along = |(i, d): (usize, &u64)| *d == 1 || i + lead == axis && *d == count as u64;
@@ -90,13 +101,6 @@ pub(super) fn channels(graph: &Graph, value: Value, rank: usize, axis: usize, co
     }
     let numbers = constant.decode().ok()?.data().to_f64();
     Some(if numbers.len() == 1 { vec![numbers[0]; count] } else { numbers })
-}
-
-/// `shape` with 1 for its last extent.
-pub(super) fn last_as_one(shape: &Shape) -> Option<Shape> {
-    let mut shape = shape.clone();
-    *shape.0.last_mut()? = 1.into();
-    Some(shape)
 }
 
 /// Who reads what, in all regions.

@@ -76,8 +76,7 @@ impl Pass for Clean {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         let (nodes, constants) = (graph.order().len(), graph.constants().len());
-        let work = cx.work.clone();
-        let mut findings = Findings::new(graph, &work);
+        let mut findings = Findings::new(graph, &cx.work);
         *graph = graph.compact();
         for _ in 0..ROUNDS {
             findings.again();

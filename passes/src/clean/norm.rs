@@ -9,14 +9,14 @@
 //! around one over the last.
 
 use super::findings::Findings;
-use super::look::{Uses, binary, is_near, last_as_one, number, reshaped, unary};
+use super::look::{Uses, beside_number, binary, by_number, is_near, number, reshaped, unary};
 use super::rewrite::Rewrite;
 use actc_ir::ops::norm::{LayerNorm, RmsNorm};
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::ops::reduce::{Reduce, RowFunction};
 use actc_ir::ops::shaping::Reshape;
 use actc_ir::{Graph, Op, TensorType, Value};
-use actc_types::{DType, Encoding, Result, Role, Shape};
+use actc_types::{DType, Dim, Encoding, Result, Role, Shape};
 use std::collections::BTreeMap;
 
 /// Most elements of a row that kernels normalise.
@@ -139,7 +139,7 @@ fn normalised(graph: &Graph, value: Value) -> Option<(Value, Value)> {
 
 /// What `value` is the root of.
 fn root(graph: &Graph, value: Value) -> Option<Value> {
-    unary(graph, value, U::Sqrt).or_else(|| power(graph, value, 0.5))
+    unary(graph, value, U::Sqrt).or_else(|| by_number(graph, value, B::Pow, 0.5))
 }
 
 /// What `value` is one over the root of.
@@ -148,13 +148,7 @@ fn inverse_root(graph: &Graph, value: Value) -> Option<Value> {
         return root(graph, below).filter(|_| is_near(graph, one, 1.0));
     }
     let below = unary(graph, value, U::Reciprocal).and_then(|below| root(graph, below));
-    below.or_else(|| power(graph, value, -0.5))
-}
-
-/// What `value` is to the power of `exponent`.
-fn power(graph: &Graph, value: Value, exponent: f64) -> Option<Value> {
-    let [base, power] = binary(graph, value, B::Pow)?;
-    is_near(graph, power, exponent).then_some(base)
+    below.or_else(|| by_number(graph, value, B::Pow, -0.5))
 }
 
 /// The square of what `value` is.
@@ -162,13 +156,12 @@ fn squared(graph: &Graph, value: Value) -> Option<Value> {
     if let Some([a, b]) = binary(graph, value, B::Mul) {
         return (a == b).then_some(a);
     }
-    power(graph, value, 2.0)
+    by_number(graph, value, B::Pow, 2.0)
 }
 
 /// What a small number is added to, and the number, as its decimal digits say it.
 fn raised(graph: &Graph, value: Value) -> Option<(Value, f64)> {
-    let [a, b] = binary(graph, value, B::Add)?;
-    let (of, eps) = number(graph, b).map(|n| (a, n)).or_else(|| number(graph, a).map(|n| (b, n)))?;
+    let (of, eps) = beside_number(graph, value, B::Add)?;
     let eps = (eps as f32).to_string().parse().ok().filter(|e: &f64| e.is_finite() && *e >= 0.0)?;
     Some((of, eps))
 }
@@ -185,7 +178,7 @@ fn mean(graph: &Graph, value: Value) -> Option<Value> {
         if let Some(x) = reduced(at) {
             let width = graph.ty(x).shape.last()?.fixed()? as f64;
             let near = |d: f64| (d - width).abs() <= 1e-6 * width;
-            let kept = last_as_one(&graph.ty(x).shape)? == graph.ty(value).shape;
+            let kept = graph.ty(value).shape.dims().split_last() == Some((&Dim::from(1), graph.ty(at).shape.dims()));
             return (kept && divisor.is_some_and(near)).then_some(x);
         }
         at = if let Some(inner) = reshaped(graph, at) {
@@ -194,8 +187,7 @@ fn mean(graph: &Graph, value: Value) -> Option<Value> {
             divisor = Some(number(graph, count).filter(|_| divisor.is_none())?);
             sum
         } else {
-            let [a, b] = binary(graph, at, B::Mul)?;
-            let (sum, share) = number(graph, b).map(|n| (a, n)).or_else(|| number(graph, a).map(|n| (b, n)))?;
+            let (sum, share) = beside_number(graph, at, B::Mul)?;
             divisor = Some(Some(1.0 / share).filter(|_| divisor.is_none())?);
             sum
         };

@@ -4,8 +4,8 @@
 //! block. Among the rest, a value that lies on every path to the outputs is a cut. The blocks between cuts that hold no
 //! layer join the block behind them.
 
-use super::layers::Layer;
-use actc_ir::{Graph, Node, Op, Value};
+use super::layers::{Layer, weighs};
+use actc_ir::{Graph, Node, Value};
 use actc_types::DType;
 use petgraph::algo::dominators::simple_fast;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -34,7 +34,7 @@ pub fn blocks(graph: &Graph, layers: &[Layer]) -> Vec<Block> {
         let data = graph.node(*node);
         let before: Vec<NodeIndex> =
             data.args.iter().filter_map(|v| graph.def_node(*v)).filter_map(|n| place.get(&n).copied()).collect();
-        let source = matches!(data.op, Op::Linear(_) | Op::Embedding(_) | Op::Conv(_));
+        let source = weighs(&data.op);
         if before.is_empty() && !source {
             continue;
         }

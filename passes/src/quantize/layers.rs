@@ -59,7 +59,7 @@ impl Layer {
 }
 
 /// Whether argument 1 of `op` is a weight.
-fn weighs(op: &Op) -> bool {
+pub(super) fn weighs(op: &Op) -> bool {
     matches!(op, Op::Linear(_) | Op::Embedding(_) | Op::Conv(_))
 }
 

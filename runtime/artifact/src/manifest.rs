@@ -2,7 +2,7 @@
 
 use crate::builtin::Builtin;
 use crate::plan::{Entry, Step};
-use actc_types::{DType, Diagnostic, Dim, Encoding, Result, Role, Target};
+use actc_types::{DType, Diagnostic, Dim, Encoding, Result, Role, Shape, Target};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything an artifact says about itself.
@@ -110,12 +110,8 @@ impl TensorEntry {
     pub fn matrix(&self) -> Result<(usize, usize)> {
         let overflow =
             || Diagnostic::new("artifact-tensor", format!("`{}`: extents {:?} exceed 63 bits", self.name, self.dims));
-        let (rows, inner) = match &self.dims[..] {
-            [rows, inner @ ..] if !inner.is_empty() => (*rows, inner),
-            vector => (1, vector),
-        };
-        let cols = inner.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).ok_or_else(overflow)?;
-        rows.checked_mul(cols).filter(|n| *n < 1 << 62).ok_or_else(overflow)?;
+        let matrix = Shape::matrix(&self.dims).filter(|(rows, cols)| rows * cols < 1 << 62);
+        let (rows, cols) = matrix.ok_or_else(overflow)?;
         Ok((usize::try_from(rows).map_err(|_| overflow())?, usize::try_from(cols).map_err(|_| overflow())?))
     }
 

@@ -169,7 +169,7 @@ ops! {
     LayerNorm(LayerNorm) "layer_norm",
     /// Rotary position embedding.
     Rope(Rope) "rope",
-    /// Scaled dot-product attention over a cache.
+    /// Scaled dot-product attention.
     Attention(Attention) "attention",
     /// New rows behind the rows of a cache.
     CacheAppend(CacheAppend) "cache_append",

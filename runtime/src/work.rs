@@ -125,7 +125,7 @@ fn of_call(call: &Call, model: &Model, dims: &[i64], bytes: u64) -> u64 {
         Builtin::ConvTranspose => windows(2, true) / PRODUCTS,
         // Each element of the image under a tap is four, with their weights.
         Builtin::DeformConv => product(dims).saturating_mul(product(&call.ints[2..4])),
-        Builtin::Attention => product(&[dims[0], dims[1].saturating_add(dims[0]), dims[2], dims[4], 2]) / PRODUCTS,
+        Builtin::Attention => product(&[dims[0], dims[1], dims[2], dims[3], dims[5], 2]) / PRODUCTS,
         Builtin::LinearAttention => product(&dims[..3]).saturating_mul(product(&dims[4..6])) / 2,
         // As many products as the weights of gates have elements, for each step and row.
         Builtin::Recurrent => product(&[dims[0], dims[1], dims[2], dims[2], 4]) / PRODUCTS,

@@ -3,6 +3,7 @@
 //! * [`steps`] turns clusters into launches and library calls;
 //! * [`buffers`] owns the table of buffers: views share memory, donated state is updated in place, temporaries share slots.
 
+mod attention;
 pub mod buffers;
 mod control;
 mod extents;

@@ -1,17 +1,16 @@
-//! Norms, rotary embedding, attention over a few tokens, and elementwise chains.
+//! Norms, rotary embedding, and elementwise chains.
 
 use super::launch::Call;
 use super::steps::{Steps, fixed, overflow, rows_of};
 use crate::chain::{self, Chain};
 use crate::cluster::storage;
 use crate::spec::rope::{self, RopeTable};
-use crate::spec::{KernelSpec, attention, norm};
-use actc_ir::ops::attention::Attention;
+use crate::spec::{KernelSpec, norm};
 use actc_ir::ops::rope::{Rope, RopeStyle};
 use actc_ir::{Node, NodeData, Op, Value};
-use actc_types::{Diagnostic, Dim, Result, RowForm};
+use actc_types::{Diagnostic, Dim, Result};
 
-fn small(n: u64, what: &str) -> Result<u32> {
+pub(super) fn small(n: u64, what: &str) -> Result<u32> {
     u32::try_from(n).map_err(|_| Diagnostic::new("codegen-dim", format!("{what} {n} exceeds 32 bits")))
 }
 
@@ -90,42 +89,6 @@ impl Steps<'_, '_> {
         let x = self.buffers.dense(&mut self.shared.tensors, data.args[0])?;
         let bufs = vec![x, table_buffer, self.buffers.value(data.results[0])?];
         self.launch(label, Call { reason: format!("generated: {spec}"), spec, bufs, dims: vec![tokens.clone()] });
-        Ok(())
-    }
-
-    /// How the rows of keys and values lie that `data`, an attention, reads; refuses values of another width than queries.
-    pub(super) fn cache_form(&self, data: &NodeData) -> Result<RowForm> {
-        let (q, y, keys) = (self.graph.ty(data.args[0]), self.graph.ty(data.results[0]), self.graph.ty(data.args[1]));
-        if y.shape.last() != q.shape.last() {
-            return Err(Diagnostic::new("codegen-attention", "value heads are not as wide as query heads"));
-        }
-        RowForm::of(keys.dtype)
-            .ok_or_else(|| Diagnostic::new("codegen-attention", format!("no kernel reads keys of {}", keys.dtype)))
-    }
-
-    pub(super) fn attention_kernel(&mut self, label: &str, data: &NodeData, a: &Attention) -> Result<()> {
-        let (q, k) = (self.graph.ty(data.args[0]).shape.clone(), self.graph.ty(data.args[1]).shape.clone());
-        let ([tokens, heads, head_dim], [all, kv_heads, _]) = (q.dims(), k.dims()) else { return Err(overflow()) };
-        let past = all.checked_sub(tokens).ok_or_else(overflow)?;
-        let heads = small(fixed(Some(heads), "the number of heads")?, "the number of heads")?;
-        let spec = attention::Attention {
-            heads,
-            kv_heads: small(fixed(Some(kv_heads), "the number of heads")?, "the number of heads")?,
-            head_dim: small(fixed(Some(head_dim), "the head")?, "the head")?,
-            scale: a.scale as f32,
-            causal: a.causal,
-            window: a.window,
-            cap: None,
-            cache: self.cache_form(data)?,
-        };
-        let scratch = self.buffers.scratch(spec.scratch_bytes(tokens, &past).ok_or_else(overflow)?);
-        let mut bufs = Vec::new();
-        for arg in &data.args {
-            bufs.push(self.buffers.dense(&mut self.shared.tensors, *arg)?);
-        }
-        bufs.extend([scratch, self.buffers.value(data.results[0])?]);
-        let (spec, dims) = (KernelSpec::Attention(spec), vec![tokens.clone(), past]);
-        self.launch(label, Call { reason: format!("few queries: {spec}"), spec, bufs, dims });
         Ok(())
     }
 

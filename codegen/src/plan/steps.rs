@@ -277,34 +277,7 @@ impl Steps<'_, '_> {
             Op::RmsNorm(n) => self.rms_norm(&label, &data, n.eps),
             Op::LayerNorm(n) => self.layer_norm(&label, &data, n.eps),
             Op::Rope(rope) => self.rope(&label, &data, rope),
-            Op::Attention(a) => {
-                let dims = self.graph.ty(data.args[0]).shape.clone();
-                if dims.dims()[0].fixed().is_some_and(|s| s <= FEW_TOKENS) {
-                    return self.attention_kernel(&label, &data, a);
-                }
-                let keys = self.graph.ty(data.args[1]).shape.clone();
-                let past = keys.dims()[0].checked_sub(&dims.dims()[0]).ok_or_else(overflow)?;
-                let mut bufs = Vec::new();
-                for arg in &data.args {
-                    bufs.push(self.buffers.dense(&mut self.shared.tensors, *arg)?);
-                }
-                bufs.push(self.buffers.value(result)?);
-                let [s, h, d] = dims.dims() else { return Err(overflow()) };
-                let mut ints = vec![i64::from(a.causal), i64::from(a.window.unwrap_or(0))];
-                match self.cache_form(&data)? {
-                    RowForm::F32 => {}
-                    form @ (RowForm::F16 | RowForm::Int8) => ints.push(form.bits().into()),
-                }
-                let call = BuiltinCall {
-                    bufs,
-                    dims: vec![s.clone(), past, h.clone(), keys.dims()[1].clone(), d.clone()],
-                    ints,
-                    floats: vec![a.scale],
-                    ..BuiltinCall::new(&label, Builtin::Attention)
-                };
-                self.builtin(call, "many queries make matrix products");
-                Ok(())
-            }
+            Op::Attention(a) => self.attention(&label, &data, a),
             Op::RoundRows(r) => {
                 if self.rounds_into_state(result) {
                     return Ok(());

@@ -11,6 +11,7 @@
 
 mod activation;
 mod affine;
+mod attention;
 mod findings;
 mod fold;
 mod forms;
@@ -54,6 +55,7 @@ const RULES: &[Rule] = &[
     lookup::lookups,
     fold::fold,
     forms::forms,
+    attention::attentions,
     order::orders,
     affine::affine,
     norm::norms,

@@ -60,16 +60,19 @@ builtins! {
     /// `x -> a * round_ties_even(x * (127 / absmax))`, all in f32, zeros staying zeros. Weak columns of `W` take no
     /// part in `absmax` and are not rounded.
     Linear "linear" 1 bufs 2 3 tensors 1 dims 1 1 ints 1 1 floats 0,
-    /// Scaled dot-product attention of `S` new tokens over `P + S` tokens.
+    /// Scaled dot-product attention of `S` tokens over `T`, for each of a batch.
     ///
-    /// bufs `q [S, H, D]`, `k [P + S, KV, D]`, `v [P + S, KV, D]`, `y [S, H, D]`; dims `S, P, H, KV, D`;
-    /// ints `causal, window`, and optionally `bits`; floats `scale`. `KV` divides `H`; head `h` reads key head `h / (H / KV)`.
+    /// bufs `q [B, S, H, D]`, `k [B, T, KV, D]`, `v [B, T, KV, D]`, `y [B, S, H, D]`, and optionally `mask`; dims
+    /// `B, S, T, H, KV, D`, with a mask its four extents too; ints `causal, window`, and optionally `bits`; floats `scale`.
+    /// `KV` divides `H`; head `h` reads key head `h / (H / KV)`.
     ///
-    /// With `causal` 1, token `i` of the new ones sees tokens up to `P + i`; 0 lets it see all. `window` above 0 lets it
-    /// see tokens above `P + i - window` only.
+    /// Tokens are the last `S` of `T`: with `causal` 1, token `i` sees tokens up to `T - S + i`; 0 lets it see all. `window`
+    /// above 0 lets it see tokens above `T - S + i - window` only.
+    ///
+    /// `mask` is added to the scaled scores `[B, H, S, T]`; each of its extents is theirs or 1.
     ///
     /// With `bits` 16 or 8, `k` and `v` are rows that `round_rows` made.
-    Attention "attention" 1 bufs 4 4 tensors 0 dims 5 5 ints 2 3 floats 1,
+    Attention "attention" 2 bufs 4 5 tensors 0 dims 6 10 ints 2 3 floats 1,
     /// Rows of a stored table, times a factor.
     ///
     /// bufs `ids: i64 [S]`, `y [S, D]`; tensors `table [V, D]`; dims `S`; floats `scale`. An id outside `0..V` is an

@@ -5,19 +5,35 @@ use actc_artifact::Builtin;
 use actc_types::rounded::{restore_int8, round_f16, round_int8};
 use actc_types::{DType, RowForm, Tensor, TensorData};
 
+#[derive(Clone, Copy)]
 struct Case {
+    batch: usize,
     s: usize,
-    p: usize,
+    t: usize,
     heads: usize,
     kv: usize,
     d: usize,
     causal: bool,
     window: usize,
+    /// Which axes of the scores `[B, H, S, T]` a mask has, where there is one.
+    mask: Option<[bool; 4]>,
+}
+
+impl Case {
+    /// Attention of one sequence over a cache.
+    const fn cached(s: usize, p: usize, [heads, kv, d]: [usize; 3], causal: bool, window: usize) -> Case {
+        Case { batch: 1, s, t: s + p, heads, kv, d, causal, window, mask: None }
+    }
+
+    /// Attention of a batch to all keys.
+    const fn batch(batch: usize, s: usize, t: usize, [heads, kv, d]: [usize; 3], mask: [bool; 4]) -> Case {
+        Case { batch, s, t, heads, kv, d, causal: false, window: 0, mask: Some(mask) }
+    }
 }
 
 /// The numbers that rows of `n` in `form` mean after `x` was rounded to them, and the rows as a tensor.
-fn stored(x: &[f32], n: usize, form: RowForm, dims: [u64; 3]) -> (Vec<f32>, Tensor) {
-    let dims = [dims[0], dims[1], n as u64 + form.extra()];
+fn stored(x: &[f32], n: usize, form: RowForm, rows: &[usize]) -> (Vec<f32>, Tensor) {
+    let dims: Vec<u64> = rows.iter().map(|d| *d as u64).chain([n as u64 + form.extra()]).collect();
     match form {
         RowForm::F32 => (x.to_vec(), Tensor::f32(&dims, x.to_vec()).unwrap()),
         RowForm::F16 => {
@@ -38,75 +54,115 @@ fn stored(x: &[f32], n: usize, form: RowForm, dims: [u64; 3]) -> (Vec<f32>, Tens
 }
 
 fn check(case: &Case, form: RowForm, seed: u64) {
-    let Case { s, p, heads, kv, d, causal, window } = *case;
+    let Case { batch, s, t, heads, kv, d, causal, window, mask } = *case;
     let mut n = Numbers::new(seed);
-    let t = s + p;
     let scale = f64::from(1.0 / (d as f32).sqrt());
-    let (q, k, v) = (n.floats(s * heads * d), n.floats(t * kv * d), n.floats(t * kv * d));
-    let dims = [t as u64, kv as u64, d as u64];
-    let ((k, k_tensor), (v, v_tensor)) = (stored(&k, d, form, dims), stored(&v, d, form, dims));
+    let q = n.floats(batch * s * heads * d);
+    let [k, v] = [0, 1].map(|_| n.floats(batch * t * kv * d));
+    let rows = [batch, t, kv];
+    let ((k, k_tensor), (v, v_tensor)) = (stored(&k, d, form, &rows), stored(&v, d, form, &rows));
+    let scores = [batch, heads, s, t];
+    let extents = mask.map(|axes| [0, 1, 2, 3].map(|i| if axes[i] { scores[i] } else { 1 }));
+    let mut added = extents.map_or(Vec::new(), |e| n.floats(e.iter().product()));
+    // Some keys are hidden, but not the first.
+    let width = extents.map_or(1, |e| e[3]);
+    for (i, x) in added.iter_mut().enumerate().filter(|(i, _)| i % width > 0 && i % 3 == 0) {
+        *x = if i % 2 == 0 { f32::NEG_INFINITY } else { -1e4 };
+    }
+    let masked = |at: [usize; 4]| -> f64 {
+        let flat = |e: [usize; 4]| at.iter().zip(e).fold(0, |n, (i, e)| n * e + if e == 1 { 0 } else { *i });
+        extents.map_or(0.0, |e| f64::from(added[flat(e)]))
+    };
     let at = |x: &[f32], i: usize| f64::from(x[i]);
     let (mut exact, mut tolerance) = (Vec::new(), Vec::new());
-    for i in 0..s {
-        for h in 0..heads {
-            let g = h / (heads / kv);
-            let seen = |j: usize| (!causal || j <= p + i) && (window == 0 || j + window > p + i);
-            let keys: Vec<usize> = (0..t).filter(|j| seen(*j)).collect();
-            let dot =
-                |j: usize| (0..d).map(|c| at(&q, (i * heads + h) * d + c) * at(&k, (j * kv + g) * d + c)).sum::<f64>();
-            let scores: Vec<f64> = keys.iter().map(|j| dot(*j) * scale).collect();
-            let max = scores.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-            let weights: Vec<f64> = scores.iter().map(|x| (x - max).exp()).collect();
-            let sum: f64 = weights.iter().sum();
-            for c in 0..d {
-                let y: f64 = keys.iter().zip(&weights).map(|(j, w)| w / sum * at(&v, (j * kv + g) * d + c)).sum();
-                exact.push(y);
-                // Elements are up to 1. A score is off by (d + 1) roundings of at most d * scale, twice in the
-                // exponent (score and maximum); exp, sum, quotient and the last product add 2, keys, 2 and keys. Sums over
-                // runs of rounded rows are added up: one more each 256 keys, which `keys` twice has room for.
-                let score = (d as f64 + 2.0) * d as f64 * scale;
-                tolerance.push((2.0 * score + 2.0 * keys.len() as f64 + 6.0) * f64::from(f32::EPSILON) / 2.0);
-            }
+    for (b, i, h) in (0..batch * s * heads).map(|cell| (cell / (s * heads), cell / heads % s, cell % heads)) {
+        let g = h / (heads / kv);
+        let p = t.saturating_sub(s);
+        let seen = |j: usize| (!causal || j <= p + i) && (window == 0 || j + window > p + i);
+        let keys: Vec<usize> = (0..t).filter(|j| seen(*j)).collect();
+        let query = ((b * s + i) * heads + h) * d;
+        let row = |j: usize| ((b * t + j) * kv + g) * d;
+        let dot = |j: usize| (0..d).map(|c| at(&q, query + c) * at(&k, row(j) + c)).sum::<f64>();
+        let scores: Vec<f64> = keys.iter().map(|j| dot(*j) * scale + masked([b, h, i, *j])).collect();
+        let max = scores.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
+        let weights: Vec<f64> = scores.iter().map(|x| (x - max).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        for c in 0..d {
+            let y: f64 = keys.iter().zip(&weights).map(|(j, w)| w / sum * at(&v, row(*j) + c)).sum();
+            exact.push(y);
+            // Elements are up to 1. A score is off by (d + 1) roundings of at most d * scale, and by one of that and 1 more
+            // where a mask is added, twice in the exponent (score and maximum); those of hidden keys do not matter. Exp, sum,
+            // quotient and the last product add 2, keys, 2 and keys. Sums over runs of rounded rows are added up: one more
+            // each 256 keys, which `keys` twice has room for.
+            let score = (d as f64 + 3.0) * d as f64 * scale + 1.0;
+            tolerance.push((2.0 * score + 2.0 * keys.len() as f64 + 6.0) * f64::from(f32::EPSILON) / 2.0);
         }
     }
-    let mut plan = Plan::new(&["S", "P"]);
+    let mut plan = Plan::new(&["B", "S", "T"]);
     let (h_text, kv_text, d_text) = (heads.to_string(), kv.to_string(), d.to_string());
-    let qb = plan.input(DType::F32, &["S", &h_text, &d_text]);
+    let qb = plan.input(DType::F32, &["B", "S", &h_text, &d_text]);
     let width = (d as u64 + form.extra()).to_string();
-    let kb = plan.input(form.dtype(), &["P + S", &kv_text, &width]);
-    let vb = plan.input(form.dtype(), &["P + S", &kv_text, &width]);
-    let yb = plan.output(DType::F32, &["S", &h_text, &d_text]);
-    let sizes = ["S", "P", h_text.as_str(), &kv_text, &d_text];
+    let kb = plan.input(form.dtype(), &["B", "T", &kv_text, &width]);
+    let vb = plan.input(form.dtype(), &["B", "T", &kv_text, &width]);
+    let yb = plan.output(DType::F32, &["B", "S", &h_text, &d_text]);
+    let own = extents.map(|e| e.map(|n| n.to_string()));
+    let mut bufs = vec![qb, kb, vb, yb];
+    let mut sizes = vec!["B", "S", "T", h_text.as_str(), &kv_text, &d_text];
+    if let Some(own) = &own {
+        let own = own.each_ref().map(String::as_str);
+        bufs.push(plan.input(DType::F32, &own));
+        sizes.extend(own);
+    }
     let mut ints = vec![i64::from(causal), window as i64];
     if form != RowForm::F32 {
         ints.push(form.bits().into());
     }
-    let call = plan.call(Builtin::Attention, &[qb, kb, vb, yb], &sizes, &ints);
-    call.floats = vec![scale];
-    let shape = |rows: usize, heads: usize| [rows as u64, heads as u64, d as u64];
-    let inputs = [Tensor::f32(&shape(s, heads), q).unwrap(), k_tensor, v_tensor];
-    let out = plan.run(&inputs, &[("P", p as u64)]).unwrap();
+    plan.call(Builtin::Attention, &bufs, &sizes, &ints).floats = vec![scale];
+    let q = Tensor::f32(&[batch, s, heads, d].map(|n| n as u64), q).unwrap();
+    let mut inputs = vec![q, k_tensor, v_tensor];
+    inputs.extend(extents.map(|e| Tensor::f32(&e.map(|n| n as u64), added.clone()).unwrap()));
+    let out = plan.run(&inputs, &[]).unwrap();
     compare(out[0].as_f32().unwrap(), &exact, &tolerance);
 }
 
 #[test]
 fn heads_windows_and_tails() {
     let cases = [
-        Case { s: 1, p: 0, heads: 1, kv: 1, d: 1, causal: true, window: 0 },
-        Case { s: 1, p: 37, heads: 9, kv: 3, d: 64, causal: true, window: 0 },
-        Case { s: 5, p: 3, heads: 4, kv: 4, d: 7, causal: true, window: 0 },
-        Case { s: 70, p: 0, heads: 2, kv: 1, d: 24, causal: true, window: 0 },
-        Case { s: 130, p: 11, heads: 3, kv: 1, d: 20, causal: true, window: 0 },
-        Case { s: 130, p: 11, heads: 2, kv: 2, d: 16, causal: true, window: 9 },
-        Case { s: 67, p: 300, heads: 2, kv: 1, d: 32, causal: true, window: 1 },
-        Case { s: 65, p: 2, heads: 2, kv: 1, d: 12, causal: false, window: 0 },
-        Case { s: 66, p: 40, heads: 2, kv: 1, d: 12, causal: false, window: 30 },
-        Case { s: 90, p: 600, heads: 3, kv: 1, d: 17, causal: true, window: 0 },
-        Case { s: 0, p: 4, heads: 2, kv: 1, d: 8, causal: true, window: 0 },
+        Case::cached(1, 0, [1, 1, 1], true, 0),
+        Case::cached(1, 37, [9, 3, 64], true, 0),
+        Case::cached(5, 3, [4, 4, 7], true, 0),
+        Case::cached(70, 0, [2, 1, 24], true, 0),
+        Case::cached(130, 11, [3, 1, 20], true, 0),
+        Case::cached(130, 11, [2, 2, 16], true, 9),
+        Case::cached(67, 300, [2, 1, 32], true, 1),
+        Case::cached(65, 2, [2, 1, 12], false, 0),
+        Case::cached(66, 40, [2, 1, 12], false, 30),
+        Case::cached(90, 600, [3, 1, 17], true, 0),
+        Case::cached(0, 4, [2, 1, 8], true, 0),
     ];
     for (i, case) in cases.iter().enumerate() {
         for form in RowForm::ALL {
             check(case, form, i as u64 + 1);
+        }
+    }
+}
+
+#[test]
+fn batches_and_masks() {
+    let cases = [
+        Case::batch(3, 17, 17, [4, 4, 8], [true, false, false, true]),
+        Case::batch(2, 70, 70, [2, 2, 16], [false, true, true, true]),
+        Case::batch(2, 65, 9, [3, 1, 5], [true, true, true, true]),
+        Case::batch(5, 3, 300, [1, 1, 32], [false, false, true, false]),
+        Case::batch(1, 1, 1, [1, 1, 1], [false; 4]),
+        Case::batch(0, 4, 4, [2, 2, 4], [true, false, false, true]),
+        Case { mask: None, ..Case::batch(4, 66, 40, [2, 1, 12], [true; 4]) },
+        Case { causal: true, ..Case::batch(3, 66, 70, [2, 1, 12], [true, false, false, true]) },
+        Case { causal: true, window: 7, ..Case::batch(2, 30, 30, [2, 2, 8], [false, true, true, true]) },
+    ];
+    for (i, case) in cases.iter().enumerate() {
+        for form in RowForm::ALL {
+            check(case, form, i as u64 + 31);
         }
     }
 }
@@ -124,7 +180,7 @@ fn rows_rounded_into_a_larger_buffer() {
             let offset = (2 * form.row_bytes(width)).to_string();
             plan.call(Builtin::RoundRows, &[from, to], &["M", &n, &offset], &[form.bits().into()]);
             let out = plan.run(&[Tensor::f32(&[rows as u64, width as u64], x.clone()).unwrap()], &[]).unwrap();
-            let (_, wanted) = stored(&x, width, form, [rows as u64, 1, width as u64]);
+            let (_, wanted) = stored(&x, width, form, &[rows, 1]);
             let bytes = out[0].data().to_le_bytes();
             assert_eq!(bytes[2 * form.row_bytes(width)..], wanted.data().to_le_bytes(), "{rows} {width} {form}");
         }
@@ -140,7 +196,7 @@ fn forms_that_no_row_has() {
         match builtin {
             Builtin::RoundRows => plan.call(builtin, &[x, y], &["S", "8", offset], ints),
             _ => {
-                let call = plan.call(builtin, &[x, x, x, y], &["S", "0", "2", "2", "4"], ints);
+                let call = plan.call(builtin, &[x, x, x, y], &["1", "S", "S", "2", "2", "4"], ints);
                 call.floats = vec![1.0];
                 call
             }
@@ -161,14 +217,31 @@ fn forms_that_no_row_has() {
 }
 
 #[test]
-fn heads_that_do_not_divide() {
-    let mut plan = Plan::new(&["S"]);
-    let q = plan.input(DType::F32, &["S", "3", "2"]);
-    let k = plan.input(DType::F32, &["S", "2", "2"]);
-    let y = plan.output(DType::F32, &["S", "3", "2"]);
-    plan.call(Builtin::Attention, &[q, k, k, y], &["S", "0", "3", "2", "2"], &[1, 0]).floats = vec![1.0];
-    let inputs = [Tensor::f32(&[1, 3, 2], vec![0.0; 6]).unwrap(), Tensor::f32(&[1, 2, 2], vec![0.0; 4]).unwrap()];
-    assert_eq!(plan.run(&inputs, &[]).unwrap_err().code, "builtin-argument");
+fn what_does_not_fit_is_refused() {
+    let run = |sizes: &[&str], causal: i64, masked: bool| {
+        let mut plan = Plan::new(&["S"]);
+        let q = plan.input(DType::F32, &["S", "4", "2"]);
+        let k = plan.input(DType::F32, &["S", "2", "2"]);
+        let y = plan.output(DType::F32, &["S", "4", "2"]);
+        let mut bufs = vec![q, k, k, y];
+        bufs.extend(masked.then_some(k));
+        plan.call(Builtin::Attention, &bufs, sizes, &[causal, 0]).floats = vec![1.0];
+        let inputs = [Tensor::f32(&[3, 4, 2], vec![0.0; 24]).unwrap(), Tensor::f32(&[3, 2, 2], vec![0.0; 12]).unwrap()];
+        plan.run(&inputs, &[]).map_err(|d| d.code)
+    };
+    assert!(run(&["1", "S", "S", "4", "2", "2"], 1, false).is_ok());
+    assert!(run(&["1", "S", "1", "4", "2", "2"], 0, false).is_ok(), "keys of another sequence");
+    assert!(run(&["1", "S", "S", "4", "2", "2", "1", "1", "S", "S"], 0, true).is_ok());
+    for (sizes, causal, masked) in [
+        // Heads that do not divide, fewer keys than queries, more than there is, masks of other extents.
+        (&["1", "S", "S", "3", "2", "2"][..], 1, false),
+        (&["1", "S", "1", "4", "2", "2"], 1, false),
+        (&["2", "S", "S", "4", "2", "2"], 0, false),
+        (&["1", "S", "S", "4", "2", "2", "1", "1", "2", "S"], 0, true),
+        (&["1", "S", "S", "4", "2", "2", "1", "4", "S", "S"], 0, true),
+    ] {
+        assert_eq!(run(sizes, causal, masked).unwrap_err(), "builtin-argument", "{sizes:?}");
+    }
 }
 
 #[test]

@@ -30,7 +30,8 @@ fn plan() -> Plan {
     (embedding.tensors, embedding.floats) = (vec![table], vec![1.5]);
     plan.call(Builtin::Linear, &[a, b], &["S"], &[8]).tensors = vec![weight];
     plan.call(Builtin::Copy, &[b, cache], &["S", "64", "0", "64", "64*P", "64"], &[]);
-    plan.call(Builtin::Attention, &[b, cache, cache, a], &["S", "P", "4", "4", "4"], &[1, 3]).floats = vec![0.5];
+    plan.call(Builtin::Attention, &[b, cache, cache, a], &["1", "S", "P + S", "4", "4", "4"], &[1, 3]).floats =
+        vec![0.5];
     plan.call(Builtin::Range, &[trips], &["1", "2"], &[]);
     let (float, integer) = (DType::F32.code(), DType::I32.code());
     plan.call(Builtin::Matmul, &[a, gram, b], &["1", "S", "16", "16"], &[0, 0, integer]);

@@ -7,7 +7,7 @@ use super::reduce::{row, softmax, with_last};
 use super::{Operator, since};
 use crate::onnx::import::{Call, Item, dtype, natural};
 use actc_ir::ops::attention::Attention;
-use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
+use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U, broadcast};
 use actc_ir::ops::reduce::RowFunction as R;
 use actc_ir::ops::shaping::{Concat, Range};
 use actc_ir::{Op, Value};
@@ -16,6 +16,7 @@ use actc_types::{DType, Dim, Result, Shape};
 pub(super) const OPERATORS: &[Operator] = &[since("Attention", 23, attention)];
 
 /// What stands before the first query.
+#[derive(Clone)]
 pub(super) enum Before {
     /// As many keys for each of the batch.
     Same(Dim),
@@ -24,6 +25,7 @@ pub(super) enum Before {
 }
 
 /// How queries look at keys.
+#[derive(Clone)]
 pub(super) struct View {
     /// Factor on the scores.
     pub(super) scale: f64,
@@ -150,33 +152,47 @@ fn guarded(c: &mut Call<'_, '_>, bias: Value, x: Value) -> Result<Value> {
     c.select(none, zero, x)
 }
 
-/// The graph's own attention, which is of one sequence and knows no masks; `None` where it does not mean the same.
+/// The graph's own attention; `None` where it does not mean the same.
 fn single(c: &mut Call<'_, '_>, q: &Heads, k: &Heads, v: &Heads, view: &View) -> Result<Option<Attended>> {
-    let ([b, h, s, d], [_, kv, t, _], [_, _, _, e]) = (q.dims(c)?, k.dims(c)?, v.dims(c)?);
+    let ([b, h, s, d], [of_k, kv, t, _], [of_v, _, _, e]) = (q.dims(c)?, k.dims(c)?, v.dims(c)?);
+    let Before::Same(before) = &view.before else { return Ok(None) };
     let floats = [q, k, v].iter().all(|x| c.ty(x.heads).dtype == DType::F32);
-    let plain = view.cap == 0.0 && view.mask.is_none() && view.lengths.is_none();
+    let plain = view.cap == 0.0 && view.lengths.is_none();
     let precise = matches!(view.precision, None | Some(DType::F32));
     let groups = h.fixed().zip(kv.fixed()).is_some_and(|(h, kv)| kv > 0 && h % kv == 0);
     let small = d.fixed().zip(h.fixed()).is_some_and(|(d, h)| (1..=4096).contains(&d) && h <= 4096);
-    let Some(past) = t.checked_sub(&s).filter(natural) else { return Ok(None) };
-    let placed = matches!(&view.before, Before::Same(before) if *before == past);
-    let window = view.left.map(|left| u32::try_from(left).ok().and_then(|n| n.checked_add(1)));
-    let (causal, window) = match (view.right, window) {
-        (None, None) => (false, None),
-        (Some(0), None) if placed => (true, None),
-        (Some(0), Some(Some(window))) if placed => (true, Some(window)),
-        (Some(_) | None, _) => return Ok(None),
-    };
-    if !(floats && plain && precise && small && groups && b == Dim::from(1) && d == e) {
+    if !(floats && plain && precise && small && groups && b == of_k && b == of_v && d == e) {
         return Ok(None);
     }
-    let each = |c: &mut Call<'_, '_>, x: &Heads, dims: [&Dim; 3]| {
-        c.reshape(x.rows, Shape(dims.into_iter().cloned().collect()))
+    let past = t.checked_sub(&s).filter(natural);
+    let placed = past.is_some_and(|past| past == *before);
+    let window = view.left.map(|left| u32::try_from(left).ok().and_then(|n| n.checked_add(1)));
+    // What positions hide is known by numbers, or goes into the mask.
+    let (causal, window) = match (view.right, window) {
+        (Some(0), None) if placed => (true, None),
+        (Some(0), Some(Some(window))) if placed => (true, Some(window)),
+        (Some(_) | None, _) => (false, None),
     };
-    let (q, k, v) = (each(c, q, [&s, &h, &d])?, each(c, k, [&t, &kv, &d])?, each(c, v, [&t, &kv, &d])?);
-    let y = c.add(Op::Attention(Attention { scale: view.scale, causal, window }), &[q, k, v])?;
+    let rest = if causal { View { left: None, right: None, ..view.clone() } } else { view.clone() };
+    let bias = bias(c, &rest, &s, &t, DType::F32)?;
+    let over = Shape(vec![b.clone(), h.clone(), s.clone(), t.clone()]);
+    if bias.is_some_and(|(bias, _)| broadcast(&c.ty(bias).shape, &over).as_ref() != Some(&over)) {
+        return Ok(None);
+    }
+    // One sequence without a mask has no axis for the batch, as caches have none.
+    let alone = b == Dim::from(1) && bias.is_none();
+    let each = |c: &mut Call<'_, '_>, x: &Heads, dims: [&Dim; 3]| {
+        let dims = dims.into_iter().cloned().collect();
+        if alone { c.reshape(x.rows, Shape(dims)) } else { Ok(x.rows) }
+    };
+    let mut args = vec![each(c, q, [&s, &h, &d])?, each(c, k, [&t, &kv, &d])?, each(c, v, [&t, &kv, &d])?];
+    args.extend(bias.map(|(bias, _)| bias));
+    let y = c.add(Op::Attention(Attention { scale: view.scale, causal, window }), &args)?;
     let rows = c.reshape(y, Shape(vec![b, s, h, d]))?;
-    let heads = ordered(c, rows, vec![0, 2, 1, 3])?;
+    let mut heads = ordered(c, rows, vec![0, 2, 1, 3])?;
+    let Some((bias, _)) = bias.filter(|(_, all)| *all) else { return Ok(Some(Attended { rows, heads, stages: None })) };
+    heads = guarded(c, bias, heads)?;
+    let rows = ordered(c, heads, vec![0, 2, 1, 3])?;
     Ok(Some(Attended { rows, heads, stages: None }))
 }
 

@@ -1,0 +1,274 @@
+//! Scaled dot-product attention that exporters write out, of a batch, with masks, as what it is.
+//!
+//! `softmax(scale q k^T + mask) v`: factors stand at the queries, at the keys or at their product; masks are added, or choose
+//! between scores and a number so low that nothing is left of them beside it. Heads stand before tokens, as in
+//! `[B, H, S, D]`; the op reads tokens first, and the transposes meet those that the exporter wrote. What stands before tokens on
+//! one axis, `[N, S, D]`, is a batch of single heads, and matrices `[S, D]` are one of one.
+//!
+//! Left alone is what somebody else reads a part of, what repeats over the batch, and what is of another type than f32.
+
+use super::findings::Findings;
+use super::look::{Uses, beside_number, binary, number, transposed};
+use super::rewrite::Rewrite;
+use actc_ir::ops::attention::Attention;
+use actc_ir::ops::pointwise::{Binary, BinaryFunction as B, Select};
+use actc_ir::ops::shaping::{Reshape, Transpose};
+use actc_ir::{Graph, Op, TensorType, Value};
+use actc_types::{DType, Dim, Encoding, Result, Role, Shape};
+
+/// Ops between a softmax and the product of queries and keys, at most.
+const STEPS: usize = 6;
+
+/// Numbers below it leave nothing of any score that they are added to.
+const HIDDEN: f64 = -1e30;
+
+/// Widest heads that kernels read.
+const WIDEST: u64 = 4096;
+
+/// What changes scores before their softmax.
+enum Mask {
+    /// It is added.
+    Added(Value),
+    /// Scores whose condition is this are hidden, those of the other one stay.
+    Chosen { condition: Value, hides: bool },
+}
+
+struct Found {
+    /// `[.., S, D]`.
+    q: Value,
+    /// `[.., D, T]`.
+    k: Value,
+    /// `[.., T, D]`.
+    v: Value,
+    scale: f64,
+    masks: Vec<Mask>,
+    /// `[.., S, D]`.
+    y: Value,
+}
+
+/// Either nothing that looks like it, or a reason why it is left.
+type Look<T> = std::result::Result<T, Option<&'static str>>;
+
+pub(super) fn attentions(graph: &mut Graph, findings: &mut Findings<'_>) -> Result<usize> {
+    let uses = Uses::of(graph);
+    let mut found = Vec::new();
+    for node in graph.order() {
+        let data = graph.node(*node);
+        if let (Op::Softmax(_), &[scores], &[shares]) = (&data.op, &data.args[..], &data.results[..]) {
+            match attention(graph, &uses, scores, shares) {
+                Ok(attention) => found.push(attention),
+                Err(Some(why)) => findings.left("attention", why),
+                Err(None) => {}
+            }
+        }
+    }
+    let mut rewrite = Rewrite::new(graph, "attention");
+    for attention in found {
+        let y = attention.write(&mut rewrite, findings)?;
+        rewrite.replace(attention.y, y);
+        findings.made("attention");
+    }
+    rewrite.apply()
+}
+
+/// The attention whose softmax makes `shares` of `scores`.
+fn attention(graph: &Graph, uses: &Uses, scores: Value, shares: Value) -> Look<Found> {
+    let Some((q, k, mut scale, masks)) = scored(graph, uses, scores)? else { return Err(None) };
+    let reader = uses.sole(shares).ok_or(Some("its weights are read elsewhere too"))?;
+    let product = graph.node(reader);
+    let (Op::Matmul(_), &[left, v], &[y]) = (&product.op, &product.args[..], &product.results[..]) else {
+        return Err(Some("its weights are changed before they are used"));
+    };
+    if left != shares || v == shares {
+        return Err(Some("its weights are changed before they are used"));
+    }
+    let mut sides = [q, k];
+    for side in &mut sides {
+        while let Some((inner, factor)) = scaled(graph, *side) {
+            (*side, scale) = (inner, scale * factor);
+        }
+    }
+    let [q, k] = sides;
+    let found = Found { q, k, v, scale, masks, y };
+    found.fits(graph).map(|()| found)
+}
+
+/// What multiplies to `scores`, by which number, and with which masks; `None` where nothing does.
+#[expect(clippy::type_complexity, reason = "the parts of a `Found`, which the caller makes")]
+fn scored(graph: &Graph, uses: &Uses, scores: Value) -> Look<Option<(Value, Value, f64, Vec<Mask>)>> {
+    let (mut at, mut scale, mut masks, mut shared) = (scores, 1.0, Vec::new(), false);
+    for _ in 0..=STEPS {
+        let Some(node) = graph.def_node(at) else { return Ok(None) };
+        let data = graph.node(node);
+        shared |= uses.sole(at).is_none();
+        match (&data.op, &data.args[..]) {
+            (Op::Matmul(_), &[q, k]) if shared => {
+                return if q == k { Ok(None) } else { Err(Some("its scores are read elsewhere too")) };
+            }
+            (Op::Matmul(_), &[q, k]) => return Ok(Some((q, k, scale, masks))),
+            // What a mask is added to is multiplied before.
+            (Op::Binary(Binary { function: B::Add }), &[a, b]) if scale == 1.0 => {
+                let (inner, mask) = if leads(graph, a) || !leads(graph, b) { (a, b) } else { (b, a) };
+                masks.push(Mask::Added(mask));
+                at = inner;
+            }
+            (Op::Select(_), &[condition, a, b]) if scale == 1.0 => {
+                let low = |v: Value| number(graph, v).is_some_and(|n| n <= HIDDEN);
+                let hides = low(a);
+                if hides == low(b) {
+                    return Ok(None);
+                }
+                masks.push(Mask::Chosen { condition, hides });
+                at = if hides { b } else { a };
+            }
+            _another => {
+                let Some((inner, factor)) = scaled(graph, at) else { return Ok(None) };
+                (at, scale) = (inner, scale * factor);
+            }
+        }
+        if graph.ty(at) != graph.ty(scores) {
+            return Ok(None);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `value` comes of a product, through what scores may come through: masks do not.
+fn leads(graph: &Graph, value: Value) -> bool {
+    let mut at = value;
+    for _ in 0..=STEPS {
+        let Some(node) = graph.def_node(at) else { return false };
+        let data = graph.node(node);
+        at = match &data.op {
+            Op::Matmul(_) => return true,
+            Op::Binary(Binary { function: B::Add | B::Mul | B::Div }) => {
+                data.args.iter().copied().find(|v| graph.ty(*v) == graph.ty(at)).unwrap_or(data.args[0])
+            }
+            Op::Select(_) => data.args[2],
+            _another => return false,
+        };
+    }
+    false
+}
+
+/// `value` as something of its type times a number.
+fn scaled(graph: &Graph, value: Value) -> Option<(Value, f64)> {
+    let by = beside_number(graph, value, B::Mul).or_else(|| {
+        let [x, below] = binary(graph, value, B::Div)?;
+        number(graph, below).map(|n| (x, 1.0 / n))
+    });
+    by.filter(|(x, factor)| factor.is_finite() && graph.ty(*x) == graph.ty(value))
+}
+
+impl Found {
+    fn fits(&self, graph: &Graph) -> Look<()> {
+        let types = [self.q, self.k, self.v, self.y].map(|v| graph.ty(v));
+        if types.iter().any(|ty| ty.dtype != DType::F32) {
+            return Err(Some("it is not in f32"));
+        }
+        let [q, k, v, y] = types.map(|ty| ty.shape.dims());
+        let (Some((lead, [_, width])), Some((of_k, [_, keys])), Some((of_v, values)), Some((of_y, _))) = (
+            q.split_last_chunk::<2>(),
+            k.split_last_chunk::<2>(),
+            v.split_last_chunk::<2>(),
+            y.split_last_chunk::<2>(),
+        ) else {
+            return Err(None);
+        };
+        if lead.len() > 2 {
+            return Err(Some("it has more axes than batch, heads, tokens and numbers"));
+        }
+        if [of_k, of_v, of_y].iter().any(|other| *other != lead) || values[0] != *keys {
+            return Err(Some("its batches are repeated"));
+        }
+        if width.fixed().is_none_or(|d| d > WIDEST || d == 0) || values[1] != *width {
+            return Err(Some("its values are of another width than its keys, or of an unknown or too large one"));
+        }
+        match lead {
+            [_, heads] if heads.fixed().is_none_or(|h| h > WIDEST || h == 0) => {
+                Err(Some("the number of its heads is known only when it runs, or too large"))
+            }
+            _fits => Ok(()),
+        }
+    }
+
+    /// New nodes that give what `y` is.
+    fn write(&self, rewrite: &mut Rewrite<'_>, findings: &mut Findings<'_>) -> Result<Value> {
+        let (q, v) = (self.tokens_first(rewrite, self.q)?, self.tokens_first(rewrite, self.v)?);
+        let rank = rewrite.graph().ty(self.k).shape.rank();
+        let rows = match transposed(rewrite.graph(), self.k) {
+            Some((of, order)) if turns_last(order) => of,
+            Some(_) | None => {
+                let order = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
+                rewrite.add(Op::Transpose(Transpose { order }), &[self.k], self.y)?
+            }
+        };
+        let k = self.tokens_first(rewrite, rows)?;
+        let mut args = vec![q, k, v];
+        args.extend(self.mask(rewrite, findings)?);
+        let attention = Attention { scale: self.scale, causal: false, window: None };
+        let y = rewrite.add(Op::Attention(attention), &args, self.y)?;
+        let shape = rewrite.graph().ty(self.y).shape.clone();
+        if rank == 4 {
+            rewrite.add(Op::Transpose(Transpose { order: vec![0, 2, 1, 3] }), &[y], self.y)
+        } else {
+            rewrite.add(Op::Reshape(Reshape { shape }), &[y], self.y)
+        }
+    }
+
+    /// `heads`, `[B, H, S, D]` or `[N, S, D]` or `[S, D]`, as `[B, S, H, D]`.
+    fn tokens_first(&self, rewrite: &mut Rewrite<'_>, heads: Value) -> Result<Value> {
+        let shape = rewrite.graph().ty(heads).shape.clone();
+        let one = Dim::from(1);
+        let dims = match &shape.0[..] {
+            [n, s, d] => vec![n.clone(), s.clone(), one, d.clone()],
+            [s, d] => vec![one.clone(), s.clone(), one, d.clone()],
+            _four => {
+                return rewrite.add(Op::Transpose(Transpose { order: vec![0, 2, 1, 3] }), &[heads], self.y);
+            }
+        };
+        rewrite.add(Op::Reshape(Reshape { shape: Shape(dims) }), &[heads], self.y)
+    }
+
+    /// The sum of all masks, over the scores of one head each where there is no axis of heads.
+    fn mask(&self, rewrite: &mut Rewrite<'_>, findings: &mut Findings<'_>) -> Result<Option<Value>> {
+        let mut sum = None;
+        for mask in &self.masks {
+            let own = match mask {
+                Mask::Added(value) => *value,
+                Mask::Chosen { condition, hides } => {
+                    let mut numbers = [0.0, f32::NEG_INFINITY].map(|n| {
+                        let name = findings.fresh("hidden");
+                        let ty = TensorType::new(DType::F32, Shape::default());
+                        let parts = vec![(Role::Data, n.to_le_bytes().to_vec())];
+                        Ok(rewrite.constant(findings.constant(name, ty, Encoding::Dense, parts)?))
+                    });
+                    if *hides {
+                        numbers.reverse();
+                    }
+                    let [then, otherwise] = numbers;
+                    rewrite.add(Op::Select(Select), &[*condition, then?, otherwise?], self.y)?
+                }
+            };
+            sum = Some(match sum {
+                None => own,
+                Some(sum) => rewrite.add(Op::Binary(Binary { function: B::Add }), &[own, sum], self.y)?,
+            });
+        }
+        let Some(mask) = sum else { return Ok(None) };
+        let shape = &rewrite.graph().ty(mask).shape;
+        match (rewrite.graph().ty(self.y).shape.rank(), shape.dims()) {
+            (3, [n, s, t]) => {
+                let shape = Shape(vec![n.clone(), Dim::from(1), s.clone(), t.clone()]);
+                rewrite.add(Op::Reshape(Reshape { shape }), &[mask], self.y).map(Some)
+            }
+            (_, _) => Ok(Some(mask)),
+        }
+    }
+}
+
+/// Whether `order` swaps the last two axes and no others.
+fn turns_last(order: &[usize]) -> bool {
+    let n = order.len();
+    n >= 2 && order[n - 2..] == [n - 1, n - 2] && order[..n - 2].iter().enumerate().all(|(i, axis)| i == *axis)
+}

@@ -15,7 +15,7 @@ mod subgraph;
 mod types;
 
 pub(super) use call::Call;
-pub(super) use extents::{dimension, natural, number, quotient};
+pub(super) use extents::{computed, dimension, natural, number, quotient};
 pub(super) use types::{Symbols, dtype};
 
 use super::decoder::{Names, Ports};

@@ -5,13 +5,18 @@
 //! `[B, H, S, D]`; the op reads tokens first, and the transposes meet those that the exporter wrote. What stands before tokens on
 //! one axis, `[N, S, D]`, is a batch of single heads, and matrices `[S, D]` are one of one.
 //!
-//! Left alone is what somebody else reads a part of, what repeats over the batch, and what is of another type than f32.
+//! Where weights that are no numbers are replaced by zeros, as exporters do for queries from which all keys are hidden, the
+//! result of those queries is.
+//!
+//! Left alone is what somebody else reads a part of, what repeats over the batch, what other ops stand in, such as those that
+//! round, and what is of another type than f32.
 
 use super::findings::Findings;
 use super::look::{Uses, beside_number, binary, number, transposed};
 use super::rewrite::Rewrite;
 use actc_ir::ops::attention::Attention;
-use actc_ir::ops::pointwise::{Binary, BinaryFunction as B, Select};
+use actc_ir::ops::pointwise::{Binary, BinaryFunction as B, Select, Unary, UnaryFunction as U};
+use actc_ir::ops::reduce::{Reduce, RowFunction};
 use actc_ir::ops::shaping::{Reshape, Transpose};
 use actc_ir::{Graph, Op, TensorType, Value};
 use actc_types::{DType, Dim, Encoding, Result, Role, Shape};
@@ -42,6 +47,8 @@ struct Found {
     v: Value,
     scale: f64,
     masks: Vec<Mask>,
+    /// Whether a query from which all keys are hidden gives zeros.
+    zeros: bool,
     /// `[.., S, D]`.
     y: Value,
 }
@@ -73,14 +80,17 @@ pub(super) fn attentions(graph: &mut Graph, findings: &mut Findings<'_>) -> Resu
 
 /// The attention whose softmax makes `shares` of `scores`.
 fn attention(graph: &Graph, uses: &Uses, scores: Value, shares: Value) -> Look<Found> {
-    let Some((q, k, mut scale, masks)) = scored(graph, uses, scores)? else { return Err(None) };
+    let Some((q, k, mut scale, masks)) = scored(graph, uses, scores)? else {
+        return Err(leads(graph, scores).then_some("other ops stand between its products and its softmax"));
+    };
+    let (shares, zeros) = guarded(graph, uses, shares).map_or((shares, false), |guarded| (guarded, true));
     let reader = uses.sole(shares).ok_or(Some("its weights are read elsewhere too"))?;
     let product = graph.node(reader);
     let (Op::Matmul(_), &[left, v], &[y]) = (&product.op, &product.args[..], &product.results[..]) else {
-        return Err(Some("its weights are changed before they are used"));
+        return Err(Some("other ops stand between its weights and its values"));
     };
     if left != shares || v == shares {
-        return Err(Some("its weights are changed before they are used"));
+        return Err(Some("other ops stand between its weights and its values"));
     }
     let mut sides = [q, k];
     for side in &mut sides {
@@ -89,7 +99,7 @@ fn attention(graph: &Graph, uses: &Uses, scores: Value, shares: Value) -> Look<F
         }
     }
     let [q, k] = sides;
-    let found = Found { q, k, v, scale, masks, y };
+    let found = Found { q, k, v, scale, masks, zeros, y };
     found.fits(graph).map(|()| found)
 }
 
@@ -133,20 +143,29 @@ fn scored(graph: &Graph, uses: &Uses, scores: Value) -> Look<Option<(Value, Valu
     Ok(None)
 }
 
-/// Whether `value` comes of a product, through what scores may come through: masks do not.
+/// What `shares` are with zeros for what is no number, where they are read so alone.
+fn guarded(graph: &Graph, uses: &Uses, shares: Value) -> Option<Value> {
+    let [a, b] = uses.pair(shares)?.map(|node| graph.node(node));
+    let (test, choice) = if matches!(a.op, Op::Select(_)) { (b, a) } else { (a, b) };
+    let (Op::Unary(Unary { function: U::IsNan }), Op::Select(_)) = (&test.op, &choice.op) else { return None };
+    let (&[condition, then, otherwise], &[result]) = (&choice.args[..], &choice.results[..]) else { return None };
+    let same = graph.ty(result) == graph.ty(shares) && test.results == [condition] && otherwise == shares;
+    (same && number(graph, then) == Some(0.0)).then_some(result)
+}
+
+/// Whether `value` comes of a product of its own type, element by element.
 fn leads(graph: &Graph, value: Value) -> bool {
     let mut at = value;
-    for _ in 0..=STEPS {
+    for _ in 0..=2 * STEPS {
         let Some(node) = graph.def_node(at) else { return false };
         let data = graph.node(node);
-        at = match &data.op {
-            Op::Matmul(_) => return true,
-            Op::Binary(Binary { function: B::Add | B::Mul | B::Div }) => {
-                data.args.iter().copied().find(|v| graph.ty(*v) == graph.ty(at)).unwrap_or(data.args[0])
-            }
-            Op::Select(_) => data.args[2],
-            _another => return false,
-        };
+        if matches!(data.op, Op::Matmul(_)) {
+            return true;
+        }
+        let pointwise = matches!(data.op, Op::Unary(_) | Op::Binary(_) | Op::Select(_) | Op::Cast(_));
+        let inner = data.args.iter().copied().rfind(|v| graph.ty(*v).shape == graph.ty(at).shape);
+        let Some(inner) = inner.filter(|_| pointwise) else { return false };
+        at = inner;
     }
     false
 }
@@ -207,7 +226,10 @@ impl Found {
         let mut args = vec![q, k, v];
         args.extend(self.mask(rewrite, findings)?);
         let attention = Attention { scale: self.scale, causal: false, window: None };
-        let y = rewrite.add(Op::Attention(attention), &args, self.y)?;
+        let mut y = rewrite.add(Op::Attention(attention), &args, self.y)?;
+        if let Some(mask) = args.get(3).filter(|_| self.zeros) {
+            y = self.without_hidden(rewrite, findings, *mask, y)?;
+        }
         let shape = rewrite.graph().ty(self.y).shape.clone();
         if rank == 4 {
             rewrite.add(Op::Transpose(Transpose { order: vec![0, 2, 1, 3] }), &[y], self.y)
@@ -230,24 +252,16 @@ impl Found {
         rewrite.add(Op::Reshape(Reshape { shape: Shape(dims) }), &[heads], self.y)
     }
 
-    /// The sum of all masks, over the scores of one head each where there is no axis of heads.
+    /// The sum of all masks, which repeats over `[B, H, S, T]`.
     fn mask(&self, rewrite: &mut Rewrite<'_>, findings: &mut Findings<'_>) -> Result<Option<Value>> {
         let mut sum = None;
         for mask in &self.masks {
             let own = match mask {
                 Mask::Added(value) => *value,
                 Mask::Chosen { condition, hides } => {
-                    let mut numbers = [0.0, f32::NEG_INFINITY].map(|n| {
-                        let name = findings.fresh("hidden");
-                        let ty = TensorType::new(DType::F32, Shape::default());
-                        let parts = vec![(Role::Data, n.to_le_bytes().to_vec())];
-                        Ok(rewrite.constant(findings.constant(name, ty, Encoding::Dense, parts)?))
-                    });
-                    if *hides {
-                        numbers.reverse();
-                    }
-                    let [then, otherwise] = numbers;
-                    rewrite.add(Op::Select(Select), &[*condition, then?, otherwise?], self.y)?
+                    let (zero, least) = (number_of(rewrite, findings, 0.0)?, hidden(rewrite, findings)?);
+                    let [then, otherwise] = if *hides { [least, zero] } else { [zero, least] };
+                    rewrite.add(Op::Select(Select), &[*condition, then, otherwise], self.y)?
                 }
             };
             sum = Some(match sum {
@@ -256,15 +270,47 @@ impl Found {
             });
         }
         let Some(mask) = sum else { return Ok(None) };
-        let shape = &rewrite.graph().ty(mask).shape;
-        match (rewrite.graph().ty(self.y).shape.rank(), shape.dims()) {
-            (3, [n, s, t]) => {
-                let shape = Shape(vec![n.clone(), Dim::from(1), s.clone(), t.clone()]);
-                rewrite.add(Op::Reshape(Reshape { shape }), &[mask], self.y).map(Some)
-            }
-            (_, _) => Ok(Some(mask)),
+        let mut dims = rewrite.graph().ty(mask).shape.0.clone();
+        if dims.len() == 4 {
+            return Ok(Some(mask));
         }
+        // Without an axis of heads each has one.
+        let rank = rewrite.graph().ty(self.y).shape.rank();
+        dims.splice(0..0, vec![Dim::from(1); rank - dims.len()]);
+        dims.splice(rank - 2..rank - 2, vec![Dim::from(1); 4 - rank]);
+        rewrite.add(Op::Reshape(Reshape { shape: Shape(dims) }), &[mask], self.y).map(Some)
     }
+
+    /// `y [B, S, H, D]` with zeros for the queries from which `mask`, of four axes, hides all keys.
+    fn without_hidden(
+        &self,
+        rewrite: &mut Rewrite<'_>,
+        findings: &mut Findings<'_>,
+        mask: Value,
+        y: Value,
+    ) -> Result<Value> {
+        let most = rewrite.add(Op::Reduce(Reduce { function: RowFunction::Most }), &[mask], self.y)?;
+        let mut dims = rewrite.graph().ty(most).shape.0.clone();
+        dims.push(Dim::from(1));
+        let most = rewrite.add(Op::Reshape(Reshape { shape: Shape(dims) }), &[most], self.y)?;
+        let most = rewrite.add(Op::Transpose(Transpose { order: vec![0, 2, 1, 3] }), &[most], self.y)?;
+        let (zero, least) = (number_of(rewrite, findings, 0.0)?, hidden(rewrite, findings)?);
+        let none = rewrite.add(Op::Binary(Binary { function: B::Equal }), &[most, least], self.y)?;
+        rewrite.add(Op::Select(Select), &[none, zero, y], self.y)
+    }
+}
+
+/// What hides a key.
+fn hidden(rewrite: &mut Rewrite<'_>, findings: &mut Findings<'_>) -> Result<Value> {
+    number_of(rewrite, findings, f32::NEG_INFINITY)
+}
+
+/// The constant `n` without axes.
+fn number_of(rewrite: &mut Rewrite<'_>, findings: &mut Findings<'_>, n: f32) -> Result<Value> {
+    let name = findings.fresh("number");
+    let ty = TensorType::new(DType::F32, Shape::default());
+    let constant = findings.constant(name, ty, Encoding::Dense, vec![(Role::Data, n.to_le_bytes().to_vec())])?;
+    Ok(rewrite.constant(constant))
 }
 
 /// Whether `order` swaps the last two axes and no others.

@@ -143,6 +143,11 @@ impl Uses {
         }
     }
 
+    /// The nodes that read `value`, where there are two, once each, and nobody else does.
+    pub(super) fn pair(&self, value: Value) -> Option<[Node; 2]> {
+        <[Node; 2]>::try_from(&self.users[value.index()][..]).ok().filter(|_| self.counts[value.index()] == 2)
+    }
+
     /// Whether the constant that `value` is, is read once in all.
     pub(super) fn owned(&self, graph: &Graph, value: Value) -> bool {
         graph.as_const(value).is_some_and(|id| self.constants[id.index()] == 1)

@@ -149,16 +149,23 @@ impl<'a, 'm> Call<'a, 'm> {
             Item::Extents { dims, scalar } => Some((dims.clone(), *scalar)),
             Item::Truths(_) => None,
             Item::Value(value) => {
-                let constant = self.constant(*value)?;
-                let small = constant.ty.shape.rank() <= 1 && constant.ty.shape.elements().ok()?.fixed()? <= 64;
-                if !small || !constant.ty.dtype.is_integer() {
-                    return None;
-                }
-                let numbers = constant.decode().ok()?.data().to_integers();
-                let dims = numbers.into_iter().map(|n| extents::dimension(i64::try_from(n).ok()?));
-                Some((dims.collect::<Option<Vec<Dim>>>()?, constant.ty.shape.rank() == 0))
+                let (numbers, scalar) = self.integers(*value)?;
+                let dims = numbers.into_iter().map(extents::dimension);
+                Some((dims.collect::<Option<Vec<Dim>>>()?, scalar))
             }
         }
+    }
+
+    /// The integers that `value` is, where it is a small constant of them, and whether it has no axis.
+    fn integers(&self, value: Value) -> Option<(Vec<i64>, bool)> {
+        let constant = self.constant(value)?;
+        let small = constant.ty.shape.rank() <= 1 && constant.ty.shape.elements().ok()?.fixed()? <= 64;
+        if !small || !constant.ty.dtype.is_integer() {
+            return None;
+        }
+        let numbers = constant.decode().ok()?.data().to_integers();
+        let numbers = numbers.into_iter().map(|n| i64::try_from(n).ok()).collect::<Option<_>>()?;
+        Some((numbers, constant.ty.shape.rank() == 0))
     }
 
     /// The dimensions that input `i` is; an error where they are known only when the graph runs.
@@ -172,6 +179,12 @@ impl<'a, 'm> Call<'a, 'm> {
 
     /// The integers that input `i` is.
     pub(in crate::onnx) fn ints(&self, i: usize) -> Result<Vec<i64>> {
+        // Those of a constant need not be dimensions: a slice begins at -2^63.
+        if let Item::Value(value) = self.item(i)?
+            && let Some((numbers, _)) = self.integers(value)
+        {
+            return Ok(numbers);
+        }
         let numbers = self.dims(i)?.iter().map(extents::number).collect::<Option<Vec<i64>>>();
         numbers.ok_or_else(|| {
             Diagnostic::new("onnx-data-dependent", format!("input {i} depends on extents of the inputs"))

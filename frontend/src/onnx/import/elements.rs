@@ -4,7 +4,7 @@
 use super::{Importer, extents};
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::{Op, Value};
-use actc_types::DType;
+use actc_types::{DType, Dim};
 
 /// Most values that are looked at for one list.
 const STEPS: usize = 512;
@@ -16,8 +16,21 @@ const LONGEST: u64 = 64;
 pub(super) enum Element {
     /// A number.
     Known(i64),
+    /// A dimension.
+    Extent(Dim),
     /// The one at a place of a value, in row-major order.
     Of(Value, usize),
+}
+
+impl Element {
+    /// It as a dimension, where it is one or a number.
+    fn dim(&self) -> Option<Dim> {
+        match self {
+            Element::Known(n) => extents::dimension(*n),
+            Element::Extent(dim) => Some(dim.clone()),
+            Element::Of(..) => None,
+        }
+    }
 }
 
 /// The `count` integers of `x`.
@@ -37,12 +50,13 @@ struct Search<'s, 'i, 'm> {
 }
 
 impl Search<'_, '_, '_> {
-    /// The integers of `x`; `None` of what is no small list of 64-bit integers or truth values.
+    /// The integers of `x`; `None` of what is no small list of integers or truth values. Those of 32 bits hold extents as long as
+    /// tensors have fewer than 2^31 elements along an axis; numbers are taken as they are.
     fn list(&mut self, x: Value) -> Option<Vec<Element>> {
         let graph = &self.importer.graph;
         let ty = graph.ty(x);
         let count = ty.shape.elements().ok()?.fixed().filter(|n| *n <= LONGEST)? as usize;
-        if !matches!(ty.dtype, DType::I64 | DType::Bool) {
+        if !matches!(ty.dtype, DType::I64 | DType::I32 | DType::Bool) {
             return None;
         }
         if let Some(id) = graph.as_const(x) {
@@ -80,17 +94,21 @@ impl Search<'_, '_, '_> {
             let place = |e: &Element| match e {
                 Element::Known(n) if *n < 0 => list.get(usize::try_from(n.checked_add(list.len() as i64)?).ok()?),
                 Element::Known(n) => list.get(usize::try_from(*n).ok()?),
-                Element::Of(..) => None,
+                Element::Extent(_) | Element::Of(..) => None,
             };
             return places.iter().map(|e| place(e).cloned()).collect();
         }
         if let Op::Range(r) = op
             && count == 1
         {
-            return Some(vec![Element::Known(extents::number(&r.start)?)]);
+            let number = extents::number(&r.start).map(Element::Known);
+            return Some(vec![number.unwrap_or_else(|| Element::Extent(r.start.clone()))]);
         }
-        if matches!(op, Op::Cast(_)) && graph.ty(x).dtype == DType::I64 {
-            return self.list(arg(0)?);
+        if matches!(op, Op::Cast(_)) && graph.ty(x).dtype != DType::Bool {
+            let narrow = graph.ty(x).dtype == DType::I32;
+            let list = self.list(arg(0)?)?;
+            let holds = |e: &Element| !matches!(e, Element::Known(n) if narrow && i32::try_from(*n).is_err());
+            return list.iter().all(holds).then_some(list);
         }
         if let Op::Unary(u) = op
             && u.function == U::Not
@@ -98,7 +116,7 @@ impl Search<'_, '_, '_> {
             let list = self.list(arg(0)?)?;
             let not = |(i, e)| match e {
                 Element::Known(n) => Element::Known(i64::from(n == 0)),
-                Element::Of(..) => Element::Of(x, i),
+                Element::Extent(_) | Element::Of(..) => Element::Of(x, i),
             };
             return Some(list.into_iter().enumerate().map(not).collect());
         }
@@ -110,13 +128,15 @@ impl Search<'_, '_, '_> {
                     _ if a == b => a.clone(),
                     Element::Known(0) => b.clone(),
                     Element::Known(_) => a.clone(),
-                    Element::Of(..) => Element::Of(x, i),
+                    Element::Extent(_) | Element::Of(..) => Element::Of(x, i),
                 })
             };
             return (0..count).map(pick).collect();
         }
+        // Arithmetic of 32 bits wraps.
         if let Op::Binary(binary) = op
             && flat
+            && graph.ty(arg(0)?).dtype != DType::I32
         {
             let (a, b) = (self.list(arg(0)?)?, self.list(arg(1)?)?);
             let apply = |i: usize| {
@@ -132,6 +152,7 @@ impl Search<'_, '_, '_> {
     fn apply(&self, function: B, a: &Element, b: &Element) -> Option<Element> {
         let extent = |e: &Element| match e {
             Element::Known(n) => *n >= 0,
+            Element::Extent(dim) => extents::natural(dim),
             Element::Of(source, place) => self.importer.elements.contains_key(&(*source, *place)),
         };
         match (function, a, b) {
@@ -144,7 +165,13 @@ impl Search<'_, '_, '_> {
             | (B::Mul, Element::Known(1), x) => Some(x.clone()),
             // What is an extent already is not negative.
             (B::Max, x, Element::Known(n)) | (B::Max, Element::Known(n), x) if *n <= 0 && extent(x) => Some(x.clone()),
-            _ => None,
+            (B::Equal, x, Element::Known(n)) | (B::Equal, Element::Known(n), x) if *n < 0 && extent(x) => {
+                Some(Element::Known(0))
+            }
+            (_, a, b) => {
+                let dim = extents::computed(function, &a.dim()?, &b.dim()?)?;
+                Some(extents::number(&dim).map_or(Element::Extent(dim), Element::Known))
+            }
         }
     }
 }

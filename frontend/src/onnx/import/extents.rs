@@ -1,6 +1,7 @@
 //! Integers that describe shapes, as dimensions.
 
 use super::Importer;
+use actc_ir::ops::pointwise::BinaryFunction;
 use actc_ir::ops::shaping::{Concat, Range, Reshape};
 use actc_ir::{Op, Value};
 use actc_types::{Dim, Result, Shape, Symbol, Tensor};
@@ -46,6 +47,36 @@ pub(super) fn floor_quotient(a: &Dim, b: u64) -> Option<Dim> {
     let varying = a.checked_sub(&dimension(constant)?)?;
     let by = i64::try_from(b).ok().filter(|b| *b > 0)?;
     quotient(&varying, &Dim::from(b))?.checked_add(&dimension(constant.div_euclid(by))?)
+}
+
+/// The quotient of two dimensions: of numbers truncated, of polynomials where it is one.
+fn divided(a: &Dim, b: &Dim) -> Option<Dim> {
+    match (number(a), number(b)) {
+        (Some(a), Some(b)) => dimension(a.checked_div(b)?),
+        (_, _) => quotient(a, b),
+    }
+}
+
+/// The smaller or larger of two dimensions, where it does not depend on their symbols.
+fn extreme(a: &Dim, b: &Dim, pick: fn(i64, i64) -> i64) -> Option<Dim> {
+    if a == b {
+        return Some(a.clone());
+    }
+    dimension(pick(number(a)?, number(b)?))
+}
+
+/// The sum, difference, product, quotient or extreme of two dimensions, where it is one.
+pub(in crate::onnx) fn computed(function: BinaryFunction, a: &Dim, b: &Dim) -> Option<Dim> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what gives dimensions is followed, others are computed")]
+    match function {
+        BinaryFunction::Add => a.checked_add(b),
+        BinaryFunction::Sub => a.checked_sub(b),
+        BinaryFunction::Mul => a.checked_mul(b),
+        BinaryFunction::Div => divided(a, b),
+        BinaryFunction::Min => extreme(a, b, i64::min),
+        BinaryFunction::Max => extreme(a, b, i64::max),
+        _ => None,
+    }
 }
 
 /// The integers `dims` as a tensor: a constant, or made when the graph runs where they depend on symbols.

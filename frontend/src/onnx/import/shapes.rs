@@ -53,6 +53,7 @@ impl Importer<'_> {
     fn dim_of(&self, element: &Element) -> Option<Dim> {
         match element {
             Element::Known(n) => u64::try_from(*n).ok().map(Dim::from),
+            Element::Extent(dim) => extents::natural(dim).then(|| dim.clone()),
             Element::Of(source, place) => self.elements.get(&(*source, *place)).cloned(),
         }
     }

@@ -182,7 +182,8 @@ fn normalised(c: &mut Call<'_, '_>, function: Row) -> Result<Vec<Item>> {
     let x = c.input(0)?;
     let shape = c.ty(x).shape;
     let axis = c.axis(c.int("axis", if old { 1 } else { -1 })?, shape.rank(), false)?;
-    if old {
+    // Along all axes from the last one on is along the last one.
+    if old && axis + 1 < shape.rank() {
         let dims = vec![product(c, &shape.dims()[..axis])?, product(c, &shape.dims()[axis..])?];
         let flat = c.reshape(x, Shape(dims))?;
         let y = function(c, flat)?;

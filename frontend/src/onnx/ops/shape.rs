@@ -3,7 +3,7 @@
 use super::movement::{bounds, filled};
 use super::{Operator, one, since};
 use crate::onnx::TensorBytes;
-use crate::onnx::import::{Call, Item, dimension, dtype, number, quotient};
+use crate::onnx::import::{Call, Item, computed, dtype, number};
 use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_types::{Dim, Result, Shape, TensorData};
 
@@ -44,22 +44,6 @@ fn constant_of_shape(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     one(filled(c, &like, Shape(dims))?)
 }
 
-/// The quotient of two dimensions: of numbers truncated, of polynomials where it is one.
-fn divided(a: &Dim, b: &Dim) -> Option<Dim> {
-    match (number(a), number(b)) {
-        (Some(a), Some(b)) => dimension(a.checked_div(b)?),
-        (_, _) => quotient(a, b),
-    }
-}
-
-/// The smaller or larger of two dimensions, where it does not depend on their symbols.
-fn extreme(a: &Dim, b: &Dim, pick: fn(i64, i64) -> i64) -> Option<Dim> {
-    if a == b {
-        return Some(a.clone());
-    }
-    dimension(pick(number(a)?, number(b)?))
-}
-
 /// The sum, difference, product, quotient or extreme of inputs that are followed as dimensions; `None` where one is not, or where the
 /// result is no list of polynomials.
 pub(super) fn arithmetic(c: &mut Call<'_, '_>, function: B) -> Result<Option<Item>> {
@@ -70,19 +54,7 @@ pub(super) fn arithmetic(c: &mut Call<'_, '_>, function: B) -> Result<Option<Ite
         return Ok(None);
     }
     let at = |dims: &[Dim], i: usize| dims[if dims.len() == 1 { 0 } else { i }].clone();
-    let each = |i: usize| {
-        let (x, y) = (at(&a, i), at(&b, i));
-        #[expect(clippy::wildcard_enum_match_arm, reason = "what gives dimensions is followed, others are computed")]
-        match function {
-            B::Add => x.checked_add(&y),
-            B::Sub => x.checked_sub(&y),
-            B::Mul => x.checked_mul(&y),
-            B::Div => divided(&x, &y),
-            B::Min => extreme(&x, &y, i64::min),
-            B::Max => extreme(&x, &y, i64::max),
-            _ => None,
-        }
-    };
+    let each = |i: usize| computed(function, &at(&a, i), &at(&b, i));
     let dims = (0..count).map(each).collect::<Option<Vec<Dim>>>();
     Ok(dims.map(|dims| Item::Extents { dims, scalar: a_scalar && b_scalar }))
 }

@@ -11,6 +11,7 @@
 
 mod activation;
 mod affine;
+mod angles;
 mod attention;
 mod findings;
 mod fold;
@@ -22,6 +23,7 @@ mod merge;
 mod norm;
 mod order;
 mod rewrite;
+mod rotary;
 
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
@@ -55,6 +57,7 @@ const RULES: &[Rule] = &[
     lookup::lookups,
     fold::fold,
     forms::forms,
+    rotary::rotaries,
     attention::attentions,
     order::orders,
     affine::affine,

@@ -224,14 +224,14 @@ impl<'g> Folds<'g> {
         next
     }
 
-    /// Whether `step` holds all heads of an attention; then `class_of` names channels of its `values`, `[T, KV, E]`.
+    /// Whether `step` holds all heads of an attention; then `class_of` names channels of its `values`, `[.., T, KV, E]`.
     fn grouped(&self, step: &Step, values: Value, class_of: &mut [u32]) -> bool {
-        let out = self.graph.ty(step.at).shape.dims();
-        let ([_, heads, size], [_, shared, _]) = (out, self.graph.ty(values).shape.dims()) else { return false };
+        let (out, values) = (self.graph.ty(step.at).shape.dims(), self.graph.ty(values).shape.dims());
+        let ([lead @ .., heads, size], [.., shared, _]) = (out, values) else { return false };
         let (Some(heads), Some(size), Some(shared)) = (heads.fixed(), size.fixed(), shared.fixed()) else {
             return false;
         };
-        if step.lead.len() != 1 || shared == 0 || size == 0 {
+        if step.lead.len() != lead.len() || shared == 0 || size == 0 {
             return false;
         }
         let (size, group) = (size as u32, (heads / shared) as u32);
@@ -426,6 +426,26 @@ graph @g(%x: f32[S, 8], %k0: f32[P, 1, 4], %v0: f32[P, 1, 4]) {
         // Values of both heads lie in one head of the cache.
         let (_, heads) = found(&before, "o");
         assert_eq!(heads.unwrap().class_of, [0, 1, 2, 3, 0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn values_of_a_batch_are_followed_to_their_weight() {
+        let source = "air 1
+graph @g(%x: f32[B, S, 8], %mask: f32[B, 1, 1, S]) {
+  %v = const @v = rng{seed=1, scale=1} : f32[8, 8]
+  %o = const @o = rng{seed=2, scale=1} : f32[6, 8]
+  %0 = linear %x, %v : f32[B, S, 8]
+  %1 = reshape{shape=\"B, S, 2, 4\"} %x : f32[B, S, 2, 4]
+  %2 = reshape{shape=\"B, S, 2, 4\"} %0 : f32[B, S, 2, 4]
+  %3 = attention{scale=0.5} %1, %1, %2, %mask : f32[B, S, 2, 4]
+  %4 = reshape{shape=\"B, S, 8\"} %3 : f32[B, S, 8]
+  %5 = linear %4, %o : f32[B, S, 6]
+  return y=%5
+}
+";
+        let graph = graph(source);
+        let fold = found(&graph, "o").1.unwrap();
+        assert_eq!((names(&graph, fold.rows), fold.class_of), (vec!["v".to_owned()], (0..8).collect()));
     }
 
     #[test]

@@ -81,6 +81,14 @@ const FAMILIES: &[(&str, &str, &str, &str)] = &[
          %0 = attention{scale=0.5, causal, window=3} %q, %k1, %v1 : f32[S, 4, 8]",
         "y=%0, donate %k0 -> %k1, donate %v0 -> %v1",
     ),
+    (
+        "attention of a batch",
+        "%q: f32[B, S, 4, 8], %k: f32[B, T, 2, 8], %v: f32[B, T, 2, 8], %m: f32[B, 1, 1, T], %n: f32[S, T], %o: f32[4, S, S]",
+        "%0 = attention{scale=0.5} %q, %k, %v, %m : f32[B, S, 4, 8]
+         %1 = attention{scale=0.5} %q, %k, %v, %n : f32[B, S, 4, 8]
+         %2 = attention{scale=0.5, causal} %q, %q, %q, %o : f32[B, S, 4, 8]",
+        "y=%0, z=%1, o=%2",
+    ),
 ];
 
 const RECURRENT: &str = "

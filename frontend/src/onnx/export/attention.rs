@@ -54,43 +54,69 @@ pub(super) fn rope(c: &mut Call<'_, '_>, rope: &Rope) -> Result<Vec<String>> {
     Ok(vec![turned])
 }
 
-/// Query heads that share a head of keys stand on an axis of their own.
+/// Heads stand before tokens, and query heads that share a head of keys on an axis of their own behind that.
 pub(super) fn attention(c: &mut Call<'_, '_>, attention: &Attention) -> Result<Vec<String>> {
     if RowForm::of(c.ty(1).dtype) == Some(RowForm::Int8) {
         return Err(c.refuse("keys and values are rows of 8 bits with their scales among them"));
     }
-    let (q, k, v) = (c.float(0)?, c.float(1)?, c.float(2)?);
-    let fixed = |i: usize, axis: usize| c.ty(i).shape.dims()[axis].fixed().map(|n| n as i64);
-    let (Some(heads), Some(groups), Some(width), Some(out)) = (fixed(0, 1), fixed(1, 1), fixed(0, 2), fixed(2, 2))
+    let given = [c.float(0)?, c.float(1)?, c.float(2)?];
+    let batched = c.ty(0).shape.rank() == 4;
+    let [q, k, v] = given.map(|x| if batched { x } else { c.unsqueeze(&x, 0) });
+    let fixed = |i: usize, behind: usize| {
+        let dims = c.ty(i).shape.dims();
+        dims[dims.len() - 1 - behind].fixed().map(|n| n as i64)
+    };
+    let (Some(heads), Some(groups), Some(width), Some(out)) = (fixed(0, 1), fixed(1, 1), fixed(0, 0), fixed(2, 0))
     else {
         return Err(c.refuse("numbers and widths of heads are known only when it runs"));
     };
-    let perm = |order: [i64; 3]| vec![("perm", Attr::Ints(order.to_vec()))];
-    let queries = c.node("Transpose", &[&q], perm([1, 0, 2]));
-    let shape = c.sheet.ints(&[groups, heads / groups, -1, width]);
-    let queries = c.node("Reshape", &[&queries, &shape], vec![]);
-    let keys = c.node("Transpose", &[&k], perm([1, 2, 0]));
-    let keys = c.unsqueeze(&keys, 1);
-    let values = c.node("Transpose", &[&v], perm([1, 0, 2]));
-    let values = c.unsqueeze(&values, 1);
+    let shares = heads != groups;
+    let perm = |order: [i64; 4]| vec![("perm", Attr::Ints(order.to_vec()))];
+    let mut queries = c.node("Transpose", &[&q], perm([0, 2, 1, 3]));
+    let mut keys = c.node("Transpose", &[&k], perm([0, 2, 3, 1]));
+    let mut values = c.node("Transpose", &[&v], perm([0, 2, 1, 3]));
+    if shares {
+        let shape = c.sheet.ints(&[0, groups, heads / groups, -1, width]);
+        queries = c.node("Reshape", &[&queries, &shape], vec![]);
+        (keys, values) = (c.unsqueeze(&keys, 2), c.unsqueeze(&values, 2));
+    }
     let scale = c.sheet.number(DType::F32, attention.scale)?;
     let scaled = c.node("Mul", &[&queries, &scale], vec![]);
     let mut scores = c.node("MatMul", &[&scaled, &keys], vec![]);
+    if c.node.args.len() > 3 {
+        let mut mask = c.float(3)?;
+        let dims = c.ty(3).shape.dims();
+        if let Some(axis) = dims.len().checked_sub(3).filter(|_| shares) {
+            if dims[axis].fixed() != Some(1) {
+                return Err(c.refuse("each head has a mask, and several share their keys"));
+            }
+            mask = c.unsqueeze(&mask, axis as i64);
+        }
+        scores = c.node("Add", &[&scores, &mask], vec![]);
+    }
     if attention.causal || attention.window.is_some() {
         scores = masked(c, attention, [&q, &k], &scores)?;
     }
     let weights = c.node("Softmax", &[&scores], vec![("axis", Attr::Int(-1))]);
-    let mixed = c.node("MatMul", &[&weights, &values], vec![]);
-    let shape = c.sheet.ints(&[heads, -1, out]);
-    let mixed = c.node("Reshape", &[&mixed, &shape], vec![]);
-    Ok(vec![c.node("Transpose", &[&mixed], perm([1, 0, 2]))])
+    let mut mixed = c.node("MatMul", &[&weights, &values], vec![]);
+    if shares {
+        let shape = c.sheet.ints(&[0, heads, -1, out]);
+        mixed = c.node("Reshape", &[&mixed, &shape], vec![]);
+    }
+    let rows = c.node("Transpose", &[&mixed], perm([0, 2, 1, 3]));
+    if batched {
+        return Ok(vec![rows]);
+    }
+    let axes = c.sheet.ints(&[0]);
+    Ok(vec![c.node("Squeeze", &[&rows, &axes], vec![])])
 }
 
-/// Scores with those of keys that a query does not see at minus infinity. The last query is the last key's.
+/// Scores with those of keys that a query does not see at minus infinity. The last query is the last key's; `q` and `k` are
+/// tokens behind a batch.
 fn masked(c: &mut Call<'_, '_>, attention: &Attention, [q, k]: [&str; 2], scores: &str) -> Result<String> {
     let axes = c.sheet.ints(&[0]);
     let [tokens, all] = [q, k].map(|x| {
-        let rows = c.node("Shape", &[x], vec![("start", Attr::Int(0)), ("end", Attr::Int(1))]);
+        let rows = c.node("Shape", &[x], vec![("start", Attr::Int(1)), ("end", Attr::Int(2))]);
         c.node("Squeeze", &[&rows, &axes], vec![])
     });
     let (zero, one) = (c.sheet.int(0), c.sheet.int(1));

@@ -142,7 +142,7 @@ fn table(graph: &Graph, value: Value, steps: usize) -> Option<Table> {
             let table = table.lifted(rank)?;
             if table.tokens == along { None } else { table.by(frequencies(graph, by)?, along) }
         }
-        _other => None,
+        _ => None,
     }
 }
 

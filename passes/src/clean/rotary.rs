@@ -59,6 +59,7 @@ fn rotary(graph: &Graph, node: Node) -> Look<Found> {
         return Err(None);
     }
     let rank = graph.ty(y).shape.rank();
+    #[expect(clippy::wildcard_enum_match_arm, reason = "three ops end a rotary embedding")]
     let (x, style, [cos, sin], whole) = match &data.op {
         Op::Binary(_) => {
             let (x, tables) = halves(graph, y).ok_or(None)?;
@@ -76,7 +77,7 @@ fn rotary(graph: &Graph, node: Node) -> Look<Found> {
             let (x, tables) = pair(graph, both, neighbours).ok_or(None)?;
             (x, RopeStyle::Interleaved, tables, None)
         }
-        _other => return Err(None),
+        _ => return Err(None),
     };
     let reason = Some("their angles are not those of consecutive positions");
     let mut turns = turns(graph, cos, sin).ok_or(reason)?;

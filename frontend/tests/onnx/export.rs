@@ -68,6 +68,16 @@ const FAMILIES: &[(&str, &str, &str, &str)] = &[
         "a=%0, b=%1, c=%2, d=%3, e=%4, f=%6",
     ),
     (
+        "windows of a number that runs tell",
+        "%x: f32[N, 4, S], %t: f32[T], %w: f32[6, 4, 3], %c: i8[N, 4, S], %z: i8[], %u: u8[6, 4, 3], %a: u8[6]",
+        "%0 = conv{kernel=3, strides=1, dilations=1, pads=1, groups=1, extents=T} %x, %w : f32[N, 6, T]
+         %1 = conv_integer{kernel=3, strides=1, dilations=1, pads=1, groups=1, extents=T} %c, %u, %z, %a : i32[N, 6, T]
+         %2 = pool{function=most, kernel=3, strides=1, dilations=1, pads=1, behind=1, extents=T} %x : f32[N, 4, T]
+         %3 = pool{function=average, kernel=3, strides=1, dilations=1, pads=1, behind=1, extents=T} %x : f32[N, 4, T]
+         %4 = pool{function=norm, kernel=3, strides=1, dilations=1, pads=1, behind=1, p=2, extents=T} %x : f32[N, 4, T]",
+        "a=%0, b=%1, c=%2, d=%3, e=%4, t=%t",
+    ),
+    (
         "recurrent",
         "%x: f32[T, B, 12], %r: f32[12, 3], %h: f32[B, 3], %c: f32[B, 3], %p: f32[9], %n: i64[B], %g: f32[9, 3], %i: f32[3]",
         RECURRENT,

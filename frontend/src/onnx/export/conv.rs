@@ -37,6 +37,12 @@ fn beyond(window: &Window, axis: usize, windows: &Dim, extent: &Dim) -> Result<D
     places().ok_or_else(|| Diagnostic::new("dim-overflow", "windows: what they cover exceeds 63 bits"))
 }
 
+/// What `windows` along each axis cover beyond argument 0.
+fn covered(c: &Call<'_, '_>, window: &Window, windows: &[Dim]) -> Result<Vec<Dim>> {
+    let along = |(axis, (windows, extent)): (usize, (&Dim, &Dim))| beyond(window, axis, windows, extent);
+    windows.iter().zip(&c.ty(0).shape.dims()[2..]).enumerate().map(along).collect()
+}
+
 /// What windows lie over, how they lie, and the padding behind it that the operator adds.
 struct Ground {
     x: String,
@@ -44,16 +50,19 @@ struct Ground {
     behind: Vec<i64>,
 }
 
-/// Ground with as many windows along each axis as `extents` says. Where the padding behind it is known only when the model
-/// runs, the tensor becomes what its windows cover, `outside` around it.
-fn ground(c: &mut Call<'_, '_>, window: &Window, extents: &[Dim], outside: Option<f64>) -> Result<Ground> {
-    let x = c.arg(0)?;
-    let along = |(axis, (windows, extent)): (usize, (&Dim, &Dim))| beyond(window, axis, windows, extent);
-    let rests: Vec<Dim> =
-        extents.iter().zip(&c.ty(0).shape.dims()[2..]).enumerate().map(along).collect::<Result<_>>()?;
+/// Ground in `x`, which is argument 0 or of its shape, with as many windows along each axis as `extents` says. Where the padding
+/// behind it is known only when the model runs, the tensor becomes what its windows cover, around it the value `outside`.
+fn ground(
+    c: &mut Call<'_, '_>,
+    x: String,
+    window: &Window,
+    extents: &[Dim],
+    outside: impl FnOnce(&mut Call<'_, '_>) -> Result<String>,
+) -> Result<Ground> {
+    let rests = covered(c, window, extents)?;
     let mut window = window.clone();
     let Some(known) = rests.iter().map(number).collect::<Option<Vec<i64>>>() else {
-        let value = outside.ok_or_else(|| c.refuse("the padding behind it is known only when it runs"))?;
+        let value = outside(c)?;
         let before: Vec<i64> = [0, 0].into_iter().chain(window.pads.iter().map(|n| *n as i64)).chain([0, 0]).collect();
         let mut pads = vec![c.sheet.ints(&before)];
         for rest in &rests {
@@ -61,7 +70,6 @@ fn ground(c: &mut Call<'_, '_>, window: &Window, extents: &[Dim], outside: Optio
         }
         let pads: Vec<&str> = pads.iter().map(String::as_str).collect();
         let pads = c.node("Concat", &pads, vec![("axis", Attr::Int(0))]);
-        let value = c.sheet.number(c.ty(0).dtype, value)?;
         window.pads.fill(0);
         return Ok(Ground { x: c.node("Pad", &[&x, &pads, &value], vec![]), behind: vec![0; rests.len()], window });
     };
@@ -73,8 +81,15 @@ fn ground(c: &mut Call<'_, '_>, window: &Window, extents: &[Dim], outside: Optio
 }
 
 pub(super) fn conv(c: &mut Call<'_, '_>, geometry: &Geometry, op: &str) -> Result<Vec<String>> {
-    let floats = c.ty(0).dtype.is_float();
-    let ground = ground(c, &geometry.window, &geometry.extents, floats.then_some(0.0))?;
+    let x = c.arg(0)?;
+    let ground = ground(c, x, &geometry.window, &geometry.extents, |c| {
+        if c.ty(0).dtype.is_float() {
+            return c.sheet.number(c.ty(0).dtype, 0.0);
+        }
+        // Of integers padding is their zero point.
+        let zero = c.arg(2)?;
+        c.sheet.cast(&zero, c.stored(2), c.ty(2).dtype)
+    })?;
     let mut attributes = attributes(&ground.window, &ground.behind);
     attributes.push(("group", Attr::Int(geometry.groups as i64)));
     weighted(c, op, ground.x, attributes)
@@ -108,13 +123,21 @@ pub(super) fn transposed(c: &mut Call<'_, '_>, geometry: &Geometry) -> Result<Ve
 }
 
 pub(super) fn pool(c: &mut Call<'_, '_>, pool: &Pool) -> Result<Vec<String>> {
-    let outside = match pool.function {
-        PoolFunction::Most => c.ty(0).dtype.is_float().then_some(f64::NEG_INFINITY),
-        PoolFunction::Norm => Some(0.0),
-        // Places are counted in the tensor as it is, and what is outside of it is no part of an average.
-        PoolFunction::Place | PoolFunction::PlaceColumns | PoolFunction::Average | PoolFunction::AveragePadded => None,
-    };
-    let Ground { x, window, behind } = ground(c, &pool.window, &pool.extents, outside)?;
+    let x = c.arg(0)?;
+    let known = covered(c, &pool.window, &pool.extents)?.iter().all(|rest| number(rest).is_some());
+    if pool.function == PoolFunction::Average && !known {
+        return average(c, &x, pool);
+    }
+    let Ground { x, window, behind } = ground(c, x, &pool.window, &pool.extents, |c| match pool.function {
+        PoolFunction::Most if c.ty(0).dtype.is_float() => c.sheet.number(c.ty(0).dtype, f64::NEG_INFINITY),
+        PoolFunction::Norm => c.sheet.number(c.ty(0).dtype, 0.0),
+        // Places are counted in the tensor as it is, and padding that counts is no more than is stated.
+        PoolFunction::Most
+        | PoolFunction::Place
+        | PoolFunction::PlaceColumns
+        | PoolFunction::Average
+        | PoolFunction::AveragePadded => Err(c.refuse("the padding behind it is known only when it runs")),
+    })?;
     let flag = |name, set: bool| (name, Attr::Int(i64::from(set)));
     let common = attributes(&window, &behind);
     match pool.function {
@@ -138,6 +161,21 @@ pub(super) fn pool(c: &mut Call<'_, '_>, pool: &Pool) -> Result<Vec<String>> {
             Ok(vec![c.node("LpPool", &[&x], attributes)])
         }
     }
+}
+
+/// Averages of what is in the tensor, whatever it is padded with: those of the padded tensor over those of padded ones.
+fn average(c: &mut Call<'_, '_>, x: &str, pool: &Pool) -> Result<Vec<String>> {
+    let dtype = c.ty(0).dtype;
+    let one = c.sheet.number(dtype, 1.0)?;
+    let shape = c.node("Shape", &[x], vec![]);
+    let ones = c.node("Expand", &[&one, &shape], vec![]);
+    let mut means = Vec::with_capacity(2);
+    for x in [x.to_owned(), ones] {
+        let ground = ground(c, x, &pool.window, &pool.extents, |c| c.sheet.number(dtype, 0.0))?;
+        let attributes = attributes(&ground.window, &ground.behind);
+        means.push(c.node("AveragePool", &[&ground.x], attributes));
+    }
+    Ok(vec![c.node("Div", &[&means[0], &means[1]], vec![])])
 }
 
 /// Here too the windows lie over the result.

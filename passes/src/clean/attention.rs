@@ -2,8 +2,8 @@
 //!
 //! `softmax(scale q k^T + mask) v`: factors stand at the queries, at the keys or at their product; masks are added, or choose
 //! between scores and a number so low that nothing is left of them beside it. Heads stand before tokens, as in
-//! `[B, H, S, D]`; the op reads tokens first, and the transposes meet those that the exporter wrote. What stands before tokens on
-//! one axis, `[N, S, D]`, is a batch of single heads, and matrices `[S, D]` are one of one.
+//! `[B, H, S, D]`; the op reads tokens first, and the transposes meet those that the exporter wrote. Heads of keys and values that
+//! are repeated for several heads of queries are read as often instead. What stands before tokens on one axis, `[N, S, D]`, is a batch of single heads, and matrices `[S, D]` are one of one.
 //!
 //! Where weights that are no numbers are replaced by zeros, as exporters do for queries from which all keys are hidden, the
 //! result of those queries is.
@@ -12,7 +12,7 @@
 //! round, and what is of another type than f32.
 
 use super::findings::Findings;
-use super::look::{Uses, beside_number, binary, number, transposed};
+use super::look::{Uses, beside_number, binary, number, reshaped, transposed};
 use super::rewrite::Rewrite;
 use actc_ir::ops::attention::Attention;
 use actc_ir::ops::pointwise::{Binary, BinaryFunction as B, Select, Unary, UnaryFunction as U};
@@ -213,7 +213,7 @@ impl Found {
 
     /// New nodes that give what `y` is.
     fn write(&self, rewrite: &mut Rewrite<'_>, findings: &mut Findings<'_>) -> Result<Value> {
-        let (q, v) = (self.tokens_first(rewrite, self.q)?, self.tokens_first(rewrite, self.v)?);
+        let q = self.tokens_first(rewrite, self.q)?;
         let rank = rewrite.graph().ty(self.k).shape.rank();
         let rows = match transposed(rewrite.graph(), self.k) {
             Some((of, order)) if turns_last(order) => of,
@@ -222,7 +222,16 @@ impl Found {
                 rewrite.add(Op::Transpose(Transpose { order }), &[self.k], self.y)?
             }
         };
-        let k = self.tokens_first(rewrite, rows)?;
+        let own = [rows, self.v].map(|heads| repeated(rewrite.graph(), heads));
+        let alike = |[k, v]: [Value; 2]| {
+            let heads = |x: Value| rewrite.graph().ty(x).shape.dims().get(1).cloned();
+            heads(k) == heads(v)
+        };
+        let [k, v] = match own {
+            [Some(k), Some(v)] if alike([k, v]) => [k, v],
+            [_, _] => [rows, self.v],
+        };
+        let (k, v) = (self.tokens_first(rewrite, k)?, self.tokens_first(rewrite, v)?);
         let mut args = vec![q, k, v];
         args.extend(self.mask(rewrite, findings)?);
         let attention = Attention { scale: self.scale, causal: false, window: None };
@@ -311,6 +320,22 @@ fn number_of(rewrite: &mut Rewrite<'_>, findings: &mut Findings<'_>, n: f32) -> 
     let ty = TensorType::new(DType::F32, Shape::default());
     let constant = findings.constant(name, ty, Encoding::Dense, vec![(Role::Data, n.to_le_bytes().to_vec())])?;
     Ok(rewrite.constant(constant))
+}
+
+/// The `[B, KV, T, D]` of which `heads [B, KV * n, T, D]` are each head `n` times.
+fn repeated(graph: &Graph, heads: Value) -> Option<Value> {
+    let copies = reshaped(graph, heads)?;
+    let data = graph.node(graph.def_node(copies)?);
+    let single = matches!(data.op, Op::Expand(_)).then(|| data.args[0])?;
+    let x = reshaped(graph, single)?;
+    let dims = |v: Value| graph.ty(v).shape.dims();
+    let ([b, kv, t, d], [b1, kv1, one, t1, d1], [b2, kv2, n, t2, d2]) = (dims(x), dims(single), dims(copies)) else {
+        return None;
+    };
+    let split = [b, kv, t, d] == [b1, kv1, t1, d1] && *one == Dim::from(1);
+    let copied =
+        [b, kv, t, d] == [b2, kv2, t2, d2] && dims(heads) == [b.clone(), kv.checked_mul(n)?, t.clone(), d.clone()];
+    (split && copied).then_some(x)
 }
 
 /// Whether `order` swaps the last two axes and no others.

@@ -69,6 +69,20 @@ impl Builder<'_> {
         all[at]
     }
 
+    /// Takes the sign from a zero that `op` divides by: which of two zeros is the smaller one is nowhere stated, and a quotient
+    /// would tell.
+    fn unsigned(&mut self, op: &Op, args: &mut [Value]) {
+        let divides = matches!(op, Op::Unary(Unary { function: UnaryFunction::Reciprocal }))
+            || matches!(op, Op::Binary(Binary { function: BinaryFunction::Div }));
+        if let Some(divisor) = args.last_mut().filter(|_| divides) {
+            let name = format!("zero{}", self.graph.order().len());
+            let id = self.graph.add_const(Const::dense(name, &Tensor::f32(&[], vec![0.0]).unwrap()));
+            let zero = self.graph.const_node(self.graph.body(), id);
+            let add = Op::Binary(Binary { function: BinaryFunction::Add });
+            *divisor = self.graph.add(add, &[*divisor, zero], "").unwrap();
+        }
+    }
+
     fn op(&mut self) -> (Op, Vec<Value>) {
         use BinaryFunction as B;
         use UnaryFunction as U;
@@ -166,7 +180,8 @@ proptest! {
             b.values.push(leaf);
         }
         for i in 0..ops {
-            let (op, args) = b.op();
+            let (op, mut args) = b.op();
+            b.unsigned(&op, &mut args);
             let made = b.graph.add(op, &args, format!("n{i}")).unwrap();
             b.values.push(made);
         }

@@ -34,8 +34,8 @@ const WIDEST: u64 = 4096;
 enum Mask {
     /// It is added.
     Added(Value),
-    /// Scores whose condition is this are hidden, those of the other one stay.
-    Chosen { condition: Value, hides: bool },
+    /// Scores whose condition is `hides` become `low`.
+    Chosen { condition: Value, low: f64, hides: bool },
 }
 
 struct Found {
@@ -80,17 +80,16 @@ pub(super) fn attentions(graph: &mut Graph, findings: &mut Findings<'_>) -> Resu
 
 /// The attention whose softmax makes `shares` of `scores`.
 fn attention(graph: &Graph, uses: &Uses, scores: Value, shares: Value) -> Look<Found> {
-    let Some((q, k, mut scale, masks)) = scored(graph, uses, scores)? else {
-        return Err(leads(graph, scores).then_some("other ops stand between its products and its softmax"));
-    };
+    let Scored { q, k, mut scale, masks } = scored(graph, uses, scores)?;
     let (shares, zeros) = guarded(graph, uses, shares).map_or((shares, false), |guarded| (guarded, true));
     let reader = uses.sole(shares).ok_or(Some("its weights are read elsewhere too"))?;
     let product = graph.node(reader);
+    let between = Some("other ops stand between its weights and its values");
     let (Op::Matmul(_), &[left, v], &[y]) = (&product.op, &product.args[..], &product.results[..]) else {
-        return Err(Some("other ops stand between its weights and its values"));
+        return Err(between);
     };
     if left != shares || v == shares {
-        return Err(Some("other ops stand between its weights and its values"));
+        return Err(between);
     }
     let mut sides = [q, k];
     for side in &mut sides {
@@ -103,19 +102,25 @@ fn attention(graph: &Graph, uses: &Uses, scores: Value, shares: Value) -> Look<F
     found.fits(graph).map(|()| found)
 }
 
-/// What multiplies to `scores`, by which number, and with which masks; `None` where nothing does.
-#[expect(clippy::type_complexity, reason = "the parts of a `Found`, which the caller makes")]
-fn scored(graph: &Graph, uses: &Uses, scores: Value) -> Look<Option<(Value, Value, f64, Vec<Mask>)>> {
+/// What scores come of.
+struct Scored {
+    q: Value,
+    k: Value,
+    scale: f64,
+    masks: Vec<Mask>,
+}
+
+/// What `scores` come of, where they come of a product.
+fn scored(graph: &Graph, uses: &Uses, scores: Value) -> Look<Scored> {
+    let other = || leads(graph, scores).then_some("other ops stand between its products and its softmax");
     let (mut at, mut scale, mut masks, mut shared) = (scores, 1.0, Vec::new(), false);
     for _ in 0..=STEPS {
-        let Some(node) = graph.def_node(at) else { return Ok(None) };
+        let Some(node) = graph.def_node(at) else { return Err(other()) };
         let data = graph.node(node);
         shared |= uses.sole(at).is_none();
         match (&data.op, &data.args[..]) {
-            (Op::Matmul(_), &[q, k]) if shared => {
-                return if q == k { Ok(None) } else { Err(Some("its scores are read elsewhere too")) };
-            }
-            (Op::Matmul(_), &[q, k]) => return Ok(Some((q, k, scale, masks))),
+            (Op::Matmul(_), _) if shared => return Err(Some("its scores are read elsewhere too")),
+            (Op::Matmul(_), &[q, k]) => return Ok(Scored { q, k, scale, masks }),
             // What a mask is added to is multiplied before.
             (Op::Binary(Binary { function: B::Add }), &[a, b]) if scale == 1.0 => {
                 let (inner, mask) = if leads(graph, a) || !leads(graph, b) { (a, b) } else { (b, a) };
@@ -123,24 +128,25 @@ fn scored(graph: &Graph, uses: &Uses, scores: Value) -> Look<Option<(Value, Valu
                 at = inner;
             }
             (Op::Select(_), &[condition, a, b]) if scale == 1.0 => {
-                let low = |v: Value| number(graph, v).is_some_and(|n| n <= HIDDEN);
-                let hides = low(a);
-                if hides == low(b) {
-                    return Ok(None);
-                }
-                masks.push(Mask::Chosen { condition, hides });
-                at = if hides { b } else { a };
+                let low = |v: Value| number(graph, v).filter(|n| *n <= HIDDEN);
+                let (inner, low, hides) = match (low(a), low(b)) {
+                    (Some(low), None) => (b, low, true),
+                    (None, Some(low)) => (a, low, false),
+                    (_, _) => return Err(other()),
+                };
+                masks.push(Mask::Chosen { condition, low, hides });
+                at = inner;
             }
-            _another => {
-                let Some((inner, factor)) = scaled(graph, at) else { return Ok(None) };
+            (_, _) => {
+                let Some((inner, factor)) = scaled(graph, at) else { return Err(other()) };
                 (at, scale) = (inner, scale * factor);
             }
         }
         if graph.ty(at) != graph.ty(scores) {
-            return Ok(None);
+            return Err(other());
         }
     }
-    Ok(None)
+    Err(other())
 }
 
 /// What `shares` are with zeros for what is no number, where they are read so alone.
@@ -267,9 +273,9 @@ impl Found {
         for mask in &self.masks {
             let own = match mask {
                 Mask::Added(value) => *value,
-                Mask::Chosen { condition, hides } => {
-                    let (zero, least) = (number_of(rewrite, findings, 0.0)?, hidden(rewrite, findings)?);
-                    let [then, otherwise] = if *hides { [least, zero] } else { [zero, least] };
+                Mask::Chosen { condition, low, hides } => {
+                    let (zero, low) = (number_of(rewrite, findings, 0.0)?, number_of(rewrite, findings, *low as f32)?);
+                    let [then, otherwise] = if *hides { [low, zero] } else { [zero, low] };
                     rewrite.add(Op::Select(Select), &[*condition, then, otherwise], self.y)?
                 }
             };
@@ -303,15 +309,11 @@ impl Found {
         dims.push(Dim::from(1));
         let most = rewrite.add(Op::Reshape(Reshape { shape: Shape(dims) }), &[most], self.y)?;
         let most = rewrite.add(Op::Transpose(Transpose { order: vec![0, 2, 1, 3] }), &[most], self.y)?;
-        let (zero, least) = (number_of(rewrite, findings, 0.0)?, hidden(rewrite, findings)?);
+        let zero = number_of(rewrite, findings, 0.0)?;
+        let least = number_of(rewrite, findings, f32::NEG_INFINITY)?;
         let none = rewrite.add(Op::Binary(Binary { function: B::Equal }), &[most, least], self.y)?;
         rewrite.add(Op::Select(Select), &[none, zero, y], self.y)
     }
-}
-
-/// What hides a key.
-fn hidden(rewrite: &mut Rewrite<'_>, findings: &mut Findings<'_>) -> Result<Value> {
-    number_of(rewrite, findings, f32::NEG_INFINITY)
 }
 
 /// The constant `n` without axes.

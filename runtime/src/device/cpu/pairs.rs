@@ -79,10 +79,11 @@ level!(
     12,
     [1 2 3 4 5 6 7 8 9 10 11 12],
     |sums, x, row| {
-        use std::{arch::x86_64::{_mm512_add_epi32, _mm512_madd_epi16, _mm512_set1_epi32}, mem::transmute};
+        use std::{arch::x86_64::{__m512i, _mm512_add_epi32, _mm512_madd_epi16, _mm512_set1_epi32}, mem::transmute};
         let x = _mm512_set1_epi32(bytemuck::cast(x));
         // Vectors are the integers that they hold.
-        transmute(_mm512_add_epi32(transmute(sums), _mm512_madd_epi16(transmute(row), x)))
+        let (sums, row) = (transmute::<[i32; 16], __m512i>(sums), transmute::<[Pair; 16], __m512i>(row));
+        transmute::<__m512i, [i32; 16]>(_mm512_add_epi32(sums, _mm512_madd_epi16(row, x)))
     },
     "avx512f,avx512bw,avx512vl,avx2"
 );
@@ -94,8 +95,9 @@ level!(
     |sums, x, row| {
         use std::{arch::x86_64::{__m256i, _mm256_add_epi32, _mm256_madd_epi16, _mm256_set1_epi32}, mem::transmute};
         let x = _mm256_set1_epi32(bytemuck::cast(x));
-        let ([low, high], [first, second]): ([__m256i; 2], [__m256i; 2]) = (transmute(sums), transmute(row));
-        transmute([
+        let [low, high] = transmute::<[i32; 16], [__m256i; 2]>(sums);
+        let [first, second] = transmute::<[Pair; 16], [__m256i; 2]>(row);
+        transmute::<[__m256i; 2], [i32; 16]>([
             _mm256_add_epi32(low, _mm256_madd_epi16(first, x)),
             _mm256_add_epi32(high, _mm256_madd_epi16(second, x)),
         ])

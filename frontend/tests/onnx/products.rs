@@ -1,4 +1,5 @@
-//! Products of codes with a constant matrix of many rows: parts of it, added up as integers, exact.
+//! Products of codes with a constant matrix of many rows, exact: convolutions of integers, or, where columns have a zero point
+//! each, parts of the matrix, added up as integers.
 
 use crate::writer::*;
 use actc_frontend::onnx::{ElementType, import};

@@ -6,21 +6,21 @@
 use super::call::Call;
 use super::element::single;
 use super::sheet::Sheet;
-use super::spread::{Band, Spread};
-use super::window::{self, Axis, area, axes, place, rank, room, taps};
+use super::spread::{Laid, Spread};
+use super::window::{self, Axis, area, axes, place, rank, taps};
 use crate::device::cpu::gemm::{Matrix, product};
 use crate::device::cpu::memory::Grid;
-use crate::device::cpu::product::{LANES, block_rows, multiply};
+use crate::device::cpu::product::{LANES, block_rows, multiply, put};
 use crate::device::cpu::rows::Real;
 use crate::device::cpu::team::Scratch;
 use actc_types::Result;
 use bytemuck::Pod;
 
 /// Bytes that an image takes as it is laid out for a cell: it stays in the second cache.
-const BYTES: usize = 512 << 10;
+pub(super) const BYTES: usize = 512 << 10;
 
 /// Output channels of a group from which on they make a matrix.
-const MATRIX: usize = 4;
+pub(super) const MATRIX: usize = 4;
 
 /// Sizes of a convolution; `m` and `c` are all channels, `own` and `outs` those of a group.
 pub(super) struct Layout {
@@ -63,7 +63,7 @@ impl Layout {
 
     /// Rows of a cell of one group of one image, and along the windows as many of `units` units, `most` at most; `parts` members
     /// make all.
-    fn cell(&self, parts: usize, units: usize, most: usize) -> (usize, usize) {
+    pub(super) fn cell(&self, parts: usize, units: usize, most: usize) -> (usize, usize) {
         let wanted = parts.div_ceil((self.n * self.groups).max(1));
         let fewest = units.div_ceil(most.clamp(1, units.max(1)));
         // Each member reads all weights, or lays out the whole image: the smaller of both.
@@ -118,15 +118,13 @@ fn products(call: &Call<'_>, layout: &Layout, w: &[f32], bias_at: usize, scratch
         Some(spread) => (spread.units(), windows / spread.units().max(1), spread.most(own, most)),
     };
     let (cell_rows, cell_units) = layout.cell(call.parts, units, most);
-    let mut band: Option<Band<'_>> = None;
+    let mut laid = spread.as_ref().map(|spread| Laid::new(spread, own));
     for item in 0..n * groups {
         let (image, group) = (item / groups, item % groups);
         let channels = &x[(image * c + group * own) * area..][..own * area];
         let weights = Matrix::dense(&w[group * outs * rows..][..outs * rows], outs, rows);
         let offset = (image * m + group * outs) * windows;
         let grid = Grid { offset, rows: outs, cols: windows, stride: windows, cell_rows, cell_cols: cell_units * unit };
-        // Which units lie in the scratch memory.
-        let mut laid = None;
         for mut tile in call.tiles_from::<f32>(out, grid, item)? {
             let (first, row, count) = (tile.col(), tile.row(), tile.rows());
             let weights = weights.rows_of(row, count);
@@ -134,25 +132,19 @@ fn products(call: &Call<'_>, layout: &Layout, w: &[f32], bias_at: usize, scratch
             let mut give = |row: usize, col: usize, sums: &[f32]| {
                 let to = &mut tile.row_mut(row)[col..][..sums.len()];
                 match bias {
-                    None => to.copy_from_slice(sums),
+                    None => put(to, sums),
                     Some(bias) => to.iter_mut().zip(sums).for_each(|(y, sum)| *y = sum + bias[row]),
                 }
             };
-            let Some(spread) = &spread else {
+            let Some(laid) = &mut laid else {
                 let columns = Matrix::dense(channels, own, area).cols_of(first, grid.cell_cols.min(area - first));
                 product(weights, columns, &mut scratch.product, give);
                 continue;
             };
             let units = first / unit..(first + grid.cell_cols).min(windows) / unit;
-            let band = match &mut band {
-                Some(band) if band.units() == units.len() => band,
-                other => other.insert(Band::new(call, spread, units.len(), own, &mut scratch.floats)?),
-            };
-            let image = room(&mut scratch.floats, band.size())?;
-            if laid != Some(first) {
-                band.lay(channels, area, units.start, image);
-                laid = Some(first);
-            }
+            let (band, image) = laid.show(call, item, units.clone(), &mut scratch.floats, |band, to| {
+                band.lay(channels, area, units.start, to);
+            })?;
             multiply(weights, band.strips(image), (band.count(), LANES), |row, rows, strip, block| {
                 for piece in band.pieces(strip) {
                     for (i, sums) in block[..rows].iter().enumerate() {

@@ -6,8 +6,12 @@
 //! windows lie as far apart for all taps. Windows are counted along the laid-out rows, those between the rows' ends, which
 //! are none, included. A band is a run of windows along the first axis, a unit each.
 
+mod lay;
+
+pub(super) use lay::Laid;
+
 use super::call::Call;
-use super::window::{Axis, MOST_AXES, room};
+use super::window::{Axis, room};
 use crate::device::cpu::product::{LANES, Strips};
 use actc_types::Result;
 use std::ops::Range;
@@ -100,6 +104,7 @@ struct Extents {
     /// Elements of a phase, and from channel to channel.
     plane: usize,
     channel: usize,
+    channels: usize,
     size: usize,
 }
 
@@ -112,7 +117,7 @@ impl Extents {
         let channel = plane.checked_mul(spread.phases())?;
         let channel = if channel.is_multiple_of(PAGE) { channel.checked_add(LANES)? } else { channel };
         let size = channel.checked_mul(channels)?.checked_add(LANES)?;
-        Some(Extents { axes, plane, channel, size })
+        Some(Extents { axes, plane, channel, channels, size })
     }
 }
 
@@ -140,12 +145,12 @@ impl<'a> Band<'a> {
         let extents = Extents::of(spread, units, channels).ok_or_else(far)?;
         // Before anything is made whose size grows with the image.
         room(memory, extents.size)?;
-        Ok(Band::of(spread, channels, extents))
+        Ok(Band::of(spread, extents))
     }
 
-    fn of(spread: &'a Spread, channels: usize, extents: Extents) -> Band<'a> {
+    fn of(spread: &'a Spread, extents: Extents) -> Band<'a> {
         let lines = &spread.lines;
-        let &Extents { plane, channel, .. } = &extents;
+        let &Extents { plane, channel, channels, .. } = &extents;
         let taps: usize = lines.iter().map(|l| l.axis.kernel).product();
         let offset = |tap: usize| {
             let (mut tap, mut at, mut step, mut phase, mut phases) = (tap, 0, 1, 0, 1);
@@ -186,53 +191,8 @@ impl<'a> Band<'a> {
     }
 
     /// The laid-out image as the right side of a product.
-    pub(super) fn strips<'b>(&'b self, image: &'b [f32]) -> Strips<'b> {
+    pub(super) fn strips<'b, T>(&'b self, image: &'b [T]) -> Strips<'b, T> {
         Strips::new(image, &self.offsets)
-    }
-
-    /// Lays out `channels`, of `area` elements each, from unit `first` on.
-    pub(super) fn lay(&self, channels: &[f32], area: usize, first: usize, to: &mut [f32]) {
-        for (from, to) in channels.chunks_exact(area.max(1)).zip(to.chunks_exact_mut(self.extents.channel.max(1))) {
-            for (phase, plane) in to.chunks_exact_mut(self.extents.plane.max(1)).take(self.spread.phases()).enumerate()
-            {
-                self.fill(from, phase, first, plane);
-            }
-        }
-    }
-
-    /// Fills the plane of phase number `phase`.
-    fn fill(&self, channel: &[f32], phase: usize, first: usize, plane: &mut [f32]) {
-        let (lines, mut number) = (&self.spread.lines, phase);
-        let mut phases = [0; MOST_AXES];
-        for (line, phase) in lines.iter().zip(&mut phases).rev() {
-            *phase = line.phases[number % line.phases.len()];
-            number /= line.phases.len();
-        }
-        let (last, outer) = (&lines[lines.len() - 1], &lines[..lines.len() - 1]);
-        let start = |axis: usize| if axis == 0 { first } else { 0 };
-        let extent = self.extents.axes[outer.len()];
-        let (inside, from) = last.inside(phases[outer.len()], start(outer.len()), extent);
-        for (mut row, to) in plane.chunks_exact_mut(extent.max(1)).enumerate() {
-            let (mut at, mut step) = (Some(0), last.axis.image);
-            for (i, line) in outer.iter().enumerate().rev() {
-                let place = line.place(row % self.extents.axes[i] + start(i), phases[i]);
-                at = at.zip(place).map(|(at, place)| at + place * step);
-                row /= self.extents.axes[i];
-                step *= line.axis.image;
-            }
-            let Some(at) = at else {
-                to.fill(0.0);
-                continue;
-            };
-            to[..inside.start].fill(0.0);
-            to[inside.end..].fill(0.0);
-            let (to, seen) = (&mut to[inside.clone()], &channel[at + from..]);
-            match last.axis.stride {
-                1 => to.copy_from_slice(&seen[..to.len()]),
-                2 => to.iter_mut().zip(seen.chunks(2)).for_each(|(y, x)| *y = x[0]),
-                n => to.iter_mut().zip(seen.iter().step_by(n)).for_each(|(y, x)| *y = *x),
-            }
-        }
     }
 }
 
@@ -261,56 +221,4 @@ fn pieces(lines: &[Line], extents: &[usize]) -> (Vec<Piece>, Vec<Range<usize>>) 
         }
     }
     (pieces, strips)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::builtin::window::place;
-
-    /// Every tap of every window, or the padding, lies where the offsets say.
-    #[test]
-    fn every_tap_of_every_window_is_where_its_offset_says() {
-        let axis =
-            |kernel, stride, dilation, pad, image, windows| Axis { kernel, stride, dilation, pad, image, windows };
-        let all = [
-            vec![axis(3, 1, 1, 1, 7, 7)],
-            vec![axis(3, 2, 1, 1, 20, 10)],
-            vec![axis(1, 1, 1, 0, 1, 1), axis(5, 3, 2, 4, 40, 13)],
-            vec![axis(3, 1, 1, 1, 7, 7), axis(3, 1, 1, 1, 9, 9)],
-            vec![axis(7, 2, 1, 3, 18, 9), axis(7, 2, 1, 2, 21, 10)],
-            vec![axis(1, 2, 1, 0, 9, 5), axis(1, 2, 1, 0, 8, 4)],
-            vec![axis(2, 3, 4, 5, 11, 6), axis(3, 1, 7, 6, 6, 4)],
-            vec![axis(3, 1, 1, 1, 3, 3), axis(2, 2, 1, 0, 6, 3), axis(3, 1, 2, 2, 5, 5)],
-        ];
-        for axes in all {
-            let area: usize = axes.iter().map(|a| a.image).product();
-            let windows: usize = axes.iter().map(|a| a.windows).product();
-            let taps: usize = axes.iter().map(|a| a.kernel).product();
-            let channels: Vec<f32> = (0..3 * area).map(|i| i as f32 + 1.0).collect();
-            let spread = Spread::new(&axes);
-            for units in 1..=spread.units() {
-                let band = Band::of(&spread, 3, Extents::of(&spread, units, 3).unwrap());
-                for first in 0..=spread.units() - units {
-                    let mut image = vec![f32::NAN; band.size()];
-                    band.lay(&channels, area, first, &mut image);
-                    let mut seen = 0;
-                    for strip in 0..band.count() {
-                        for piece in band.pieces(strip) {
-                            for (i, lane) in piece.lanes.clone().enumerate() {
-                                let window = first * (windows / spread.units()) + piece.to + i;
-                                seen += 1;
-                                for (k, offset) in band.offsets.iter().enumerate() {
-                                    let at = place(&axes, window, k % taps);
-                                    let wanted = at.map_or(0.0, |at| channels[k / taps * area + at]);
-                                    assert_eq!(image[strip * LANES + lane + offset], wanted, "{axes:?} {window} {k}");
-                                }
-                            }
-                        }
-                    }
-                    assert_eq!(seen, units * (windows / spread.units()));
-                }
-            }
-        }
-    }
 }

@@ -1,16 +1,18 @@
 //! Products of matrices of integers and of numbers in few bits, and others around them; determinants.
 //!
 //! Integers are multiplied and summed exactly; scales come afterwards. Where sums of products of codes fit a float without
-//! rounding, the library's products of floats are exact too, and faster than those of integers.
+//! rounding, the library's products of floats are exact too. Products with long constant matrices are convolutions of integers.
 
 use super::matrix::matrices;
 use super::movement::ordered;
 use super::quantise::{nothing, own_grid, rounded};
 use super::{Operator, microsoft, one, since};
 use crate::onnx::import::{Call, Item};
+use actc_ir::ops::conv::{ConvInteger, Geometry};
 use actc_ir::ops::det::Det;
 use actc_ir::ops::pointwise::BinaryFunction as B;
 use actc_ir::ops::shaping::Slice;
+use actc_ir::ops::window::Window;
 use actc_ir::{Op, TensorType, Value};
 use actc_types::{DType, Dim, Encoding, Result, Role, Shape};
 
@@ -80,6 +82,9 @@ fn lowered(c: &mut Call<'_, '_>, x: Value, zero: Option<Value>, each: Each, to: 
 /// Exact sums of products of codes, whole numbers of the type that [`exact`] says.
 fn sums(c: &mut Call<'_, '_>, a: [Option<Value>; 2], b: [Option<Value>; 2]) -> Result<Value> {
     let ([Some(a), left], [Some(b), right]) = (a, b) else { return Err(c.refuse("a matrix is missing")) };
+    if let Some(y) = convolved(c, (a, left), (b, right))? {
+        return Ok(y);
+    }
     if let Some(y) = parts(c, (a, left), (b, right))? {
         return Ok(y);
     }
@@ -89,7 +94,36 @@ fn sums(c: &mut Call<'_, '_>, a: [Option<Value>; 2], b: [Option<Value>; 2]) -> R
     matrices(c, a, b)
 }
 
-/// The same where `b` is a constant matrix with more rows than an f32 holds products of: sums of as many as it holds, which are
+/// The same where `b` is a constant matrix with more rows than an f32 holds products of, and both sides have one zero point: a
+/// convolution over the columns of `b`, whose rows are the channels; the rows of `a` are its kernels.
+fn convolved(
+    c: &mut Call<'_, '_>,
+    (a, left): (Value, Option<Value>),
+    (b, right): (Value, Option<Value>),
+) -> Result<Option<Value>> {
+    let (own, other) = (c.ty(a).shape, c.ty(b).shape.as_fixed());
+    let ([outer @ .., k], Some(&[rows, cols])) = (own.dims(), other.as_deref()) else { return Ok(None) };
+    let codes = [a, b].iter().all(|x| matches!(c.ty(*x).dtype, DType::U8 | DType::I8));
+    let zeros = [left, right].into_iter().flatten().map(|zero| c.ty(zero).shape.elements());
+    let each = zeros.collect::<Result<Vec<_>>>()?.iter().any(|n| *n != Dim::from(1));
+    if !codes || each || c.constant(b).is_none() || rows <= HELD || *k != Dim::from(rows) {
+        return Ok(None);
+    }
+    let mut point = |zero: Option<Value>, of: Value| match zero {
+        Some(zero) => c.reshape(zero, Shape(Vec::new())),
+        None => c.number(0.0, c.ty(of).dtype),
+    };
+    let (left, right) = (point(left, a)?, point(right, b)?);
+    let count = Shape(outer.to_vec()).elements()?;
+    let kernels = c.reshape(a, Shape(vec![count, k.clone(), Dim::from(1)]))?;
+    let image = c.reshape(b, Shape::fixed(&[1, rows, cols]))?;
+    let window = Window { kernel: vec![1], strides: vec![1], dilations: vec![1], pads: vec![0] };
+    let geometry = Geometry { window, groups: 1, extents: vec![Dim::from(cols)] };
+    let y = c.add(Op::ConvInteger(ConvInteger(geometry)), &[image, kernels, right, left])?;
+    c.reshape(y, Shape([outer, &[Dim::from(cols)]].concat())).map(Some)
+}
+
+/// The same where columns of such a `b` have a zero point each: sums of as many as it holds, which are
 /// products of floats with weights, added up as integers.
 fn parts(
     c: &mut Call<'_, '_>,

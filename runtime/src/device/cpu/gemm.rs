@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "the library's matrix product takes addresses")]
 
 use super::memory::Tile;
-use super::product::{LANES, Strips, multiply, pack};
+use super::product::{LANES, Strips, multiply, pack, put};
 use bytemuck::Pod;
 
 /// A matrix inside a slice: element (`i`, `j`) at `i * row_stride + j * col_stride`.
@@ -130,7 +130,7 @@ pub(crate) fn gemm<T: Scalar>(a: Matrix<'_, T>, b: Matrix<'_, T>, c: &mut Tile<'
 /// `c = a b` into rows of a slice, `stride` elements from row to row.
 pub(crate) fn gemm_rows(a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32], stride: usize, room: &mut Room) {
     assert!(a.cols == b.rows, "matrices of a product agree");
-    product(a, b, room, |row, col, values| c[row * stride + col..][..values.len()].copy_from_slice(values));
+    product(a, b, room, |row, col, values| put(&mut c[row * stride + col..][..values.len()], values));
 }
 
 /// An element type of products.
@@ -146,7 +146,7 @@ impl Scalar for f32 {
             if add {
                 to.iter_mut().zip(values).for_each(|(y, x)| *y += x);
             } else {
-                to.copy_from_slice(values);
+                put(to, values);
             }
         });
     }

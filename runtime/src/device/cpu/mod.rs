@@ -5,6 +5,7 @@ pub(crate) mod code;
 pub(crate) mod decode;
 pub(crate) mod gemm;
 pub(crate) mod memory;
+pub(crate) mod pairs;
 pub(crate) mod product;
 pub(crate) mod rows;
 pub(crate) mod team;

@@ -1,4 +1,4 @@
-//! Products of f32 matrices in blocks that stay in registers: an unsafe room.
+//! Products of matrices in blocks that stay in registers, and the blocks of f32: an unsafe room.
 //!
 //! The left matrix is read where it lies, a few rows at a time, each of their elements spread over all lanes. Of the right one
 //! [`LANES`] neighbouring columns are read at a time, a strip, and from anywhere: row `k` of a strip begins `offsets[k]`
@@ -7,15 +7,17 @@
 //!
 //! An element's value is the sum, in order, of sums in order of up to [`DEPTH`] products. It depends neither on how a matrix
 //! was cut into blocks nor on the number of members. Where the processor adds a product with one rounding, that is used.
+//! Integers have blocks of [their own](super::pairs).
 #![expect(unsafe_code, reason = "reads at offsets that are checked once for all, code for features found at run time")]
 
 use super::gemm::Matrix;
+use bytemuck::{Pod, Zeroable};
 
 /// Columns of a strip.
 pub(crate) const LANES: usize = 16;
 
 /// Most rows of a block.
-const MOST: usize = 12;
+pub(super) const MOST: usize = 12;
 
 /// Products that are added up before they are added to the others.
 const DEPTH: usize = 256;
@@ -23,21 +25,30 @@ const DEPTH: usize = 256;
 /// Bytes of the left matrix that strip after strip is multiplied with before the next rows are: they stay in the second cache.
 const GROUP: usize = 256 << 10;
 
+/// An element of the matrices that are multiplied.
+pub(crate) trait Factor: Pod {
+    /// What products add up to.
+    type Sum: Pod;
+
+    /// The blocks of the best kind that this machine has.
+    fn level() -> &'static Level<Self>;
+}
+
 /// Rows of a product, one strip of each; as many as the block has rows are meant.
-pub(crate) type Block = [[f32; LANES]; MOST];
+pub(crate) type Block<T = f32> = [[<T as Factor>::Sum; LANES]; MOST];
 
 /// The right side of a product.
 #[derive(Clone, Copy)]
-pub(crate) struct Strips<'a> {
-    data: &'a [f32],
+pub(crate) struct Strips<'a, T = f32> {
+    data: &'a [T],
     offsets: &'a [usize],
     /// Elements from the start of a strip to the end of its farthest row.
     reach: usize,
 }
 
-impl<'a> Strips<'a> {
+impl<'a, T> Strips<'a, T> {
     /// Strips in `data`, whose rows begin at `offsets` from their starts.
-    pub(crate) fn new(data: &'a [f32], offsets: &'a [usize]) -> Strips<'a> {
+    pub(crate) fn new(data: &'a [T], offsets: &'a [usize]) -> Strips<'a, T> {
         let reach = offsets.iter().max().map_or(0, |o| o.checked_add(LANES).expect("offsets lie in memory"));
         Strips { data, offsets, reach }
     }
@@ -45,7 +56,7 @@ impl<'a> Strips<'a> {
 
 /// One block: the address of the left matrix's first row, the distance of its rows (or of its columns), the address of the
 /// strip, the offsets of its rows, and where the sums go.
-type Tile = unsafe fn(*const f32, usize, *const f32, &[usize], &mut Block);
+pub(super) type Tile<T> = unsafe fn(*const T, usize, *const T, &[usize], &mut Block<T>);
 
 /// # Safety
 ///
@@ -83,10 +94,10 @@ unsafe fn tile<const R: usize, const FUSED: bool, const COLUMNS: bool>(
 }
 
 /// The blocks of a kind of processor: by one less than their rows, of the left matrix as it is and of the transposed one.
-struct Level {
-    rows: usize,
-    plain: [Tile; MOST],
-    transposed: [Tile; MOST],
+pub(crate) struct Level<T: Factor> {
+    pub(super) rows: usize,
+    pub(super) plain: [Tile<T>; MOST],
+    pub(super) transposed: [Tile<T>; MOST],
 }
 
 macro_rules! level {
@@ -109,7 +120,7 @@ macro_rules! level {
                 unsafe { tile::<R, $fused, COLUMNS>(a, stride, b, offsets, out) };
             }
 
-            pub(super) static LEVEL: Level =
+            pub(super) static LEVEL: Level<f32> =
                 Level { rows: $rows, plain: [$(block::<$n, false>),*], transposed: [$(block::<$n, true>),*] };
         }
     };
@@ -124,39 +135,51 @@ level!(plain, 2, false, [1 2 2 2 2 2 2 2 2 2 2 2]);
 #[cfg(target_arch = "aarch64")]
 level!(plain, 6, true, [1 2 3 4 5 6 6 6 6 6 6 6]);
 
-fn level() -> &'static Level {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let fused = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
-        if fused && std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512vl") {
-            return &wide::LEVEL;
+impl Factor for f32 {
+    type Sum = f32;
+
+    fn level() -> &'static Level<f32> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let fused = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
+            if fused && std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512vl") {
+                return &wide::LEVEL;
+            }
+            if fused {
+                return &fused::LEVEL;
+            }
         }
-        if fused {
-            return &fused::LEVEL;
-        }
+        &plain::LEVEL
     }
-    &plain::LEVEL
 }
 
 /// Rows that blocks have where there are enough.
 pub(crate) fn block_rows() -> usize {
-    level().rows
+    f32::level().rows
+}
+
+/// Copies a piece of a row of a block; a whole one takes no call.
+pub(crate) fn put<T: Copy>(to: &mut [T], from: &[T]) {
+    match (to.as_mut_array::<LANES>(), from.as_array::<LANES>()) {
+        (Some(to), Some(from)) => *to = *from,
+        _ => to.copy_from_slice(from),
+    }
 }
 
 /// Multiplies all rows of `a`, whose rows or columns are dense, with `count` strips, `step` elements from start to start.
 /// `give` gets each block with its first row, its number of rows and its strip. Panics where strips do not fit their memory.
-pub(crate) fn multiply(
-    a: Matrix<'_>,
-    b: Strips<'_>,
+pub(crate) fn multiply<T: Factor>(
+    a: Matrix<'_, T>,
+    b: Strips<'_, T>,
     (count, step): (usize, usize),
-    mut give: impl FnMut(usize, usize, usize, &Block),
+    mut give: impl FnMut(usize, usize, usize, &Block<T>),
 ) {
     let (rows, depth) = (a.rows(), a.cols());
     assert!(depth == b.offsets.len(), "matrices of a product agree");
     if rows == 0 || count == 0 {
         return;
     }
-    let mut block = [[0.0; LANES]; MOST];
+    let mut block = [[T::Sum::zeroed(); LANES]; MOST];
     if depth == 0 {
         for strip in 0..count {
             (0..rows).step_by(MOST).for_each(|row| give(row, MOST.min(rows - row), strip, &block));
@@ -168,9 +191,9 @@ pub(crate) fn multiply(
     let (address, [down, across]) = a.raw();
     let transposed = across != 1;
     assert!(!transposed || down == 1, "rows or columns are dense");
-    let level = level();
+    let level = T::level();
     let (tiles, stride) = if transposed { (&level.transposed, across) } else { (&level.plain, down) };
-    let group = (GROUP / size_of::<f32>() / depth).next_multiple_of(level.rows);
+    let group = (GROUP / size_of::<T>() / depth).next_multiple_of(level.rows);
     for first in (0..rows).step_by(group) {
         let last = rows.min(first + group);
         for strip in 0..count {
@@ -198,7 +221,7 @@ pub(crate) fn pack(b: Matrix<'_>, first: usize, to: &mut [f32]) {
         let b = b.cols_of(col, width);
         if let Some(rows) = b.dense_rows() {
             for (to, from) in strip.chunks_exact_mut(LANES).zip(rows) {
-                to[..width].copy_from_slice(from);
+                put(&mut to[..width], from);
                 to[width..].fill(0.0);
             }
         } else if let Some(columns) = b.transposed().dense_rows() {
@@ -251,7 +274,7 @@ mod tests {
         let a: Vec<f32> = (0..rows * depth).map(|i| (i % 101) as f32 / 50.0 - 1.0).collect();
         let b: Vec<f32> = (0..depth * LANES).map(|i| (i % 89) as f32 / 44.0 - 1.0).collect();
         let offsets: Vec<usize> = (0..depth).map(|k| k * LANES).collect();
-        let mut levels = vec![level()];
+        let mut levels = vec![f32::level()];
         #[cfg(target_arch = "x86_64")]
         if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
             levels.extend([&fused::LEVEL, &plain::LEVEL]);

@@ -21,16 +21,20 @@ def samples(name, sets):
     return {name: np.stack(calibration)}, [{name: x[None]} for x in held]
 
 
-def photos(name, size, scale, first=True):
-    """Four cuts of each photo, each two thirds of its sides at a corner; every other photo is held out."""
+def photos(name, size, scale, first=True, many=False):
+    """Four cuts of each photo, each two thirds of its sides at a corner; every other photo is held out. `many`: of those that
+    calibrate nine cuts, and the same mirrored."""
     def load(data):
         sets = ([], [])
         for i, title in enumerate(PHOTOS):
             image = data.photo(title)
             w, h = image.size
-            for x, y in ((0, 0), (w // 3, 0), (0, h // 3), (w // 3, h // 3)):
-                cut = image.crop((x, y, x + 2 * w // 3, y + 2 * h // 3)).resize(size[::-1], Image.Resampling.BILINEAR)
-                value = scale(np.float32(cut))
+            of = lambda n: (0, n // 6, n // 3) if many and i % 2 == 0 else (0, n // 3)
+            cuts = [image.crop((x, y, x + 2 * w // 3, y + 2 * h // 3)) for y in of(h) for x in of(w)]
+            if many and i % 2 == 0:
+                cuts += [cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for cut in cuts]
+            for cut in cuts:
+                value = scale(np.float32(cut.resize(size[::-1], Image.Resampling.BILINEAR)))
                 sets[i % 2].append(value.transpose(2, 0, 1) if first else value)
         return samples(name, sets)
 

@@ -38,6 +38,111 @@ def weights():
     ]
 
 
+# Graphs of the target `shapes`: behind the empty line a byte that counts nothing here, then one for each symbol and each input.
+SHAPES = {
+    "rope": """%x: f32[N, 2, 8]
+%p: i64[N]
+%y = rope{dims=6, theta=10, style=half} %x, %p""",
+    "attention": """%q: f32[N, 4, 8]
+%k: f32[M, 2, 8]
+%v: f32[M, 2, 8]
+%y = attention{scale=0.5, causal} %q, %k, %v""",
+    "cache": """%a: f32[M, 2, 4]
+%b: f32[N, 2, 4]
+%y = cache_append %a, %b""",
+    "rows": """%x: f32[N, 4]
+%w: f32[6, 4]
+%i: i64[2, 3]
+%t: f32[9, 4]
+%y = linear %x, %w
+%z = embedding %i, %t
+%a = round_rows{to=int8} %y""",
+    "conv": """%x: f32[N, 4, 8, 9]
+%w: f32[6, 2, 3, 3]
+%d: f32[6, 4, 3, 3]
+%t: f32[4, 3, 2, 2]
+%off: f32[N, 18, 6, 7]
+%y = conv{kernel="3, 3", strides="1, 1", dilations="1, 1", pads="1, 1", groups=2, extents="8, 9"} %x, %w
+%z = conv_transpose{kernel="2, 2", strides="2, 2", dilations="1, 1", pads="0, 0", groups=2, extents="16, 18"} %x, %t
+%u = deform_conv{kernel="3, 3", strides="1, 1", dilations="1, 1", pads="0, 0", groups=1, offset_groups=1} %x, %d, %off""",
+    "conv_integer": """%c: u8[N, 4, 8, 9]
+%v: i8[6, 2, 3, 3]
+%zero: u8[]
+%one: i8[]
+%y = conv_integer{kernel="3, 3", strides="2, 2", dilations="1, 1", pads="1, 1", groups=2, extents="4, 5"} %c, %v, %zero, %one""",
+    "pool": """%x: f32[N, 4, 8, 9]
+%r: f32[M, 4]
+%b: i64[M]
+%y = pool{function=most, kernel="3, 3", strides="2, 2", dilations="1, 1", pads="1, 1", behind="1, 1", extents="4, 5"} %x
+%p = pool{function=place, kernel="3, 3", strides="2, 2", dilations="1, 1", pads="1, 1", behind="1, 1", extents="4, 5"} %x
+%z = unpool{shape="N, 4, 8, 9"} %y, %p
+%q = region_pool{function=average, size="2, 3", scale=0.25, shift=0.5, samples=2} %x, %r, %b""",
+    "fold": """%x: f32[N, 4, 72]
+%y = fold{kernel="2, 2", strides="1, 1", dilations="1, 1", pads="0, 0", windows="8, 9", extents="9, 10"} %x""",
+    "sampling": """%x: f32[N, 3, 4, 5]
+%g: f32[N, 2, 3, 2]
+%i: i64[6, 2]
+%w: f64[6, 2]
+%y = grid_sample{mode=cubic, border=reflect, ends=edges} %x, %g
+%z = resample{axis=2} %x, %i, %w""",
+    "places": """%x: f32[9, 4]
+%i: i64[3, 3]
+%j: i64[3, 1]
+%u: f32[3, 3]
+%v: f32[3, 4]
+%a = gather_elements{axis=0} %x, %i
+%b = scatter_elements{axis=0, reduce=add} %x, %i, %u
+%c = scatter_nd{reduce=max} %x, %j, %v
+%d = gather_nd %x, %j
+%m: f32[2, 3, 3]
+%e = det %m""",
+    "order": """%x: f32[N, 5]
+%axis: i64[]
+%y = cumulate{function=sum, exclusive} %x, %axis
+%v, %i = top_k{k=3, of=most} %x
+%p = place{of=most, tie=first} %x
+%s = softmax %x""",
+    "boxes": """%b: f32[1, 6, 4]
+%s: f32[1, 2, 6]
+%most: i64[]
+%overlap: f32[]
+%least: f32[]
+%y, %n = non_max_suppression{limit=3, centre} %b, %s, %most, %overlap, %least""",
+    "pad": """%x: f32[3, N]
+%v: f32[]
+%y = pad{before="1, 2", behind="0, 3"} %x, %v""",
+    "lstm": """%x: f32[N, 2, 12]
+%r: f32[12, 3]
+%h: f32[2, 3]
+%c: f32[2, 3]
+%p: f32[9]
+%n: i64[2]
+%y, %hh, %cc = recurrent{cell=lstm, f=sigmoid, g=tanh, h=tanh, peepholes, lengths} %x, %r, %h, %c, %p, %n""",
+    "gru": """%x: f32[N, 2, 9]
+%r: f32[9, 3]
+%h: f32[2, 3]
+%b: f32[3]
+%y, %hh = recurrent{cell=gru_linear, f=sigmoid, g=tanh, reverse} %x, %r, %h, %b""",
+    "linear_attention": """%q: f32[1, N, 4, 3]
+%k: f32[1, N, 2, 3]
+%v: f32[1, N, 2, 5]
+%s: f32[1, 2, 3, 5]
+%d: f32[1, N, 2, 1]
+%b: f32[1, N, 2, 1]
+%y, %t = linear_attention{rule=gated_delta, scale=0.5} %q, %k, %v, %s, %d, %b""",
+    "selection": """%x: f32[N, 3]
+%i, %n = non_zero %x
+%u, %f, %b, %c, %m = unique{sorted} %x""",
+    "bound": """%n: i64[1]
+%x: f32[9]
+%k = bind{symbols=K} %n
+%r = range{start=1, len=K}
+%y = gather{axis=0} %x, %r
+%z = concat{axis=0} %y, %x
+%e = expect{shape="K + 9"} %z""",
+}
+
+
 def count(dims):
     n = 1
     for d in dims:
@@ -118,6 +223,8 @@ def main(actc):
     for path in sorted((ROOT / "tests").glob("*/**/*.air")):
         if path.stat().st_size < 4096:
             seed("air", f"{path.parent.name}-{path.name}", path.read_bytes())
+    for name, lines in SHAPES.items():
+        seed("shapes", name, lines + "\n\n" + "0MM" + "2" * 16)
     for i, line in enumerate([
         "clean", "clean,calibrate{windows=4},owq{bits=3, group=64, target=3.25}", "rtn:bits=4:group=32",
         "calibrate,gptq{bits=4,group=channel},head{bits=8},act{bits=8}", "owq{bits=4,stored=4.5,budget=equal}",

@@ -3,7 +3,7 @@
 use crate::graph::Graph;
 use crate::handle::{ConstId, Node, Region, Value};
 use crate::op::Op;
-use actc_types::{Result, Symbol};
+use actc_types::{Diagnostic, Dim, Result, Shape, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Copies nodes of `from` into `to`, mapping values and constants as it goes.
@@ -57,6 +57,8 @@ struct Live<'a> {
     values: BTreeSet<Value>,
     symbols: BTreeSet<Symbol>,
     nodes: BTreeSet<Node>,
+    /// Symbols that extents of given values say: what binds them otherwise is not needed.
+    said: BTreeSet<Symbol>,
 }
 
 impl<'a> Live<'a> {
@@ -68,13 +70,25 @@ impl<'a> Live<'a> {
     }
 
     fn empty(graph: &Graph) -> Live<'_> {
-        Live { graph, values: BTreeSet::new(), symbols: BTreeSet::new(), nodes: BTreeSet::new() }
+        let (values, symbols, nodes, said) = Default::default();
+        Live { graph, values, symbols, nodes, said }
+    }
+
+    /// Symbols that are needed and that neither given values say nor needed nodes bind: extents of inputs have to say what they are.
+    fn unbound(&self) -> BTreeSet<Symbol> {
+        let bound = self.nodes.iter().filter_map(|n| match &self.graph.node(*n).op {
+            Op::Bind(b) => Some(&b.symbols),
+            _ => None,
+        });
+        let bound: BTreeSet<&Symbol> = bound.flatten().chain(&self.said).collect();
+        self.symbols.iter().filter(|s| !bound.contains(s)).cloned().collect()
     }
 
     /// Takes `node` if something behind it needs it; what is in `given` is there without it.
     fn look(&mut self, node: Node, given: &[Value]) {
         let data = self.graph.node(node);
-        let binds = matches!(&data.op, Op::Bind(b) if b.symbols.iter().any(|s| self.symbols.contains(s)));
+        let needed = |s: &Symbol| self.symbols.contains(s) && !self.said.contains(s);
+        let binds = matches!(&data.op, Op::Bind(b) if b.symbols.iter().any(needed));
         if binds || data.results.iter().any(|r| self.values.contains(r) && !given.contains(r)) {
             self.nodes.insert(node);
             self.values.extend(&data.args);
@@ -127,8 +141,41 @@ pub struct Extract {
     pub consts: BTreeMap<ConstId, ConstId>,
 }
 
+/// Has extents of inputs say what symbols are: where one is `u + 1` and none is `u`, `u` is the whole extent from then on.
+fn solve(graph: &mut Graph) -> Result<()> {
+    loop {
+        let dims = || graph.inputs().flat_map(|(_, v)| graph.ty(v).shape.dims());
+        let said = |s: &Symbol| dims().any(|d| *d == Dim::sym(s.as_str()));
+        let alone = |d: &Dim, s: &Symbol| d.terms().filter(|(_, factors)| factors.contains(s)).count() == 1;
+        let unsaid = dims().find_map(|d| {
+            let mut terms = d.terms();
+            let symbol = terms.find_map(|(c, factors)| match factors {
+                [s] if c == 1 && alone(d, s) && !said(s) => Some(s.clone()),
+                _ => None,
+            })?;
+            let whole = Dim::sym(symbol.as_str());
+            let before = whole.checked_sub(&d.checked_sub(&whole)?)?;
+            Some((symbol, before))
+        });
+        let Some((symbol, before)) = unsaid else { return Ok(()) };
+        let mut solved = |d: &Dim| {
+            let overflow =
+                || Diagnostic::new("dim-overflow", format!("`{d}` is too large where `{symbol}` is `{before}`"));
+            d.substitute(&symbol, &before).ok_or_else(overflow)
+        };
+        for value in &mut graph.values {
+            value.ty.shape = Shape(value.ty.shape.dims().iter().map(&mut solved).collect::<Result<_>>()?);
+        }
+        for node in &mut graph.nodes {
+            node.op = node.op.with_dims(&mut solved)?;
+        }
+    }
+}
+
 /// Cuts out what computes `outputs` from `inputs`. Nodes without tensor inputs (constants, ranges) are copied; inputs of
-/// the whole graph that the part needs beyond `inputs` (such as its caches) become inputs under their own names.
+/// the whole graph that the part needs beyond `inputs` become inputs under their own names: those that it reads (such as its
+/// caches), and those whose extents alone say what a symbol of the part is. Symbols of `inputs` have the values that the extents
+/// of these say, and may stand for other numbers in the part than in the whole.
 ///
 /// The caller names outputs of `graph` through `values`.
 pub fn extract(graph: &Graph, inputs: &[Value], outputs: &[Value]) -> Result<Extract> {
@@ -139,19 +186,94 @@ pub fn extract(graph: &Graph, inputs: &[Value], outputs: &[Value]) -> Result<Ext
         copier.values.insert(*value, new);
     }
     let mut live = Live::new(graph, outputs);
+    live.said = inputs.iter().flat_map(|v| graph.ty(*v).shape.symbols()).collect();
     for node in graph.order().iter().rev() {
         live.look(*node, inputs);
     }
-    for (name, value) in graph.inputs() {
-        if live.values.contains(&value) && !inputs.contains(&value) {
-            let new = copier.to.input(name, graph.ty(value).clone());
-            copier.values.insert(value, new);
-        }
+    let mut unsaid = live.unbound();
+    let mut says = |value: &Value| {
+        let before = unsaid.len();
+        graph.ty(*value).shape.dims().iter().for_each(|d| unsaid.retain(|s| *d != Dim::sym(s.as_str())));
+        unsaid.len() < before
+    };
+    let others = || graph.inputs().map(|(_, v)| v).filter(|v| !inputs.contains(v));
+    let mut needed: BTreeSet<Value> = others().filter(|v| live.values.contains(v)).collect();
+    for value in &needed {
+        says(value);
+    }
+    needed.extend(others().filter(|v| says(v)).collect::<Vec<_>>());
+    for (name, value) in graph.inputs().filter(|(_, v)| needed.contains(v)) {
+        let new = copier.to.input(name, graph.ty(value).clone());
+        copier.values.insert(value, new);
     }
     let body = copier.to.body();
     for node in graph.order().iter().filter(|n| live.nodes.contains(n)) {
         copier.node(*node, body);
     }
+    solve(&mut copier.to)?;
     let consts = copier.consts.iter().map(|(whole, part)| (*part, *whole)).collect();
     Ok(Extract { graph: copier.to, values: copier.values, consts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::evaluate;
+    use crate::text::{parse, unbound};
+    use crate::verify;
+    use actc_types::Tensor;
+
+    fn graph(nodes: &str) -> Graph {
+        parse(&format!("air 1\ngraph @g(%m: f32[M], %x: f32[N]) {{\n{nodes}}}\n"), &unbound).unwrap()
+    }
+
+    /// What computes the result of node `out` from that of node `cut`.
+    fn part(graph: &Graph, cut: usize, out: usize) -> Graph {
+        let value = |i: usize| graph.node(graph.order()[i]).results[0];
+        let mut part = extract(graph, &[value(cut)], &[value(out)]).unwrap();
+        part.graph.output("out", part.values[&value(out)]);
+        assert!(verify(&part.graph).is_empty(), "{:?}", verify(&part.graph));
+        part.graph
+    }
+
+    fn names(graph: &Graph) -> Vec<&str> {
+        graph.inputs().map(|(name, _)| name).collect()
+    }
+
+    /// The extents of `%cut` do not say what `N` is; those of `%x` do, which the part does not read.
+    #[test]
+    fn a_symbol_that_only_an_input_says_brings_the_input() {
+        let graph = graph(
+            "  %cut = reduce{function=sum} %x : f32[]
+  %places = range{start=0, len=N} : i64[N]
+  %wide = expand{shape=N} %cut : f32[N]
+  %y = gather{axis=0} %wide, %places : f32[N]
+  return y=%y
+",
+        );
+        assert_eq!(names(&part(&graph, 0, 3)), ["in0", "x"]);
+        assert_eq!(names(&part(&graph, 2, 3)), ["in0"], "the cut says it");
+    }
+
+    /// `u` is computed in the whole; in a part that begins behind it the extent `u + 1` of the cut says it.
+    #[test]
+    fn extents_of_a_cut_say_what_was_computed() {
+        let graph = graph(
+            "  %n = range{start=N, len=1} : i64[1]
+  %u = bind{symbols=u} %n : i64[1]
+  %all = range{start=0, len=\"u + 1\"} : i64[u + 1]
+  %cut = cast{to=f32} %all : f32[u + 1]
+  %sum = reduce{function=sum} %cut : f32[]
+  %last = slice{axis=0, start=u, len=1} %cut : f32[1]
+  %y = add %sum, %last : f32[1]
+  return y=%y
+",
+        );
+        for (out, wanted) in [(4, 6.0), (6, 9.0)] {
+            let part = part(&graph, 3, out);
+            assert_eq!(names(&part), ["in0"]);
+            let cut = Tensor::f32(&[4], vec![0.0, 1.0, 2.0, 3.0]).unwrap();
+            assert_eq!(evaluate(&part, vec![cut]).unwrap()[0].as_f32().unwrap(), [wanted]);
+        }
+    }
 }

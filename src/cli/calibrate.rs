@@ -1,11 +1,10 @@
 //! `actc calibrate`: statistics of a model's activations as a file, and files merged.
 
-use super::data::{PixelArgs, plan, samples, tensors};
+use super::data::{PixelArgs, divided, plan, samples, tensors};
 use super::render::{Progress, Stop, json, size, warn};
 use super::request::{CALIB_LEN, CALIB_WINDOWS};
 use super::{Format, threads};
-use actc::calibration::samples::inputs;
-use actc::calibration::{CalibrationSamples, CalibrationText, Pixels};
+use actc::calibration::{CalibrationText, Pixels};
 use actc::evaluator::Compiled;
 use actc::source::Source;
 use actc::statistics::{StatisticsFile, Text};
@@ -39,7 +38,7 @@ pub(super) struct Args {
     /// Overwrite the output
     #[arg(short, long)]
     force: bool,
-    /// Windows of each text, or samples of each file of them
+    /// Windows of each text, or samples of tensors
     #[arg(long, value_name = "N", default_value_t = CALIB_WINDOWS)]
     calib_windows: usize,
     /// Tokens of a window; at most the model's context
@@ -80,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             let mut out = std::io::stdout().lock();
             let (samples, layers, length) = (all.samples, all.layers.len(), file.window_len);
             match length {
-                0 => writeln!(out, "statistics  {samples} samples from {texts} files, {layers} layers")?,
+                0 => writeln!(out, "statistics  {samples} samples, {layers} layers")?,
                 _ => writeln!(
                     out,
                     "statistics  {samples} windows of {length} tokens from {texts} texts, {layers} layers"
@@ -101,7 +100,7 @@ fn merged(paths: &[PathBuf]) -> Result<StatisticsFile, Diagnostic> {
     Ok(all)
 }
 
-/// Runs the windows of each text, or the samples of each file of them; a text or file starts a chunk of its own.
+/// Runs the windows of each text, or the samples of all files of them; a text starts a chunk of its own.
 fn collect(args: &Args, source: &Source) -> Result<StatisticsFile, Stop> {
     // The graph that `compile` calibrates is a clean one too.
     let mut graph = source.import.graph.clone();
@@ -128,7 +127,7 @@ fn collect(args: &Args, source: &Source) -> Result<StatisticsFile, Stop> {
     Ok(file)
 }
 
-/// Samples of each text or file, with its digest.
+/// Samples of each text, or of all files of tensors, with their digest.
 struct Given {
     /// Tokens of a window; 0 where samples are tensors.
     window_len: u64,
@@ -154,14 +153,9 @@ fn on_texts(args: &Args, source: &Source, graph: &Graph) -> Result<Given, Diagno
     Ok(given)
 }
 
+/// The samples that `compile` calibrates on, given the same files: those that it holds out are not observed.
 fn on_tensors(args: &Args, graph: &Graph) -> Result<Given, Diagnostic> {
     let pixels = Pixels::parse(args.pixels.size.as_deref(), args.pixels.mean.as_deref(), args.pixels.std.as_deref())?;
-    let inputs = inputs(graph);
-    let mut given = Given { window_len: 0, texts: Vec::new() };
-    for path in &args.calib {
-        let read = CalibrationSamples::read(&[path], &inputs, &pixels)?;
-        let split = read.split(args.calib_windows, 0, args.seed)?;
-        given.texts.push((read.digest.to_string(), split.calibration));
-    }
-    Ok(given)
+    let (given, split) = divided(&args.calib, graph, &pixels, args.calib_windows, args.seed)?;
+    Ok(Given { window_len: 0, texts: vec![(given.digest.to_string(), split.calibration)] })
 }

@@ -4,7 +4,7 @@ use super::render::warn;
 use super::request::Request;
 use actc::artifact::Calibration;
 use actc::calibration::samples::{Split, holds_samples, inputs};
-use actc::calibration::{CalibrationSamples, CalibrationText, WindowPlan, Windows};
+use actc::calibration::{CalibrationSamples, CalibrationText, Pixels, WindowPlan, Windows};
 use actc::source::Source;
 use actc_ir::Graph;
 use actc_passes::Sample;
@@ -48,8 +48,7 @@ impl Data {
     pub(super) fn of(request: &Request, source: &Source) -> Result<Data, Diagnostic> {
         let graph = &source.import.graph;
         if tensors(&request.calib) {
-            let given = CalibrationSamples::read(&request.calib, &inputs(graph), &request.pixels)?;
-            let split = given.split(request.calib_windows, HELD_OUT, request.seed)?;
+            let (given, split) = divided(&request.calib, graph, &request.pixels, request.calib_windows, request.seed)?;
             let calibration = Calibration {
                 digest: given.digest.to_string(),
                 description: given.description,
@@ -100,6 +99,19 @@ impl Data {
 /// Whether calibration files hold tensors, not text.
 pub(super) fn tensors(files: &[PathBuf]) -> bool {
     files.iter().any(|f| holds_samples(f))
+}
+
+/// Samples of tensors in `files` for `graph`: all of them, and which `count` of them calibrate and which are held out by the `seed`.
+pub(super) fn divided(
+    files: &[PathBuf],
+    graph: &Graph,
+    pixels: &Pixels,
+    count: usize,
+    seed: u64,
+) -> Result<(CalibrationSamples, Split), Diagnostic> {
+    let given = CalibrationSamples::read(files, &inputs(graph), pixels)?;
+    let split = given.split(count, HELD_OUT, seed)?;
+    Ok((given, split))
 }
 
 /// How texts are cut for the model of `source`: `windows` of `length` tokens, at most its context.

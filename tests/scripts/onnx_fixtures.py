@@ -6,13 +6,11 @@ makes of them, as `MODEL.NAME.npy`.
     tests/scripts/onnx_fixtures.py
 """
 
-import pathlib
-
 import numpy as np
-import onnxruntime
 from onnx import TensorProto, checker, helper, numpy_helper
+from onnx_programs import ROOT, opened
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "data/onnx"
+FOLDER = ROOT / "tests/data/onnx"
 
 
 def mlp():
@@ -63,11 +61,8 @@ def compared(name, nodes, inputs, outputs, stored, named=None):
     imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=imports, ir_version=8, producer_name="actc").SerializeToString()
     (FOLDER / f"{name}.onnx").write_bytes(model)
-    options = onnxruntime.SessionOptions()
-    # With more, layers of codes round the rows of a batch apart.
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    found = dict(zip(outputs, session.run(outputs, inputs)))
+    # With more threads, layers of codes round the rows of a batch apart.
+    found = dict(zip(outputs, opened(model, threads=1).run(outputs, inputs)))
     for port, value in {**inputs, **found}.items():
         np.save(FOLDER / f"{name}.{port}.npy", value)
 

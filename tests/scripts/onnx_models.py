@@ -17,14 +17,12 @@ import argparse
 import math
 import pathlib
 import re
-import subprocess
 import tempfile
 import time
-import zipfile
 
 import numpy as np
-import onnxruntime
-from onnx_compare import ACTC, made_up
+from onnx_compare import made_up
+from onnx_programs import Refused, apart, compiled, member, opened, ran, stem, wheel
 
 # Wheel, file in it, and shapes of inputs, or values of integers where they matter.
 MODELS = {
@@ -57,14 +55,6 @@ def given_or_made_up(port, given, rng):
     return np.asarray(shape, np.int64 if "int64" in port.type else np.float32)
 
 
-def error(found, wanted):
-    if found.shape != wanted.shape:
-        return math.inf
-    wanted = np.asarray(wanted, np.float64)
-    span = max(float(np.ptp(wanted)), float(np.max(np.abs(wanted))), 1e-12) if wanted.size else 1.0
-    return float(np.max(np.abs(found - wanted))) / span if wanted.size else 0.0
-
-
 def with_tract(model, inputs):
     """A call that runs tract on `inputs`, or what it says of the model."""
     import tract
@@ -93,36 +83,20 @@ def milliseconds(run):
 
 
 def compare(model, given, threads, rounds, folder, tract):
-    def opened(level):
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level, options.intra_op_num_threads, options.graph_optimization_level = 3, threads, level
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-    session = opened(onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL)
-    plain = opened(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    session, plain = opened(model, threads), opened(model, threads, optimised=False)
     rng = np.random.default_rng(0)
     inputs = {port.name: given_or_made_up(port, given, rng) for port in session.get_inputs()}
     wanted = plain.run(None, inputs)
-    made = subprocess.run([ACTC, "compile", model, "--target", "host", "-f", "-o", folder / "m.actc"], capture_output=True, text=True)
-    if made.returncode != 0:
-        return f"does not compile: {made.stderr.splitlines()[0]}"
-    arguments = []
-    for i, (name, value) in enumerate(inputs.items()):
-        np.save(folder / f"in{i}.npy", value)
-        arguments += ["--input", f"{name}={folder / f'in{i}.npy'}"]
+    compiled(model, folder / "m.actc")
     other = with_tract(model, inputs) if tract else None
     ours, theirs, others = [], [], []
     for _ in range(rounds):
-        ran = subprocess.run([ACTC, "run", folder / "m.actc", "--trust-code", *arguments, "--output", folder / "out", "-t",
-                              str(threads), "--repeat", "5"], capture_output=True, text=True)
-        if ran.returncode != 0:
-            return f"does not run: {ran.stderr.splitlines()[0]}"
-        ours.append(float(re.search(r"a run takes ([0-9.]+) ms", ran.stdout).group(1)))
+        outputs, said = ran(folder / "m.actc", inputs, folder, "-t", threads, "--repeat", 5)
+        ours.append(float(re.search(r"a run takes ([0-9.]+) ms", said).group(1)))
         theirs.append(milliseconds(lambda: session.run(None, inputs)))
         if callable(other):
             others.append(milliseconds(other))
-    names = [re.sub(r"[^A-Za-z0-9._-]", "_", port.name) + ".npy" for port in session.get_outputs()]
-    worst = max(error(np.load(folder / "out" / name), np.asarray(value)) for name, value in zip(names, wanted))
+    worst = max(apart(outputs[stem(port.name)], value) for port, value in zip(session.get_outputs(), wanted))
     a, b = sorted(ours)[len(ours) // 2], sorted(theirs)[len(theirs) // 2]
     return worst, a, b, sorted(others)[len(others) // 2] if others else other
 
@@ -144,18 +118,15 @@ def main():
         parser.error("tract's package has no threads: compare with --threads 1")
     ratios = []
     print(f"{'model':16} {'error':>9} {'actc ms':>9} {'ort ms':>9} {'ratio':>6}{'  tract ms' if args.tract else ''}")
-    for name, (wheel, part, given) in MODELS.items():
+    for name, (package, part, given) in MODELS.items():
         if args.only not in name:
             continue
-        wheels = sorted(args.folder.glob(f"{wheel}*.whl"))
-        if not wheels:
-            print(f"{name:16} no wheel {wheel}*.whl")
-            continue
-        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheels[0]) as archive:
-            member = next(m for m in archive.namelist() if m.endswith(part))
-            found = compare(archive.extract(member, folder), given, args.threads, args.rounds, pathlib.Path(folder), args.tract)
-        if isinstance(found, str):
-            print(f"{name:16} {found}", flush=True)
+        try:
+            with tempfile.TemporaryDirectory() as folder, wheel(args.folder, package) as archive:
+                model = archive.extract(member(archive, part), folder)
+                found = compare(model, given, args.threads, args.rounds, pathlib.Path(folder), args.tract)
+        except (Refused, FileNotFoundError) as error:
+            print(f"{name:16} {str(error).splitlines()[0]}", flush=True)
             continue
         ratios.append(found[1] / found[2])
         print(f"{name:16} {found[0]:9.1e} {found[1]:9.2f} {found[2]:9.2f} {ratios[-1]:6.2f}{told(found[3])}", flush=True)

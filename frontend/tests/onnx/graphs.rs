@@ -2,7 +2,8 @@
 
 use crate::writer::*;
 use actc_frontend::onnx::schema::*;
-use actc_frontend::onnx::{AttributeKind, Dimension, ElementType, ValueType};
+use actc_frontend::onnx::{AttributeKind, Dimension, ElementType, ValueType, import};
+use actc_types::Tensor;
 use bytes::Bytes;
 
 fn simple() -> GraphProto {
@@ -32,6 +33,31 @@ fn versions() {
     {
         assert_eq!(refused(&imports(list)), "onnx-opset", "{list:?}");
     }
+}
+
+/// Before version 7 the second tensor's axes are those of the first from `axis` on, and slopes are those of channels.
+#[test]
+fn version_6_says_where_the_second_tensor_lies() {
+    let sums = |op: &str, dims: &[&str], attributes: Vec<AttributeProto>| {
+        let mut g = graph(&[], &["y"], vec![with(node(op, &["x", "b"], &["y"]), attributes)]);
+        g.input = vec![input("x", &["2", "2"]), input("b", dims)];
+        let proto = ModelProto { opset_import: vec![opset("", 6)], ..model(g) };
+        let graph = import(&read(&proto).expect("a model")).map_err(|f| f.told()[0].code.to_owned())?;
+        let tensor = |dims: &[u64], first: f32| {
+            let count = dims.iter().product::<u64>();
+            Tensor::f32(dims, (0..count).map(|i| first * (1 + i) as f32).collect()).unwrap()
+        };
+        let dims: Vec<u64> = dims.iter().map(|d| d.parse().unwrap()).collect();
+        let found = actc_ir::eval::evaluate(&graph, vec![tensor(&[2, 2], -1.0), tensor(&dims, 10.0)]).unwrap();
+        Ok::<_, String>(found[0].as_f32().unwrap().to_vec())
+    };
+    let at = |axis| vec![int("broadcast", 1), int("axis", axis)];
+    assert_eq!(sums("Add", &["2"], at(0)).unwrap(), [9.0, 8.0, 17.0, 16.0]);
+    assert_eq!(sums("Add", &["2"], at(1)).unwrap(), [9.0, 18.0, 7.0, 16.0]);
+    assert_eq!(sums("Add", &["2"], vec![int("broadcast", 1)]).unwrap(), [9.0, 18.0, 7.0, 16.0]);
+    assert_eq!(sums("Add", &["2", "1"], at(1)).unwrap_err(), "onnx-node");
+    assert_eq!(sums("Add", &["2"], at(2)).unwrap_err(), "onnx-node");
+    assert_eq!(sums("PRelu", &["2"], vec![]).unwrap(), [-10.0, -40.0, -30.0, -80.0]);
 }
 
 #[test]

@@ -19,5 +19,5 @@ mod lex;
 mod parse;
 mod print;
 
-pub use parse::{Bind, parse, unbound};
+pub use parse::{Bind, parse, parse_op, unbound};
 pub use print::print;

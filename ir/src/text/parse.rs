@@ -42,6 +42,14 @@ pub fn parse(text: &str, bind: &Bind<'_>) -> Result<Graph> {
     Ok(parser.graph)
 }
 
+/// Reads an op by itself, such as `slice{axis=1, start=0, len=S}`. Of `if` and `loop` the types of results are not known then.
+pub fn parse_op(text: &str) -> Result<Op> {
+    let mut lexer = Lexer::new(text);
+    let name = lexer.word()?;
+    let op = read_op(&mut lexer, 0, &name)?;
+    if lexer.at_end() { Ok(op) } else { Err(lexer.error("expected the end")) }
+}
+
 /// Most elements of all constants of a text that are made up, not written out: a line of text must not take memory for a
 /// model.
 const MADE_UP: u64 = 1 << 22;
@@ -153,14 +161,7 @@ impl Parser<'_> {
     }
 
     fn op(&mut self, region: Region, depth: usize, start: usize, name: &str) -> Result<Vec<Value>> {
-        let fields = self.lexer.fields()?;
-        let Some(mut op) = Op::read(self.lexer.text(), name, fields)? else {
-            let error = self.lexer.error_at(start, format!("unknown op `{name}`"));
-            return Err(match nearest(name, Op::NAMES.iter().copied()) {
-                Some(word) => error.help(format!("did you mean `{word}`?")),
-                None => error,
-            });
-        };
+        let mut op = read_op(&mut self.lexer, start, name)?;
         let mut args = Vec::new();
         self.lexer.skip();
         if self.lexer.text()[self.lexer.position()..].starts_with('%') {
@@ -335,6 +336,18 @@ impl Parser<'_> {
         fields.finish()?;
         Ok(data)
     }
+}
+
+/// The op called `name`, which stands at `start`, with the fields that come next.
+fn read_op(lexer: &mut Lexer<'_>, start: usize, name: &str) -> Result<Op> {
+    let fields = lexer.fields()?;
+    Op::read(lexer.text(), name, fields)?.ok_or_else(|| {
+        let error = lexer.error_at(start, format!("unknown op `{name}`"));
+        match nearest(name, Op::NAMES.iter().copied()) {
+            Some(word) => error.help(format!("did you mean `{word}`?")),
+            None => error,
+        }
+    })
 }
 
 enum Data {

@@ -10,7 +10,7 @@ use actc_ir::ops::shaping::Transpose;
 use actc_ir::{Op, Value};
 use actc_types::{DType, Dim, Encoding, Result, Shape, Tensor};
 
-pub(super) const OPERATORS: &[Operator] = &[since("MatMul", 1, matmul), since("Gemm", 7, gemm)];
+pub(super) const OPERATORS: &[Operator] = &[since("MatMul", 1, matmul), since("Gemm", 6, gemm)];
 
 /// `weight`, an f32 constant `[K, N]` or, with `transposed`, `[N, K]`, as the `[N, K]` that linears read; `None` where it is
 /// no such thing.
@@ -103,6 +103,10 @@ pub(super) fn matrices(c: &mut Call<'_, '_>, a: Value, b: Value) -> Result<Value
 /// `alpha A B + beta C`, `A` and `B` transposed where asked for.
 fn gemm(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let (mut x, weight) = (c.input(0)?, c.input(1)?);
+    if c.node.opset < 7 {
+        // The third input lies over the product in the same way, whether it says so or has its extents.
+        c.int("broadcast", 0)?;
+    }
     let turned = |c: &mut Call<'_, '_>, x: Value| c.add(Op::Transpose(Transpose { order: vec![1, 0] }), &[x]);
     if c.int("transA", 0)? != 0 {
         x = turned(c, x)?;

@@ -22,6 +22,7 @@ mod nbits;
 mod norm;
 mod ordered;
 mod pad;
+mod place;
 mod pointwise;
 mod pool;
 mod product;

@@ -10,7 +10,7 @@ use actc_ir::ops::reduce::RowFunction as R;
 use actc_types::{DType, Dim, Result, Shape};
 
 pub(super) const OPERATORS: &[Operator] = &[
-    since("BatchNormalization", 9, batch),
+    since("BatchNormalization", 6, batch),
     since("InstanceNormalization", 6, instance),
     since("GroupNormalization", 18, group),
     since("LayerNormalization", 17, layer),
@@ -20,7 +20,7 @@ pub(super) const OPERATORS: &[Operator] = &[
 ];
 
 /// A vector of channels, the second axis of `rank`, as a tensor that repeats over the others.
-fn per_channel(c: &mut Call<'_, '_>, v: Value, rank: usize) -> Result<Value> {
+pub(super) fn per_channel(c: &mut Call<'_, '_>, v: Value, rank: usize) -> Result<Value> {
     let n = c.ty(v).shape.last().cloned().unwrap_or(Dim::from(1));
     let dims = (0..rank.max(2)).map(|i| if i == 1 { n.clone() } else { Dim::from(1) }).collect();
     c.reshape(v, Shape(dims))
@@ -38,6 +38,10 @@ fn divided(c: &mut Call<'_, '_>, x: Value, variance: Value, eps: f64) -> Result<
 /// take a part.
 fn batch(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
     let momentum = c.float("momentum", 0.9)?;
+    // Before version 7 a node says that it is not for training; before 9 channels may have no statistics in common.
+    if (c.node.opset < 7 && c.int("is_test", 0)? == 0) || (c.node.opset < 9 && c.int("spatial", 1)? == 0) {
+        return Err(c.refuse("statistics of the batch, or of each element"));
+    }
     let training = c.int("training_mode", 0)? != 0;
     if !training && c.node.outputs.iter().flatten().count() > 1 {
         return Err(c.refuse("batch statistics, which are for training"));

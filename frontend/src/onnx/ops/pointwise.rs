@@ -1,5 +1,7 @@
 //! Functions of numbers, element by element.
 
+use super::norm::per_channel;
+use super::place::Place;
 use super::{Operator, one, since};
 use crate::onnx::import::{Call, Item};
 use actc_ir::Value;
@@ -49,18 +51,18 @@ pub(super) const OPERATORS: &[Operator] = &[
     since("Swish", 24, swish),
     since("SwiGLU", 28, swiglu),
     since("Shrink", 9, shrink),
-    since("PRelu", 9, prelu),
+    since("PRelu", 6, prelu),
     since("Clip", 6, clip),
     since("IsInf", 10, is_inf),
-    since("Add", 7, |c| binary(c, B::Add)),
-    since("Sub", 7, |c| binary(c, B::Sub)),
-    since("Mul", 7, |c| binary(c, B::Mul)),
-    since("Div", 7, |c| binary(c, B::Div)),
-    since("Min", 8, |c| fold(c, B::Min)),
-    since("Max", 8, |c| fold(c, B::Max)),
-    since("Sum", 8, |c| fold(c, B::Add)),
-    since("Mean", 8, mean),
-    since("Pow", 7, pow),
+    since("Add", 6, |c| binary(c, B::Add)),
+    since("Sub", 6, |c| binary(c, B::Sub)),
+    since("Mul", 6, |c| binary(c, B::Mul)),
+    since("Div", 6, |c| binary(c, B::Div)),
+    since("Min", 6, |c| fold(c, B::Min)),
+    since("Max", 6, |c| fold(c, B::Max)),
+    since("Sum", 6, |c| fold(c, B::Add)),
+    since("Mean", 6, mean),
+    since("Pow", 6, pow),
     since("Mod", 10, modulo),
     since("BitwiseAnd", 18, |c| binary(c, B::BitAnd)),
     since("BitwiseOr", 18, |c| binary(c, B::BitOr)),
@@ -75,10 +77,12 @@ fn unary(c: &mut Call<'_, '_>, function: U) -> Result<Vec<Item>> {
 
 /// Arithmetic; on what is followed as dimensions it gives dimensions.
 fn binary(c: &mut Call<'_, '_>, function: B) -> Result<Vec<Item>> {
+    let place = Place::of(c)?;
     if let Some(item) = super::shape::arithmetic(c, function)? {
         return Ok(vec![item]);
     }
     let (a, b) = (c.input(0)?, c.input(1)?);
+    let b = place.put(c, a, b)?;
     one(c.binary(function, a, b)?)
 }
 
@@ -128,7 +132,10 @@ fn leaky_relu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 }
 
 fn prelu(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
-    let (x, slope) = (c.input(0)?, c.input(1)?);
+    let (x, mut slope) = (c.input(0)?, c.input(1)?);
+    if c.node.opset < 7 && c.ty(slope).shape.elements()?.fixed() != Some(1) {
+        slope = per_channel(c, slope, c.ty(x).shape.rank())?;
+    }
     let scaled = c.binary(B::Mul, x, slope)?;
     one(where_negative(c, x, scaled, x)?)
 }
@@ -269,7 +276,9 @@ fn is_inf(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
 
 /// The result has the type of the base; both are computed in a type that holds either.
 fn pow(c: &mut Call<'_, '_>) -> Result<Vec<Item>> {
+    let place = Place::of(c)?;
     let (a, b) = (c.input(0)?, c.input(1)?);
+    let b = place.put(c, a, b)?;
     let (base, exponent) = (c.ty(a).dtype, c.ty(b).dtype);
     let common = if base.is_float() || !exponent.is_float() { base } else { DType::F64 };
     let (a, b) = (c.cast(a, common)?, c.cast(b, common)?);

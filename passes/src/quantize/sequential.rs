@@ -213,15 +213,19 @@ struct Parts {
     reason: Option<String>,
 }
 
-/// Adds to `part` of `graph` what the columns of each group of `wanted` meet, and gives them in order.
-fn observed(pass: &str, part: &mut Extract, wanted: &[Input]) -> Result<Vec<Value>> {
+/// The part of `graph` behind `cut` that gives what the columns of each group of `wanted` meet, and these in order.
+fn observed(pass: &str, graph: &Graph, cut: &[Value], wanted: &[Input]) -> Result<(Extract, Vec<Value>)> {
+    // Rows are added to the whole, since symbols may stand for other numbers in the part.
+    let mut whole = graph.clone();
     let mut all = Vec::new();
     for (i, x) in wanted.iter().enumerate() {
         let name = format!("{pass}.columns.{i}");
-        let rows = x.rows(&mut part.graph, part.values[&x.value], &name)?;
-        all.extend(x.parts(&mut part.graph, rows, &name)?);
+        let rows = x.rows(&mut whole, x.value, &name)?;
+        all.extend(x.parts(&mut whole, rows, &name)?);
     }
-    Ok(all)
+    let part = extract(&whole, cut, &all)?;
+    let all = all.iter().map(|x| part.values[x]).collect();
+    Ok((part, all))
 }
 
 /// Inputs of a `part` of `graph` for sample `i`: the block's input, then graph inputs by name.
@@ -335,16 +339,15 @@ impl Driver<'_, '_> {
         let mut wanted: Vec<Input> = stage.iter().flat_map(|l| layers[*l].inputs.iter().cloned()).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let values: Vec<Value> = wanted.iter().map(|x| x.value).collect();
         let cut: Vec<Value> = block.input.into_iter().collect();
-        let mut part = extract(graph, &cut, &values)?;
         let mut accumulators = Vec::new();
         let mut means: Vec<Vec<f64>> = Vec::new();
         let mut drifts = Vec::new();
         for x in &wanted {
             x.columns(graph)?;
         }
-        for (i, x) in observed(self.pass, &mut part, &wanted)?.into_iter().enumerate() {
+        let (mut part, inner) = observed(self.pass, graph, &cut, &wanted)?;
+        for (i, x) in inner.into_iter().enumerate() {
             let width = part.graph.ty(x).shape.last().and_then(Dim::fixed).unwrap_or(0);
             let ty = TensorType::new(DType::F32, Shape::fixed(&[width, width]));
             let acc = part.graph.input(format!("{}.gram.{i}", self.pass), ty);
@@ -367,8 +370,8 @@ impl Driver<'_, '_> {
         let mut prepared = self.cx.evaluator.prepare(&part.graph)?;
         let mut beside = match &self.original {
             Some(original) => {
-                let mut part = extract(&original.graph, &cut, &values)?;
-                for (i, x) in observed(self.pass, &mut part, &wanted)?.into_iter().enumerate() {
+                let (mut part, inner) = observed(self.pass, &original.graph, &cut, &wanted)?;
+                for (i, x) in inner.into_iter().enumerate() {
                     part.graph.output(format!("{}.x.{i}", self.pass), x);
                 }
                 Some((self.cx.evaluator.prepare(&part.graph)?, part.graph))

@@ -192,7 +192,9 @@ impl<'a> Band<'a> {
 
     /// The laid-out image as the right side of a product.
     pub(super) fn strips<'b, T>(&'b self, image: &'b [T]) -> Strips<'b, T> {
-        Strips::new(image, &self.offsets)
+        let last = self.count().checked_sub(1).map_or(&[][..], |strip| self.pieces(strip));
+        let last = last.iter().map(|piece| piece.lanes.end).max();
+        Strips::new(image, &self.offsets).ending(last.unwrap_or(LANES))
     }
 }
 

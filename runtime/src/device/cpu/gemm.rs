@@ -107,12 +107,17 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// The strips of a packed matrix of `depth` rows, and the elements from strip to strip.
-    pub(crate) fn packed<'a>(&'a mut self, data: &'a [f32], depth: usize) -> (Strips<'a>, usize) {
+    /// The strips of a packed matrix of `depth` rows and `cols` columns, and the elements from strip to strip.
+    pub(crate) fn packed<'a>(&'a mut self, data: &'a [f32], [depth, cols]: [usize; 2]) -> (Strips<'a>, usize) {
         self.offsets.clear();
         self.offsets.extend((0..depth).map(|k| k * LANES));
-        (Strips::new(data, &self.offsets), depth * LANES)
+        (Strips::new(data, &self.offsets).ending(ending(cols)), depth * LANES)
     }
+}
+
+/// Columns of the last strip of `cols`.
+fn ending(cols: usize) -> usize {
+    cols.saturating_sub(1) % LANES + 1
 }
 
 /// Rows of the left matrix up to which a dense right one is read where it lies, since each strip is read once.
@@ -196,7 +201,8 @@ pub(crate) fn product(a: Matrix<'_>, b: Matrix<'_>, room: &mut Room, mut give: i
     let mut run = |data: &[f32], stride: usize, count: usize, step: usize, first: usize| {
         offsets.clear();
         offsets.extend((0..depth).map(|k| k * stride));
-        multiply(a, Strips::new(data, offsets), (count, step), |row, rows, strip, block| {
+        let right = Strips::new(data, offsets).ending(ending(b.cols.min((first + count) * LANES)));
+        multiply(a, right, (count, step), |row, rows, strip, block| {
             let col = (first + strip) * LANES;
             let width = LANES.min(b.cols - col);
             for (i, values) in block[..rows].iter().enumerate() {

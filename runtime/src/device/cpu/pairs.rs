@@ -68,8 +68,13 @@ macro_rules! level {
                 unsafe { tile::<R, COLUMNS>(a, stride, b, offsets, out, $add) };
             }
 
-            pub(super) static LEVEL: Level<Pair> =
-                Level { rows: $rows, plain: [$(block::<$n, false>),*], transposed: [$(block::<$n, true>),*] };
+            // Half a strip takes as many instructions.
+            pub(super) static LEVEL: Level<Pair> = Level {
+                rows: $rows,
+                plain: [$(block::<$n, false>),*],
+                halves: [$(block::<$n, false>),*],
+                transposed: [$(block::<$n, true>),*],
+            };
         }
     };
 }

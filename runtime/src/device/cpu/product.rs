@@ -44,13 +44,20 @@ pub(crate) struct Strips<'a, T = f32> {
     offsets: &'a [usize],
     /// Elements from the start of a strip to the end of its farthest row.
     reach: usize,
+    /// Columns of the last strip that are meant.
+    last: usize,
 }
 
 impl<'a, T> Strips<'a, T> {
     /// Strips in `data`, whose rows begin at `offsets` from their starts.
     pub(crate) fn new(data: &'a [T], offsets: &'a [usize]) -> Strips<'a, T> {
         let reach = offsets.iter().max().map_or(0, |o| o.checked_add(LANES).expect("offsets lie in memory"));
-        Strips { data, offsets, reach }
+        Strips { data, offsets, reach, last: LANES }
+    }
+
+    /// The same, of whose last strip only the first `last` columns are meant: what blocks hold of the others is not said.
+    pub(crate) fn ending(self, last: usize) -> Strips<'a, T> {
+        Strips { last, ..self }
     }
 }
 
@@ -61,9 +68,9 @@ pub(super) type Tile<T> = unsafe fn(*const T, usize, *const T, &[usize], &mut Bl
 /// # Safety
 ///
 /// `a` is the address of `R` rows of `offsets.len()` elements, `stride` from row to row, or with `COLUMNS` from column to
-/// column. [`LANES`] elements can be read at every one of `offsets` from `b`.
+/// column. [`LANES`] elements can be read at every one of `offsets` from `b`; the first `L` of them are multiplied.
 #[inline(always)]
-unsafe fn tile<const R: usize, const FUSED: bool, const COLUMNS: bool>(
+unsafe fn tile<const R: usize, const L: usize, const FUSED: bool, const COLUMNS: bool>(
     a: *const f32,
     stride: usize,
     b: *const f32,
@@ -71,11 +78,11 @@ unsafe fn tile<const R: usize, const FUSED: bool, const COLUMNS: bool>(
     out: &mut Block,
 ) {
     for (i, offsets) in offsets.chunks(DEPTH).enumerate() {
-        let mut sums = [[0.0f32; LANES]; R];
+        let mut sums = [[0.0f32; L]; R];
         for (k, offset) in offsets.iter().enumerate() {
             let k = i * DEPTH + k;
             // SAFETY: by the contract of this function.
-            let row: [f32; LANES] = unsafe { b.add(*offset).cast::<[f32; LANES]>().read_unaligned() };
+            let row: [f32; L] = unsafe { b.add(*offset).cast::<[f32; L]>().read_unaligned() };
             for (r, sums) in sums.iter_mut().enumerate() {
                 let at = if COLUMNS { k * stride + r } else { r * stride + k };
                 // SAFETY: by the contract of this function.
@@ -93,23 +100,28 @@ unsafe fn tile<const R: usize, const FUSED: bool, const COLUMNS: bool>(
     }
 }
 
-/// The blocks of a kind of processor: by one less than their rows, of the left matrix as it is and of the transposed one.
+/// Columns of half a strip.
+pub(super) const HALF: usize = LANES / 2;
+
+/// The blocks of a kind of processor: by one less than their rows, of the left matrix as it is, of the same with half a strip,
+/// and of the transposed one.
 pub(crate) struct Level<T: Factor> {
     pub(super) rows: usize,
     pub(super) plain: [Tile<T>; MOST],
+    pub(super) halves: [Tile<T>; MOST],
     pub(super) transposed: [Tile<T>; MOST],
 }
 
 macro_rules! level {
     ($name:ident, $rows:literal, $fused:literal, [$($n:literal)*] $(, $features:literal)?) => {
         mod $name {
-            use super::{Block, Level, tile};
+            use super::{Block, HALF, LANES, Level, tile};
 
             /// # Safety
             ///
             /// See [`tile`]; the processor has the features.
             $(#[target_feature(enable = $features)])?
-            unsafe fn block<const R: usize, const COLUMNS: bool>(
+            unsafe fn block<const R: usize, const L: usize, const COLUMNS: bool>(
                 a: *const f32,
                 stride: usize,
                 b: *const f32,
@@ -117,11 +129,15 @@ macro_rules! level {
                 out: &mut Block,
             ) {
                 // SAFETY: by the contract of this function.
-                unsafe { tile::<R, $fused, COLUMNS>(a, stride, b, offsets, out) };
+                unsafe { tile::<R, L, $fused, COLUMNS>(a, stride, b, offsets, out) };
             }
 
-            pub(super) static LEVEL: Level<f32> =
-                Level { rows: $rows, plain: [$(block::<$n, false>),*], transposed: [$(block::<$n, true>),*] };
+            pub(super) static LEVEL: Level<f32> = Level {
+                rows: $rows,
+                plain: [$(block::<$n, LANES, false>),*],
+                halves: [$(block::<$n, HALF, false>),*],
+                transposed: [$(block::<$n, LANES, true>),*],
+            };
         }
     };
 }
@@ -197,6 +213,8 @@ pub(crate) fn multiply<T: Factor>(
     for first in (0..rows).step_by(group) {
         let last = rows.min(first + group);
         for strip in 0..count {
+            let half = strip + 1 == count && b.last <= HALF && !transposed;
+            let tiles = if half { &level.halves } else { tiles };
             for row in (first..last).step_by(level.rows) {
                 let n = level.rows.min(last - row);
                 // SAFETY: a matrix was checked against its slice, and rows `row..row + n` are in it; the strips' farthest
@@ -281,12 +299,17 @@ mod tests {
         }
         for level in levels {
             for n in 1..=level.rows {
-                for (tiles, down, across) in [(&level.plain, depth, 1), (&level.transposed, 1, rows)] {
+                let of = [
+                    (&level.plain, depth, 1, LANES),
+                    (&level.halves, depth, 1, HALF),
+                    (&level.transposed, 1, rows, LANES),
+                ];
+                for (tiles, down, across, lanes) in of {
                     let mut block = [[f32::NAN; LANES]; MOST];
                     // SAFETY: the level's features are there, and all rows lie in the vectors.
                     unsafe { tiles[n - 1](a.as_ptr(), down.max(across), b.as_ptr(), &offsets, &mut block) };
                     for (r, sums) in block[..n].iter().enumerate() {
-                        for (lane, sum) in sums.iter().enumerate() {
+                        for (lane, sum) in sums[..lanes].iter().enumerate() {
                             let at = |k: usize| f64::from(a[r * down + k * across]) * f64::from(b[k * LANES + lane]);
                             let wanted: f64 = (0..depth).map(at).sum();
                             // Fewer than 2^10 products of up to 1, sums of up to DEPTH of them.

@@ -25,7 +25,8 @@ WHALE = ROOT / "tests/models/whale-2m"
 PASSES = ["clean", "rtn{bits=4,group=64}"]
 # Of the language model also those that keep weak columns.
 WHALE_PASSES = [*PASSES, "owq{bits=4,group=64}", "owq{bits=3,group=64}"]
-NAMES = ["MiniLM-L3", "LFCW1A1", "mnist-conv", "open-nsfw", "ESPCN", "PP-OCR cls", "ViT-S focus"]
+NAMES = ["MiniLM-L3", "LFCW1A1", "mnist-conv", "open-nsfw", "ESPCN", "PP-OCR cls", "PP-OCR rec", "ViT-S focus", "captcha", "captcha det",
+         "smart-turn"]
 LARGEST = 1e-3
 
 

@@ -145,13 +145,19 @@ fn products(call: &Call<'_>, layout: &Layout, w: &[f32], bias_at: usize, scratch
             let (band, image) = laid.show(call, item, units.clone(), &mut scratch.floats, |band, to| {
                 band.lay(channels, area, units.start, to);
             })?;
-            multiply(weights, band.strips(image), (band.count(), LANES), |row, rows, strip, block| {
-                for piece in band.pieces(strip) {
-                    for (i, sums) in block[..rows].iter().enumerate() {
-                        give(row + i, piece.to, &sums[piece.lanes.clone()]);
+            multiply(
+                weights,
+                band.strips(image),
+                (band.count(), LANES),
+                &mut scratch.product.apart,
+                |row, rows, strip, block| {
+                    for piece in band.pieces(strip) {
+                        for (i, sums) in block[..rows].iter().enumerate() {
+                            give(row + i, piece.to, &sums[piece.lanes.clone()]);
+                        }
                     }
-                }
-            });
+                },
+            );
         }
     }
     Ok(())

@@ -68,14 +68,20 @@ fn of<X: Pod + Into<i16>, W: Pod + Into<i16>>(call: &Call<'_>, scratch: &mut Scr
             let (band, seen) = laid.show(call, item, units.clone(), &mut scratch.floats, |band, to| {
                 band.lay_pairs(channels, zero, (area, units.start), to);
             })?;
-            multiply(weights, band.strips(seen), (band.count(), LANES), |row, rows, strip, block| {
-                for piece in band.pieces(strip) {
-                    for (i, sums) in block[..rows].iter().enumerate() {
-                        let sums = &sums[piece.lanes.clone()];
-                        put(&mut tile.row_mut(row + i)[piece.to..][..sums.len()], sums);
+            multiply(
+                weights,
+                band.strips(seen),
+                (band.count(), LANES),
+                &mut scratch.product.apart,
+                |row, rows, strip, block| {
+                    for piece in band.pieces(strip) {
+                        for (i, sums) in block[..rows].iter().enumerate() {
+                            let sums = &sums[piece.lanes.clone()];
+                            put(&mut tile.row_mut(row + i)[piece.to..][..sums.len()], sums);
+                        }
                     }
-                }
-            });
+                },
+            );
         }
     }
     Ok(())

@@ -45,7 +45,7 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
             if !std::mem::replace(&mut made, true) {
                 pack(seen, 0, seen_strips);
             }
-            let (seen_strips, step) = product.packed(seen_strips, [own, windows]);
+            let (seen_strips, step, apart) = product.packed(seen_strips, [own, windows]);
             for first in (0..tile.rows()).step_by(channels) {
                 let count = channels.min(tile.rows() - first);
                 let channel = group * outs + tile.row();
@@ -59,6 +59,7 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<()> {
                     Matrix::dense(to, rows.rows(), own),
                     seen_strips,
                     (strips, step),
+                    apart,
                     |row, rows, strip, block| {
                         let start = strip * LANES;
                         for (i, sums) in (row..row + rows).zip(block) {

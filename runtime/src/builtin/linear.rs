@@ -60,7 +60,7 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
         transpose(&rows.chunks_exact(k.max(1)).collect::<Vec<_>>(), strip.row_mut(0));
     }
     call.barrier()?;
-    let (x, step) = product.packed(call.workspace(strips * LANES * k)?, [k, m]);
+    let (x, step, apart) = product.packed(call.workspace(strips * LANES * k)?, [k, m]);
     let (dense, decoder) = (call.dense_weight(0), call.decoder(0)?);
     for mut tile in cells {
         let (first, rows) = (tile.col(), tile.cols());
@@ -73,7 +73,7 @@ pub(super) fn run(call: &Call<'_>, scratch: &mut Scratch) -> Result<(), Stop> {
                 panel
             }
         };
-        multiply(Matrix::dense(decoded, rows, k), x, (strips, step), |row, rows, strip, block| {
+        multiply(Matrix::dense(decoded, rows, k), x, (strips, step), apart, |row, rows, strip, block| {
             for lane in 0..LANES.min(m - strip * LANES) {
                 let to = &mut tile.row_mut(strip * LANES + lane)[row..][..rows];
                 match bias {

@@ -99,19 +99,26 @@ impl Matrix<'_> {
     }
 }
 
-/// Memory for the right sides of products.
+/// Memory for the sides of products.
 #[derive(Default)]
 pub(crate) struct Room {
     floats: Vec<f32>,
     offsets: Vec<usize>,
+    /// Copies of rows of left sides that would lie badly in the caches.
+    pub(crate) apart: Vec<f32>,
 }
 
 impl Room {
-    /// The strips of a packed matrix of `depth` rows and `cols` columns, and the elements from strip to strip.
-    pub(crate) fn packed<'a>(&'a mut self, data: &'a [f32], [depth, cols]: [usize; 2]) -> (Strips<'a>, usize) {
+    /// The strips of a packed matrix of `depth` rows and `cols` columns, the elements from strip to strip, and the memory for
+    /// rows of the left side.
+    pub(crate) fn packed<'a>(
+        &'a mut self,
+        data: &'a [f32],
+        [depth, cols]: [usize; 2],
+    ) -> (Strips<'a>, usize, &'a mut Vec<f32>) {
         self.offsets.clear();
         self.offsets.extend((0..depth).map(|k| k * LANES));
-        (Strips::new(data, &self.offsets).ending(ending(cols)), depth * LANES)
+        (Strips::new(data, &self.offsets).ending(ending(cols)), depth * LANES, &mut self.apart)
     }
 }
 
@@ -189,7 +196,7 @@ pub(crate) fn product(a: Matrix<'_>, b: Matrix<'_>, room: &mut Room, mut give: i
     let direct = if b.col_stride == 1 && a.rows <= FEW { b.cols / LANES } else { 0 };
     let neat = a.col_stride == 1 || a.row_stride == 1 && strips < MANY;
     let (packed, copied) = ((strips - direct) * depth * LANES, if neat { 0 } else { a.rows * depth });
-    let Room { floats, offsets } = room;
+    let Room { floats, offsets, apart } = room;
     floats.resize(floats.len().max(packed + copied), 0.0);
     let (packed, copied) = floats[..packed + copied].split_at_mut(packed);
     let a = if neat {
@@ -202,7 +209,7 @@ pub(crate) fn product(a: Matrix<'_>, b: Matrix<'_>, room: &mut Room, mut give: i
         offsets.clear();
         offsets.extend((0..depth).map(|k| k * stride));
         let right = Strips::new(data, offsets).ending(ending(b.cols.min((first + count) * LANES)));
-        multiply(a, right, (count, step), |row, rows, strip, block| {
+        multiply(a, right, (count, step), apart, |row, rows, strip, block| {
             let col = (first + strip) * LANES;
             let width = LANES.min(b.cols - col);
             for (i, values) in block[..rows].iter().enumerate() {

@@ -25,7 +25,17 @@ const DEPTH: usize = 256;
 /// Bytes of the left matrix that strip after strip is multiplied with before the next rows are: they stay in the second cache.
 const GROUP: usize = 256 << 10;
 
-/// An element of the matrices that are multiplied.
+/// Bytes from one line to the next that the first cache keeps in the same few places: rows that lie so far apart push each other
+/// out of it before all elements of a line are used.
+const ALIAS: usize = 4096;
+
+/// Rows that may lie so: there is room for them.
+const ALIASES: usize = 4;
+
+/// Bytes between copies of rows.
+const GAP: usize = 64;
+
+/// An element of the matrices that are multiplied, of four bytes.
 pub(crate) trait Factor: Pod {
     /// What products add up to.
     type Sum: Pod;
@@ -182,12 +192,14 @@ pub(crate) fn put<T: Copy>(to: &mut [T], from: &[T]) {
     }
 }
 
-/// Multiplies all rows of `a`, whose rows or columns are dense, with `count` strips, `step` elements from start to start.
-/// `give` gets each block with its first row, its number of rows and its strip. Panics where strips do not fit their memory.
+/// Multiplies all rows of `a`, whose rows or columns are dense, with `count` strips, `step` elements from start to start. Rows
+/// that would push each other out of the first cache are copied to `apart`, a few at a time. `give` gets each block with its
+/// first row, its number of rows and its strip. Panics where strips do not fit their memory.
 pub(crate) fn multiply<T: Factor>(
     a: Matrix<'_, T>,
     b: Strips<'_, T>,
     (count, step): (usize, usize),
+    apart: &mut Vec<f32>,
     mut give: impl FnMut(usize, usize, usize, &Block<T>),
 ) {
     let (rows, depth) = (a.rows(), a.cols());
@@ -204,29 +216,44 @@ pub(crate) fn multiply<T: Factor>(
     }
     let end = (count - 1).checked_mul(step).and_then(|n| n.checked_add(b.reach));
     assert!(end.is_some_and(|n| n <= b.data.len()), "{count} strips do not fit {} elements", b.data.len());
-    let (address, [down, across]) = a.raw();
+    let (_, [down, across]) = a.raw();
     let transposed = across != 1;
     assert!(!transposed || down == 1, "rows or columns are dense");
     let level = T::level();
     let (tiles, stride) = if transposed { (&level.transposed, across) } else { (&level.plain, down) };
     let group = (GROUP / size_of::<T>() / depth).next_multiple_of(level.rows);
+    let aliased = !transposed && rows > ALIASES && (stride * size_of::<T>()).is_multiple_of(ALIAS);
     for first in (0..rows).step_by(group) {
         let last = rows.min(first + group);
+        let few = a.rows_of(first, last - first);
+        let few = if aliased { copy_apart(few, apart) } else { few };
+        let (address, [down, across]) = few.raw();
+        let stride = if transposed { across } else { down };
         for strip in 0..count {
             let half = strip + 1 == count && b.last <= HALF && !transposed;
             let tiles = if half { &level.halves } else { tiles };
-            for row in (first..last).step_by(level.rows) {
-                let n = level.rows.min(last - row);
+            for row in (0..few.rows()).step_by(level.rows) {
+                let n = level.rows.min(few.rows() - row);
                 // SAFETY: a matrix was checked against its slice, and rows `row..row + n` are in it; the strips' farthest
                 // end was checked above; the level's features are there.
                 unsafe {
                     let a = address.add(row * down);
                     tiles[n - 1](a, stride, b.data.as_ptr().add(strip * step), b.offsets, &mut block);
                 }
-                give(row, n, strip, &block);
+                give(first + row, n, strip, &block);
             }
         }
     }
+}
+
+/// Copies the rows of `a`, which are dense, to where they are a line more than their length apart.
+fn copy_apart<'a, T: Factor>(a: Matrix<'_, T>, to: &'a mut Vec<f32>) -> Matrix<'a, T> {
+    let stride = a.cols() + GAP / size_of::<T>();
+    let rows = a.dense_rows().expect("rows are dense");
+    to.resize(to.len().max(a.rows() * stride), 0.0);
+    let to: &mut [T] = bytemuck::cast_slice_mut(&mut to[..a.rows() * stride]);
+    to.chunks_exact_mut(stride).zip(rows).for_each(|(to, row)| to[..row.len()].copy_from_slice(row));
+    Matrix::new(to, a.rows(), a.cols(), stride, 1)
 }
 
 /// The strips of `b` from `first` on, as many as `to` holds, packed: row by row, a strip behind the other, zeros behind the last

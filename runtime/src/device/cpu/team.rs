@@ -28,7 +28,7 @@ pub(crate) struct Scratch {
     pub rows: Vec<f32>,
     /// Scales and zero points of a panel that is being decoded.
     pub grid: PanelGrid,
-    /// Right sides of products.
+    /// Sides of products.
     pub product: Room,
 }
 

@@ -13,7 +13,11 @@ use std::ops::{Add, Mul};
 /// Most runs that are added in one go.
 const MOST: usize = 9;
 
-/// The sum of products of two slices of one length, in sixteen lanes; its order depends on the length only.
+/// Lanes of a vector, and vectors of sums of products: as many as hide the latency of an addition.
+const WIDTH: usize = 8;
+const VECTORS: usize = 4;
+
+/// The sum of products of two slices of one length, in lanes that are folded by halves; its order depends on the length only.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     #[cfg(target_arch = "x86_64")]
     if std::is_x86_feature_detected!("avx2") {
@@ -31,17 +35,30 @@ fn dot_avx2(a: &[f32], b: &[f32]) -> f32 {
 
 #[inline(always)]
 fn dot_plain(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; 16];
-    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let mut sums = [[0f32; WIDTH]; VECTORS];
+    let ((a, a_tail), (b, b_tail)) = (a.as_chunks(), b.as_chunks());
     for (a, b) in a.iter().zip(b) {
-        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += a * b;
+        add_products(&mut sums, a, b);
+    }
+    if !a_tail.is_empty() {
+        let (mut a, mut b) = ([0.0; WIDTH * VECTORS], [0.0; WIDTH * VECTORS]);
+        a[..a_tail.len()].copy_from_slice(a_tail);
+        b[..b_tail.len()].copy_from_slice(b_tail);
+        add_products(&mut sums, &a, &b);
+    }
+    let [p, q, r, s] = sums;
+    let eight: [f32; WIDTH] = std::array::from_fn(|i| (p[i] + q[i]) + (r[i] + s[i]));
+    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
+#[inline(always)]
+fn add_products(sums: &mut [[f32; WIDTH]; VECTORS], a: &[f32; WIDTH * VECTORS], b: &[f32; WIDTH * VECTORS]) {
+    for ((sum, a), b) in sums.iter_mut().zip(a.as_chunks::<WIDTH>().0).zip(b.as_chunks::<WIDTH>().0) {
+        for ((sum, a), b) in sum.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
         }
     }
-    for (lane, (a, b)) in lanes.iter_mut().zip(a_tail.iter().zip(b_tail)) {
-        *lane += a * b;
-    }
-    lanes.iter().sum()
 }
 
 /// Numbers that convolutions add up.

@@ -17,7 +17,7 @@ use crate::quantize::encode::describe;
 use crate::quantize::layers::Layer;
 use crate::report::{LayerReport, Measured, Status};
 use crate::spill;
-use actc_ir::{Const, ConstId, Graph};
+use actc_ir::{Const, ConstId, Graph, TensorType};
 use actc_types::braced::Fields;
 use actc_types::{Braced, DType, Diagnostic, Encoding, Place, Result, Role};
 use bytes::Bytes;
@@ -208,18 +208,19 @@ impl<'b> Reader<'b> {
         Some((encoding, note, errors, parts))
     }
 
-    /// The vectors, where they are dense constants of `graph` in f32.
+    /// The vectors in f32, where they are dense constants of floats in `graph`.
     fn vectors(&mut self, graph: &Graph) -> Option<Vec<(ConstId, Const)>> {
         let mut out = Vec::new();
         for _ in 0..self.u32()? {
             let name = self.text()?;
             let (id, old) = graph.constants().find(|(_, c)| c.name == name)?;
-            if old.encoding != Encoding::Dense || old.ty.dtype != DType::F32 || old.ty.shape.rank() != 1 {
+            if old.encoding != Encoding::Dense || !old.ty.dtype.is_float() || old.ty.shape.rank() != 1 {
                 return None;
             }
             let length = usize::try_from(u64::from_le_bytes(self.array()?)).ok()?;
             let parts = vec![(Role::Data, Bytes::copy_from_slice(self.take(length)?))];
-            out.push((id, Const::new(name, old.ty.clone(), Encoding::Dense, parts).ok()?));
+            let ty = TensorType::new(DType::F32, old.ty.shape.clone());
+            out.push((id, Const::new(name, ty, Encoding::Dense, parts).ok()?));
         }
         Some(out)
     }

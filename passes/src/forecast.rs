@@ -51,6 +51,8 @@ pub(crate) struct Besides {
     pub(crate) rounds: u32,
     /// Whether weights follow the drift of their inputs.
     pub(crate) drift: bool,
+    /// Whether the model as it was runs beside.
+    pub(crate) original: bool,
 }
 
 /// Bytes that a compile takes besides what it works on: code, tokenizer, calibration text, run-time buffers.
@@ -92,7 +94,7 @@ impl Forecast {
         last: bool,
     ) -> Result<()> {
         let tokens = tokens(samples);
-        let runs = if besides.drift { 2.0 } else { 1.0 };
+        let runs = if besides.original { 2.0 } else { 1.0 };
         let (mut before, mut hessians) = (0u64, Vec::new());
         for stage in &block.stages {
             let mut widths: BTreeMap<&[Input], u64> = BTreeMap::new();
@@ -116,7 +118,8 @@ impl Forecast {
                 widths.entry(&layers[*l].inputs).or_insert(cols);
             }
             for cols in widths.values() {
-                self.moments += (*cols as f64).powi(2) * tokens * runs;
+                let sums = if besides.drift { 2.0 } else { 1.0 };
+                self.moments += (*cols as f64).powi(2) * tokens * sums;
                 hessians.push(*cols);
             }
             self.forward += before as f64 * tokens * runs;
@@ -133,7 +136,7 @@ impl Forecast {
         if let Some(largest) = hessians.first().copied().filter(|_| besides.rounds > 0) {
             hessians.insert(0, largest);
         }
-        self.original_beside |= besides.drift;
+        self.original_beside |= besides.original;
         self.holds(before, hessians);
         Ok(())
     }

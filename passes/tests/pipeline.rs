@@ -21,7 +21,7 @@ fn what_is_printed_reads_back() {
     }
     assert_eq!(
         Pipeline::parse("owq:bits=3", PASSES).unwrap().to_string(),
-        "owq{bits=3, group=128, grid=loss, drift=0, target=3.1, budget=gain}"
+        "owq{bits=3, group=128, grid=loss, drift=0, bias=fit, target=3.1, budget=gain}"
     );
 }
 
@@ -41,7 +41,7 @@ fn documented_defaults_are_the_real_ones() {
 #[test]
 fn compile_puts_passes_in_order() {
     let want =
-        "clean,calibrate{windows=16},owq{bits=4, group=128, grid=loss, drift=0, target=4.1, budget=gain},act{bits=8}";
+        "clean,calibrate{windows=16},owq{bits=4, group=128, grid=loss, drift=0, bias=fit, target=4.1, budget=gain},act{bits=8}";
     for text in ["owq,act", "act,owq", "act,calibrate,owq", "clean,act,owq,calibrate"] {
         assert_eq!(normalised(text), want, "{text}");
     }

@@ -40,6 +40,17 @@ impl Drift {
         });
     }
 
+    /// That of the same inputs less their means, `original` and `seen`, where a sequence has `tokens` tokens: what a bias
+    /// cannot take up.
+    pub fn centred(&self, original: &[f64], seen: &[f64], tokens: f64) -> Drift {
+        let mut values = self.values.clone();
+        values.par_chunks_exact_mut(self.cols.max(1)).enumerate().for_each(|(i, row)| {
+            let apart = 2.0 * tokens * (original[i] - seen[i]);
+            row.iter_mut().zip(seen).for_each(|(v, s)| *v = (f64::from(*v) - apart * s) as f32);
+        });
+        Drift { cols: self.cols, values }
+    }
+
     /// Adds `other`, which has the same channels: for a weight that several inputs meet.
     pub fn join(&mut self, other: &Drift) {
         assert_eq!(self.cols, other.cols, "inputs of one weight have its width");

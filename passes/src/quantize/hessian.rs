@@ -9,6 +9,9 @@ use rayon::prelude::*;
 const ENERGY_ROWS: usize = 256;
 const ENERGY_COLS: usize = 256;
 
+/// The share of a channel's energy below which it is constant: sums of f32 over some thousand tokens say no less.
+const CONSTANT: f64 = 1e-5;
+
 /// A symmetric `[cols, cols]` matrix, finite throughout.
 #[derive(Clone, Debug)]
 pub struct Hessian {
@@ -51,6 +54,20 @@ impl Hessian {
             values.iter_mut().zip(&other.values).for_each(|(a, b)| *a += b);
         }
         Hessian::new(values, self.cols)
+    }
+
+    /// That of the same inputs less their `mean`, where a sequence has `tokens` tokens: what a bias cannot take up. Channels
+    /// that do not vary beyond the rounding of these sums are dead.
+    pub fn centred(&self, mean: &[f64], tokens: f64) -> Result<Hessian> {
+        let n = self.cols;
+        assert_eq!(mean.len(), n, "one mean a channel");
+        let less = |i: usize, j: usize| f64::from(self.values[i * n + j]) - 2.0 * tokens * mean[i] * mean[j];
+        let varies: Vec<bool> = (0..n).map(|i| less(i, i) > CONSTANT * f64::from(self.values[i * n + i])).collect();
+        let mut values = vec![0.0f32; n * n];
+        values.par_chunks_exact_mut(n.max(1)).enumerate().filter(|(i, _)| varies[*i]).for_each(|(i, row)| {
+            row.iter_mut().enumerate().filter(|(j, _)| varies[*j]).for_each(|(j, v)| *v = less(i, j) as f32);
+        });
+        Hessian::new(values, n)
     }
 
     /// That of the same inputs with channel `i` divided by `factors[i]`.
@@ -143,6 +160,9 @@ mod tests {
         assert_eq!(Hessian::from_gram(vec![1.0], 1, 0).unwrap_err().code, "calibration-empty");
         assert_eq!(Hessian::from_gram(vec![f32::NAN], 1, 1).unwrap_err().code, "activation-not-finite");
         assert_eq!(Hessian::new(vec![0.0, 0.0, 0.0, 2.0], 2).unwrap().dead().collect::<Vec<_>>(), [0]);
+        // Tokens (1, 3) and (3, 3), of two sequences.
+        let h = Hessian::from_gram(vec![10.0, 12.0, 12.0, 18.0], 2, 2).unwrap();
+        assert_eq!(h.centred(&[2.0, 3.0], 1.0).unwrap().values(), [2.0, 0.0, 0.0, 0.0]);
         let mut h = Hessian::new(vec![4.0, 2.0, 2.0, 6.0], 2).unwrap();
         h.divide(&[2.0, 0.5]);
         assert_eq!(h.values(), [1.0, 2.0, 2.0, 24.0]);

@@ -30,6 +30,8 @@ pub struct Layer {
     pub nodes: Vec<Node>,
     /// What its columns meet in its nodes, each once.
     pub inputs: Vec<Input>,
+    /// The bias that its one node adds and nothing else reads, if it is one of floats.
+    pub bias: Option<ConstId>,
     /// Parts that its rows are divided into; each meets channels of its own.
     pub groups: usize,
     /// Why it cannot be quantised.
@@ -54,7 +56,7 @@ impl Layer {
             }
             Encoding::Dense | Encoding::Block(_) => None,
         };
-        Layer { weight, kind, nodes: Vec::new(), inputs: Vec::new(), groups, refusal }
+        Layer { weight, kind, nodes: Vec::new(), inputs: Vec::new(), bias: None, groups, refusal }
     }
 }
 
@@ -108,7 +110,32 @@ pub fn survey(graph: &Graph) -> Vec<Layer> {
             }
         }
     }
+    let reads = reads(graph);
+    for layer in &mut layers {
+        let [node] = layer.nodes[..] else { continue };
+        let bias = graph.node(node).args.get(2).and_then(|v| graph.as_const(*v));
+        let fits = |id: &ConstId| {
+            let constant = graph.const_data(*id);
+            reads.get(id) == Some(&1) && constant.encoding == Encoding::Dense && constant.ty.dtype.is_float()
+        };
+        layer.bias = bias.filter(fits);
+    }
     layers
+}
+
+/// How often each constant is read or given, regions included.
+fn reads(graph: &Graph) -> BTreeMap<ConstId, usize> {
+    let mut reads = BTreeMap::new();
+    let mut regions = vec![graph.body()];
+    while let Some(region) = regions.pop() {
+        let nodes = graph.region_nodes(region).iter().map(|n| graph.node(*n));
+        let values = nodes.clone().flat_map(|n| n.args.iter()).chain(graph.region_results(region));
+        for id in values.filter_map(|v| graph.as_const(*v)) {
+            *reads.entry(id).or_default() += 1;
+        }
+        regions.extend(nodes.flat_map(|n| n.regions.iter().copied()));
+    }
+    reads
 }
 
 /// Embedding tables, and heads: weights with a row for each row of some table, behind which no linear layer comes.

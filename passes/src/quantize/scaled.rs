@@ -7,10 +7,11 @@
 
 use super::awq;
 use super::blocks::Block;
+use super::collect::Observe;
 use super::encode::{decode, describe, encode};
 use super::layers::Layer;
 use super::plan::Weights;
-use super::sequential::{Driver, Observe, Scheme, about};
+use super::sequential::{Driver, Scheme, about};
 use crate::columns::Input;
 use crate::fold::{Fold, Folds};
 use crate::report::{LayerReport, Measured, Status};
@@ -80,7 +81,7 @@ impl Driver<'_, '_> {
         let members: Vec<usize> = block.stages.iter().flatten().copied().collect();
         let types: Vec<TensorType> = members.iter().map(|l| graph.const_data(layers[*l].weight).ty.clone()).collect();
         let mut scaling = plan(graph, block, layers);
-        let mut seen = self.collect(graph, block, &members, layers, Observe::Magnitudes)?;
+        let mut seen = self.collect(graph, block, &members, layers, Observe::Channels)?;
         let mut vectors = Vec::new();
         for (input, fold) in std::mem::take(&mut scaling.folds) {
             let at = seen.by_input[&input];
@@ -91,7 +92,7 @@ impl Driver<'_, '_> {
             for ((data, cols), id) in data.iter().zip(&fold.readers) {
                 weights.push(Weights::new(data, *cols).map_err(|d| about(graph.const_data(*id), d))?);
             }
-            let (means, hessian) = (&seen.means[at], &seen.hessians[at]);
+            let (means, hessian) = (&seen.means[at].magnitude, &seen.hessians[at]);
             let method = awq::Method { spec: scheme.grid, group: scheme.body.group, clip };
             let found = awq::scales(means, &fold.class_of, fold.classes, hessian, &weights, method)?;
             if found.ratio == 0.0 {

@@ -11,11 +11,10 @@
 
 use super::blocks::{Block, blocks};
 use super::cholesky::{Damping, Factor, MeanOver, Outcome};
+use super::collect::{Collected, Observe};
 use super::cumulative::Cumulative;
-use super::drift::Drift;
 use super::encode::{decode, describe, encode, relative_error};
 use super::grid::{GridSpec, Search};
-use super::hessian::Hessian;
 use super::layers::Layer;
 use super::owq::{compensate, compensate_refined};
 use super::plan::{Plan, Rounded, Weights};
@@ -25,12 +24,10 @@ use crate::columns::Input;
 use crate::context::{PassCx, Sample};
 use crate::forecast::{Besides, stand_in};
 use crate::report::{LayerReport, Measured, Progress, Status};
-use crate::spill::Tensors;
-use actc_ir::extract::{Extract, extract};
-use actc_ir::ops::statistics::Gram;
-use actc_ir::{Const, ConstId, Graph, Op, TensorType, Value};
-use actc_types::{DType, Diagnostic, Dim, Group, Packed, Place, Result, Shape, Tensor, TensorData};
-use std::borrow::Cow;
+use crate::spill::{self, Tensors};
+use actc_ir::extract::extract;
+use actc_ir::{Const, ConstId, Graph, TensorType, Value};
+use actc_types::{DType, Diagnostic, Encoding, Group, Packed, Place, Result, Role, Tensor};
 use std::collections::BTreeMap;
 
 /// Rounds of refinement at most.
@@ -74,7 +71,9 @@ pub(super) fn run(
     let blocks = blocks(graph, layers);
     let total = blocks.iter().flat_map(|b| &b.stages).map(Vec::len).sum();
     let original = match method {
-        Method::Sweep { drift } if drift > 0.0 => Some(Original { graph: graph.clone(), share: drift, spill: None }),
+        Method::Sweep { drift } if drift > 0.0 || layers.iter().any(|l| l.bias.is_some()) => {
+            Some(Original { graph: graph.clone(), share: drift, spill: None })
+        }
         Method::Sweep { .. } | Method::Scale { .. } => None,
     };
     let mut driver = Driver { pass, cx, spill: None, original, done: 0, total };
@@ -88,7 +87,11 @@ pub(super) fn run(
             match method {
                 Method::Sweep { drift } => {
                     let refined = schemes.iter().any(|s| matches!(s.grid.search, Search::Loss { .. }));
-                    let besides = Besides { rounds: if refined { ROUNDS } else { 0 }, drift: drift > 0.0 };
+                    let besides = Besides {
+                        rounds: if refined { ROUNDS } else { 0 },
+                        drift: drift > 0.0,
+                        original: driver.original.is_some(),
+                    };
                     forecast.block(graph, block, layers, weak, besides, driver.cx.samples, last)?;
                 }
                 Method::Scale { clip } => {
@@ -110,11 +113,14 @@ pub(super) fn run(
             match method {
                 Method::Sweep { .. } => {
                     for stage in &block.stages {
-                        let seen = driver.collect(graph, block, stage, layers, Observe::Moments)?;
+                        let fitted = stage.iter().any(|l| layers[*l].bias.is_some());
+                        let observe = if fitted { Observe::Channels } else { Observe::Moments };
+                        let seen = driver.collect(graph, block, stage, layers, observe)?;
                         let mut kept = None;
                         for l in stage {
                             let report = driver.round(graph, &layers[*l], schemes[*l], &seen, &mut kept)?;
                             reports.insert(*l, report);
+                            vectors.extend(layers[*l].bias);
                         }
                     }
                 }
@@ -139,68 +145,28 @@ pub(super) fn run(
 }
 
 pub(super) struct Driver<'a, 'c> {
-    pass: &'static str,
+    pub(super) pass: &'static str,
     pub(super) cx: &'a mut PassCx<'c>,
     /// The block's input for each sample.
-    spill: Option<Tensors>,
-    /// The model as it was, where drift is followed.
-    original: Option<Original>,
+    pub(super) spill: Option<Tensors>,
+    /// The model as it was, where drift is followed or biases are fitted.
+    pub(super) original: Option<Original>,
     done: usize,
     total: usize,
 }
 
 /// The model before anything was rounded.
-struct Original {
-    graph: Graph,
+pub(super) struct Original {
+    pub(super) graph: Graph,
     /// The share of the drift that weights follow.
     share: f32,
     /// The block's input for each sample.
-    spill: Option<Tensors>,
+    pub(super) spill: Option<Tensors>,
 }
 
-/// What is observed of the inputs of layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Observe {
-    /// Second moments.
-    Moments,
-    /// The mean magnitude of each channel too.
-    Magnitudes,
-}
-
-/// What was observed of the inputs of a stage's layers: of each group of an input by itself.
-pub(super) struct Collected {
-    /// Second moments.
-    pub(super) hessians: Vec<Hessian>,
-    /// Mean magnitudes of channels, if they were asked for.
-    pub(super) means: Vec<Vec<f64>>,
-    /// Drifts, where they are followed.
-    drifts: Vec<Drift>,
-    /// Position of the first group of each input in these.
-    pub(super) by_input: BTreeMap<Input, usize>,
-}
-
-impl Collected {
-    /// Second moments of group `group` of all inputs of `layer` together.
-    pub(super) fn hessian(&self, layer: &Layer, group: usize) -> Result<Cow<'_, Hessian>> {
-        let mut all = layer.inputs.iter().map(|x| &self.hessians[self.by_input[x] + group]);
-        let Some(first) = all.next() else {
-            return Err(Diagnostic::new("calibration-nothing", "no activation enters this layer"));
-        };
-        let others: Vec<&Hessian> = all.collect();
-        Ok(if others.is_empty() { Cow::Borrowed(first) } else { Cow::Owned(first.sum(&others)?) })
-    }
-
-    /// The drift of group `group` of all inputs of `layer` together.
-    fn drift(&self, layer: &Layer, group: usize) -> Cow<'_, Drift> {
-        let mut drifts = layer.inputs.iter().map(|x| &self.drifts[self.by_input[x] + group]);
-        let mut drift = Cow::Borrowed(drifts.next().expect("the layer has an input"));
-        drifts.for_each(|other| drift.to_mut().join(other));
-        drift
-    }
-}
-
-/// The last factor made, with the inputs, the group and the order it is for: layers that share these share it.
-type Kept = Option<(Vec<Input>, usize, Vec<u32>, Factor)>;
+/// The last factor made, with the inputs, whether it is about their means, the group and the order it is for: layers that
+/// share these share it.
+type Kept = Option<((Vec<Input>, bool, usize, Vec<u32>), Factor)>;
 
 /// What came of the groups of a layer so far.
 #[derive(Default)]
@@ -211,21 +177,6 @@ struct Parts {
     lost: f64,
     /// What the first group took that took something.
     reason: Option<String>,
-}
-
-/// The part of `graph` behind `cut` that gives what the columns of each group of `wanted` meet, and these in order.
-fn observed(pass: &str, graph: &Graph, cut: &[Value], wanted: &[Input]) -> Result<(Extract, Vec<Value>)> {
-    // Rows are added to the whole, since symbols may stand for other numbers in the part.
-    let mut whole = graph.clone();
-    let mut all = Vec::new();
-    for (i, x) in wanted.iter().enumerate() {
-        let name = format!("{pass}.columns.{i}");
-        let rows = x.rows(&mut whole, x.value, &name)?;
-        all.extend(x.parts(&mut whole, rows, &name)?);
-    }
-    let part = extract(&whole, cut, &all)?;
-    let all = all.iter().map(|x| part.values[x]).collect();
-    Ok((part, all))
 }
 
 /// Inputs of a `part` of `graph` for sample `i`: the block's input, then graph inputs by name.
@@ -258,13 +209,6 @@ pub(super) fn about(constant: &Const, d: Diagnostic) -> Diagnostic {
     match d.place {
         Place::Request => d.at(Place::Tensor(constant.name.clone())),
         Place::File(_) | Place::Offset { .. } | Place::Node(_) | Place::Tensor(_) | Place::Span { .. } => d,
-    }
-}
-
-fn floats(tensor: Tensor) -> Result<Vec<f32>> {
-    match tensor.into_data() {
-        TensorData::F32(values) => Ok(values),
-        _another_dtype => Err(Diagnostic::new("tensor-dtype", "what calibration observes is not f32")),
     }
 }
 
@@ -305,7 +249,7 @@ impl Driver<'_, '_> {
             self.done += 1;
         }
         for (id, constant) in vectors {
-            graph.set_const(id, constant)?;
+            graph.retype_const(id, constant)?;
         }
         Ok(true)
     }
@@ -327,98 +271,6 @@ impl Driver<'_, '_> {
         checkpoint.keep(self.pass, i, graph, &those, &said, vectors)
     }
 
-    /// Runs all samples through the block up to the layers of `stage`.
-    pub(super) fn collect(
-        &mut self,
-        graph: &Graph,
-        block: &Block,
-        stage: &[usize],
-        layers: &[Layer],
-        observe: Observe,
-    ) -> Result<Collected> {
-        let mut wanted: Vec<Input> = stage.iter().flat_map(|l| layers[*l].inputs.iter().cloned()).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        let cut: Vec<Value> = block.input.into_iter().collect();
-        let mut accumulators = Vec::new();
-        let mut means: Vec<Vec<f64>> = Vec::new();
-        let mut drifts = Vec::new();
-        for x in &wanted {
-            x.columns(graph)?;
-        }
-        let (mut part, inner) = observed(self.pass, graph, &cut, &wanted)?;
-        for (i, x) in inner.into_iter().enumerate() {
-            let width = part.graph.ty(x).shape.last().and_then(Dim::fixed).unwrap_or(0);
-            let ty = TensorType::new(DType::F32, Shape::fixed(&[width, width]));
-            let acc = part.graph.input(format!("{}.gram.{i}", self.pass), ty);
-            let new = part.graph.add(Op::Gram(Gram), &[acc, x], self.pass)?;
-            part.graph.donate(acc, new);
-            accumulators.push(Tensor::f32(&[width, width], vec![0.0; (width * width) as usize])?);
-            if observe == Observe::Magnitudes {
-                means.push(vec![0.0; width as usize]);
-            }
-            if self.original.is_some() {
-                drifts.push(Drift::zeros(width as usize));
-            }
-            if observe == Observe::Magnitudes || self.original.is_some() {
-                part.graph.output(format!("{}.x.{i}", self.pass), x);
-            }
-        }
-        let samples = self.cx.samples()?;
-        let sequences = samples.len() as u64;
-        let mut tokens = 0.0;
-        let mut prepared = self.cx.evaluator.prepare(&part.graph)?;
-        let mut beside = match &self.original {
-            Some(original) => {
-                let (mut part, inner) = observed(self.pass, &original.graph, &cut, &wanted)?;
-                for (i, x) in inner.into_iter().enumerate() {
-                    part.graph.output(format!("{}.x.{i}", self.pass), x);
-                }
-                Some((self.cx.evaluator.prepare(&part.graph)?, part.graph))
-            }
-            None => None,
-        };
-        for i in 0..samples.len() {
-            let mut given = inputs(samples, &mut self.spill, graph, &part.graph, block, i)?;
-            given.append(&mut accumulators);
-            let mut seen = prepared.run(given)?;
-            // Outputs come before the accumulators.
-            accumulators = seen.split_off(means.len().max(drifts.len()));
-            for (sum, x) in means.iter_mut().zip(&seen) {
-                for token in x.as_f32()?.chunks_exact(sum.len().max(1)) {
-                    sum.iter_mut().zip(token).for_each(|(s, v)| *s += f64::from(v.abs()));
-                }
-                tokens += x.as_f32()?.len() as f64 / sum.len().max(1) as f64;
-            }
-            if let (Some((prepared, part)), Some(original)) = (&mut beside, &mut self.original) {
-                let given = inputs(samples, &mut original.spill, &original.graph, part, block, i)?;
-                for ((drift, x), seen) in drifts.iter_mut().zip(prepared.run(given)?).zip(seen) {
-                    drift.add(&floats(x)?, &floats(seen)?, sequences);
-                }
-            }
-        }
-        drop((prepared, beside));
-        // All inputs have the same tokens.
-        let each = f64::max(tokens / means.len().max(1) as f64, 1.0);
-        means.iter_mut().flatten().for_each(|m| *m /= each);
-        let hessians = accumulators
-            .into_iter()
-            .zip(wanted.iter().flat_map(|x| std::iter::repeat_n(x.value, x.groups())))
-            .map(|(acc, x)| {
-                let cols = acc.dims()[0] as usize;
-                Hessian::from_gram(floats(acc)?, cols, sequences).map_err(|d| d.at(Place::Node(format!("{x}"))))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let mut by_input = BTreeMap::new();
-        let mut first = 0;
-        for x in wanted {
-            let groups = x.groups();
-            by_input.insert(x, first);
-            first += groups;
-        }
-        Ok(Collected { hessians, means, drifts, by_input })
-    }
-
     /// Rounds one layer and swaps its constant's encoding.
     fn round(
         &mut self,
@@ -431,8 +283,17 @@ impl Driver<'_, '_> {
         let constant = graph.const_data(layer.weight);
         self.announce(&constant.name);
         let (quantised, report) = self.rounded(constant, layer, scheme, seen, kept).map_err(|d| about(constant, d))?;
+        if let Some(bias) = layer.bias {
+            let fitted = self.fitted(graph.const_data(bias), layer, constant, &quantised, seen)?;
+            graph.retype_const(bias, fitted)?;
+        }
         graph.set_const(layer.weight, quantised)?;
         Ok(report)
+    }
+
+    /// Whether weights follow the drift of their inputs.
+    pub(super) fn follows(&self) -> bool {
+        self.original.as_ref().is_some_and(|o| o.share > 0.0)
     }
 
     /// Says that the weight called `item` is next.
@@ -470,6 +331,29 @@ impl Driver<'_, '_> {
         Ok((quantised, report))
     }
 
+    /// `bias` of `layer` with what the mean output lacks once `quantised` stands for `weight`, in f32.
+    fn fitted(
+        &self,
+        bias: &Const,
+        layer: &Layer,
+        weight: &Const,
+        quantised: &Const,
+        seen: &Collected,
+    ) -> Result<Const> {
+        let ((weights, _), (rounded, _), (mut fitted, _)) = (decode(weight)?, decode(quantised)?, decode(bias)?);
+        let part = (weights.len() / layer.groups).max(1);
+        let parts = weights.chunks_exact(part).zip(rounded.chunks_exact(part)).enumerate();
+        let lacking = parts.flat_map(|(group, (w, q))| seen.lacking(layer, group, w, q));
+        fitted.iter_mut().zip(lacking).for_each(|(b, l)| *b = (f64::from(*b) + l) as f32);
+        if fitted.iter().any(|b| !b.is_finite()) {
+            let headline = format!("`{}` has no finite bias that makes up for its rounding", weight.name);
+            return Err(Diagnostic::new("bias-not-finite", headline).at(Place::Tensor(bias.name.clone())));
+        }
+        let ty = TensorType::new(DType::F32, bias.ty.shape.clone());
+        let data = spill::store(&self.cx.work, fitted.iter().flat_map(|b| b.to_le_bytes()).collect())?;
+        Const::new(bias.name.clone(), ty, Encoding::Dense, vec![(Role::Data, data)])
+    }
+
     /// How much each column of `data` suffers from being rounded, all groups together.
     fn scores(&self, data: &[f32], cols: usize, layer: &Layer, scheme: Scheme, seen: &Collected) -> Result<Vec<f64>> {
         let mut all = vec![0.0; cols];
@@ -502,11 +386,12 @@ impl Driver<'_, '_> {
             allow_fallback: self.cx.allow_fallback,
             ..Damping::default()
         };
+        let key = (layer.inputs.clone(), layer.bias.is_some(), group, plan.order.clone());
         let factor = match kept.take() {
-            Some((inputs, of, order, factor)) if inputs == layer.inputs && of == group && order == plan.order => factor,
+            Some((of, factor)) if of == key => factor,
             _another_layer_s => Factor::new(hessian, &plan.order, damping)?,
         };
-        if let Some(original) = &self.original {
+        if let Some(original) = self.original.as_ref().filter(|o| o.share > 0.0) {
             seen.drift(layer, group).follow(data, &factor, &plan.order, original.share)?;
         }
         let weights = Weights::new(data, cols)?;
@@ -522,11 +407,11 @@ impl Driver<'_, '_> {
             Outcome::Damped(_) => None,
             Outcome::DiagonalOnly => Some("the Hessian is not positive definite: rounded without compensation".into()),
         };
-        all.energy += hessian.energy(data);
+        all.energy += seen.moments(layer, group)?.energy(data);
         all.lost += made.output_error;
         all.reason = all.reason.take().or(reason);
         all.rounded.append(made.rounded);
-        *kept = Some((layer.inputs.clone(), group, plan.order, factor));
+        *kept = Some((key, factor));
         Ok(())
     }
 

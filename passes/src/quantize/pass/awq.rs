@@ -6,7 +6,7 @@
 
 use super::super::layers::Kind;
 use super::super::sequential::{Method, Scheme, run};
-use super::{Codes, GROUP, GridSearch, account, eligible};
+use super::{Biases, Codes, GROUP, GridSearch, account, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
@@ -61,7 +61,8 @@ impl Pass for Awq {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         cx.samples()?;
-        let survey = eligible(graph, &[Kind::Linear])?;
+        let mut survey = eligible(graph, &[Kind::Linear])?;
+        Biases::Keep.choose(&mut survey.eligible);
         let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(GridSearch::Range), weak: 0 };
         let schemes = vec![scheme; survey.eligible.len()];
         let done = run("awq", graph, cx, &survey.eligible, &schemes, Method::Scale { clip: self.clip })?;

@@ -1,7 +1,7 @@
 //! `gptq`: columns rounded one after another, each error pushed onto the columns to come (Frantar et al., 2022).
 
 use super::super::sequential::{Method, Scheme, run};
-use super::{Codes, DRIFT, GRID, GROUP, GridSearch, LAYERS, account, drift, eligible};
+use super::{BIAS, Biases, Codes, DRIFT, GRID, GROUP, GridSearch, LAYERS, account, drift, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
@@ -14,14 +14,14 @@ pub const INFO: PassInfo = PassInfo {
     name: "gptq",
     summary: "quantise linear weights column by column, compensating errors by the inputs' second moments",
     phase: Phase::Quantise,
-    options: &[OptionDoc { name: "bits", default: "4", doc: "bits of a code, 1 to 8" }, GROUP, GRID, DRIFT],
+    options: &[OptionDoc { name: "bits", default: "4", doc: "bits of a code, 1 to 8" }, GROUP, GRID, DRIFT, BIAS],
     needs: Facts::STATISTICS,
     gives: Facts::QUANTISED,
     precedes: Facts::NONE,
     contract: Contract::ChangesNumerics,
     build: |fields| {
         let (codes, search) = (Codes::read(fields, 4)?, GridSearch::read(fields)?);
-        Ok(Box::new(Gptq { codes, search, drift: drift(fields)? }))
+        Ok(Box::new(Gptq { codes, search, drift: drift(fields)?, biases: Biases::read(fields)? }))
     },
 };
 
@@ -30,6 +30,7 @@ struct Gptq {
     search: GridSearch,
     /// Share of the input drift that weights follow.
     drift: f32,
+    biases: Biases,
 }
 
 impl Pass for Gptq {
@@ -37,6 +38,7 @@ impl Pass for Gptq {
         let mut options = self.codes.options();
         options.push(("grid", self.search.name().into()));
         options.push(("drift", self.drift.to_string()));
+        options.push(("bias", self.biases.name().into()));
         options
     }
 
@@ -46,7 +48,8 @@ impl Pass for Gptq {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         cx.samples()?;
-        let survey = eligible(graph, LAYERS)?;
+        let mut survey = eligible(graph, LAYERS)?;
+        self.biases.choose(&mut survey.eligible);
         let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
         let schemes = vec![scheme; survey.eligible.len()];
         let method = Method::Sweep { drift: self.drift };

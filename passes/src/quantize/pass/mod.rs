@@ -45,6 +45,44 @@ const DRIFT: OptionDoc = OptionDoc {
           the original model runs on the calibration data too",
 };
 
+const BIAS: OptionDoc = OptionDoc {
+    name: "bias",
+    default: "fit",
+    doc: "what becomes of biases: `fit` to take up the mean of what rounding changes, for which the original model runs on the \
+          calibration data too, or `keep`",
+};
+
+/// What becomes of the biases of rounded layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Biases {
+    Fit,
+    Keep,
+}
+
+impl Biases {
+    const ALL: [Biases; 2] = [Biases::Fit, Biases::Keep];
+
+    fn name(self) -> &'static str {
+        match self {
+            Biases::Fit => "fit",
+            Biases::Keep => "keep",
+        }
+    }
+
+    fn read(fields: &mut Fields<'_>) -> Result<Biases> {
+        let named = |v: &str| Biases::ALL.into_iter().find(|b| b.name() == v);
+        Ok(fields.with("bias", "`fit` or `keep`", named)?.unwrap_or(Biases::Fit))
+    }
+
+    /// Leaves those of `layers` alone that are kept.
+    fn choose(self, layers: &mut [Layer]) {
+        match self {
+            Biases::Fit => (),
+            Biases::Keep => layers.iter_mut().for_each(|l| l.bias = None),
+        }
+    }
+}
+
 /// The share of the input drift that weights follow.
 fn drift(fields: &mut Fields<'_>) -> Result<f32> {
     let share = |v: &str| v.parse().ok().filter(|s: &f32| (0.0..=1.0).contains(s));

@@ -6,7 +6,7 @@ use super::super::layers::Layer;
 use super::super::plan::Weights;
 use super::super::sensitivity::scores;
 use super::super::sequential::{Method, Scheme, run};
-use super::{Codes, DRIFT, GRID, GROUP, GridSearch, LAYERS, account, drift, eligible};
+use super::{BIAS, Biases, Codes, DRIFT, GRID, GROUP, GridSearch, LAYERS, account, drift, eligible};
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
@@ -25,6 +25,7 @@ pub const INFO: PassInfo = PassInfo {
         GROUP,
         GRID,
         DRIFT,
+        BIAS,
         OptionDoc {
             name: "target",
             default: "bits + 0.1",
@@ -73,6 +74,7 @@ struct Owq {
     search: GridSearch,
     /// Share of the input drift that weights follow.
     drift: f32,
+    biases: Biases,
     count: Count,
     /// Bits a weight.
     budget: f64,
@@ -84,6 +86,7 @@ impl Owq {
         let codes = Codes::read(fields, 4)?;
         let search = GridSearch::read(fields)?;
         let drift = drift(fields)?;
+        let biases = Biases::read(fields)?;
         let finite = |v: &str| v.parse().ok().filter(|b: &f64| b.is_finite() && *b > 0.0 && *b <= 64.0);
         let target = fields.with("target", "a number of bits", finite)?;
         let stored = fields.with("stored", "a number of bits", finite)?;
@@ -104,7 +107,7 @@ impl Owq {
                 "`budget=upstream` counts as `target` does, not as `stored`",
             ));
         }
-        Ok(Owq { codes, search, drift, count, budget, sharing })
+        Ok(Owq { codes, search, drift, biases, count, budget, sharing })
     }
 
     /// Weak columns of each layer, and what more of them would buy where that was looked at.
@@ -153,7 +156,12 @@ impl Owq {
                 Diagnostic::new("statistics-missing", "`budget=gain` needs the channel statistics of this layer")
                     .at(Place::Tensor(constant.name.clone()))
             })?;
-            let square: Vec<f32> = statistics.all().mean_square().iter().map(|v| *v as f32).collect();
+            let all = statistics.all();
+            let mut square = all.mean_square();
+            if layer.bias.is_some() {
+                square.iter_mut().zip(all.mean()).for_each(|(s, m)| *s = (*s - m * m).max(0.0));
+            }
+            let square: Vec<f32> = square.iter().map(|v| *v as f32).collect();
             let (data, cols) = decode(constant)?;
             let (mut gain, mut energy) = (vec![0.0; cols], 0.0);
             let rows = data.chunks_exact((data.len() / layer.groups).max(1));
@@ -209,6 +217,7 @@ impl Pass for Owq {
         let mut options = self.codes.options();
         options.push(("grid", self.search.name().into()));
         options.push(("drift", self.drift.to_string()));
+        options.push(("bias", self.biases.name().into()));
         let name = match self.count {
             Count::Target => "target",
             Count::Stored => "stored",
@@ -224,7 +233,8 @@ impl Pass for Owq {
 
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         cx.samples()?;
-        let survey = eligible(graph, LAYERS)?;
+        let mut survey = eligible(graph, LAYERS)?;
+        self.biases.choose(&mut survey.eligible);
         let (weak, offers) = self.weak(graph, cx, &survey.eligible)?;
         let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
         let schemes: Vec<Scheme> = weak.iter().map(|n| Scheme { weak: *n, ..scheme }).collect();

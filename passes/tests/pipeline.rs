@@ -40,8 +40,7 @@ fn documented_defaults_are_the_real_ones() {
 
 #[test]
 fn compile_puts_passes_in_order() {
-    let want =
-        "clean,calibrate{windows=16},owq{bits=4, group=128, grid=loss, drift=0, bias=fit, target=4.1, budget=gain},act{bits=8}";
+    let want = "clean,calibrate{windows=16},owq{bits=4, group=128, grid=loss, drift=0, bias=fit, target=4.1, budget=gain},act{bits=8}";
     for text in ["owq,act", "act,owq", "act,calibrate,owq", "clean,act,owq,calibrate"] {
         assert_eq!(normalised(text), want, "{text}");
     }

@@ -3,7 +3,10 @@
 //! With `m` the mean of a layer's inputs in the original model and `m^` behind the quantised prefix, `b + W m - Q m^` makes
 //! the mean output that of the original model (bias correction: Nagel et al. 2019, arXiv 1906.04721, section 4.2, with the
 //! means of calibration data for those that are derived there). What is left for the sweep is the part of the error that
-//! varies: its second moments are those about the mean.
+//! varies, and some of the mean's: the data that a model meets has another mean than that which calibrated it.
+
+/// The share of the mean's energy that the sweep leaves to the bias.
+pub const SHARE: f64 = 0.5;
 
 /// `W m - Q m^` for each row of `weights` and `rounded`, both `[_, cols]`.
 pub fn lacking(weights: &[f32], rounded: &[f32], original: &[f64], seen: &[f64]) -> Vec<f64> {

@@ -73,14 +73,14 @@ pub(super) struct Collected {
 
 impl Collected {
     /// Second moments of group `group` of all inputs of `layer` together: what its rounded weights keep small. About the
-    /// mean, where a bias takes that up.
+    /// mean in part, where a bias takes that up.
     pub(super) fn hessian(&self, layer: &Layer, group: usize) -> Result<Cow<'_, Hessian>> {
         let all = self.moments(layer, group)?;
         Ok(match layer.bias {
             None => all,
             Some(_) => {
                 let means = self.means(layer, group);
-                Cow::Owned(all.centred(&means.value, means.tokens)?)
+                Cow::Owned(all.centred(&means.value, means.tokens, bias::SHARE)?)
             }
         })
     }
@@ -106,7 +106,8 @@ impl Collected {
         bias::lacking(weights, rounded, &original.value, &self.means(layer, group).value)
     }
 
-    /// The drift of group `group` of all inputs of `layer` together. About the means, where a bias takes those up.
+    /// The drift of group `group` of all inputs of `layer` together. About the means in part, where a bias takes those
+    /// up.
     pub(super) fn drift(&self, layer: &Layer, group: usize) -> Cow<'_, Drift> {
         let mut drifts = layer.inputs.iter().map(|x| &self.drifts[self.by_input[x] + group]);
         let mut drift = Cow::Borrowed(drifts.next().expect("the layer has an input"));
@@ -116,7 +117,7 @@ impl Collected {
             Some(_) => {
                 let (original, means) =
                     (&self.originals[self.by_input[&layer.inputs[0]] + group], self.means(layer, group));
-                Cow::Owned(drift.centred(&original.value, &means.value, means.tokens))
+                Cow::Owned(drift.centred(&original.value, &means.value, means.tokens, bias::SHARE))
             }
         }
     }

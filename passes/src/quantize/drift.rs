@@ -40,12 +40,12 @@ impl Drift {
         });
     }
 
-    /// That of the same inputs less their means, `original` and `seen`, where a sequence has `tokens` tokens: what a bias
-    /// cannot take up.
-    pub fn centred(&self, original: &[f64], seen: &[f64], tokens: f64) -> Drift {
+    /// That of the same inputs without `share` of what their means, `original` and `seen`, make of it, where a sequence has
+    /// `tokens` tokens: of what a bias takes up.
+    pub fn centred(&self, original: &[f64], seen: &[f64], tokens: f64, share: f64) -> Drift {
         let mut values = self.values.clone();
         values.par_chunks_exact_mut(self.cols.max(1)).enumerate().for_each(|(i, row)| {
-            let apart = 2.0 * tokens * (original[i] - seen[i]);
+            let apart = share * 2.0 * tokens * (original[i] - seen[i]);
             row.iter_mut().zip(seen).for_each(|(v, s)| *v = (f64::from(*v) - apart * s) as f32);
         });
         Drift { cols: self.cols, values }

@@ -56,12 +56,12 @@ impl Hessian {
         Hessian::new(values, self.cols)
     }
 
-    /// That of the same inputs less their `mean`, where a sequence has `tokens` tokens: what a bias cannot take up. Channels
-    /// that do not vary beyond the rounding of these sums are dead.
-    pub fn centred(&self, mean: &[f64], tokens: f64) -> Result<Hessian> {
+    /// That of the same inputs without `share` of the energy of their `mean`, where a sequence has `tokens` tokens: of what a bias
+    /// takes up. Channels that do not vary beyond the rounding of these sums are dead.
+    pub fn centred(&self, mean: &[f64], tokens: f64, share: f64) -> Result<Hessian> {
         let n = self.cols;
         assert_eq!(mean.len(), n, "one mean a channel");
-        let less = |i: usize, j: usize| f64::from(self.values[i * n + j]) - 2.0 * tokens * mean[i] * mean[j];
+        let less = |i: usize, j: usize| f64::from(self.values[i * n + j]) - share * 2.0 * tokens * mean[i] * mean[j];
         let varies: Vec<bool> = (0..n).map(|i| less(i, i) > CONSTANT * f64::from(self.values[i * n + i])).collect();
         let mut values = vec![0.0f32; n * n];
         values.par_chunks_exact_mut(n.max(1)).enumerate().filter(|(i, _)| varies[*i]).for_each(|(i, row)| {
@@ -162,7 +162,8 @@ mod tests {
         assert_eq!(Hessian::new(vec![0.0, 0.0, 0.0, 2.0], 2).unwrap().dead().collect::<Vec<_>>(), [0]);
         // Tokens (1, 3) and (3, 3), of two sequences.
         let h = Hessian::from_gram(vec![10.0, 12.0, 12.0, 18.0], 2, 2).unwrap();
-        assert_eq!(h.centred(&[2.0, 3.0], 1.0).unwrap().values(), [2.0, 0.0, 0.0, 0.0]);
+        assert_eq!(h.centred(&[2.0, 3.0], 1.0, 1.0).unwrap().values(), [2.0, 0.0, 0.0, 0.0]);
+        assert_eq!(h.centred(&[2.0, 3.0], 1.0, 0.5).unwrap().values(), [6.0, 6.0, 6.0, 9.0]);
         let mut h = Hessian::new(vec![4.0, 2.0, 2.0, 6.0], 2).unwrap();
         h.divide(&[2.0, 0.5]);
         assert_eq!(h.values(), [1.0, 2.0, 2.0, 24.0]);

@@ -164,7 +164,7 @@ pub(super) struct Original {
     pub(super) spill: Option<Tensors>,
 }
 
-/// The last factor made, with the inputs, whether it is about their means, the group and the order it is for: layers that
+/// The last factor made, with the inputs, whether a bias takes up their means, the group and the order it is for: layers that
 /// share these share it.
 type Kept = Option<((Vec<Input>, bool, usize, Vec<u32>), Factor)>;
 

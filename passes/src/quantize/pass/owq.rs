@@ -1,5 +1,6 @@
 //! `owq`: the most sensitive columns of every linear weight stay in 16 bits, the rest is swept (Lee et al., 2024).
 
+use super::super::bias;
 use super::super::budget::{Count, Layer as Share, by_gain, equal_shares, further, published, published_ratio};
 use super::super::encode::decode;
 use super::super::layers::Layer;
@@ -159,7 +160,7 @@ impl Owq {
             let all = statistics.all();
             let mut square = all.mean_square();
             if layer.bias.is_some() {
-                square.iter_mut().zip(all.mean()).for_each(|(s, m)| *s = (*s - m * m).max(0.0));
+                square.iter_mut().zip(all.mean()).for_each(|(s, m)| *s = (*s - bias::SHARE * m * m).max(0.0));
             }
             let square: Vec<f32> = square.iter().map(|v| *v as f32).collect();
             let (data, cols) = decode(constant)?;

@@ -39,6 +39,9 @@ impl Payload for Rope {
         let [s, _, d] = args[0].shape.dims() else {
             return Err(mismatch("rope", "rank of x", args[0].shape.rank(), 3));
         };
+        if args[0].dtype != DType::F32 {
+            return Err(mismatch("rope", "x", args[0].dtype, DType::F32));
+        }
         if args[1].dtype != DType::I64 || args[1].shape.dims() != std::slice::from_ref(s) {
             return Err(mismatch("rope", "positions", &args[1], format!("i64[{s}]")));
         }
@@ -113,5 +116,22 @@ impl Payload for Rope {
             factor: fields.number("factor")?.unwrap_or(1.0),
             magnitude: fields.number("magnitude")?.unwrap_or(1.0),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actc_types::Shape;
+
+    #[test]
+    fn only_floats_turn() {
+        let rope = Rope { dims: 4, theta: 1e4, style: RopeStyle::Half, factor: 1.0, magnitude: 1.0 };
+        let ty = |dtype, dims: &[u64]| TensorType::new(dtype, Shape::fixed(dims));
+        let infer = |x, positions| rope.infer(&[ty(x, &[3, 2, 6]), ty(positions, &[3])]);
+        assert_eq!(infer(DType::F32, DType::I64).unwrap(), [ty(DType::F32, &[3, 2, 6])]);
+        for (x, positions) in [(DType::Bool, DType::I64), (DType::F64, DType::I64), (DType::F32, DType::F32)] {
+            assert_eq!(infer(x, positions).unwrap_err().code, "ir-type", "{x} at {positions}");
+        }
     }
 }

@@ -157,9 +157,9 @@ const LOOPS: &str = "
         return %d
       } : f32[S, 8]
       %b = bind{symbols=U} %i : i64[]
-      %r = range{start=U + 1, len=1} : i64[1]
+      %r = slice{axis=0, start=U, len=1} %p : f32[1, 8]
       return %p, %r
-    } : f32[S, 8], i64[3, 1]";
+    } : f32[S, 8], f32[3, 1, 8]";
 
 const RECURRENT: &str = "
     %0, %1, %2 = recurrent{cell=lstm, f=sigmoid, g=tanh, h=tanh, reverse, peepholes, lengths} %x, %r, %h, %c, %p, %n : f32[T, B, 3], f32[B, 3], f32[B, 3]

@@ -133,11 +133,8 @@ impl<'m> Call<'_, 'm> {
     /// not known outside of the region.
     fn declared(&mut self, graph: &Source, items: Vec<Item>) -> Result<Vec<Item>> {
         let importer = &self.importer;
-        let binds =
-            importer.graph.region_nodes(importer.region).iter().filter_map(|n| match &importer.graph.node(*n).op {
-                Op::Bind(bind) => Some(&bind.symbols),
-                _ => None,
-            });
+        let ops = importer.graph.region_nodes(importer.region).iter().map(|n| &importer.graph.node(*n).op);
+        let binds = ops.filter_map(|op| if let Op::Bind(bind) = op { Some(&bind.symbols) } else { None });
         let told: BTreeSet<Symbol> = binds.flatten().cloned().collect();
         let mut as_declared = Vec::with_capacity(items.len());
         for (item, output) in items.into_iter().zip(&graph.outputs) {

@@ -3,7 +3,8 @@
 use crate::graph::Graph;
 use crate::handle::{ConstId, Node, Region, Value};
 use crate::op::Op;
-use actc_types::{Diagnostic, Dim, Result, Shape, Symbol};
+use crate::solve::{Said, solve};
+use actc_types::{Dim, Result, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Copies nodes of `from` into `to`, mapping values and constants as it goes.
@@ -141,37 +142,6 @@ pub struct Extract {
     pub consts: BTreeMap<ConstId, ConstId>,
 }
 
-/// Has extents of inputs say what symbols are: where one is `u + 1` and none is `u`, `u` is the whole extent from then on.
-fn solve(graph: &mut Graph) -> Result<()> {
-    loop {
-        let dims = || graph.inputs().flat_map(|(_, v)| graph.ty(v).shape.dims());
-        let said = |s: &Symbol| dims().any(|d| *d == Dim::sym(s.as_str()));
-        let alone = |d: &Dim, s: &Symbol| d.terms().filter(|(_, factors)| factors.contains(s)).count() == 1;
-        let unsaid = dims().find_map(|d| {
-            let mut terms = d.terms();
-            let symbol = terms.find_map(|(c, factors)| match factors {
-                [s] if c == 1 && alone(d, s) && !said(s) => Some(s.clone()),
-                _ => None,
-            })?;
-            let whole = Dim::sym(symbol.as_str());
-            let before = whole.checked_sub(&d.checked_sub(&whole)?)?;
-            Some((symbol, before))
-        });
-        let Some((symbol, before)) = unsaid else { return Ok(()) };
-        let mut solved = |d: &Dim| {
-            let overflow =
-                || Diagnostic::new("dim-overflow", format!("`{d}` is too large where `{symbol}` is `{before}`"));
-            d.substitute(&symbol, &before).ok_or_else(overflow)
-        };
-        for value in &mut graph.values {
-            value.ty.shape = Shape(value.ty.shape.dims().iter().map(&mut solved).collect::<Result<_>>()?);
-        }
-        for node in &mut graph.nodes {
-            node.op = node.op.with_dims(&mut solved)?;
-        }
-    }
-}
-
 /// Cuts out what computes `outputs` from `inputs`. Nodes without tensor inputs (constants, ranges) are copied; inputs of
 /// the whole graph that the part needs beyond `inputs` become inputs under their own names: those that it reads (such as its
 /// caches), and those whose extents alone say what a symbol of the part is. Symbols of `inputs` have the values that the extents
@@ -191,6 +161,7 @@ pub fn extract(graph: &Graph, inputs: &[Value], outputs: &[Value]) -> Result<Ext
         live.look(*node, inputs);
     }
     let mut unsaid = live.unbound();
+    unsaid.extend(live.said.difference(&Said::by(graph, inputs.iter().copied()).symbols).cloned());
     let mut says = |value: &Value| {
         let before = unsaid.len();
         graph.ty(*value).shape.dims().iter().for_each(|d| unsaid.retain(|s| *d != Dim::sym(s.as_str())));
@@ -210,7 +181,7 @@ pub fn extract(graph: &Graph, inputs: &[Value], outputs: &[Value]) -> Result<Ext
     for node in graph.order().iter().filter(|n| live.nodes.contains(n)) {
         copier.node(*node, body);
     }
-    solve(&mut copier.to)?;
+    solve(&mut copier.to, &mut copier.values)?;
     let consts = copier.consts.iter().map(|(whole, part)| (*part, *whole)).collect();
     Ok(Extract { graph: copier.to, values: copier.values, consts })
 }

@@ -32,6 +32,7 @@ pub mod lower;
 pub mod op;
 pub mod ops;
 pub mod patch;
+mod solve;
 pub mod text;
 pub mod types;
 pub mod verify;

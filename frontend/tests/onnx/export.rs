@@ -1,6 +1,7 @@
 //! Graphs written as ONNX and read again: the same numbers, the same bytes each time, and typed refusals.
 
 use actc_frontend::onnx::{Exported, Model, export, import};
+use actc_ir::ops::control::If;
 use actc_ir::ops::linear::Linear;
 use actc_ir::{Const, Evaluator, Graph, Interpreter, Op, TensorType, text, verify};
 use actc_types::{
@@ -99,7 +100,66 @@ const FAMILIES: &[(&str, &str, &str, &str)] = &[
          %2 = attention{scale=0.5, causal} %q, %q, %q, %o : f32[B, S, 4, 8]",
         "y=%0, z=%1, o=%2",
     ),
+    ("branches", "%n: bool[], %x: f32[S, 8], %f: bool[]", BRANCHES, "a=%0, b=%1, c=%2, d=%3"),
+    ("loops", "%x: f32[S, 8], %n: i64[]", LOOPS, "a=%0, b=%1, c=%2, d=%3, e=%4, f=%5, g=%6, h=%7"),
 ];
+
+/// The first flag of the inputs is false, the other true. Constants of regions and captures that are constants, and either given back.
+const BRANCHES: &str = "
+    %w = const @w = rng{seed=1, scale=0.5} : f16[6, 8]
+    %0, %1 = if %f, %x, %w { |%p: f32[S, 8], %q: f16[6, 8]|
+      %b = const @b = rng{seed=2, scale=0.5} : f32[6]
+      %r = linear %p, %q, %b : f32[S, 6]
+      return %r, %p
+    } { |%p: f32[S, 8], %q: f16[6, 8]|
+      %u = const @u = rng{seed=3, scale=0.5} : f32[6, 8]
+      %r = linear %p, %u : f32[S, 6]
+      return %r, %p
+    } : f32[S, 6], f32[S, 8]
+    %2, %3 = if %n, %0, %1, %w { |%p: f32[S, 6], %q: f32[S, 8], %v: f16[6, 8]|
+      return %q, %v
+    } { |%p: f32[S, 6], %q: f32[S, 8], %v: f16[6, 8]|
+      %k = const @k = rng{seed=4, scale=0.5} : f16[6, 8]
+      %j = concat{axis=1} %p, %q : f32[S, 14]
+      %r = slice{axis=1, start=3, len=8} %j : f32[S, 8]
+      return %r, %k
+    } : f32[S, 8], f16[6, 8]";
+
+/// Rows of three rounds of five; rounds until a condition, with what it was last; no round; a branch and an integer that rounds tell.
+const LOOPS: &str = "
+    %w = const @w = rng{seed=1, scale=0.5} : f16[8, 8]
+    %0, %1 = loop{captures=1} %n, %x, %w { |%i: i64[], %c: f32[S, 8], %q: f16[8, 8]|
+      %y = linear %c, %q : f32[S, 8]
+      %a = tanh %y : f32[S, 8]
+      %r = reduce{function=sum} %a : f32[S]
+      return %a, %r
+    } : f32[S, 8], f32[5, S]
+    %seven = const @seven = [7] : i64[]
+    %one = const @one = [1] : i64[]
+    %live = less %one, %n : bool[]
+    %2, %3, %4 = loop{guarded, captures=1} %seven, %live, %one, %n { |%i: i64[], %on: bool[], %c: i64[], %m: i64[]|
+      %o = const @o = [1] : i64[]
+      %next = add %c, %o : i64[]
+      %again = less %next, %m : bool[]
+      return %again, %next, %c
+    } : bool[], i64[], i64[7]
+    %none = const @none = [0] : i64[]
+    %5 = loop %none, %x { |%i: i64[], %c: f32[S, 8]|
+      %s = silu %c : f32[S, 8]
+      return %s
+    } : f32[S, 8]
+    %6, %7 = loop{captures=1} %n, %x, %none { |%i: i64[], %c: f32[S, 8], %z: i64[]|
+      %first = equal %i, %z : bool[]
+      %p = if %first, %c { |%d: f32[S, 8]|
+        %s = silu %d : f32[S, 8]
+        return %s
+      } { |%d: f32[S, 8]|
+        return %d
+      } : f32[S, 8]
+      %b = bind{symbols=U} %i : i64[]
+      %r = slice{axis=0, start=U, len=1} %p : f32[1, 8]
+      return %p, %r
+    } : f32[S, 8], f32[3, 1, 8]";
 
 const RECURRENT: &str = "
     %0, %1, %2 = recurrent{cell=lstm, f=sigmoid, g=tanh, h=tanh, reverse, peepholes, lengths} %x, %r, %h, %c, %p, %n : f32[T, B, 3], f32[B, 3], f32[B, 3]
@@ -184,8 +244,8 @@ fn graphs_mean_the_same_when_they_are_read_again() {
 const ROWS: usize = 11;
 const COLS: usize = 80;
 
-/// `y = x W^T` by codes of `layout`, with `weak` columns of `place`.
-fn product(layout: Packed, weak: Option<(u32, WeakPlace)>) -> Graph {
+/// A matrix of codes of `layout`, with `weak` columns of `place`.
+fn weight(layout: Packed, weak: Option<(u32, WeakPlace)>) -> Const {
     let body = match weak {
         Some((k, WeakPlace::Suffix)) => COLS - k as usize,
         _ => COLS,
@@ -218,15 +278,44 @@ fn product(layout: Packed, weak: Option<(u32, WeakPlace)>) -> Graph {
         }
         encoding = Encoding::Mixed(Mixed { body: layout, cols, place, weak: DType::F16 });
     }
-    let dims = |text: &str| Shape(text.split(',').map(|d| Dim::parse(d).unwrap()).collect());
-    let ty = TensorType::new(DType::F32, dims(&format!("{ROWS},{COLS}")));
+    let ty = TensorType::new(DType::F32, Shape::fixed(&[ROWS as u64, COLS as u64]));
     let parts = parts.into_iter().map(|(role, bytes)| (role, bytes.into())).collect();
-    let weight = Const::new("w", ty, encoding, parts).unwrap_or_else(|e| panic!("{e}"));
+    Const::new("w", ty, encoding, parts).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn rows(width: usize) -> TensorType {
+    TensorType::new(DType::F32, Shape(vec![Dim::sym("S"), Dim::from(width as u64)]))
+}
+
+/// `y = x W^T`.
+fn product(weight: Const) -> Graph {
     let mut graph = Graph::new("product");
-    let x = graph.input("x", TensorType::new(DType::F32, dims(&format!("S,{COLS}"))));
+    let x = graph.input("x", rows(COLS));
     let w = graph.constant(weight);
     let y = graph.add(Op::Linear(Linear::F32), &[x, w], "layer").unwrap();
     graph.output("y", y);
+    assert_eq!(verify(&graph), []);
+    graph
+}
+
+/// `y = x W^T` in both branches of a flag: the weight is a constant of the one, and given to the other, where it is given back too.
+fn product_in_branches(weight: Const) -> Graph {
+    let mut graph = Graph::new("branches");
+    let (flag, x) = (graph.input("flag", TensorType::new(DType::Bool, Shape::default())), graph.input("x", rows(COLS)));
+    let (ty, id) = (weight.ty.clone(), graph.add_const(weight));
+    let outer = graph.const_node(graph.body(), id);
+    let mut regions = Vec::new();
+    for own in [true, false] {
+        let (region, params) = graph.add_region(&[rows(COLS), ty.clone()]);
+        let w = if own { graph.const_node(region, id) } else { params[1] };
+        let y = graph.add_in(region, Op::Linear(Linear::F32), &[params[0], w], Vec::new(), "layer").unwrap();
+        graph.set_region_results(region, vec![y[0], w]);
+        regions.push(region);
+    }
+    let op = Op::If(If { results: vec![rows(ROWS), ty] });
+    let made = graph.add_in(graph.body(), op, &[flag, x, outer], regions, "branches").unwrap();
+    graph.output("y", made[0]);
+    graph.output("w", made[1]);
     assert_eq!(verify(&graph), []);
     graph
 }
@@ -238,7 +327,7 @@ fn codes_of_every_width_keep_their_numbers() {
             for zero in [Zero::Symmetric, Zero::Packed] {
                 for scale in [DType::F16, DType::F32] {
                     let layout = Packed { bits, group, zero, scale, order: Order::Panels8 };
-                    agrees(&format!("{layout:?}"), &product(layout, None), STEPS);
+                    agrees(&format!("{layout:?}"), &product(weight(layout, None)), STEPS);
                 }
             }
         }
@@ -251,7 +340,9 @@ fn weak_columns_are_a_product_of_their_own() {
         for (bits, cols) in [(3, 1), (4, 6)] {
             let group = Group::Columns(64);
             let layout = Packed { bits, group, zero: Zero::Packed, scale: DType::F16, order: Order::Panels8 };
-            agrees(&format!("{place:?} {bits}"), &product(layout, Some((cols, place))), STEPS);
+            let weight = || weight(layout, Some((cols, place)));
+            agrees(&format!("{place:?} {bits}"), &product(weight()), STEPS);
+            agrees(&format!("{place:?} {bits} in branches"), &product_in_branches(weight()), STEPS);
         }
     }
 }
@@ -259,14 +350,21 @@ fn weak_columns_are_a_product_of_their_own() {
 #[test]
 fn every_op_without_a_form_is_named_at_once() {
     let graph = graph(
-        "%x: f32[S, 8], %n: f32[N, 4, 8, 9], %p: i64[N, 4, 4, 5], %m: f32[N, 4, 4, 5]",
+        "%x: f32[S, 8], %n: f32[N, 4, 8, 9], %p: i64[N, 4, 4, 5], %m: f32[N, 4, 4, 5], %f: bool[]",
         "%w = const @w = rng{seed=1, scale=0.5} : f32[8, 8]
          %0 = linear{act=int8} %x, %w : f32[S, 8]
-         %1 = unpool{shape=\"N, 4, 8, 9\"} %m, %p : f32[N, 4, 8, 9]",
-        "a=%0, b=%1",
+         %2 = if %f, %m, %p { |%a: f32[N, 4, 4, 5], %b: i64[N, 4, 4, 5]|
+           %c = unpool{shape=\"N, 4, 8, 9\"} %a, %b : f32[N, 4, 8, 9]
+           return %c
+         } { |%a: f32[N, 4, 4, 5], %b: i64[N, 4, 4, 5]|
+           %c = unpool{shape=\"N, 4, 8, 9\"} %a, %b : f32[N, 4, 8, 9]
+           return %c
+         } : f32[N, 4, 8, 9]
+         %3 = silu %2 : f32[N, 4, 8, 9]",
+        "a=%0, b=%3",
     );
     let findings = export(&graph, "m.data").unwrap_err();
     let shown: Vec<_> = findings.iter().map(|f| (f.code, f.to_string())).collect();
-    assert_eq!(shown.iter().map(|(code, _)| *code).collect::<Vec<_>>(), ["onnx-export"; 2]);
-    assert!(shown[0].1.contains("`linear`") && shown[1].1.contains("`unpool`"), "{shown:?}");
+    assert_eq!(shown.iter().map(|(code, _)| *code).collect::<Vec<_>>(), ["onnx-export"; 3]);
+    assert!(shown[0].1.contains("`linear`") && shown[1..].iter().all(|s| s.1.contains("`unpool`")), "{shown:?}");
 }

@@ -23,10 +23,7 @@ impl<'g> Call<'_, 'g> {
 
     /// The element type that argument `i` has in the file.
     pub(super) fn stored(&self, i: usize) -> DType {
-        let value = self.node.args[i];
-        let graph = self.sheet.graph;
-        let constant = graph.as_const(value).map(|id| super::weights::stored_type(graph.const_data(id)));
-        constant.unwrap_or(graph.ty(value).dtype)
+        self.sheet.stored(self.node.args[i])
     }
 
     /// Argument `i` in f32.
@@ -61,6 +58,15 @@ impl<'g> Call<'_, 'g> {
     pub(super) fn part(&mut self, x: &str, axis: i64, start: i64, end: i64, step: i64) -> String {
         let [start, end, axes, steps] = [start, end, axis, step].map(|n| self.sheet.ints(&[n]));
         self.node("Slice", &[x, &start, &end, &axes, &steps], vec![])
+    }
+
+    /// `x` with zeros behind it along `axis`, where it then has `extent` elements, a list of one integer.
+    pub(super) fn filled(&mut self, x: &str, axis: i64, extent: &str) -> String {
+        let own = self.node("Shape", &[x], vec![("start", Attr::Int(axis)), ("end", Attr::Int(axis + 1))]);
+        let rest = self.node("Sub", &[extent, &own], vec![]);
+        let (none, axes) = (self.sheet.ints(&[0]), self.sheet.ints(&[axis]));
+        let pads = self.node("Concat", &[&none, &rest], vec![("axis", Attr::Int(0))]);
+        self.node("Pad", &[x, &pads, "", &axes], vec![])
     }
 
     /// `x` with an extent of 1 at `axis`.

@@ -53,11 +53,8 @@ pub(super) fn non_zero(c: &mut Call<'_, '_>) -> Result<Vec<String>> {
     let all = c.ty(0).shape.elements()?;
     let found = c.node("NonZero", &[&x], vec![]);
     let list = c.node("Shape", &[&found], vec![("start", Attr::Int(1)), ("end", Attr::Int(2))]);
-    let (all, none, axes) = (c.sheet.dim(&all)?, c.sheet.ints(&[0]), c.sheet.ints(&[1]));
-    let rest = c.node("Sub", &[&all, &list], vec![]);
-    let pads = c.node("Concat", &[&none, &rest], vec![axis(0)]);
-    let zero = c.sheet.int(0);
-    let filled = c.node("Pad", &[&found, &pads, &zero, &axes], vec![]);
+    let (all, none) = (c.sheet.dim(&all)?, c.sheet.ints(&[0]));
+    let filled = c.filled(&found, 1, &all);
     let count = c.node("Squeeze", &[&list, &none], vec![]);
     Ok(vec![filled, count])
 }

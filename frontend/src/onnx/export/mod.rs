@@ -18,6 +18,7 @@ mod norm;
 mod pointwise;
 mod recurrent;
 mod reduce;
+mod regions;
 mod shaping;
 mod sheet;
 mod weights;
@@ -70,7 +71,6 @@ impl Exported {
 /// Every node that has no form in ONNX (`onnx-export`), by its name.
 pub fn export(graph: &Graph, data: &str) -> Result<Exported, Vec<Diagnostic>> {
     let mut sheet = Sheet::new(graph, data);
-    let mut findings = Vec::new();
     for (name, value) in graph.inputs() {
         let own = sheet.fresh(name);
         sheet.name(value, own);
@@ -84,15 +84,13 @@ pub fn export(graph: &Graph, data: &str) -> Result<Exported, Vec<Diagnostic>> {
         }
     }
     for node in graph.order() {
-        if let Err(found) = write(&mut sheet, *node) {
-            findings.push(found);
-        }
+        write(&mut sheet, *node);
     }
     let mut declarations = (Vec::new(), Vec::new());
     for (name, value) in graph.inputs() {
         match declared(name, graph.ty(value)) {
             Ok(d) => declarations.0.push(d),
-            Err(e) => findings.push(e.at(Place::Tensor(name.into()))),
+            Err(e) => sheet.findings.push(e.at(Place::Tensor(name.into()))),
         }
     }
     for (name, value) in outputs.into_iter().chain(states) {
@@ -106,16 +104,15 @@ pub fn export(graph: &Graph, data: &str) -> Result<Exported, Vec<Diagnostic>> {
         });
         match given {
             Ok(d) => declarations.1.push(d),
-            Err(e) => findings.push(e.at(Place::Tensor(name))),
+            Err(e) => sheet.findings.push(e.at(Place::Tensor(name))),
         }
     }
-    if !findings.is_empty() {
-        return Err(findings);
+    if !sheet.findings.is_empty() {
+        return Err(sheet.findings);
     }
-    let contributed = sheet.nodes.iter().any(|n| n.domain.as_deref() == Some(MICROSOFT));
     let opset = |domain: &str, version| OperatorSetIdProto { domain: Some(domain.into()), version: Some(version) };
     let mut opset_import = vec![opset("", OPSET)];
-    opset_import.extend(contributed.then(|| opset(MICROSOFT, 1)));
+    opset_import.extend(sheet.contributed.then(|| opset(MICROSOFT, 1)));
     let model = ModelProto {
         ir_version: Some(IR_VERSION),
         opset_import,
@@ -141,23 +138,22 @@ fn present(sheet: &mut Sheet<'_>, old: actc_ir::Value) -> String {
 }
 
 /// Writes `node`, unless it is behind one that could not be written.
-fn write(sheet: &mut Sheet<'_>, node: Node) -> Result<()> {
+fn write(sheet: &mut Sheet<'_>, node: Node) {
     let data = sheet.graph.node(node);
     if matches!(data.op, Op::Const(_)) || !data.args.iter().all(|v| sheet.is_written(*v)) {
-        return Ok(());
+        return;
     }
     let mut call = Call { sheet, node: data };
-    let names = form(&mut call).map_err(|e| match e.place {
-        Place::Request => e.at(Place::Node(data.origin.clone())),
-        _ => e,
-    })?;
-    for (value, name) in data.results.iter().zip(names) {
-        sheet.name(*value, name);
+    match form(&mut call) {
+        Ok(names) => data.results.iter().zip(names).for_each(|(value, name)| sheet.name(*value, name)),
+        Err(e) => sheet.findings.push(match e.place {
+            Place::Request => e.at(Place::Node(data.origin.clone())),
+            _ => e,
+        }),
     }
-    Ok(())
 }
 
-/// Names of the results of the op of `c`.
+/// Names of the results of the op of `c`; none where something in a region of it could not be written.
 fn form(c: &mut Call<'_, '_>) -> Result<Vec<String>> {
     let op = &c.node.op;
     match op {
@@ -195,7 +191,7 @@ fn form(c: &mut Call<'_, '_>) -> Result<Vec<String>> {
         Op::Range(p) => shaping::range(c, p),
         Op::Pad(p) => shaping::pad(c, p),
         Op::Bind(p) => shaping::bind(c, p),
-        Op::Expect(_) => shaping::expect(c),
+        Op::Expect(p) => shaping::expect(c, p),
         Op::Conv(p) => conv::conv(c, &p.0, "Conv"),
         Op::ConvInteger(p) => conv::conv(c, &p.0, "ConvInteger"),
         Op::ConvTranspose(p) => conv::transposed(c, &p.0),
@@ -203,6 +199,8 @@ fn form(c: &mut Call<'_, '_>) -> Result<Vec<String>> {
         Op::Fold(p) => conv::fold(c, p),
         Op::Recurrent(p) => recurrent::recurrent(c, p),
         Op::Det(_) => c.same("Det"),
+        Op::If(_) => regions::branch(c),
+        Op::Loop(p) => regions::repeat(c, p),
         Op::Bitcast(_)
         | Op::Unique(_)
         | Op::NonMaxSuppression(_)
@@ -212,8 +210,6 @@ fn form(c: &mut Call<'_, '_>) -> Result<Vec<String>> {
         | Op::GridSample(_)
         | Op::LinearAttention(_)
         | Op::Gram(_)
-        | Op::ChannelStats(_)
-        | Op::If(_)
-        | Op::Loop(_) => Err(c.refuse("there is no rule for it so far")),
+        | Op::ChannelStats(_) => Err(c.refuse("there is no rule for it so far")),
     }
 }

@@ -2,11 +2,11 @@
 
 use super::call::Call;
 use super::sheet::Attr;
-use actc_ir::ops::extents::Bind;
+use actc_ir::ops::extents::{Bind, Expect};
 use actc_ir::ops::indexing::Expand;
 use actc_ir::ops::pad::Pad;
 use actc_ir::ops::shaping::{Concat, Range, Reshape, Slice, Transpose};
-use actc_types::{Diagnostic, Result};
+use actc_types::{Diagnostic, Dim, Result};
 
 pub(super) fn reshape(c: &mut Call<'_, '_>, reshape: &Reshape) -> Result<Vec<String>> {
     let x = c.arg(0)?;
@@ -44,6 +44,9 @@ pub(super) fn concat(c: &mut Call<'_, '_>, concat: &Concat) -> Result<Vec<String
 }
 
 pub(super) fn range(c: &mut Call<'_, '_>, range: &Range) -> Result<Vec<String>> {
+    if range.len == Dim::from(1) {
+        return Ok(vec![c.sheet.dim(&range.start)?]);
+    }
     let end = range.start.checked_add(&range.len);
     let end = end.ok_or_else(|| Diagnostic::new("dim-overflow", "range: its end exceeds 63 bits"))?;
     let (start, end, step) = (c.sheet.scalar(&range.start)?, c.sheet.scalar(&end)?, c.sheet.int(1));
@@ -69,7 +72,8 @@ pub(super) fn bind(c: &mut Call<'_, '_>, bind: &Bind) -> Result<Vec<String>> {
     Ok(vec![values])
 }
 
-/// The same tensor; operators behind it check extents as they need them.
-pub(super) fn expect(c: &mut Call<'_, '_>) -> Result<Vec<String>> {
-    Ok(vec![c.arg(0)?])
+/// The same tensor under the shape that it has to have: another number of elements is an error.
+pub(super) fn expect(c: &mut Call<'_, '_>, expect: &Expect) -> Result<Vec<String>> {
+    let (x, shape) = (c.arg(0)?, c.sheet.shape(expect.shape.dims())?);
+    Ok(vec![c.node("Reshape", &[&x, &shape], vec![("allowzero", Attr::Int(1))])])
 }

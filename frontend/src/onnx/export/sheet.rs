@@ -3,8 +3,8 @@
 use crate::onnx::ElementType;
 use crate::onnx::import::dtype;
 use crate::onnx::schema::{
-    AttributeProto, NodeProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
-    tensor_shape_proto, type_proto,
+    AttributeProto, GraphProto, NodeProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, tensor_shape_proto, type_proto,
 };
 use actc_ir::{Const, Graph, TensorType, Value};
 use actc_types::{DType, Diagnostic, Dim, Result, Shape, Symbol};
@@ -27,6 +27,7 @@ pub(super) enum Attr<'a> {
     Float(f64),
     Text(&'a str),
     Texts(Vec<&'a str>),
+    Graph(Box<GraphProto>),
 }
 
 impl Attr<'_> {
@@ -44,6 +45,10 @@ impl Attr<'_> {
             Attr::Text(s) => {
                 proto.s = Some(Bytes::copy_from_slice(s.as_bytes()));
                 3
+            }
+            Attr::Graph(graph) => {
+                proto.g = Some(graph);
+                5
             }
             Attr::Ints(ints) => {
                 proto.ints = ints;
@@ -68,6 +73,10 @@ pub(super) struct Sheet<'g> {
     pub(super) apart: Vec<(u64, Bytes)>,
     /// What a reader of the file should know, each said once.
     pub(super) notes: BTreeSet<String>,
+    /// What has no form, each with its place.
+    pub(super) findings: Vec<Diagnostic>,
+    /// Whether there is a contributed operator.
+    pub(super) contributed: bool,
     /// The name of the file of data.
     location: String,
     values: BTreeMap<usize, String>,
@@ -85,6 +94,8 @@ impl<'g> Sheet<'g> {
             initializers: Vec::new(),
             apart: Vec::new(),
             notes: BTreeSet::new(),
+            findings: Vec::new(),
+            contributed: false,
             location: location.into(),
             values: BTreeMap::new(),
             taken: BTreeMap::new(),
@@ -133,6 +144,28 @@ impl<'g> Sheet<'g> {
         self.values.contains_key(&value.index()) || self.graph.as_const(value).is_some()
     }
 
+    /// The element type that `value` has in the file.
+    pub(super) fn stored(&self, value: Value) -> DType {
+        let constant = self.graph.as_const(value).map(|id| super::weights::stored_type(self.graph.const_data(id)));
+        constant.unwrap_or(self.graph.ty(value).dtype)
+    }
+
+    /// What `value` is called where it has the type that the graph says.
+    pub(super) fn typed(&mut self, value: Value) -> Result<String> {
+        let (name, from, to) = (self.value(value)?, self.stored(value), self.graph.ty(value).dtype);
+        self.cast(&name, from, to)
+    }
+
+    /// What `write` gives, and the nodes that it adds, which are of a graph in this one: what they compute of symbols is not known
+    /// outside of it.
+    pub(super) fn inside<T>(&mut self, write: impl FnOnce(&mut Self) -> T) -> (T, Vec<NodeProto>) {
+        let (symbols, dims) = (self.symbols.clone(), self.dims.clone());
+        let around = std::mem::take(&mut self.nodes);
+        let made = write(self);
+        (self.symbols, self.dims) = (symbols, dims);
+        (made, std::mem::replace(&mut self.nodes, around))
+    }
+
     /// A node of several results, in `domain`, called after `origin`.
     pub(super) fn nodes(
         &mut self,
@@ -143,6 +176,7 @@ impl<'g> Sheet<'g> {
         origin: &str,
     ) -> Vec<String> {
         let outputs: Vec<String> = (0..results).map(|_| self.fresh(origin)).collect();
+        self.contributed |= domain == MICROSOFT;
         self.nodes.push(NodeProto {
             input: inputs.iter().map(|i| (*i).to_owned()).collect(),
             output: outputs.clone(),

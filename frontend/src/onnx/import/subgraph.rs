@@ -5,8 +5,9 @@
 
 use super::{Call, Importer, Item};
 use crate::onnx::Graph as Source;
+use crate::onnx::{Dimension, ValueType};
 use actc_ir::{Op, Region, TensorType, Value};
-use actc_types::Result;
+use actc_types::{Dim, Result, Symbol};
 use std::collections::BTreeSet;
 
 /// The values outside that the graphs of a node read.
@@ -119,11 +120,40 @@ impl<'m> Call<'_, 'm> {
             let named = captures.names.iter().zip(here);
             let before =
                 named.map(|((name, _), here)| (*name, c.importer.names.insert(name, Item::Value(*here)))).collect();
-            let made = given(c, own).and_then(|items| c.inside(graph, items)).and_then(|items| give(c, items));
+            let made =
+                given(c, own).and_then(|items| c.inside(graph, items)).and_then(|items| c.declared(graph, items));
+            let made = made.and_then(|items| give(c, items));
             c.importer.restore(before);
             made
         })?;
         Ok(region)
+    }
+
+    /// `items`, which `graph` gives, with extents that its own nodes tell as the file declares them, where it does: what they tell is
+    /// not known outside of the region.
+    fn declared(&mut self, graph: &Source, items: Vec<Item>) -> Result<Vec<Item>> {
+        let importer = &self.importer;
+        let ops = importer.graph.region_nodes(importer.region).iter().map(|n| &importer.graph.node(*n).op);
+        let binds = ops.filter_map(|op| if let Op::Bind(bind) = op { Some(&bind.symbols) } else { None });
+        let told: BTreeSet<Symbol> = binds.flatten().cloned().collect();
+        let mut as_declared = Vec::with_capacity(items.len());
+        for (item, output) in items.into_iter().zip(&graph.outputs) {
+            let (Item::Value(value), Some(ValueType::Tensor { shape: Some(stated), .. })) = (&item, &output.ty) else {
+                as_declared.push(item);
+                continue;
+            };
+            let mut shape = self.ty(*value).shape;
+            if shape.rank() == stated.len() {
+                for (dim, stated) in shape.0.iter_mut().zip(stated) {
+                    match stated {
+                        Dimension::Fixed(n) if dim.symbols().iter().any(|s| told.contains(*s)) => *dim = Dim::from(*n),
+                        Dimension::Fixed(_) | Dimension::Named(_) | Dimension::Unknown => {}
+                    }
+                }
+            }
+            as_declared.push(Item::Value(self.expect(*value, shape)?));
+        }
+        Ok(as_declared)
     }
 
     /// A region with parameters of `types` and, behind them, one for each of `outside` that is no constant; those are given

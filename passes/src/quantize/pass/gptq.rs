@@ -7,7 +7,7 @@ use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
 use crate::report::PassReport;
 use actc_ir::Graph;
-use actc_types::Result;
+use actc_types::{Result, WeakPlace};
 
 /// The table's entry.
 pub const INFO: PassInfo = PassInfo {
@@ -47,7 +47,12 @@ impl Pass for Gptq {
     fn run(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         cx.samples()?;
         let survey = eligible(graph, LAYERS)?;
-        let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
+        let scheme = Scheme {
+            body: self.codes.body(),
+            grid: self.codes.grid(self.search),
+            weak: 0,
+            place: WeakPlace::Scattered,
+        };
         let schemes = vec![scheme; survey.eligible.len()];
         let method = Method::Sweep { drift: self.drift };
         let done = run("gptq", graph, cx, &survey.eligible, &schemes, method)?;

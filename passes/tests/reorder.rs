@@ -363,10 +363,10 @@ graph @g(%x: f32[S, 4], %i: i64[S]) {{
         let why = held(middle, "");
         assert!(why.ends_with(what), "{why}");
     };
-    let halves = "  %a = slice{axis=1, start=0, len=4} %0 : f32[S, 4]
-  %b = slice{axis=1, start=4, len=4} %0 : f32[S, 4]
+    let parts = "  %a = slice{axis=1, start=0, len=3} %0 : f32[S, 3]
+  %b = slice{axis=1, start=3, len=5} %0 : f32[S, 5]
   %1 = concat{axis=1} %b, %a : f32[S, 8]\n";
-    says(halves, "takes a run of its elements");
+    says(parts, "takes a run of its elements");
     says(
         "  %1 = concat{axis=1} %0 : f32[S, 8]\n  %t = cumulate{function=sum} %1, %z : f32[S, 8]\n"
             .replace("  %t", "  %z = const @z = [1] : i64[]\n  %t")
@@ -383,6 +383,56 @@ graph @g(%x: f32[S, 4], %i: i64[S]) {{
             .as_str(),
         "rounds runs of its channels together",
     );
+}
+
+#[test]
+fn channels_of_equal_runs_have_one_order() {
+    // A gate and what it gates in one weight, and two inputs joined.
+    let source = "air 1
+graph @g(%x: f32[S, 4]) {
+  %a = const @a = rng{seed=1, scale=1} : f32[12, 4]
+  %b = const @b = rng{seed=2, scale=1} : f32[4, 6]
+  %c = const @c = rng{seed=3, scale=1} : f32[3, 12]
+  %0 = linear %x, %a : f32[S, 12]
+  %1 = slice{axis=1, start=0, len=6} %0 : f32[S, 6]
+  %2 = slice{axis=1, start=6, len=6} %0 : f32[S, 6]
+  %3 = silu %1 : f32[S, 6]
+  %4 = mul %3, %2 : f32[S, 6]
+  %5 = linear %4, %b : f32[S, 4]
+  %6 = concat{axis=1} %4, %2 : f32[S, 12]
+  %7 = linear %6, %c : f32[S, 3]
+  return y=%5, z=%7
+}
+";
+    let (before, _) = shuffle(source, &[("S", 3)], 6);
+    assert_eq!(class(&before, "b", 1), Ok(6));
+    let classes = Classes::find(&before);
+    for name in ["a", "c"] {
+        let (id, _) = before.constants().find(|(_, c)| c.name == name).unwrap();
+        let parts = classes.of_constant(id, usize::from(name == "c"));
+        let shown: Vec<_> =
+            parts.iter().map(|p| (p.width, p.outer, p.inner, classes.all()[p.class].held.is_none())).collect();
+        assert_eq!(shown, [(2, 1, 6, false), (6, 2, 1, true)], "{name}");
+    }
+}
+
+#[test]
+fn weights_inside_regions_stay() {
+    let source = "air 1
+graph @g(%x: f32[2, 4], %c: bool[]) {
+  %0 = if %c, %x { |%p: f32[2, 4]|
+    %a = const @a = rng{seed=1, scale=1} : f32[6, 4]
+    %b = const @b = rng{seed=2, scale=1} : f32[4, 6]
+    %1 = linear %p, %a : f32[2, 6]
+    %2 = linear %1, %b : f32[2, 4]
+    return %2
+  } { |%q: f32[2, 4]|
+    return %q
+  } : f32[2, 4]
+  return y=%0
+}
+";
+    assert_eq!(class(&parse(source), "a", 0).unwrap_err(), "it is used inside a region");
 }
 
 #[test]

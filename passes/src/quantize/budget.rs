@@ -347,6 +347,22 @@ mod tests {
         assert_eq!(equal_shares(&layers, 3.0, Count::Target).unwrap(), [0; 7]);
     }
 
+    /// Llama-2-7B with 128 weak columns in every layer, as QEFT has it.
+    #[test]
+    fn equal_tails_cost_what_is_published() {
+        let body = Packed::new(4, Group::Columns(128));
+        let layer = |rows, cols| Layer { rows, cols, body, most: cols };
+        let block = [[layer(4096, 4096); 4].as_slice(), &[layer(11008, 4096); 2], &[layer(4096, 11008)]].concat();
+        let layers = vec![block; 32].concat();
+        let weak = vec![128; layers.len()];
+        let trained: u64 = layers.iter().map(|l| 128 * l.rows as u64).sum();
+        assert_eq!(trained, 174_063_616);
+        let share = trained as f64 / layers.iter().map(Layer::weights).sum::<u64>() as f64;
+        assert!((share - 0.0269).abs() < 5e-5, "{share}");
+        let cost = bits(&layers, &weak, Count::Target).unwrap();
+        assert!((cost - 4.32).abs() < 5e-3, "{cost}");
+    }
+
     #[test]
     fn gains_that_wait_for_others_are_shared() {
         assert_eq!(falling([5.0, 3.0, 1.0]), [5.0, 3.0, 1.0]);

@@ -159,6 +159,14 @@ impl<'g> Axes<'g> {
         self.held.push((id, why.to_owned()));
     }
 
+    /// An axis that [`Axes::fresh`] gave keeps its order.
+    pub(super) fn hold_fresh(&mut self, part: Part, why: &str) {
+        match part {
+            Part::Of(value, axis) => self.hold(value, axis, why),
+            Part::Fresh(id) => self.held.push((id, why.to_owned())),
+        }
+    }
+
     /// All axes of `value` keep their order.
     pub(super) fn hold_all(&mut self, value: Value, why: &str) {
         (0..self.graph.ty(value).shape.rank()).for_each(|axis| self.hold(value, axis, why));

@@ -35,7 +35,11 @@ pub(super) fn gather(graph: &mut Graph, classes: &Classes, layers: &[Layer]) -> 
             Some(known) => *known,
             None => {
                 let natural = Tensor::i64(&[width as u64], (0..width as i64).collect())?;
-                let order = patch.constant(Const::dense(format!("reorder.{weight}"), &natural));
+                let mut name = format!("reorder.{weight}");
+                while patch.graph().constants().any(|(_, c)| c.name == name) {
+                    name.push('.');
+                }
+                let order = patch.constant(Const::dense(name, &natural));
                 *looked_up.entry(x).or_insert(patch.add(Op::Gather(Gather { axis }), &[x, order])?)
             }
         };

@@ -180,9 +180,15 @@ fn said(axes: &mut Axes<'_>, data: &NodeData) {
             transpose.order.iter().enumerate().for_each(|(i, from)| axes.tie((args[0], *from), (results[0], i)));
         }
         Op::Slice(slice) => {
-            for i in 0..rank(args[0]) {
-                let whole = graph.ty(args[0]).shape.dims()[i] == graph.ty(results[0]).shape.dims()[i];
-                along(axes, data, i, i != slice.axis || whole, "takes a run of its elements");
+            (0..rank(args[0])).filter(|i| *i != slice.axis).for_each(|i| axes.tie((args[0], i), (results[0], i)));
+            let extent = |v: Value| graph.ty(v).shape.dims()[slice.axis].fixed().unwrap_or(0);
+            let (all, len) = (extent(args[0]), extent(results[0]));
+            // One of several runs of equal length.
+            let aligned = slice.start.fixed().is_some_and(|start| len > 0 && start % len == 0 && all % len == 0);
+            if aligned {
+                equal_runs(axes, data, (args[0], slice.axis), (results[0], slice.axis), all / len);
+            } else {
+                along(axes, data, slice.axis, false, "takes a run of its elements");
             }
         }
         Op::Concat(concat) => {
@@ -191,7 +197,12 @@ fn said(axes: &mut Axes<'_>, data: &NodeData) {
                     axes.tie((*arg, i), (results[0], i));
                 }
             }
-            if args.len() > 1 {
+            let dims: Vec<_> = args.iter().map(|v| &graph.ty(*v).shape.dims()[concat.axis]).collect();
+            if args.len() > 1 && dims.iter().all(|d| *d == dims[0] && d.fixed().is_some()) {
+                for arg in args {
+                    equal_runs(axes, data, (results[0], concat.axis), (*arg, concat.axis), args.len() as u64);
+                }
+            } else if args.len() > 1 {
                 args.iter().chain(results).for_each(|v| hold(axes, (*v, concat.axis), data, "joins tensors there"));
             }
         }
@@ -218,6 +229,13 @@ fn said(axes: &mut Axes<'_>, data: &NodeData) {
         | Op::If(_)
         | Op::Loop(_) => hold_node(axes, data),
     }
+}
+
+/// Axis `run` is one of `count` runs of the axis `whole`, which stay where they are; their elements have one order.
+fn equal_runs(axes: &mut Axes<'_>, data: &NodeData, whole: (Value, usize), run: (Value, usize), count: u64) {
+    let runs = axes.fresh(count);
+    axes.hold_fresh(runs, &format!("{} tells runs of its elements apart", words(data)));
+    axes.split(whole, &[runs, Part::Of(run.0, run.1)], &words(data));
 }
 
 fn hold(axes: &mut Axes<'_>, (value, axis): (Value, usize), data: &NodeData, does: &str) {

@@ -38,13 +38,6 @@ pub struct Member {
     pub reads: bool,
 }
 
-impl Member {
-    /// Whether the axis is the class itself, channel by channel.
-    pub fn is_whole(&self) -> bool {
-        self.outer == 1 && self.inner == 1
-    }
-}
-
 /// A class that stands at an axis, as in [`Member`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -56,6 +49,13 @@ pub struct Part {
     pub outer: usize,
     /// Elements of each channel side by side.
     pub inner: usize,
+}
+
+impl Part {
+    /// Whether the axis is the class itself, channel by channel.
+    pub fn is_whole(&self) -> bool {
+        self.outer == 1 && self.inner == 1
+    }
 }
 
 /// The classes of a graph.

@@ -211,7 +211,7 @@ fn columns(classes: &Classes, weight: ConstId) -> std::result::Result<usize, Str
     let held = |p: &Part| classes.all()[p.class].held.clone();
     match parts.as_slice() {
         [] => Err("its channels are all alike".into()),
-        [part] if part.outer == 1 && part.inner == 1 => held(part).map_or(Ok(part.class), Err),
+        [part] if part.is_whole() => held(part).map_or(Ok(part.class), Err),
         _several_axes => {
             let why = parts.iter().find_map(held).map_or_else(String::new, |why| format!(": {why}"));
             Err(format!("its channels are several axes in one{why}"))

@@ -6,10 +6,13 @@ use actc_artifact::{Artifact, LayerRow, ReadOptions, Writer, Written};
 use actc_codegen::{Backend, Description, Entries, Options, Program, compile};
 use actc_ir::{Graph, lower};
 use actc_passes::manager::{self, Config};
-use actc_passes::report::{LayerReport, Status};
+use actc_passes::report::{ChannelOrder, LayerReport, Status};
 use actc_passes::{PASSES, PassCx, Pipeline};
 use actc_types::{Diagnostic, Place, Result, Target};
 use std::collections::BTreeMap;
+
+/// What keys of the manifest's metadata begin with that hold orders of channels.
+const ORDER_KEY: &str = "reorder.";
 
 /// Compiles `graph` for `targets` by `backend` with the entries that suit it; all findings are given at once.
 pub fn program(graph: &Graph, targets: Vec<Target>, backend: Backend) -> Result<Program, Vec<Diagnostic>> {
@@ -69,6 +72,23 @@ pub fn final_reports<'a>(reports: impl IntoIterator<Item = &'a LayerReport>) -> 
 /// The rows of the manifest that say what the [`final_reports`] do.
 pub fn layer_rows<'a>(reports: impl IntoIterator<Item = &'a LayerReport>) -> Vec<LayerRow> {
     final_reports(reports).into_iter().map(row).collect()
+}
+
+/// Entries of the manifest's metadata that say in which order channels stand: below `reorder.` and the name of the first weight
+/// that reads them, the numbers that the last channels have in the source, in their order; the others stand before them in
+/// the source's order.
+pub fn order_entries<'a>(orders: impl IntoIterator<Item = &'a ChannelOrder>) -> BTreeMap<String, String> {
+    let entry = |order: &ChannelOrder| {
+        let tail: Vec<String> = order.tail.iter().map(ToString::to_string).collect();
+        (format!("{ORDER_KEY}{}", order.name), tail.join(","))
+    };
+    orders.into_iter().map(entry).collect()
+}
+
+/// What [`order_entries`] put into `metadata`: name of the weight, and numbers of the last channels.
+pub fn channel_orders(metadata: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, Vec<u32>)> {
+    let tail = |text: &String| text.split(',').map(str::parse).collect::<Result<Vec<u32>, _>>().ok();
+    metadata.iter().filter_map(move |(key, text)| Some((key.strip_prefix(ORDER_KEY)?, tail(text)?)))
 }
 
 fn row(report: &LayerReport) -> LayerRow {

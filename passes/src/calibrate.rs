@@ -83,6 +83,17 @@ impl Moments {
         self.square.iter_mut().zip(&other.square).for_each(|(a, b)| *a += b);
     }
 
+    /// The same with the channels in a new order: at place `i` stands channel `order[i]`.
+    fn permuted(&self, order: &[u32]) -> Moments {
+        let at = |i: &u32| *i as usize;
+        Moments {
+            count: self.count,
+            absmax: order.iter().map(|i| self.absmax[at(i)]).collect(),
+            sum: order.iter().map(|i| self.sum[at(i)]).collect(),
+            square: order.iter().map(|i| self.square[at(i)]).collect(),
+        }
+    }
+
     /// From four rows of an accumulator: count, largest magnitude, sum, sum of squares.
     fn add(&mut self, rows: &[f32]) {
         let k = self.sum.len();
@@ -118,6 +129,12 @@ impl InputStatistics {
         let mut all = self.rest.clone();
         all.merge(&self.first);
         all
+    }
+
+    /// The same with the channels in a new order: at place `i` stands channel `order[i]`.
+    #[must_use]
+    pub fn permuted(&self, order: &[u32]) -> InputStatistics {
+        InputStatistics { rest: self.rest.permuted(order), first: self.first.permuted(order) }
     }
 }
 

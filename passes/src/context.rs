@@ -6,7 +6,7 @@ use crate::forecast::Forecast;
 use crate::report::Progress;
 use actc_ir::{Evaluator, Graph, Value};
 use actc_types::{Diagnostic, Result, Tensor, TensorData};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// One calibration sample: values for the graph's inputs by name. States that are not named start empty, or at
@@ -57,6 +57,8 @@ pub struct PassCx<'a> {
     pub samples: &'a [Sample],
     /// Statistics of activations, from `calibrate` or from a file.
     pub statistics: Option<Statistics>,
+    /// How many columns at the end of a weight stand by rising sensitivity, by its name, where channels were ordered.
+    pub ordered: BTreeMap<String, u32>,
     /// Folder for temporary files: activations between blocks, rewritten weights. They are gone when the graph is.
     pub work: PathBuf,
     /// Use a weaker method where the one asked for fails, and report it, instead of failing.
@@ -76,6 +78,7 @@ impl<'a> PassCx<'a> {
             evaluator,
             samples: &[],
             statistics: None,
+            ordered: BTreeMap::new(),
             work: std::env::temp_dir(),
             allow_fallback: false,
             checkpoint: None,

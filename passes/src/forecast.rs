@@ -193,13 +193,13 @@ fn tokens(samples: &[Sample]) -> f64 {
     samples.iter().map(|s| rows(s) as f64).sum()
 }
 
-/// Gives the weight `id` the encoding of `weak` 16-bit columns over `body`, its stored parts zero.
-pub(crate) fn stand_in(graph: &mut Graph, id: ConstId, body: Packed, weak: u32) -> Result<()> {
+/// Gives the weight `id` the encoding of `weak` 16-bit columns at `place` over `body`, its stored parts zero.
+pub(crate) fn stand_in(graph: &mut Graph, id: ConstId, body: Packed, weak: u32, place: WeakPlace) -> Result<()> {
     let constant = graph.const_data(id);
     let (rows, cols) = constant.matrix()?;
     let encoding = match weak {
         0 => Encoding::Packed(body),
-        cols => Encoding::Mixed(Mixed { body, cols, place: WeakPlace::Scattered, weak: DType::F16 }),
+        cols => Encoding::Mixed(Mixed { body, cols, place, weak: DType::F16 }),
     };
     let part = |(role, bytes): (Role, u64)| match role {
         // Any columns will do, as long as they are ascending.
@@ -267,6 +267,8 @@ graph @g(%x: f32[S, 64]) {
             "awq{bits=4,group=channel,clip=off}",
             "owq{bits=3,target=3.5,group=32,budget=equal}",
             "owq{bits=3,target=3.5,group=32,budget=upstream}",
+            "reorder{cols=24},owq{bits=3,target=3.5,group=32,budget=equal}",
+            "reorder,gptq{bits=3,group=32}",
         ] {
             let (done, none) = layers(pipeline, None);
             let (planned, counted) = layers(pipeline, Some(Forecast::default()));

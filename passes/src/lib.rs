@@ -6,6 +6,7 @@
 //! * [`manager::run`] runs one, verifies after each pass and tells a callback what happens.
 //! * [`columns`] says what the columns of a weight meet, of linear layers and of convolutions.
 //! * [`fold`] moves factors on channels between weights.
+//! * [`reorder`] says which channels have one order, and gives them another.
 //! * [`quantize`] holds the numerics of rounding and the one sequential driver.
 //!
 //! Deliberately absent: targets, kernels, files of models, printing. Graphs run through [`actc_ir::Evaluator`].
@@ -24,6 +25,7 @@ pub mod manager;
 pub mod pass;
 pub mod pipeline;
 pub mod quantize;
+pub mod reorder;
 pub mod report;
 pub mod shell;
 pub mod spill;
@@ -33,5 +35,5 @@ pub use context::{PassCx, Sample};
 pub use facts::{Contract, Facts, Phase};
 pub use pass::{OptionDoc, Pass, PassInfo};
 pub use pipeline::Pipeline;
-pub use report::{LayerReport, Measured, PassReport, Progress, Status};
+pub use report::{ChannelOrder, LayerReport, Measured, PassReport, Progress, Status};
 pub use table::{PASSES, PRESETS};

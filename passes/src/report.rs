@@ -74,12 +74,25 @@ pub struct PassReport {
     pub summary: String,
     /// Every layer that the pass had to account for, in graph order.
     pub layers: Vec<LayerReport>,
+    /// New orders of channels.
+    pub orders: Vec<ChannelOrder>,
+}
+
+/// A new order of channels that several tensors have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelOrder {
+    /// Name of the first weight whose columns read the channels.
+    pub name: String,
+    /// Number of channels.
+    pub width: u32,
+    /// The old numbers of those that stand last, in their order; the others stand before them in theirs.
+    pub tail: Vec<u32>,
 }
 
 impl PassReport {
     /// A report of one line.
     pub fn line(summary: impl Into<String>) -> PassReport {
-        PassReport { summary: summary.into(), layers: Vec::new() }
+        PassReport { summary: summary.into(), ..PassReport::default() }
     }
 }
 

@@ -2,11 +2,21 @@
 
 use crate::pass::PassInfo;
 use crate::quantize::pass::{act, awq, gptq, head, owq, rtn};
-use crate::{calibrate, clean, kv};
+use crate::{calibrate, clean, kv, reorder};
 
 /// All passes of this crate, by phase.
-pub const PASSES: &[PassInfo] =
-    &[clean::INFO, calibrate::INFO, rtn::INFO, awq::INFO, gptq::INFO, owq::INFO, head::INFO, act::INFO, kv::INFO];
+pub const PASSES: &[PassInfo] = &[
+    clean::INFO,
+    calibrate::INFO,
+    reorder::INFO,
+    rtn::INFO,
+    awq::INFO,
+    gptq::INFO,
+    owq::INFO,
+    head::INFO,
+    act::INFO,
+    kv::INFO,
+];
 
 /// Named pipelines: name, pipeline, one line.
 pub const PRESETS: &[(&str, &str, &str)] = &[

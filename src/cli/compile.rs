@@ -8,7 +8,7 @@ use super::request::{self, Emit, folder_of, free, unwritten};
 use super::verdict::Judgement;
 use actc::artifact::{Artifact, LayerRow, ReadOptions, Section, Writer, append};
 use actc::codegen::{Description, Image, Program};
-use actc::compile::{final_reports, layer_rows, program};
+use actc::compile::{final_reports, layer_rows, order_entries, program};
 use actc::evaluator::Compiled;
 use actc::link;
 use actc::output::Pending;
@@ -58,6 +58,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     emit(&request.emit, &source.import.graph, &graph, &program)?;
     let mut description = job.description()?;
     description.layers = layers;
+    description.metadata.extend(order_entries(timed.iter().flat_map(|t| &t.report.orders)));
     let code = code(&program);
     let scrap = scrap(&request.output)?;
     let path = scrap.path().join("artifact.actc");

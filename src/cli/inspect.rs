@@ -9,6 +9,7 @@ use super::request::free;
 use actc::artifact::{Artifact, Section};
 use actc::calibration::shown;
 use actc::codegen::{BACKEND_KEY, Backend};
+use actc::compile::channel_orders;
 use actc::frontend::{Import, load};
 use actc::link::recompile;
 use actc::report::Report;
@@ -16,6 +17,7 @@ use actc::storage::{Share, Storage};
 use actc_types::diagnostic::nearest;
 use actc_types::{Diagnostic, Place, Shape, Target};
 use serde_json::{Value, json as value};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -140,6 +142,7 @@ fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
                     value!({ "name": t.name, "encoding": t.encoding.to_string(), "shape": t.dims, "bytes": bytes })
                 })
                 .collect();
+            let orders: BTreeMap<&str, Vec<u32>> = channel_orders(&manifest.metadata).collect();
             json(&value!({
                 "name": manifest.model.name,
                 "family": manifest.model.family,
@@ -163,6 +166,7 @@ fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
                     "windows": q.windows, "window_len": q.window_len,
                 })),
                 "layers": layers,
+                "orders": orders,
                 "tensors": tensors,
             }))
         }

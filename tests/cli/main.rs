@@ -13,6 +13,7 @@ mod onnx;
 mod plan;
 mod recipes;
 mod reference;
+mod reorder;
 mod report;
 mod requests;
 mod statistics;

@@ -2,7 +2,8 @@
 //!
 //! A budget counts in one of two ways. [`Count::Target`] is the papers' meaning: codes, plus the extra bits of weak
 //! columns. [`Count::Stored`] counts every stored part: codes with their padding (the body keeps a slot for each weak
-//! column), scales, zero points, the weak columns and their index.
+//! column), scales, zero points, the weak columns and their index. Weak columns that are a weight's tail need no index and no
+//! slots: they are counted as if they did, and take less.
 
 use actc_types::{DType, Diagnostic, Encoding, Packed, Result, packed};
 
@@ -29,6 +30,8 @@ pub struct Layer {
     pub cols: usize,
     /// The layout of its body.
     pub body: Packed,
+    /// Weak columns that it may have, at most.
+    pub most: usize,
 }
 
 impl Layer {
@@ -94,7 +97,7 @@ pub fn equal_shares(layers: &[Layer], budget: f64, count: Count) -> Result<Vec<u
     let mut order = Vec::with_capacity(layers.len());
     for (i, layer) in layers.iter().enumerate() {
         let wanted = if layer.column(count) == 0 { 0.0 } else { share / layer.column(count) as f64 };
-        let n = (wanted.floor() as u64).min(layer.cols as u64);
+        let n = (wanted.floor() as u64).min(layer.most as u64);
         left -= n * layer.column(count);
         weak.push(n as u32);
         order.push((wanted - wanted.floor(), i));
@@ -105,7 +108,7 @@ pub fn equal_shares(layers: &[Layer], budget: f64, count: Count) -> Result<Vec<u
         fits = false;
         for (_, i) in &order {
             let cost = layers[*i].column(count);
-            if cost > 0 && cost <= left && (weak[*i] as usize) < layers[*i].cols {
+            if cost > 0 && cost <= left && (weak[*i] as usize) < layers[*i].most {
                 left -= cost;
                 weak[*i] += 1;
                 fits = true;
@@ -113,6 +116,22 @@ pub fn equal_shares(layers: &[Layer], budget: f64, count: Count) -> Result<Vec<u
         }
     }
     Ok(weak)
+}
+
+/// The nearest gains that do not increase, where columns have to be taken in their order: a run of them that together gain
+/// more each than the one before stands for its mean.
+pub fn falling(gains: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let mut runs: Vec<(f64, usize)> = Vec::new();
+    for gain in gains {
+        runs.push((gain, 1));
+        while let [.., (a, m), (b, n)] = runs[..]
+            && a / (m as f64) < b / n as f64
+        {
+            runs.truncate(runs.len() - 2);
+            runs.push((a + b, m + n));
+        }
+    }
+    runs.into_iter().flat_map(|(sum, n)| std::iter::repeat_n(sum / n as f64, n)).collect()
 }
 
 /// Weak columns a layer where each next column goes to the layer that gains most a bit: `gains[i]` is layer `i`'s gain
@@ -135,7 +154,7 @@ fn greedy(layers: &[Layer], weak: &[u32], mut left: u64, count: Count, gains: &[
     for (i, (layer, gains)) in layers.iter().zip(gains).enumerate() {
         let cost = layer.column(count);
         if cost > 0 {
-            let ranked = gains.iter().take(layer.cols).enumerate().skip(weak[i] as usize);
+            let ranked = gains.iter().take(layer.most).enumerate().skip(weak[i] as usize);
             offers.extend(ranked.map(|(n, g)| (g / cost as f64, i, n as u32)));
         }
     }
@@ -297,7 +316,7 @@ mod tests {
     fn layers(bits: u8) -> Vec<Layer> {
         let body = Packed::new(bits, Group::Columns(64));
         [(4096, 4096), (1024, 4096), (1024, 4096), (4096, 4096), (14336, 4096), (14336, 4096), (4096, 14336)]
-            .map(|(rows, cols)| Layer { rows, cols, body })
+            .map(|(rows, cols)| Layer { rows, cols, body, most: cols })
             .to_vec()
     }
 
@@ -328,10 +347,36 @@ mod tests {
         assert_eq!(equal_shares(&layers, 3.0, Count::Target).unwrap(), [0; 7]);
     }
 
+    /// Llama-2-7B with 128 weak columns in every layer, as QEFT has it.
+    #[test]
+    fn equal_tails_cost_what_is_published() {
+        let body = Packed::new(4, Group::Columns(128));
+        let layer = |rows, cols| Layer { rows, cols, body, most: cols };
+        let block = [[layer(4096, 4096); 4].as_slice(), &[layer(11008, 4096); 2], &[layer(4096, 11008)]].concat();
+        let layers = vec![block; 32].concat();
+        let weak = vec![128; layers.len()];
+        let trained: u64 = layers.iter().map(|l| 128 * l.rows as u64).sum();
+        assert_eq!(trained, 174_063_616);
+        let share = trained as f64 / layers.iter().map(Layer::weights).sum::<u64>() as f64;
+        assert!((share - 0.0269).abs() < 5e-5, "{share}");
+        let cost = bits(&layers, &weak, Count::Target).unwrap();
+        assert!((cost - 4.32).abs() < 5e-3, "{cost}");
+    }
+
+    #[test]
+    fn gains_that_wait_for_others_are_shared() {
+        assert_eq!(falling([5.0, 3.0, 1.0]), [5.0, 3.0, 1.0]);
+        assert_eq!(falling([1.0, 3.0, 2.0, 0.0, 4.0]), [2.0, 2.0, 2.0, 2.0, 2.0]);
+        assert_eq!(falling([4.0, 0.0, 2.0, 0.5]), [4.0, 1.0, 1.0, 0.5]);
+        let layer = Layer { rows: 10, cols: 100, body: Packed::new(3, Group::Channel), most: 2 };
+        assert_eq!(equal_shares(&[layer], 16.0, Count::Target).unwrap(), [2]);
+        assert_eq!(by_gain(&[layer], 16.0, Count::Target, &[vec![1.0; 100]]).unwrap(), [2]);
+    }
+
     #[test]
     fn gains_decide_between_layers() {
         let body = Packed::new(3, Group::Channel);
-        let layers = [Layer { rows: 100, cols: 100, body }, Layer { rows: 100, cols: 100, body }];
+        let layers = [Layer { rows: 100, cols: 100, body, most: 100 }; 2];
         let gains = [vec![5.0, 0.1, 0.0], vec![3.0, 2.0, 1.0]];
         // Three columns of 1300 bits over 20000 weights.
         assert_eq!(by_gain(&layers, 3.195, Count::Target, &gains).unwrap(), [1, 2]);
@@ -347,7 +392,7 @@ mod tests {
         fn stored_bits_are_those_of_the_encoding(rows in 1usize..60, cols in 16usize..200, n in 0u32..16, bits_ in 2u8..=8) {
             use actc_types::{Mixed, WeakPlace};
             let body = Packed::new(bits_, Group::Columns(32));
-            let layer = Layer { rows, cols, body };
+            let layer = Layer { rows, cols, body, most: cols };
             let mixed = Encoding::Mixed(Mixed { body, cols: n, place: WeakPlace::Scattered, weak: DType::F16 });
             let want = 8 * mixed.stored_bytes(DType::F32, rows, cols).unwrap();
             let got = bits(&[layer], &[n], Count::Stored).unwrap() * (rows * cols) as f64;

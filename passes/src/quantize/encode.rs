@@ -18,11 +18,25 @@ pub(crate) fn decode(constant: &Const) -> Result<(Vec<f32>, usize)> {
     Ok((out, cols))
 }
 
-/// `constant` stored as `rounded` says: packed, or mixed where `weak` (ascending) names columns.
-pub(super) fn encode(constant: &Const, rounded: &Rounded, body: Packed, weak: &[u32], work: &Path) -> Result<Const> {
+/// `constant` stored as `rounded` says: packed, or mixed where `weak` (ascending) names columns, which lie at `place`.
+pub(super) fn encode(
+    constant: &Const,
+    rounded: &Rounded,
+    body: Packed,
+    (weak, place): (&[u32], WeakPlace),
+    work: &Path,
+) -> Result<Const> {
     let (rows, cols) = constant.matrix()?;
+    let codes = match place {
+        WeakPlace::Scattered => body.pack_codes(&rounded.codes, rows, cols),
+        WeakPlace::Suffix => {
+            let width = cols - weak.len();
+            let codes: Vec<u8> = rounded.codes.chunks_exact(cols).flat_map(|row| &row[..width]).copied().collect();
+            body.pack_codes(&codes, rows, width)
+        }
+    };
     let mut parts = vec![
-        (Role::Codes, body.pack_codes(&rounded.codes, rows, cols)),
+        (Role::Codes, codes),
         (Role::Scales, body.pack_scales(&rounded.scales, rows)),
         (Role::Zeros, body.pack_zeros(&rounded.zeros, rows)),
     ];
@@ -41,9 +55,13 @@ pub(super) fn encode(constant: &Const, rounded: &Rounded, body: Packed, weak: &[
         }
         let data = packed::to_panels(&elements, rows).iter().flat_map(|w| w.to_le_bytes()).collect();
         parts.push((Role::Weak, data));
-        parts.push((Role::WeakIndex, weak.iter().flat_map(|c| c.to_le_bytes()).collect()));
-        encoding =
-            Encoding::Mixed(Mixed { body, cols: weak.len() as u32, place: WeakPlace::Scattered, weak: DType::F16 });
+        match place {
+            WeakPlace::Scattered => {
+                parts.push((Role::WeakIndex, weak.iter().flat_map(|c| c.to_le_bytes()).collect()));
+            }
+            WeakPlace::Suffix => {}
+        }
+        encoding = Encoding::Mixed(Mixed { body, cols: weak.len() as u32, place, weak: DType::F16 });
     }
     let parts =
         parts.into_iter().map(|(role, data)| Ok((role, spill::store(work, data)?))).collect::<Result<Vec<_>>>()?;

@@ -78,6 +78,19 @@ impl Plan {
         Plan { order, quantised, groups, weak_groups, freshness: Freshness::Current }
     }
 
+    /// Columns in natural order, the last `weak` of them weak, groups over the others: what a layout holds whose weak
+    /// columns are its tail. One column at least is not weak.
+    pub fn suffix(cols: usize, weak: usize, group: Group) -> Plan {
+        assert!(weak < cols, "{weak} of {cols} columns leave no body");
+        let body = cols - weak;
+        let width = group.width(body);
+        let groups: Vec<Range<usize>> =
+            (0..group.count(body)).map(|g| g * width..((g + 1) * width).min(body)).collect();
+        // The body has no slots for them; what stands there is not stored.
+        let weak_groups = vec![groups.len() as u32 - 1; weak];
+        Plan { order: (0..cols as u32).collect(), quantised: body, groups, weak_groups, freshness: Freshness::Current }
+    }
+
     /// The same groups by descending mean `key` of their columns, and the columns of each by descending `key`: what has
     /// most energy is rounded first, while all others can still make up for it, and a group stays one run of positions,
     /// so that its grid sees all compensation and the layout does not change (GPTQ's activation order, for groups).
@@ -182,6 +195,10 @@ mod tests {
         assert_eq!(plan.groups, [0..15, 15..30, 30..38]);
         assert_eq!((plan.order[3], plan.order[15], plan.weak()), (4, 16, &[20, 3][..]));
         assert_eq!(plan.weak_groups, [1, 0]);
+        let tail = Plan::suffix(40, 7, Group::Columns(16));
+        assert_eq!((&tail.groups[..], tail.quantised), (&[0..16, 16..32, 32..33][..], 33));
+        assert_eq!(tail.weak(), [33, 34, 35, 36, 37, 38, 39]);
+        assert_eq!(Plan::suffix(40, 7, Group::Channel).groups, [0..33]);
         let all: Vec<u32> = (0..16).collect();
         assert!(Plan::natural(32, &all, Group::Columns(16)).groups[0].is_empty());
         let falling = Plan::natural(6, &[4], Group::Columns(2)).descending(&[1.0, 2.0, 5.0, 7.0, 99.0, 3.0]);

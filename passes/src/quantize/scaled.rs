@@ -123,7 +123,7 @@ impl Driver<'_, '_> {
                 let error = if energy > 0.0 { hessian.energy(&data) / energy } else { 0.0 };
                 // The element type is the source's again.
                 let typed = Const { ty: ty.clone(), ..constant.clone() };
-                Ok((encode(&typed, &rounded, scheme.body, &[], &self.cx.work)?, error))
+                Ok((encode(&typed, &rounded, scheme.body, (&[], scheme.place), &self.cx.work)?, error))
             };
             let (quantised, error) = rounded(constant).map_err(|d| about(constant, d))?;
             let mut report = describe(&quantised, Status::Quantised, Some(error), notes.remove(&l));

@@ -27,7 +27,7 @@ use crate::report::{LayerReport, Measured, Progress, Status};
 use crate::spill::{self, Tensors};
 use actc_ir::extract::extract;
 use actc_ir::{Const, ConstId, Graph, TensorType, Value};
-use actc_types::{DType, Diagnostic, Encoding, Group, Packed, Place, Result, Role, Tensor};
+use actc_types::{DType, Diagnostic, Encoding, Group, Packed, Place, Result, Role, Tensor, WeakPlace};
 use std::collections::BTreeMap;
 
 /// Rounds of refinement at most.
@@ -42,6 +42,8 @@ pub(super) struct Scheme {
     pub(super) grid: GridSpec,
     /// Number of weak columns.
     pub(super) weak: u32,
+    /// Where they lie.
+    pub(super) place: WeakPlace,
 }
 
 /// What is done to a block.
@@ -101,7 +103,7 @@ pub(super) fn run(
                 }
             }
             for l in block.stages.iter().flatten() {
-                stand_in(graph, layers[*l].weight, schemes[*l].body, schemes[*l].weak)?;
+                stand_in(graph, layers[*l].weight, schemes[*l].body, schemes[*l].weak, schemes[*l].place)?;
                 let constant = graph.const_data(layers[*l].weight);
                 reports.insert(*l, describe(constant, Status::Quantised, None, notes.remove(l)));
             }
@@ -312,10 +314,10 @@ impl Driver<'_, '_> {
     ) -> Result<(Const, LayerReport)> {
         let (mut data, cols) = decode(constant)?;
         let part = data.len() / layer.groups;
-        let weak = if scheme.weak == 0 {
-            Vec::new()
-        } else {
-            strongest(&self.scores(&data, cols, layer, scheme, seen)?, scheme.weak as usize)
+        let weak = match (scheme.weak, scheme.place) {
+            (0, _) => Vec::new(),
+            (n, WeakPlace::Scattered) => strongest(&self.scores(&data, cols, layer, scheme, seen)?, n as usize),
+            (n, WeakPlace::Suffix) => (cols as u32 - n..cols as u32).collect(),
         };
         let mut all = Parts::default();
         for (group, data) in data.chunks_exact_mut(part.max(1)).enumerate() {
@@ -324,7 +326,7 @@ impl Driver<'_, '_> {
         let error = if all.energy > 0.0 { all.lost / all.energy } else { 0.0 };
         let mut ascending = weak;
         ascending.sort_unstable();
-        let quantised = encode(constant, &all.rounded, scheme.body, &ascending, &self.cx.work)?;
+        let quantised = encode(constant, &all.rounded, scheme.body, (&ascending, scheme.place), &self.cx.work)?;
         let mut report = describe(&quantised, Status::Quantised, Some(error), all.reason);
         let weight = Some(relative_error(&data, &all.rounded.values));
         report.measured = Measured { weight, output: Some(error), ..Measured::default() };
@@ -380,7 +382,11 @@ impl Driver<'_, '_> {
     ) -> Result<()> {
         let hessian = &*seen.hessian(layer, group)?;
         let energies: Vec<f64> = hessian.diagonal().map(f64::from).collect();
-        let plan = Plan::natural(cols, weak, scheme.body.group).descending(&energies);
+        let plan = match scheme.place {
+            WeakPlace::Scattered => Plan::natural(cols, weak, scheme.body.group),
+            WeakPlace::Suffix => Plan::suffix(cols, weak.len(), scheme.body.group),
+        };
+        let plan = plan.descending(&energies);
         let damping = Damping {
             mean: MeanOver::First(plan.quantised),
             allow_fallback: self.cx.allow_fallback,

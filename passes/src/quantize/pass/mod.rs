@@ -225,5 +225,5 @@ fn account(graph: &Graph, survey: &Survey, wanted: &[Kind], done: Vec<LayerRepor
         mean(|l| l.bits),
         mean(|l| l.stored_bits),
     );
-    PassReport { summary, layers }
+    PassReport { summary, layers, ..PassReport::default() }
 }

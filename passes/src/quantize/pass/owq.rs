@@ -1,7 +1,9 @@
 //! `owq`: the most sensitive columns of every linear weight stay in 16 bits, the rest is swept (Lee et al., 2024).
 
 use super::super::bias;
-use super::super::budget::{Count, Layer as Share, by_gain, equal_shares, further, published, published_ratio};
+use super::super::budget::{
+    Count, Layer as Share, by_gain, equal_shares, falling, further, published, published_ratio,
+};
 use super::super::encode::decode;
 use super::super::layers::Layer;
 use super::super::plan::Weights;
@@ -14,7 +16,7 @@ use crate::pass::{OptionDoc, Pass, PassInfo};
 use crate::report::{Offer, PassReport, Progress};
 use actc_ir::{Graph, Op};
 use actc_types::braced::Fields;
-use actc_types::{Diagnostic, Place, Result};
+use actc_types::{Diagnostic, Place, Result, WeakPlace};
 
 /// The table's entry.
 pub const INFO: PassInfo = PassInfo {
@@ -116,7 +118,12 @@ impl Owq {
         let body = self.codes.body();
         let shares = layers
             .iter()
-            .map(|l| graph.const_data(l.weight).matrix().map(|(rows, cols)| Share { rows, cols, body }))
+            .map(|l| {
+                let constant = graph.const_data(l.weight);
+                let (rows, cols) = constant.matrix()?;
+                let most = cx.ordered.get(&constant.name).map_or(cols, |n| *n as usize);
+                Ok(Share { rows, cols, body, most })
+            })
             .collect::<Result<Vec<_>>>()?;
         match self.sharing {
             Sharing::Equal => Ok((equal_shares(&shares, self.budget, self.count)?, None)),
@@ -142,7 +149,16 @@ impl Owq {
                     let ratio = published_ratio(in_block, width, s.rows, s.cols);
                     published(s.cols, self.codes.bits, self.budget, in_block, ratio)
                 };
-                Ok((shares.iter().map(rule).collect(), None))
+                let weak: Vec<u32> = shares.iter().map(rule).collect();
+                if let Some(i) = (0..weak.len()).find(|i| weak[*i] as usize > shares[*i].most) {
+                    let (wanted, most) = (weak[i], shares[i].most);
+                    let headline =
+                        format!("`budget=upstream` asks for {wanted} weak columns, `reorder` ordered {most}");
+                    return Err(Diagnostic::request("option-conflict", headline)
+                        .at(Place::Tensor(graph.const_data(layers[i].weight).name.clone()))
+                        .help("ask `reorder` for more `cols`, or for another `budget`"));
+                }
+                Ok((weak, None))
             }
         }
     }
@@ -178,12 +194,21 @@ impl Owq {
                 let own = scores(weights, square, self.codes.grid(self.search));
                 gain.iter_mut().zip(own).for_each(|(g, s)| *g += s);
             }
-            gain.sort_by(|a, b| b.total_cmp(a));
+            match place(cx, &constant.name) {
+                WeakPlace::Scattered => gain.sort_by(|a, b| b.total_cmp(a)),
+                // The last column is the first to be weak.
+                WeakPlace::Suffix => gain = falling(gain.into_iter().rev()),
+            }
             gain.iter_mut().for_each(|g| *g /= energy.max(f64::MIN_POSITIVE));
             gains.push(gain);
         }
         Ok(gains)
     }
+}
+
+/// Where the weak columns of the weight `name` lie.
+fn place(cx: &PassCx<'_>, name: &str) -> WeakPlace {
+    if cx.ordered.contains_key(name) { WeakPlace::Suffix } else { WeakPlace::Scattered }
 }
 
 /// A megabyte, as sizes of files are told.
@@ -237,8 +262,12 @@ impl Pass for Owq {
         let mut survey = eligible(graph, LAYERS)?;
         self.biases.choose(&mut survey.eligible);
         let (weak, offers) = self.weak(graph, cx, &survey.eligible)?;
-        let scheme = Scheme { body: self.codes.body(), grid: self.codes.grid(self.search), weak: 0 };
-        let schemes: Vec<Scheme> = weak.iter().map(|n| Scheme { weak: *n, ..scheme }).collect();
+        let (body, grid) = (self.codes.body(), self.codes.grid(self.search));
+        let scheme = |(weak, layer): (u32, &Layer)| {
+            let place = place(cx, &graph.const_data(layer.weight).name);
+            Scheme { body, grid, weak, place }
+        };
+        let schemes: Vec<Scheme> = weak.into_iter().zip(&survey.eligible).map(scheme).collect();
         let method = Method::Sweep { drift: self.drift };
         let mut done = run("owq", graph, cx, &survey.eligible, &schemes, method)?;
         for (report, offer) in done.iter_mut().zip(offers.into_iter().flatten()) {

@@ -11,7 +11,7 @@ use crate::forecast::stand_in;
 use crate::pass::{OptionDoc, Pass, PassInfo};
 use crate::report::{LayerReport, PassReport, Progress, Status};
 use actc_ir::Graph;
-use actc_types::{Place, Result};
+use actc_types::{Place, Result, WeakPlace};
 
 /// The table's entry.
 pub const INFO: PassInfo = PassInfo {
@@ -60,7 +60,7 @@ pub(super) fn round_all(
         if let Some(forecast) = &mut cx.forecast {
             let (rows, cols) = constant.matrix()?;
             forecast.round(rows, cols);
-            stand_in(graph, layer.weight, codes.body(), 0)?;
+            stand_in(graph, layer.weight, codes.body(), 0, WeakPlace::Scattered)?;
             reports.push(describe(graph.const_data(layer.weight), Status::Quantised, None, None));
             continue;
         }
@@ -69,7 +69,7 @@ pub(super) fn round_all(
         let weights = Weights::new(&data, cols).map_err(|d| d.at(Place::Tensor(constant.name.clone())))?;
         let plan = Plan::natural(cols, &[], codes.group);
         let rounded = round_nearest(weights, codes.grid(GridSearch::Norm), &plan);
-        let quantised = encode(constant, &rounded, codes.body(), &[], &cx.work)?;
+        let quantised = encode(constant, &rounded, codes.body(), (&[], WeakPlace::Scattered), &cx.work)?;
         let error = Some(relative_error(&data, &rounded.values));
         let mut report = describe(&quantised, Status::Quantised, error, None);
         report.measured.weight = error;

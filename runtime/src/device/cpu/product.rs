@@ -222,7 +222,8 @@ pub(crate) fn multiply<T: Factor>(
     let level = T::level();
     let (tiles, stride) = if transposed { (&level.transposed, across) } else { (&level.plain, down) };
     let group = (GROUP / size_of::<T>() / depth).next_multiple_of(level.rows);
-    let aliased = !transposed && rows > ALIASES && (stride * size_of::<T>()).is_multiple_of(ALIAS);
+    // One strip reads rows once, which copies cannot make cheaper.
+    let aliased = !transposed && count > 1 && rows > ALIASES && (stride * size_of::<T>()).is_multiple_of(ALIAS);
     for first in (0..rows).step_by(group) {
         let last = rows.min(first + group);
         let few = a.rows_of(first, last - first);

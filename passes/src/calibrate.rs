@@ -147,6 +147,14 @@ pub struct Statistics {
     pub layers: BTreeMap<String, Arc<InputStatistics>>,
 }
 
+/// What was observed of the input of the layer whose weight is called `weight`; an error where that is nothing, which `who` needs.
+pub(crate) fn of_layer<'s>(statistics: Option<&'s Statistics>, weight: &str, who: &str) -> Result<&'s InputStatistics> {
+    statistics.and_then(|s| s.layers.get(weight)).map(|seen| &**seen).ok_or_else(|| {
+        Diagnostic::new("statistics-missing", format!("{who} needs the channel statistics of this layer"))
+            .at(Place::Tensor(weight.into()))
+    })
+}
+
 /// Samples of a chunk. Sums of chunks are what files keep: adding them up in their order gives the same bits, however
 /// many files they came in.
 pub const CHUNK: usize = 32;

@@ -9,12 +9,11 @@
 //! Whether this holds is read off the graph, never off names: [`Folds::find`] gives a [`Fold`] or says why there is none.
 //! A weight with another use is never touched.
 
-use crate::quantize::encode::decode;
-use crate::spill;
+use crate::quantize::encode::{decode, dense};
 use actc_ir::ops::linear::{Act, Linear};
 use actc_ir::ops::pointwise::{BinaryFunction, UnaryFunction};
-use actc_ir::{Const, ConstId, Graph, Node, Op, TensorType, Value};
-use actc_types::{DType, Diagnostic, Dim, Encoding, Place, Result, Role};
+use actc_ir::{ConstId, Graph, Node, Op, Value};
+use actc_types::{DType, Diagnostic, Dim, Encoding, Place, Result};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -299,10 +298,7 @@ fn rewrite(graph: &mut Graph, id: ConstId, work: &Path, change: impl Fn(usize, &
         let headline = format!("weight [{}, {}] is {} once scaled", i / cols, i % cols, data[i]);
         return Err(Diagnostic::new("weight-not-finite", headline).at(Place::Tensor(constant.name.clone())));
     }
-    let bytes: Vec<u8> = data.iter().flat_map(|w| w.to_le_bytes()).collect();
-    let ty = TensorType::new(DType::F32, constant.ty.shape.clone());
-    let parts = vec![(Role::Data, spill::store(work, bytes)?)];
-    let changed = Const::new(constant.name.clone(), ty, Encoding::Dense, parts)?;
+    let changed = dense(constant, &data, work)?;
     graph.retype_const(id, changed)
 }
 

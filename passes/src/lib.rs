@@ -30,6 +30,7 @@ pub mod report;
 pub mod shell;
 pub mod spill;
 pub mod table;
+mod uses;
 
 pub use context::{PassCx, Sample};
 pub use facts::{Contract, Facts, Phase};

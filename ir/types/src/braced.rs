@@ -235,6 +235,21 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// That of `all` whose `name` stands at `key`, if given.
+    pub fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        all: &[T],
+        name: impl Fn(T) -> &'static str,
+    ) -> Result<Option<T>> {
+        let names: Vec<String> = all.iter().map(|one| format!("`{}`", name(*one))).collect();
+        let wanted = match names.split_last() {
+            Some((last, before)) if !before.is_empty() => format!("{} or {last}", before.join(", ")),
+            Some(_) | None => names.concat(),
+        };
+        self.with(key, &wanted, |v| all.iter().copied().find(|one| name(*one) == v))
+    }
+
     /// The number at `key`, if given.
     pub fn number<T: std::str::FromStr>(&mut self, key: &'static str) -> Result<Option<T>> {
         self.with(key, "a number", |v| v.parse().ok())

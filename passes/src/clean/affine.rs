@@ -7,8 +7,9 @@
 //! added before the first factor fit any weight.
 
 use super::findings::Findings;
-use super::look::{Uses, channels, dense};
+use super::look::{channels, dense};
 use super::rewrite::Rewrite;
+use crate::uses::Uses;
 use actc_ir::ops::linear::{Act, Linear};
 use actc_ir::ops::pointwise::{Binary, BinaryFunction};
 use actc_ir::ops::shaping::Reshape;

@@ -12,8 +12,9 @@
 //! round, and what is of another type than f32.
 
 use super::findings::Findings;
-use super::look::{Uses, beside_number, binary, number, reshaped, transposed};
+use super::look::{beside_number, binary, number, reshaped, transposed};
 use super::rewrite::Rewrite;
+use crate::uses::Uses;
 use actc_ir::ops::attention::Attention;
 use actc_ir::ops::pointwise::{Binary, BinaryFunction as B, Select, Unary, UnaryFunction as U};
 use actc_ir::ops::reduce::{Reduce, RowFunction};

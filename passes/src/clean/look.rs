@@ -1,9 +1,8 @@
-//! What rules look for in a graph: an op with a function, a constant of one number, one number for each channel, a value that
-//! nobody else reads.
+//! What rules look for in a graph: an op with a function, a constant of one number, one number for each channel.
 
 use actc_ir::ops::pointwise::{Binary, BinaryFunction, Unary, UnaryFunction};
 use actc_ir::ops::shaping::Transpose;
-use actc_ir::{Const, Graph, Node, Op, Value};
+use actc_ir::{Const, Graph, Op, Value};
 use actc_types::Encoding;
 
 /// Relative distance of a constant from the one that is meant: exporters round to a few digits.
@@ -101,55 +100,4 @@ pub(super) fn repeated(constant: &Const, rank: usize, axis: usize, count: usize)
     }
     let numbers = constant.decode().ok()?.data().to_f64();
     Some(if numbers.len() == 1 { vec![numbers[0]; count] } else { numbers })
-}
-
-/// Who reads what, in all regions.
-pub(super) struct Uses {
-    users: Vec<Vec<Node>>,
-    counts: Vec<u32>,
-    constants: Vec<u32>,
-}
-
-impl Uses {
-    pub(super) fn of(graph: &Graph) -> Uses {
-        let mut counts = vec![0u32; graph.value_count()];
-        let mut constants = vec![0u32; graph.constants().len()];
-        let mut count = |value: Value| {
-            counts[value.index()] += 1;
-            if let Some(id) = graph.as_const(value) {
-                constants[id.index()] += 1;
-            }
-        };
-        let mut regions = vec![graph.body()];
-        while let Some(region) = regions.pop() {
-            graph.region_results(region).iter().copied().for_each(&mut count);
-            for node in graph.region_nodes(region) {
-                graph.node(*node).args.iter().copied().for_each(&mut count);
-                regions.extend(&graph.node(*node).regions);
-            }
-        }
-        for (old, new) in graph.donated() {
-            count(*old);
-            count(*new);
-        }
-        Uses { users: graph.users(), counts, constants }
-    }
-
-    /// The node that reads `value`, where there is one, once, and nobody else does.
-    pub(super) fn sole(&self, value: Value) -> Option<Node> {
-        match self.users[value.index()][..] {
-            [user] if self.counts[value.index()] == 1 => Some(user),
-            _ => None,
-        }
-    }
-
-    /// The nodes that read `value`, where there are two, once each, and nobody else does.
-    pub(super) fn pair(&self, value: Value) -> Option<[Node; 2]> {
-        <[Node; 2]>::try_from(&self.users[value.index()][..]).ok().filter(|_| self.counts[value.index()] == 2)
-    }
-
-    /// Whether the constant that `value` is, is read once in all.
-    pub(super) fn owned(&self, graph: &Graph, value: Value) -> bool {
-        graph.as_const(value).is_some_and(|id| self.constants[id.index()] == 1)
-    }
 }

@@ -5,8 +5,9 @@
 //! somebody else reads, which are made anyway, and lookups along other axes than the first.
 
 use super::findings::Findings;
-use super::look::{Uses, dense};
+use super::look::dense;
 use super::rewrite::Rewrite;
+use crate::uses::Uses;
 use actc_ir::ops::indexing::Gather;
 use actc_ir::{Graph, Node, Op, Value};
 use actc_types::Result;

@@ -9,8 +9,9 @@
 //! around one over the last.
 
 use super::findings::Findings;
-use super::look::{Uses, beside_number, binary, by_number, is_near, number, reshaped, unary};
+use super::look::{beside_number, binary, by_number, is_near, number, reshaped, unary};
 use super::rewrite::Rewrite;
+use crate::uses::Uses;
 use actc_ir::ops::norm::{LayerNorm, RmsNorm};
 use actc_ir::ops::pointwise::{BinaryFunction as B, UnaryFunction as U};
 use actc_ir::ops::reduce::{Reduce, RowFunction};

@@ -79,7 +79,7 @@ impl Collected {
         Ok(match layer.bias {
             None => all,
             Some(_) => {
-                let means = self.means(layer, group);
+                let (_, means) = self.means(layer, group);
                 Cow::Owned(all.centred(&means.value, means.tokens, bias::SHARE)?)
             }
         })
@@ -95,15 +95,16 @@ impl Collected {
         Ok(if others.is_empty() { Cow::Borrowed(first) } else { Cow::Owned(first.sum(&others)?) })
     }
 
-    /// The means of group `group` of the input of `layer`, which has one.
-    fn means(&self, layer: &Layer, group: usize) -> &Means {
-        &self.means[self.by_input[&layer.inputs[0]] + group]
+    /// The means of group `group` of the input of `layer`, which has one: in the model as it was, and behind what is rounded.
+    fn means(&self, layer: &Layer, group: usize) -> (&Means, &Means) {
+        let at = self.by_input[&layer.inputs[0]] + group;
+        (&self.originals[at], &self.means[at])
     }
 
     /// What the mean of the output of `group` of `layer`, which has one input, lacks with `rounded` for `weights`.
     pub(super) fn lacking(&self, layer: &Layer, group: usize, weights: &[f32], rounded: &[f32]) -> Vec<f64> {
-        let original = &self.originals[self.by_input[&layer.inputs[0]] + group];
-        bias::lacking(weights, rounded, &original.value, &self.means(layer, group).value)
+        let (original, seen) = self.means(layer, group);
+        bias::lacking(weights, rounded, &original.value, &seen.value)
     }
 
     /// The drift of group `group` of all inputs of `layer` together. About the means in part, where a bias takes those
@@ -115,8 +116,7 @@ impl Collected {
         match layer.bias {
             None => drift,
             Some(_) => {
-                let (original, means) =
-                    (&self.originals[self.by_input[&layer.inputs[0]] + group], self.means(layer, group));
+                let (original, means) = self.means(layer, group);
                 Cow::Owned(drift.centred(&original.value, &means.value, means.tokens, bias::SHARE))
             }
         }

@@ -3,7 +3,7 @@
 use super::plan::Rounded;
 use crate::report::{LayerReport, Measured, Status};
 use crate::spill;
-use actc_ir::Const;
+use actc_ir::{Const, TensorType};
 use actc_types::{DType, Diagnostic, Encoding, Mixed, Packed, Place, Result, Role, WeakPlace, packed};
 use half::f16;
 use rayon::prelude::*;
@@ -16,6 +16,13 @@ pub(crate) fn decode(constant: &Const) -> Result<(Vec<f32>, usize)> {
     let mut out = vec![0.0f32; view.rows() * cols];
     out.par_chunks_exact_mut(cols.max(1)).enumerate().for_each(|(r, row)| view.row(r, row));
     Ok((out, cols))
+}
+
+/// `constant` with the elements `values` instead, dense in f32, in a file of `work`.
+pub(crate) fn dense(constant: &Const, values: &[f32], work: &Path) -> Result<Const> {
+    let ty = TensorType::new(DType::F32, constant.ty.shape.clone());
+    let data = spill::store(work, values.iter().flat_map(|v| v.to_le_bytes()).collect())?;
+    Const::new(constant.name.clone(), ty, Encoding::Dense, vec![(Role::Data, data)])
 }
 
 /// `constant` stored as `rounded` says: packed, or mixed where `weak` (ascending) names columns, which lie at `place`.

@@ -1,6 +1,7 @@
 //! Which weights of a graph can be quantised, and why the others cannot.
 
 use crate::columns::Input;
+use crate::uses::Uses;
 use actc_ir::{Const, ConstId, Graph, Node, Op, Value};
 use actc_types::{DType, Encoding};
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,32 +111,17 @@ pub fn survey(graph: &Graph) -> Vec<Layer> {
             }
         }
     }
-    let reads = reads(graph);
+    let uses = Uses::of(graph);
     for layer in &mut layers {
         let [node] = layer.nodes[..] else { continue };
-        let bias = graph.node(node).args.get(2).and_then(|v| graph.as_const(*v));
+        let own = graph.node(node).args.get(2).filter(|v| uses.owned(graph, **v)).and_then(|v| graph.as_const(*v));
         let fits = |id: &ConstId| {
             let constant = graph.const_data(*id);
-            reads.get(id) == Some(&1) && constant.encoding == Encoding::Dense && constant.ty.dtype.is_float()
+            constant.encoding == Encoding::Dense && constant.ty.dtype.is_float()
         };
-        layer.bias = bias.filter(fits);
+        layer.bias = own.filter(fits);
     }
     layers
-}
-
-/// How often each constant is read or given, regions included.
-fn reads(graph: &Graph) -> BTreeMap<ConstId, usize> {
-    let mut reads = BTreeMap::new();
-    let mut regions = vec![graph.body()];
-    while let Some(region) = regions.pop() {
-        let nodes = graph.region_nodes(region).iter().map(|n| graph.node(*n));
-        let values = nodes.clone().flat_map(|n| n.args.iter()).chain(graph.region_results(region));
-        for id in values.filter_map(|v| graph.as_const(*v)) {
-            *reads.entry(id).or_default() += 1;
-        }
-        regions.extend(nodes.flat_map(|n| n.regions.iter().copied()));
-    }
-    reads
 }
 
 /// Embedding tables, and heads: weights with a row for each row of some table, behind which no linear layer comes.

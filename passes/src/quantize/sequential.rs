@@ -13,7 +13,7 @@ use super::blocks::{Block, blocks};
 use super::cholesky::{Damping, Factor, MeanOver, Outcome};
 use super::collect::{Collected, Observe};
 use super::cumulative::Cumulative;
-use super::encode::{decode, describe, encode, relative_error};
+use super::encode::{decode, dense, describe, encode, relative_error};
 use super::grid::{GridSpec, Search};
 use super::layers::Layer;
 use super::owq::{compensate, compensate_refined};
@@ -24,10 +24,10 @@ use crate::columns::Input;
 use crate::context::{PassCx, Sample};
 use crate::forecast::{Besides, stand_in};
 use crate::report::{LayerReport, Measured, Progress, Status};
-use crate::spill::{self, Tensors};
+use crate::spill::Tensors;
 use actc_ir::extract::extract;
-use actc_ir::{Const, ConstId, Graph, TensorType, Value};
-use actc_types::{DType, Diagnostic, Encoding, Group, Packed, Place, Result, Role, Tensor, WeakPlace};
+use actc_ir::{Const, ConstId, Graph, Value};
+use actc_types::{Diagnostic, Group, Packed, Place, Result, Tensor, WeakPlace};
 use std::collections::BTreeMap;
 
 /// Rounds of refinement at most.
@@ -44,6 +44,13 @@ pub(super) struct Scheme {
     pub(super) weak: u32,
     /// Where they lie.
     pub(super) place: WeakPlace,
+}
+
+impl Scheme {
+    /// One without weak columns.
+    pub(super) fn packed(body: Packed, grid: GridSpec) -> Scheme {
+        Scheme { body, grid, weak: 0, place: WeakPlace::Scattered }
+    }
 }
 
 /// What is done to a block.
@@ -351,9 +358,7 @@ impl Driver<'_, '_> {
             let headline = format!("`{}` has no finite bias that makes up for its rounding", weight.name);
             return Err(Diagnostic::new("bias-not-finite", headline).at(Place::Tensor(bias.name.clone())));
         }
-        let ty = TensorType::new(DType::F32, bias.ty.shape.clone());
-        let data = spill::store(&self.cx.work, fitted.iter().flat_map(|b| b.to_le_bytes()).collect())?;
-        Const::new(bias.name.clone(), ty, Encoding::Dense, vec![(Role::Data, data)])
+        dense(bias, &fitted, &self.cx.work)
     }
 
     /// How much each column of `data` suffers from being rounded, all groups together.

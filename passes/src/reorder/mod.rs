@@ -18,7 +18,7 @@ mod ties;
 pub use classes::{Class, Classes, Member, Part};
 pub use orders::Orders;
 
-use crate::calibrate::Statistics;
+use crate::calibrate::{Statistics, of_layer};
 use crate::columns::Input;
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
@@ -28,7 +28,7 @@ use crate::quantize::layers::{Kind, Layer, survey};
 use crate::report::{ChannelOrder, LayerReport, PassReport, Status};
 use actc_ir::{ConstId, Graph};
 use actc_types::braced::Fields;
-use actc_types::{Diagnostic, Place, Result};
+use actc_types::{Diagnostic, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -88,8 +88,7 @@ type Readers = BTreeMap<usize, Vec<ConstId>>;
 impl Reorder {
     fn read(fields: &mut Fields<'_>) -> Result<Reorder> {
         let cols = fields.with("cols", "a positive number", |v| v.parse().ok().filter(|n| *n > 0))?;
-        let heads =
-            fields.with("heads", "`scattered` or `gather`", |v| Heads::ALL.into_iter().find(|h| h.name() == v))?;
+        let heads = fields.choice("heads", &Heads::ALL, Heads::name)?;
         Ok(Reorder { cols: cols.unwrap_or(128), heads: heads.unwrap_or(Heads::Scattered) })
     }
 
@@ -112,11 +111,8 @@ impl Reorder {
             let mut seen = Vec::with_capacity(weights.len());
             for id in weights {
                 let constant = graph.const_data(*id);
-                let of_layer = statistics.layers.get(&constant.name).ok_or_else(|| {
-                    Diagnostic::new("statistics-missing", "`reorder` needs the channel statistics of this layer")
-                        .at(Place::Tensor(constant.name.clone()))
-                })?;
-                seen.push((&**of_layer, constant.matrix()?.1));
+                let of_layer = of_layer(Some(statistics), &constant.name, "`reorder`")?;
+                seen.push((of_layer, constant.matrix()?.1));
             }
             tails.insert(*class, score::tail(&score::scores(width, seen.into_iter()), self.count(width)));
         }

@@ -12,7 +12,7 @@ use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
 use crate::report::{PassReport, Status};
 use actc_ir::Graph;
-use actc_types::{Result, WeakPlace};
+use actc_types::Result;
 
 /// The table's entry.
 pub const INFO: PassInfo = PassInfo {
@@ -63,12 +63,7 @@ impl Pass for Awq {
         cx.samples()?;
         let mut survey = eligible(graph, &[Kind::Linear])?;
         Biases::Keep.choose(&mut survey.eligible);
-        let scheme = Scheme {
-            body: self.codes.body(),
-            grid: self.codes.grid(GridSearch::Range),
-            weak: 0,
-            place: WeakPlace::Scattered,
-        };
+        let scheme = Scheme::packed(self.codes.body(), self.codes.grid(GridSearch::Range));
         let schemes = vec![scheme; survey.eligible.len()];
         let done = run("awq", graph, cx, &survey.eligible, &schemes, Method::Scale { clip: self.clip })?;
         let scaled = done.iter().filter(|r| r.status == Status::Quantised && r.reason.is_none()).count();

@@ -7,7 +7,7 @@ use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
 use crate::report::PassReport;
 use actc_ir::Graph;
-use actc_types::{Result, WeakPlace};
+use actc_types::Result;
 
 /// The table's entry.
 pub const INFO: PassInfo = PassInfo {
@@ -50,12 +50,7 @@ impl Pass for Gptq {
         cx.samples()?;
         let mut survey = eligible(graph, LAYERS)?;
         self.biases.choose(&mut survey.eligible);
-        let scheme = Scheme {
-            body: self.codes.body(),
-            grid: self.codes.grid(self.search),
-            weak: 0,
-            place: WeakPlace::Scattered,
-        };
+        let scheme = Scheme::packed(self.codes.body(), self.codes.grid(self.search));
         let schemes = vec![scheme; survey.eligible.len()];
         let method = Method::Sweep { drift: self.drift };
         let done = run("gptq", graph, cx, &survey.eligible, &schemes, method)?;

@@ -70,8 +70,7 @@ impl Biases {
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<Biases> {
-        let named = |v: &str| Biases::ALL.into_iter().find(|b| b.name() == v);
-        Ok(fields.with("bias", "`fit` or `keep`", named)?.unwrap_or(Biases::Fit))
+        Ok(fields.choice("bias", &Biases::ALL, Biases::name)?.unwrap_or(Biases::Fit))
     }
 
     /// Leaves those of `layers` alone that are kept.
@@ -109,8 +108,7 @@ impl GridSearch {
     }
 
     fn read(fields: &mut Fields<'_>) -> Result<GridSearch> {
-        let named = |v: &str| GridSearch::ALL.into_iter().find(|s| s.name() == v);
-        Ok(fields.with("grid", "`loss`, `norm` or `range`", named)?.unwrap_or(GridSearch::Loss))
+        Ok(fields.choice("grid", &GridSearch::ALL, GridSearch::name)?.unwrap_or(GridSearch::Loss))
     }
 }
 

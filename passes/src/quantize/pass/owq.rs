@@ -10,6 +10,7 @@ use super::super::plan::Weights;
 use super::super::sensitivity::scores;
 use super::super::sequential::{Method, Scheme, run};
 use super::{BIAS, Biases, Codes, DRIFT, GRID, GROUP, GridSearch, LAYERS, account, drift, eligible};
+use crate::calibrate::of_layer;
 use crate::context::PassCx;
 use crate::facts::{Contract, Facts, Phase};
 use crate::pass::{OptionDoc, Pass, PassInfo};
@@ -93,9 +94,7 @@ impl Owq {
         let finite = |v: &str| v.parse().ok().filter(|b: &f64| b.is_finite() && *b > 0.0 && *b <= 64.0);
         let target = fields.with("target", "a number of bits", finite)?;
         let stored = fields.with("stored", "a number of bits", finite)?;
-        let sharing = fields
-            .with("budget", "`equal`, `gain` or `upstream`", |v| Sharing::ALL.into_iter().find(|s| s.name() == v))?
-            .unwrap_or(Sharing::Gain);
+        let sharing = fields.choice("budget", &Sharing::ALL, Sharing::name)?.unwrap_or(Sharing::Gain);
         let (count, budget) = match (target, stored) {
             (Some(_), Some(_)) => {
                 return Err(Diagnostic::request("option-conflict", "`owq` takes `target` or `stored`, not both"));
@@ -169,11 +168,7 @@ impl Owq {
         for (done, layer) in layers.iter().enumerate() {
             let constant = graph.const_data(layer.weight);
             (cx.progress)(Progress { stage: "owq budget", item: &constant.name, done, total: layers.len() });
-            let statistics = cx.statistics.as_ref().and_then(|s| s.layers.get(&constant.name)).ok_or_else(|| {
-                Diagnostic::new("statistics-missing", "`budget=gain` needs the channel statistics of this layer")
-                    .at(Place::Tensor(constant.name.clone()))
-            })?;
-            let all = statistics.all();
+            let all = of_layer(cx.statistics.as_ref(), &constant.name, "`budget=gain`")?.all();
             let mut square = all.mean_square();
             if layer.bias.is_some() {
                 square.iter_mut().zip(all.mean()).for_each(|(s, m)| *s = (*s - bias::SHARE * m * m).max(0.0));

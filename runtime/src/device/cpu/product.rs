@@ -220,10 +220,10 @@ pub(crate) fn multiply<T: Factor>(
     let transposed = across != 1;
     assert!(!transposed || down == 1, "rows or columns are dense");
     let level = T::level();
-    let (tiles, stride) = if transposed { (&level.transposed, across) } else { (&level.plain, down) };
+    let tiles = if transposed { &level.transposed } else { &level.plain };
     let group = (GROUP / size_of::<T>() / depth).next_multiple_of(level.rows);
     // One strip reads rows once, which copies cannot make cheaper.
-    let aliased = !transposed && count > 1 && rows > ALIASES && (stride * size_of::<T>()).is_multiple_of(ALIAS);
+    let aliased = !transposed && count > 1 && rows > ALIASES && (down * size_of::<T>()).is_multiple_of(ALIAS);
     for first in (0..rows).step_by(group) {
         let last = rows.min(first + group);
         let few = a.rows_of(first, last - first);

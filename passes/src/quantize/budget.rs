@@ -1,11 +1,10 @@
 //! How many weak columns each layer gets from a budget of bits a weight.
 //!
 //! A budget counts in one of two ways. [`Count::Target`] is the papers' meaning: codes, plus the extra bits of weak
-//! columns. [`Count::Stored`] counts every stored part: codes with their padding (the body keeps a slot for each weak
-//! column), scales, zero points, the weak columns and their index. Weak columns that are a weight's tail need no index and no
-//! slots: they are counted as if they did, and take less.
+//! columns. [`Count::Stored`] counts every stored part: codes with their padding, scales, zero points, the weak columns and
+//! their index, as the layout has them: scattered columns keep their slots in the body, a tail makes it narrower.
 
-use actc_types::{DType, Diagnostic, Encoding, Packed, Result, packed};
+use actc_types::{DType, Diagnostic, Encoding, Mixed, Packed, Result, WeakPlace, packed};
 
 /// Bits of a weak weight.
 const WEAK_BITS: u64 = 16;
@@ -21,55 +20,71 @@ pub enum Count {
     Stored,
 }
 
-/// A matrix that shares in a budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Layer {
-    /// Output channels.
-    pub rows: usize,
+/// What shares in a budget: a matrix, or several over the same columns that have equally many weak ones, so that kernels read
+/// one prepared input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Output channels of each matrix.
+    pub rows: Vec<usize>,
     /// Input channels.
     pub cols: usize,
-    /// The layout of its body.
+    /// The layout of their bodies.
     pub body: Packed,
-    /// Weak columns that it may have, at most.
+    /// Where weak columns lie.
+    pub place: WeakPlace,
+    /// Weak columns that each may have, at most.
     pub most: usize,
 }
 
-impl Layer {
+impl Share {
     fn weights(&self) -> u64 {
-        self.rows as u64 * self.cols as u64
+        self.rows.iter().map(|rows| *rows as u64 * self.cols as u64).sum()
     }
 
-    /// Bits without any weak column.
-    fn base(&self, count: Count) -> Result<u64> {
+    /// Bits with `weak` weak columns each.
+    fn bits(&self, weak: u32, count: Count) -> Result<u64> {
         match count {
-            Count::Target => Ok(self.weights() * u64::from(self.body.bits)),
-            Count::Stored => Ok(8 * Encoding::Packed(self.body).stored_bytes(DType::F32, self.rows, self.cols)?),
+            Count::Target => Ok(self.weights() * u64::from(self.body.bits) + u64::from(weak) * self.column(count)),
+            Count::Stored => {
+                let mixed = Mixed { body: self.body, cols: weak, place: self.place, weak: DType::F16 };
+                let encoding = if weak == 0 { Encoding::Packed(self.body) } else { Encoding::Mixed(mixed) };
+                let each = |rows: &usize| encoding.stored_bytes(DType::F32, *rows, self.cols);
+                self.rows.iter().try_fold(0, |bits, rows| Ok(bits + 8 * each(rows)?))
+            }
         }
     }
 
-    /// Bits that one weak column adds.
+    /// Bits that one weak column adds, at most: each 64th of a tail takes a chunk of codes away.
     fn column(&self, count: Count) -> u64 {
-        match count {
-            Count::Target => self.rows as u64 * WEAK_BITS.saturating_sub(u64::from(self.body.bits)),
-            Count::Stored => (packed::panels(self.rows) * packed::PANEL) as u64 * WEAK_BITS + INDEX_BITS,
-        }
+        let each = |rows: &usize| match count {
+            Count::Target => *rows as u64 * WEAK_BITS.saturating_sub(u64::from(self.body.bits)),
+            Count::Stored => {
+                let index = match self.place {
+                    WeakPlace::Scattered => INDEX_BITS,
+                    WeakPlace::Suffix => 0,
+                };
+                (packed::panels(*rows) * packed::PANEL) as u64 * WEAK_BITS + index
+            }
+        };
+        self.rows.iter().map(each).sum()
     }
 }
 
-/// Bits a weight that `layers` cost with `weak[i]` weak columns each.
-pub fn bits(layers: &[Layer], weak: &[u32], count: Count) -> Result<f64> {
-    let mut total = 0;
-    for (layer, n) in layers.iter().zip(weak) {
-        total += layer.base(count)? + u64::from(*n) * layer.column(count);
-    }
-    let weights: u64 = layers.iter().map(Layer::weights).sum();
-    Ok(total as f64 / weights.max(1) as f64)
+/// Bits that `shares` cost with `weak[i]` weak columns each.
+fn total(shares: &[Share], weak: &[u32], count: Count) -> Result<u64> {
+    shares.iter().zip(weak).try_fold(0, |bits, (share, n)| Ok(bits + share.bits(*n, count)?))
 }
 
-/// Bits that are left for weak columns of `layers` under `budget` bits a weight.
-fn surplus(layers: &[Layer], budget: f64, count: Count) -> Result<u64> {
-    let floor = bits(layers, &vec![0; layers.len()], count)?;
-    let weights: u64 = layers.iter().map(Layer::weights).sum();
+/// Bits a weight that `shares` cost with `weak[i]` weak columns each.
+pub fn bits(shares: &[Share], weak: &[u32], count: Count) -> Result<f64> {
+    let weights: u64 = shares.iter().map(Share::weights).sum();
+    Ok(total(shares, weak, count)? as f64 / weights.max(1) as f64)
+}
+
+/// Bits that are left for weak columns of `shares` under `budget` bits a weight.
+fn surplus(shares: &[Share], budget: f64, count: Count) -> Result<u64> {
+    let floor = bits(shares, &vec![0; shares.len()], count)?;
+    let weights: u64 = shares.iter().map(Share::weights).sum();
     // Half a bit in 2^20 weights forgives the decimal fraction that the user typed.
     if !budget.is_finite() || budget + 5e-7 < floor {
         let name = match count {
@@ -88,34 +103,53 @@ fn surplus(layers: &[Layer], budget: f64, count: Count) -> Result<u64> {
     Ok(((budget - floor) * weights as f64 + 0.5).max(0.0) as u64)
 }
 
-/// Weak columns a layer where every layer gets an equal share of the bits, and what is left of the shares goes one
-/// column at a time to the layers that came closest to another one, the first of equals, until no column fits.
-pub fn equal_shares(layers: &[Layer], budget: f64, count: Count) -> Result<Vec<u32>> {
-    let mut left = surplus(layers, budget, count)?;
-    let share = left as f64 / layers.len().max(1) as f64;
-    let mut weak = Vec::with_capacity(layers.len());
-    let mut order = Vec::with_capacity(layers.len());
-    for (i, layer) in layers.iter().enumerate() {
-        let wanted = if layer.column(count) == 0 { 0.0 } else { share / layer.column(count) as f64 };
-        let n = (wanted.floor() as u64).min(layer.most as u64);
-        left -= n * layer.column(count);
-        weak.push(n as u32);
+/// What is spent so far.
+struct Spending<'s> {
+    shares: &'s [Share],
+    count: Count,
+    weak: Vec<u32>,
+    left: u64,
+}
+
+impl Spending<'_> {
+    /// Whether share `i` takes one more column: it may, and there are bits for it.
+    fn one_more(&mut self, i: usize) -> Result<bool> {
+        let (share, n) = (&self.shares[i], self.weak[i]);
+        if n as usize >= share.most || share.column(self.count) == 0 {
+            return Ok(false);
+        }
+        let budget = self.left.saturating_add(share.bits(n, self.count)?);
+        let Some(left) = budget.checked_sub(share.bits(n + 1, self.count)?) else { return Ok(false) };
+        (self.left, self.weak[i]) = (left, n + 1);
+        Ok(true)
+    }
+}
+
+/// Weak columns a share where every matrix gets an equal share of the bits, and what is left of the shares goes one
+/// column at a time to those that came closest to another one, the first of equals, until no column fits.
+pub fn equal_shares(shares: &[Share], budget: f64, count: Count) -> Result<Vec<u32>> {
+    let left = surplus(shares, budget, count)?;
+    let matrices: usize = shares.iter().map(|s| s.rows.len()).sum();
+    let each = left as f64 / matrices.max(1) as f64;
+    let mut weak = Vec::with_capacity(shares.len());
+    let mut order = Vec::with_capacity(shares.len());
+    for (i, share) in shares.iter().enumerate() {
+        let column = share.column(count);
+        let wanted = if column == 0 { 0.0 } else { each * share.rows.len() as f64 / column as f64 };
+        weak.push((wanted.floor() as u64).min(share.most as u64) as u32);
         order.push((wanted - wanted.floor(), i));
     }
     order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let spent = total(shares, &weak, count)? - total(shares, &vec![0; shares.len()], count)?;
+    let mut spending = Spending { shares, count, weak, left: left.saturating_sub(spent) };
     let mut fits = true;
     while fits {
         fits = false;
         for (_, i) in &order {
-            let cost = layers[*i].column(count);
-            if cost > 0 && cost <= left && (weak[*i] as usize) < layers[*i].most {
-                left -= cost;
-                weak[*i] += 1;
-                fits = true;
-            }
+            fits |= spending.one_more(*i)?;
         }
     }
-    Ok(weak)
+    Ok(spending.weak)
 }
 
 /// The nearest gains that do not increase, where columns have to be taken in their order: a run of them that together gain
@@ -134,40 +168,37 @@ pub fn falling(gains: impl IntoIterator<Item = f64>) -> Vec<f64> {
     runs.into_iter().flat_map(|(sum, n)| std::iter::repeat_n(sum / n as f64, n)).collect()
 }
 
-/// Weak columns a layer where each next column goes to the layer that gains most a bit: `gains[i]` is layer `i`'s gain
-/// of each further column, not increasing, in a unit that is comparable between layers.
-pub fn by_gain(layers: &[Layer], budget: f64, count: Count, gains: &[Vec<f64>]) -> Result<Vec<u32>> {
-    let left = surplus(layers, budget, count)?;
-    Ok(greedy(layers, &vec![0; layers.len()], left, count, gains))
+/// Weak columns a share where each next column goes to the one that gains most a bit: `gains[i]` is share `i`'s gain
+/// of each further column, not increasing, in a unit that is comparable between shares.
+pub fn by_gain(shares: &[Share], budget: f64, count: Count, gains: &[Vec<f64>]) -> Result<Vec<u32>> {
+    let left = surplus(shares, budget, count)?;
+    greedy(Spending { shares, count, weak: vec![0; shares.len()], left }, gains)
 }
 
-/// The weak columns a layer where `weak` are there and the file may grow by `bytes`: each next one goes, as in [`by_gain`], to
-/// the layer that gains most a stored bit.
-pub fn further(layers: &[Layer], weak: &[u32], bytes: u64, gains: &[Vec<f64>]) -> Vec<u32> {
-    greedy(layers, weak, bytes.saturating_mul(8), Count::Stored, gains)
+/// The weak columns a share where `weak` are there and the file may grow by `bytes`: each next one goes, as in [`by_gain`], to
+/// the share that gains most a stored bit.
+pub fn further(shares: &[Share], weak: &[u32], bytes: u64, gains: &[Vec<f64>]) -> Result<Vec<u32>> {
+    greedy(Spending { shares, count: Count::Stored, weak: weak.to_vec(), left: bytes.saturating_mul(8) }, gains)
 }
 
-/// Spends `left` bits on columns behind the first `weak[i]` of each layer, the best gain a bit first.
-fn greedy(layers: &[Layer], weak: &[u32], mut left: u64, count: Count, gains: &[Vec<f64>]) -> Vec<u32> {
-    let mut weak = weak.to_vec();
+/// Spends what is left on columns behind those that are there, the best gain a bit first.
+fn greedy(mut spending: Spending<'_>, gains: &[Vec<f64>]) -> Result<Vec<u32>> {
     let mut offers: Vec<(f64, usize, u32)> = Vec::new();
-    for (i, (layer, gains)) in layers.iter().zip(gains).enumerate() {
-        let cost = layer.column(count);
+    for (i, (share, gains)) in spending.shares.iter().zip(gains).enumerate() {
+        let cost = share.column(spending.count);
         if cost > 0 {
-            let ranked = gains.iter().take(layer.most).enumerate().skip(weak[i] as usize);
+            let ranked = gains.iter().take(share.most).enumerate().skip(spending.weak[i] as usize);
             offers.extend(ranked.map(|(n, g)| (g / cost as f64, i, n as u32)));
         }
     }
     offers.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
     for (_, i, n) in offers {
-        let cost = layers[i].column(count);
-        // A layer that could not afford a column takes no later one.
-        if weak[i] == n && cost <= left {
-            left -= cost;
-            weak[i] = n + 1;
+        // A share that could not afford a column takes no later one.
+        if spending.weak[i] == n {
+            spending.one_more(i)?;
         }
     }
-    weak
+    Ok(spending.weak)
 }
 
 /// The published rule: `round(cols * r * ratio)`, halves to even, then up to an even number, where
@@ -313,10 +344,15 @@ mod tests {
         }
     }
 
-    fn layers(bits: u8) -> Vec<Layer> {
+    /// One matrix with as many weak columns as there are columns.
+    fn one(rows: usize, cols: usize, body: Packed) -> Share {
+        Share { rows: vec![rows], cols, body, place: WeakPlace::Scattered, most: cols }
+    }
+
+    fn layers(bits: u8) -> Vec<Share> {
         let body = Packed::new(bits, Group::Columns(64));
         [(4096, 4096), (1024, 4096), (1024, 4096), (4096, 4096), (14336, 4096), (14336, 4096), (4096, 14336)]
-            .map(|(rows, cols)| Layer { rows, cols, body, most: cols })
+            .map(|(rows, cols)| one(rows, cols, body))
             .to_vec()
     }
 
@@ -330,7 +366,7 @@ mod tests {
             let got = bits(&layers, &weak, count).unwrap();
             assert!(got <= budget + 1e-6, "{budget} {count:?}: {got}");
             let cheapest = layers.iter().map(|l| l.column(count)).min().unwrap() as f64;
-            let weights: u64 = layers.iter().map(Layer::weights).sum();
+            let weights: u64 = layers.iter().map(Share::weights).sum();
             assert!(got + (cheapest + 1.0) / weights as f64 > budget, "{budget} {count:?}: {got}");
         }
     }
@@ -351,13 +387,13 @@ mod tests {
     #[test]
     fn equal_tails_cost_what_is_published() {
         let body = Packed::new(4, Group::Columns(128));
-        let layer = |rows, cols| Layer { rows, cols, body, most: cols };
-        let block = [[layer(4096, 4096); 4].as_slice(), &[layer(11008, 4096); 2], &[layer(4096, 11008)]].concat();
-        let layers = vec![block; 32].concat();
+        let layer = |rows, cols| one(rows, cols, body);
+        let sizes = [[(4096, 4096); 4].as_slice(), &[(11008, 4096); 2], &[(4096, 11008)]].concat().repeat(32);
+        let layers: Vec<Share> = sizes.into_iter().map(|(rows, cols)| layer(rows, cols)).collect();
         let weak = vec![128; layers.len()];
-        let trained: u64 = layers.iter().map(|l| 128 * l.rows as u64).sum();
+        let trained: u64 = layers.iter().map(|l| 128 * l.rows[0] as u64).sum();
         assert_eq!(trained, 174_063_616);
-        let share = trained as f64 / layers.iter().map(Layer::weights).sum::<u64>() as f64;
+        let share = trained as f64 / layers.iter().map(Share::weights).sum::<u64>() as f64;
         assert!((share - 0.0269).abs() < 5e-5, "{share}");
         let cost = bits(&layers, &weak, Count::Target).unwrap();
         assert!((cost - 4.32).abs() < 5e-3, "{cost}");
@@ -368,37 +404,72 @@ mod tests {
         assert_eq!(falling([5.0, 3.0, 1.0]), [5.0, 3.0, 1.0]);
         assert_eq!(falling([1.0, 3.0, 2.0, 0.0, 4.0]), [2.0, 2.0, 2.0, 2.0, 2.0]);
         assert_eq!(falling([4.0, 0.0, 2.0, 0.5]), [4.0, 1.0, 1.0, 0.5]);
-        let layer = Layer { rows: 10, cols: 100, body: Packed::new(3, Group::Channel), most: 2 };
-        assert_eq!(equal_shares(&[layer], 16.0, Count::Target).unwrap(), [2]);
-        assert_eq!(by_gain(&[layer], 16.0, Count::Target, &[vec![1.0; 100]]).unwrap(), [2]);
+        let layers = [Share { most: 2, ..one(10, 100, Packed::new(3, Group::Channel)) }];
+        assert_eq!(equal_shares(&layers, 16.0, Count::Target).unwrap(), [2]);
+        assert_eq!(by_gain(&layers, 16.0, Count::Target, &[vec![1.0; 100]]).unwrap(), [2]);
     }
 
     #[test]
     fn gains_decide_between_layers() {
         let body = Packed::new(3, Group::Channel);
-        let layers = [Layer { rows: 100, cols: 100, body, most: 100 }; 2];
+        let layers = [one(100, 100, body), one(100, 100, body)];
         let gains = [vec![5.0, 0.1, 0.0], vec![3.0, 2.0, 1.0]];
         // Three columns of 1300 bits over 20000 weights.
         assert_eq!(by_gain(&layers, 3.195, Count::Target, &gains).unwrap(), [1, 2]);
         // A column, of 13 panels, and its index take 1696 stored bits, 212 bytes.
-        assert_eq!(further(&layers, &[1, 1], 211, &gains), [1, 1]);
-        assert_eq!(further(&layers, &[1, 1], 2 * 212, &gains), [1, 3]);
-        assert_eq!(further(&layers, &[1, 1], 3 * 212, &gains), [2, 3]);
-        assert_eq!(further(&layers, &[0, 0], 0, &gains), [0, 0]);
+        assert_eq!(further(&layers, &[1, 1], 211, &gains).unwrap(), [1, 1]);
+        assert_eq!(further(&layers, &[1, 1], 2 * 212, &gains).unwrap(), [1, 3]);
+        assert_eq!(further(&layers, &[1, 1], 3 * 212, &gains).unwrap(), [2, 3]);
+        assert_eq!(further(&layers, &[0, 0], 0, &gains).unwrap(), [0, 0]);
     }
 
     proptest! {
         #[test]
-        fn stored_bits_are_those_of_the_encoding(rows in 1usize..60, cols in 16usize..200, n in 0u32..16, bits_ in 2u8..=8) {
-            use actc_types::{Mixed, WeakPlace};
+        fn budgets_are_kept_and_used(
+            rows in proptest::collection::vec(1usize..60, 1..4), cols in 65usize..200, bits_ in 2u8..=8, suffix: bool, more in 0.0f64..3.0,
+        ) {
+            let place = if suffix { WeakPlace::Suffix } else { WeakPlace::Scattered };
             let body = Packed::new(bits_, Group::Columns(32));
-            let layer = Layer { rows, cols, body, most: cols };
-            let mixed = Encoding::Mixed(Mixed { body, cols: n, place: WeakPlace::Scattered, weak: DType::F16 });
+            let shares = [
+                Share { rows: rows.clone(), cols, body, place, most: cols / 2 },
+                Share { rows: vec![7], cols: 64, body, place, most: 40 },
+            ];
+            let gains: Vec<Vec<f64>> = shares.iter().map(|s| (0..s.most).map(|i| 1.0 / (1 + i) as f64).collect()).collect();
+            for count in [Count::Target, Count::Stored] {
+                let budget = bits(&shares, &[0, 0], count).unwrap() + more;
+                for weak in [
+                    equal_shares(&shares, budget, count).unwrap(),
+                    by_gain(&shares, budget, count, &gains).unwrap(),
+                ] {
+                    // A budget is rounded to a whole bit.
+                    let whole = 0.5 / shares.iter().map(Share::weights).sum::<u64>() as f64;
+                    prop_assert!(bits(&shares, &weak, count).unwrap() <= budget + whole + 1e-9);
+                    for i in 0..2 {
+                        let mut another = weak.clone();
+                        another[i] += 1;
+                        let fits = bits(&shares, &another, count).unwrap() + whole < budget;
+                        // A greedy share stops at the first column that it cannot afford, equal ones at none.
+                        prop_assert!(weak[i] as usize == shares[i].most || !fits || shares[i].column(count) == 0 || suffix);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn stored_bits_are_those_of_the_encoding(
+            rows in 1usize..60, cols in 16usize..200, n in 0u32..16, bits_ in 2u8..=8, suffix: bool,
+        ) {
+            let n = n.min(cols as u32 - 1);
+            let place = if suffix { WeakPlace::Suffix } else { WeakPlace::Scattered };
+            let body = Packed::new(bits_, Group::Columns(32));
+            let share = Share { place, ..one(rows, cols, body) };
+            let mixed = Encoding::Mixed(Mixed { body, cols: n, place, weak: DType::F16 });
             let want = 8 * mixed.stored_bytes(DType::F32, rows, cols).unwrap();
-            let got = bits(&[layer], &[n], Count::Stored).unwrap() * (rows * cols) as f64;
-            prop_assert!((got - want as f64).abs() < 1e-3);
+            let got = share.bits(n, Count::Stored).unwrap();
+            prop_assert_eq!(got, want);
+            prop_assert!(got <= share.bits(0, Count::Stored).unwrap() + u64::from(n) * share.column(Count::Stored));
             let want = mixed.code_bits(DType::F32, cols);
-            prop_assert!((bits(&[layer], &[n], Count::Target).unwrap() - want).abs() < 1e-9);
+            prop_assert!((bits(&[share], &[n], Count::Target).unwrap() - want).abs() < 1e-9);
         }
     }
 }

@@ -76,11 +76,12 @@ pub fn layer_rows<'a>(reports: impl IntoIterator<Item = &'a LayerReport>) -> Vec
 
 /// Entries of the manifest's metadata that say in which order channels stand: below `reorder.` and the name of the first weight
 /// that reads them, the numbers that the last channels have in the source, in their order; the others stand before them in
-/// the source's order.
+/// the source's order. The order of heads has `@` and the number of columns of a head behind the name.
 pub fn order_entries<'a>(orders: impl IntoIterator<Item = &'a ChannelOrder>) -> BTreeMap<String, String> {
     let entry = |order: &ChannelOrder| {
         let tail: Vec<String> = order.tail.iter().map(ToString::to_string).collect();
-        (format!("{ORDER_KEY}{}", order.name), tail.join(","))
+        let each = if order.each == 1 { String::new() } else { format!("@{}", order.each) };
+        (format!("{ORDER_KEY}{}{each}", order.name), tail.join(","))
     };
     orders.into_iter().map(entry).collect()
 }

@@ -206,7 +206,7 @@ fn channels_in_another_order_change_no_output_of_any_family() {
         ("bert", 2),
         ("../whale-2m", 7),
     ] {
-        for heads in ["scattered", "gather"] {
+        for heads in ["scattered", "gather", "inside"] {
             let before = load_with(&folder(name), &Options::default()).unwrap().graph;
             let window = |w: u32| (0..24).map(|i| (i * (7 + w) + i * i) % 97).collect::<Vec<u32>>();
             let input = before.inputs().next().unwrap().0.to_owned();

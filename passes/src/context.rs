@@ -59,6 +59,8 @@ pub struct PassCx<'a> {
     pub statistics: Option<Statistics>,
     /// How many columns at the end of a weight stand by rising sensitivity, by its name, where channels were ordered.
     pub ordered: BTreeMap<String, u32>,
+    /// Whether a later pass rounds layers anew, so that they need not be stored as in the source until then.
+    pub rounds_later: bool,
     /// Folder for temporary files: activations between blocks, rewritten weights. They are gone when the graph is.
     pub work: PathBuf,
     /// Use a weaker method where the one asked for fails, and report it, instead of failing.
@@ -79,6 +81,7 @@ impl<'a> PassCx<'a> {
             samples: &[],
             statistics: None,
             ordered: BTreeMap::new(),
+            rounds_later: false,
             work: std::env::temp_dir(),
             allow_fallback: false,
             checkpoint: None,

@@ -3,7 +3,7 @@
 //! Nothing is printed here: what happens is told to a callback.
 
 use crate::context::PassCx;
-use crate::facts::Contract;
+use crate::facts::{Contract, Facts};
 use crate::pipeline::{Pipeline, Step};
 use crate::report::PassReport;
 use actc_ir::{Graph, text, verify};
@@ -108,6 +108,7 @@ pub fn run(
         let old_text = config.print_changed.then(|| text::print(graph));
         let sample = if config.verify_numeric { first_outputs(step, graph, cx)? } else { None };
 
+        cx.rounds_later = pipeline.steps()[i + 1..].iter().any(|s| s.info.gives.meets(Facts::QUANTISED));
         let start = Instant::now();
         let report = match &mut cx.forecast {
             None => step.pass.run(graph, cx)?,

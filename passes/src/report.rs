@@ -85,6 +85,8 @@ pub struct ChannelOrder {
     pub name: String,
     /// Number of channels.
     pub width: u32,
+    /// Columns of that weight that stand side by side for each channel: more than one where the order is one of heads.
+    pub each: u32,
     /// The old numbers of those that stand last, in their order; the others stand before them in theirs.
     pub tail: Vec<u32>,
 }

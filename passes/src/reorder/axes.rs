@@ -178,6 +178,14 @@ impl<'g> Axes<'g> {
         self.held.extend((first..first + rank).map(|axis| (axis, why.to_owned())));
     }
 
+    /// The last axis of the constant `id` keeps its order.
+    pub(super) fn hold_columns(&mut self, id: ConstId, why: &str) {
+        let rank = self.graph.const_data(id).ty.shape.rank();
+        if rank > 0 {
+            self.held.push((self.constants[&id] + rank - 1, why.to_owned()));
+        }
+    }
+
     /// The elements of `whole` are those of `parts`, the last one running fastest; `by` makes it so.
     pub(super) fn split(&mut self, (value, axis): (Value, usize), parts: &[Part], by: &str) {
         let whole = self.id(value, axis);

@@ -8,7 +8,7 @@
 use super::axes::{Atom, Settled};
 use super::ties::axes;
 use actc_ir::{ConstId, Graph, Op, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Channels that have one order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,13 @@ pub struct Classes {
 impl Classes {
     /// The classes of `graph` that constants take part in, in the order of the constants.
     pub fn find(graph: &Graph) -> Classes {
-        let settled = axes(graph).settle();
+        Classes::beside(graph, &BTreeSet::new())
+    }
+
+    /// As [`Classes::find`], where what meets the columns of the constants `looked_up` is looked up by an index: channels change
+    /// places around them, and their columns do not.
+    pub(super) fn beside(graph: &Graph, looked_up: &BTreeSet<ConstId>) -> Classes {
+        let settled = axes(graph, looked_up).settle();
         let uses = uses(graph);
         let mut list: Vec<Class> = Vec::new();
         let mut places = BTreeMap::new();

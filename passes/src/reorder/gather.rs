@@ -1,18 +1,37 @@
-//! Inputs of layers whose channels belong to heads are looked up channel by channel, in an order of the layer's own.
+//! Indices by which channels are looked up where they cannot change places.
 //!
-//! Such channels cannot change places where they are made; an index vector in front of the layer lets its columns stand in
-//! any order. It starts as the natural order, and is then a member of the class of these columns like any other constant.
+//! Channels of heads cannot where they are made: an index in front of the layer that reads them lets its columns stand in any
+//! order. It starts as the natural order, and is then a member of the class of these columns like any other constant. Columns
+//! of a table that is stored in blocks cannot: what it gives is put in order behind it, what it reads back in its order before
+//! it. The indices are vectors of the graph, each in one place.
 
 use super::classes::Classes;
-use crate::quantize::layers::Layer;
+use super::orders::Orders;
+use crate::quantize::layers::{Kind, Layer, survey};
 use actc_ir::ops::indexing::Gather;
 use actc_ir::ops::linear::{Act, Linear};
-use actc_ir::{Const, Graph, Node, Op, Patch, Value};
-use actc_types::{Result, Tensor};
-use std::collections::BTreeMap;
+use actc_ir::{Const, ConstId, Graph, Node, Op, Patch, Value};
+use actc_types::{Encoding, Result, Tensor};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is looked up by `order` along the last axis of `x`, for the weight called `weight`.
+fn look_up(patch: &mut Patch<'_>, x: Value, order: &[u32], weight: &str) -> Result<Value> {
+    let index = Tensor::i64(&[order.len() as u64], order.iter().map(|c| i64::from(*c)).collect())?;
+    let mut name = format!("reorder.{weight}");
+    while patch.graph().constants().any(|(_, c)| c.name == name) {
+        name.push('.');
+    }
+    let axis = patch.graph().ty(x).shape.rank() - 1;
+    let index = patch.constant(Const::dense(name, &index));
+    patch.add(Op::Gather(Gather { axis }), &[x, index])
+}
+
+fn weight(graph: &Graph, node: Node) -> Option<ConstId> {
+    graph.node(node).args.get(1).and_then(|w| graph.as_const(*w))
+}
 
 /// Puts an index in front of those of `layers` that are linear and cannot have another order of columns; how many inputs have one now.
-pub(super) fn gather(graph: &mut Graph, classes: &Classes, layers: &[Layer]) -> Result<usize> {
+pub(super) fn heads(graph: &mut Graph, classes: &Classes, layers: &[Layer]) -> Result<usize> {
     let mut found: Vec<(Node, Value, usize)> = Vec::new();
     for layer in layers.iter().filter(|l| super::columns(classes, l.weight).is_err()) {
         for node in &layer.nodes {
@@ -28,19 +47,13 @@ pub(super) fn gather(graph: &mut Graph, classes: &Classes, layers: &[Layer]) -> 
     let mut looked_up: BTreeMap<Value, Value> = BTreeMap::new();
     for (node, x, width) in found {
         let data = graph.node(node).clone();
-        let weight = graph.as_const(data.args[1]).map_or_else(String::new, |id| graph.const_data(id).name.clone());
-        let axis = graph.ty(x).shape.rank() - 1;
+        let name = weight(graph, node).map_or_else(String::new, |id| graph.const_data(id).name.clone());
         let mut patch = Patch::new(graph, "reorder");
         let new = match looked_up.get(&x) {
             Some(known) => *known,
             None => {
-                let natural = Tensor::i64(&[width as u64], (0..width as i64).collect())?;
-                let mut name = format!("reorder.{weight}");
-                while patch.graph().constants().any(|(_, c)| c.name == name) {
-                    name.push('.');
-                }
-                let order = patch.constant(Const::dense(name, &natural));
-                *looked_up.entry(x).or_insert(patch.add(Op::Gather(Gather { axis }), &[x, order])?)
+                let natural: Vec<u32> = (0..width as u32).collect();
+                *looked_up.entry(x).or_insert(look_up(&mut patch, x, &natural, &name)?)
             }
         };
         let mut args = data.args.clone();
@@ -53,4 +66,56 @@ pub(super) fn gather(graph: &mut Graph, classes: &Classes, layers: &[Layer]) -> 
         *graph = graph.compact();
     }
     Ok(looked_up.len())
+}
+
+/// The tables of `graph` that are stored in blocks or codes, which columns share: what meets their columns is to be looked up.
+pub(super) fn tables(graph: &Graph) -> BTreeSet<ConstId> {
+    let in_blocks = |l: &Layer| match graph.const_data(l.weight).encoding {
+        Encoding::Dense => false,
+        Encoding::Block(_) | Encoding::Packed(_) | Encoding::Mixed(_) => l.kind == Kind::Vocabulary,
+    };
+    survey(graph).into_iter().filter(in_blocks).map(|l| l.weight).collect()
+}
+
+/// Puts the indices around `tables` that `orders`, which the rest of `graph` has by now, call for; how many there are.
+pub(super) fn around(graph: &mut Graph, orders: &Orders<'_>, tables: &BTreeSet<ConstId>) -> Result<usize> {
+    let mut found: Vec<(Node, Value, Vec<u32>)> = Vec::new();
+    for node in graph.order() {
+        let data = graph.node(*node);
+        if weight(graph, *node).is_none_or(|id| !tables.contains(&id)) {
+            continue;
+        }
+        let channels = match &data.op {
+            Op::Embedding(_) => data.results[0],
+            _linear => data.args[0],
+        };
+        if let Some(order) = orders.of_value(graph, channels, graph.ty(channels).shape.rank() - 1, 1) {
+            found.push((*node, channels, order));
+        }
+    }
+    for (node, channels, order) in &found {
+        let data = graph.node(*node).clone();
+        let name = weight(graph, *node).map_or_else(String::new, |id| graph.const_data(id).name.clone());
+        let mut patch = Patch::new(graph, "reorder");
+        match &data.op {
+            Op::Embedding(_) => {
+                let raw = patch.add(data.op.clone(), &data.args)?;
+                let ordered = look_up(&mut patch, raw, order, &name)?;
+                patch.replace(*channels, ordered)?;
+            }
+            _linear => {
+                let mut back = vec![0; order.len()];
+                order.iter().zip(0..).for_each(|(old, new)| back[*old as usize] = new);
+                let mut args = data.args.clone();
+                args[0] = look_up(&mut patch, *channels, &back, &name)?;
+                let result = patch.add(data.op, &args)?;
+                patch.replace(data.results[0], result)?;
+            }
+        }
+        patch.apply()?;
+    }
+    if !found.is_empty() {
+        *graph = graph.compact();
+    }
+    Ok(found.len())
 }

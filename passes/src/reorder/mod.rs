@@ -4,11 +4,13 @@
 //! feed-forward layer, those between two convolutions. Channels of a class are ordered by [`score`]: the last of them by
 //! rising score, so that the weak columns of a layer, however many, are the end of its weight, and the others as they were.
 //! [`Orders`] permutes every constant that has to follow, and the statistics; outputs stay what they were but for the order of
-//! sums. Where channels belong to heads or keep their order for another reason, columns stay, or are looked up by an index.
+//! sums. Where channels belong to heads or keep their order for another reason, columns stay, are ordered inside the heads, or
+//! are looked up by an index.
 
 mod axes;
 mod classes;
 mod gather;
+mod inside;
 mod orders;
 mod permute;
 mod reshape;
@@ -29,6 +31,7 @@ use crate::report::{ChannelOrder, LayerReport, PassReport, Status};
 use actc_ir::{ConstId, Graph};
 use actc_types::braced::Fields;
 use actc_types::{Diagnostic, Result};
+use score::Rule;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -41,13 +44,19 @@ pub const INFO: PassInfo = PassInfo {
         OptionDoc {
             name: "cols",
             default: "128",
-            doc: "channels that stand last, by rising energy; no layer has more weak columns than there are of them",
+            doc: "channels that stand last, by rising score; no layer has more weak columns than there are of them",
+        },
+        OptionDoc {
+            name: "score",
+            default: "energy",
+            doc: "what a channel counts in a layer: its `energy`, the `error` that rounding its column makes, or one of its `votes` \
+                  if it is among the strongest",
         },
         OptionDoc {
             name: "heads",
             default: "scattered",
-            doc: "where channels cannot change places, as those of heads: `scattered` leaves weak columns where they are, \
-                  `gather` looks channels up when the model runs",
+            doc: "where channels belong to heads: `scattered` leaves weak columns where they are, `inside` moves heads, and channels \
+                  inside all of them alike, `gather` looks channels up when the model runs",
         },
     ],
     needs: Facts::STATISTICS,
@@ -58,19 +67,21 @@ pub const INFO: PassInfo = PassInfo {
     build: |fields| Ok(Box::new(Reorder::read(fields)?)),
 };
 
-/// What is done where channels cannot change places.
+/// What is done where channels belong to heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heads {
     Scattered,
+    Inside,
     Gather,
 }
 
 impl Heads {
-    const ALL: [Heads; 2] = [Heads::Scattered, Heads::Gather];
+    const ALL: [Heads; 3] = [Heads::Scattered, Heads::Inside, Heads::Gather];
 
     fn name(self) -> &'static str {
         match self {
             Heads::Scattered => "scattered",
+            Heads::Inside => "inside",
             Heads::Gather => "gather",
         }
     }
@@ -79,17 +90,30 @@ impl Heads {
 struct Reorder {
     /// Channels of a class that stand by their score, at most.
     cols: u32,
+    rule: Rule,
     heads: Heads,
 }
 
 /// The layers that read the channels of a class as they are, by class.
 type Readers = BTreeMap<usize, Vec<ConstId>>;
 
+/// What is to be ordered.
+struct Found {
+    readers: Readers,
+    /// Layers whose columns are channels inside heads, with what these are made of and how many can stand by score.
+    inside: Vec<(ConstId, Vec<Part>, usize)>,
+}
+
 impl Reorder {
     fn read(fields: &mut Fields<'_>) -> Result<Reorder> {
         let cols = fields.with("cols", "a positive number", |v| v.parse().ok().filter(|n| *n > 0))?;
+        let rule = fields.choice("score", &Rule::ALL, Rule::name)?;
         let heads = fields.choice("heads", &Heads::ALL, Heads::name)?;
-        Ok(Reorder { cols: cols.unwrap_or(128), heads: heads.unwrap_or(Heads::Scattered) })
+        Ok(Reorder {
+            cols: cols.unwrap_or(128),
+            rule: rule.unwrap_or(Rule::Energy),
+            heads: heads.unwrap_or(Heads::Scattered),
+        })
     }
 
     /// Channels of a class of `width` that stand by their score. One stays before them, so that every layer has a body.
@@ -97,24 +121,64 @@ impl Reorder {
         (self.cols as usize).min(width.saturating_sub(1))
     }
 
-    /// The tail of each class that `readers` read.
+    /// What of `layers` can be ordered.
+    fn find(&self, graph: &Graph, classes: &Classes, layers: &[Layer]) -> Result<Found> {
+        let mut found = Found { readers: Readers::new(), inside: Vec::new() };
+        for layer in layers {
+            if let Ok(class) = columns(classes, layer.weight) {
+                found.readers.entry(class).or_default().push(layer.weight);
+            }
+        }
+        if self.heads == Heads::Inside {
+            let mut taken: BTreeSet<usize> = found.readers.keys().copied().collect();
+            for layer in layers.iter().filter(|l| l.kind == Kind::Linear) {
+                let parts = classes.of_constant(layer.weight, 1);
+                if let Some(count) = inside::count(classes, &parts, self.cols as usize, &taken) {
+                    taken.extend(parts.iter().map(|p| p.class));
+                    found.inside.push((layer.weight, parts, count));
+                }
+            }
+        }
+        if found.readers.is_empty() && found.inside.is_empty() {
+            let headline = format!("the channels of none of {} layers can change places", layers.len());
+            let error = Diagnostic::new("nothing-to-reorder", headline);
+            let why = layers.first().and_then(|l| columns(classes, l.weight).err().map(|why| (l, why)));
+            return Err(match why {
+                Some((layer, why)) => error.help(format!("`{}`: {why}", graph.const_data(layer.weight).name)),
+                None => error,
+            });
+        }
+        Ok(found)
+    }
+
+    /// The tails of the classes in `found`, with the name of the first weight that reads each, and the distance of its columns.
     fn tails(
         &self,
         graph: &Graph,
         classes: &Classes,
-        readers: &Readers,
+        found: &Found,
         statistics: &Statistics,
-    ) -> Result<BTreeMap<usize, Vec<u32>>> {
+    ) -> Result<BTreeMap<usize, ChannelOrder>> {
+        let counts = |id: ConstId| {
+            let constant = graph.const_data(id);
+            let seen = of_layer(Some(statistics), &constant.name, "`reorder`")?;
+            Ok((self.rule.columns(constant, seen)?, constant.matrix()?.1))
+        };
+        let name = |id: ConstId| graph.const_data(id).name.clone();
         let mut tails = BTreeMap::new();
-        for (class, weights) in readers {
+        for (class, weights) in &found.readers {
             let width = classes.all()[*class].width;
-            let mut seen = Vec::with_capacity(weights.len());
-            for id in weights {
-                let constant = graph.const_data(*id);
-                let of_layer = of_layer(Some(statistics), &constant.name, "`reorder`")?;
-                seen.push((of_layer, constant.matrix()?.1));
+            let seen = weights.iter().map(|id| counts(*id)).collect::<Result<Vec<_>>>()?;
+            let most = self.count(width);
+            let tail = score::tail(&self.rule.scores(width, most, &seen), most);
+            tails.insert(*class, ChannelOrder { name: name(weights[0]), width: width as u32, each: 1, tail });
+        }
+        for (id, parts, count) in &found.inside {
+            let (columns, _) = counts(*id)?;
+            for (part, tail) in inside::inside(classes, parts, &columns, *count) {
+                let (width, each) = (part.width as u32, part.inner as u32);
+                tails.insert(part.class, ChannelOrder { name: name(*id), width, each, tail });
             }
-            tails.insert(*class, score::tail(&score::scores(width, seen.into_iter()), self.count(width)));
         }
         Ok(tails)
     }
@@ -122,72 +186,64 @@ impl Reorder {
     /// Orders the channels of `graph` by `tails`, or by some order where a forecast only asks whether they can be.
     fn order(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         let layers = wanted(graph);
+        let tables = gather::tables(graph);
         let looked_up = match self.heads {
-            Heads::Scattered => 0,
-            Heads::Gather => gather::gather(graph, &Classes::find(graph), &layers)?,
+            Heads::Scattered | Heads::Inside => 0,
+            Heads::Gather => gather::heads(graph, &Classes::beside(graph, &tables), &layers)?,
         };
-        let layers = if looked_up > 0 { wanted(graph) } else { layers };
-        let classes = Classes::find(graph);
-        let mut readers = Readers::new();
-        for layer in &layers {
-            if let Ok(class) = columns(&classes, layer.weight) {
-                readers.entry(class).or_default().push(layer.weight);
-            }
-        }
-        if readers.is_empty() {
-            let headline = format!("the channels of none of {} layers can change places", layers.len());
-            let error = Diagnostic::new("nothing-to-reorder", headline);
-            let why = layers.first().and_then(|l| columns(&classes, l.weight).err().map(|why| (l, why)));
-            return Err(match why {
-                Some((layer, why)) => error.help(format!("`{}`: {why}", graph.const_data(layer.weight).name)),
-                None => error,
-            });
-        }
+        // New nodes renumber constants.
+        let (layers, tables) = if looked_up > 0 { (wanted(graph), gather::tables(graph)) } else { (layers, tables) };
+        let classes = Classes::beside(graph, &tables);
+        let found = self.find(graph, &classes, &layers)?;
         let width = |class: &usize| classes.all()[*class].width;
+        let rounded: BTreeSet<ConstId> = match cx.rounds_later {
+            true => layers.iter().filter(|l| l.refusal.is_none()).map(|l| l.weight).collect(),
+            false => BTreeSet::new(),
+        };
         if cx.forecast.is_some() {
             let turned = |class: &usize| (*class, (1..width(class) as u32).chain([0]).collect());
-            Orders::new(&classes, readers.keys().map(turned).collect()).check(graph)?;
-            self.tell(graph, cx, &readers, width);
+            let orders = Orders::new(&classes, found.readers.keys().map(turned).collect());
+            orders.unpacking(rounded).check(graph)?;
+            self.tell(graph, cx, &found, width);
             return Ok(PassReport { layers: reports(graph, &classes, &layers, cx), ..PassReport::default() });
         }
         let Some(statistics) = &mut cx.statistics else {
             return Err(Diagnostic::new("statistics-missing", "`reorder` needs channel statistics"));
         };
-        let tails = self.tails(graph, &classes, &readers, statistics)?;
-        let by_class = tails.iter().map(|(class, tail)| (*class, score::order(width(class), tail))).collect();
-        let orders = Orders::new(&classes, by_class);
+        let tails = self.tails(graph, &classes, &found, statistics)?;
+        let by_class = tails.iter().map(|(class, t)| (*class, score::order(width(class), &t.tail))).collect();
+        let orders = Orders::new(&classes, by_class).unpacking(rounded);
         orders.apply(graph, &cx.work)?;
-        follow(graph, &orders, statistics);
-        self.tell(graph, cx, &readers, width);
-        let named = |(class, tail): (usize, Vec<u32>)| ChannelOrder {
-            name: graph.const_data(readers[&class][0]).name.clone(),
-            width: width(&class) as u32,
-            tail,
-        };
+        follow(graph, &orders, &tables, statistics);
+        self.tell(graph, cx, &found, width);
         let mut summary = format!(
             "{} channels in {} classes stand in an order of their own, read by {} of {} layers",
-            readers.keys().map(width).sum::<usize>(),
-            readers.len(),
-            readers.values().map(Vec::len).sum::<usize>(),
+            tails.keys().map(width).sum::<usize>(),
+            tails.len(),
+            found.readers.values().map(Vec::len).sum::<usize>() + found.inside.len(),
             layers.len(),
         );
-        if looked_up > 0 {
-            summary += &format!("; {looked_up} inputs are looked up");
-        }
         let reports = reports(graph, &classes, &layers, cx);
-        Ok(PassReport { summary, layers: reports, orders: tails.into_iter().map(named).collect() })
+        let looked_up = looked_up + gather::around(graph, &orders, &tables)?;
+        if looked_up > 0 {
+            summary += &format!("; channels are looked up in {looked_up} places");
+        }
+        Ok(PassReport { summary, layers: reports, orders: tails.into_values().collect() })
     }
 
     /// Tells later passes how many columns at the end of each weight stand by rising score.
-    fn tell(&self, graph: &Graph, cx: &mut PassCx<'_>, readers: &Readers, width: impl Fn(&usize) -> usize) {
+    fn tell(&self, graph: &Graph, cx: &mut PassCx<'_>, found: &Found, width: impl Fn(&usize) -> usize) {
         cx.ordered.clear();
-        for (class, weights) in readers {
+        for (class, weights) in &found.readers {
             let (count, all) = (self.count(width(class)), width(class));
             for id in weights {
                 let constant = graph.const_data(*id);
                 let each = constant.matrix().map_or(0, |(_, cols)| cols / all.max(1));
                 cx.ordered.insert(constant.name.clone(), (count * each) as u32);
             }
+        }
+        for (id, _, count) in &found.inside {
+            cx.ordered.insert(graph.const_data(*id).name.clone(), *count as u32);
         }
     }
 }
@@ -219,21 +275,19 @@ fn columns(classes: &Classes, weight: ConstId) -> std::result::Result<usize, Str
 fn reports(graph: &Graph, classes: &Classes, layers: &[Layer], cx: &PassCx<'_>) -> Vec<LayerReport> {
     let report = |layer: &Layer| {
         let constant = graph.const_data(layer.weight);
-        let what = match columns(classes, layer.weight) {
-            Ok(_) => {
-                let count = cx.ordered.get(&constant.name).copied().unwrap_or(0);
-                format!("its last {count} columns stand by rising energy")
-            }
-            Err(why) => format!("its columns keep their order: {why}"),
+        let what = match (cx.ordered.get(&constant.name), columns(classes, layer.weight)) {
+            (Some(count), _) => format!("its last {count} columns stand by rising score"),
+            (None, Err(why)) => format!("its columns keep their order: {why}"),
+            (None, Ok(_)) => "its columns keep their order".into(),
         };
         describe(constant, Status::Kept, None, Some(what))
     };
     layers.iter().map(report).collect()
 }
 
-/// Puts the statistics of every layer of `graph` into the order that its columns have now.
-fn follow(graph: &Graph, orders: &Orders<'_>, statistics: &mut Statistics) {
-    let mut done = BTreeSet::new();
+/// Puts the statistics of every layer of `graph` but `tables` into the order that its columns have now.
+fn follow(graph: &Graph, orders: &Orders<'_>, tables: &BTreeSet<ConstId>, statistics: &mut Statistics) {
+    let mut done = tables.clone();
     for node in graph.order() {
         let data = graph.node(*node);
         let (Some(input), Some(id)) = (Input::of(data), data.args.get(1).and_then(|w| graph.as_const(*w))) else {
@@ -252,7 +306,8 @@ fn follow(graph: &Graph, orders: &Orders<'_>, statistics: &mut Statistics) {
 
 impl Pass for Reorder {
     fn options(&self) -> Vec<(&'static str, String)> {
-        vec![("cols", self.cols.to_string()), ("heads", self.heads.name().into())]
+        let name = |name: &str| name.to_owned();
+        vec![("cols", self.cols.to_string()), ("score", name(self.rule.name())), ("heads", name(self.heads.name()))]
     }
 
     fn foresee(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<Option<PassReport>> {

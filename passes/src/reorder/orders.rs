@@ -2,6 +2,7 @@
 
 use super::classes::{Classes, Part};
 use super::permute::{fits, permute};
+use crate::quantize::encode::{decode, dense};
 use actc_ir::{ConstId, Graph, Value};
 use actc_types::Result;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,8 @@ use std::path::Path;
 pub struct Orders<'c> {
     classes: &'c Classes,
     by_class: BTreeMap<usize, Vec<u32>>,
+    /// Constants whose elements become f32 where their storage cannot hold a new order.
+    unpacked: BTreeSet<ConstId>,
 }
 
 /// New orders of the rows and of the columns of a matrix, where they are not the old ones.
@@ -24,7 +27,14 @@ impl<'c> Orders<'c> {
             let class = &classes.all()[*class];
             assert!(class.held.is_none() && order.len() == class.width, "an order of a class that may have one");
         }
-        Orders { classes, by_class }
+        Orders { classes, by_class, unpacked: BTreeSet::new() }
+    }
+
+    /// The same, where elements of the constants `unpacked` become f32 if their storage cannot hold a new order exactly: as
+    /// they are before they are rounded anew.
+    #[must_use]
+    pub(super) fn unpacking(self, unpacked: BTreeSet<ConstId>) -> Orders<'c> {
+        Orders { unpacked, ..self }
     }
 
     /// The new order of `extent` elements that `parts` stand at, each of whose elements is `each` elements; none where it is
@@ -76,7 +86,9 @@ impl<'c> Orders<'c> {
     /// An error where a constant of `graph` cannot be permuted exactly.
     pub fn check(&self, graph: &Graph) -> Result<()> {
         for id in self.constants() {
-            if let (_, Some(cols)) = self.of_constant(graph, id)? {
+            if let (_, Some(cols)) = self.of_constant(graph, id)?
+                && !self.unpacked.contains(&id)
+            {
                 fits(graph.const_data(id), &cols)?;
             }
         }
@@ -89,9 +101,17 @@ impl<'c> Orders<'c> {
         self.check(graph)?;
         for id in self.constants() {
             let (rows, cols) = self.of_constant(graph, id)?;
-            if rows.is_some() || cols.is_some() {
-                let permuted = permute(graph.const_data(id), rows.as_deref(), cols.as_deref(), work)?;
-                graph.set_const(id, permuted)?;
+            if rows.is_none() && cols.is_none() {
+                continue;
+            }
+            let constant = graph.const_data(id);
+            let inexact = cols.as_deref().is_some_and(|cols| fits(constant, cols).is_err());
+            if inexact && self.unpacked.contains(&id) {
+                let (values, _) = decode(constant)?;
+                let unpacked = dense(constant, &values, work)?;
+                graph.retype_const(id, permute(&unpacked, rows.as_deref(), cols.as_deref(), work)?)?;
+            } else {
+                graph.set_const(id, permute(constant, rows.as_deref(), cols.as_deref(), work)?)?;
             }
         }
         Ok(())

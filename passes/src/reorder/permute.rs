@@ -50,9 +50,9 @@ pub(super) fn permute(constant: &Const, rows: Option<&Order>, cols: Option<&Orde
 pub(super) fn fits(constant: &Const, cols: &Order) -> Result<()> {
     let refused = |why: String| {
         let headline = format!("columns cannot be permuted exactly: {why}");
-        Err(Diagnostic::new("reorder-inexact", headline)
-            .at(Place::Tensor(constant.name.clone()))
-            .help("put `reorder` before the passes that quantise, and start from weights that are not quantised yet"))
+        Err(Diagnostic::new("reorder-inexact", headline).at(Place::Tensor(constant.name.clone())).help(
+            "name a pass that rounds these layers anew, such as `owq`, or start from weights that are not quantised",
+        ))
     };
     if cols.iter().zip(0..).all(|(c, i)| *c == i) {
         return Ok(());

@@ -7,23 +7,29 @@ use actc_ir::ops::attention::Attention;
 use actc_ir::ops::conv::Geometry;
 use actc_ir::ops::linear::Act;
 use actc_ir::ops::pool::PoolFunction;
-use actc_ir::{Graph, NodeData, Op, Value};
+use actc_ir::{ConstId, Graph, NodeData, Op, Value};
 use actc_types::RowForm;
+use std::collections::BTreeSet;
 
-/// All that `graph` says of its axes.
-pub(super) fn axes(graph: &Graph) -> Axes<'_> {
+/// All that `graph` says of its axes. What meets the columns of the constants `looked_up` is looked up by an index, so that
+/// they tie nothing and keep their order. States are seen by nobody else: each has one order before and after a step.
+pub(super) fn axes<'g>(graph: &'g Graph, looked_up: &BTreeSet<ConstId>) -> Axes<'g> {
     let mut axes = Axes::new(graph);
-    for (name, value) in graph.inputs() {
+    let states: BTreeSet<Value> = graph.donated().iter().map(|(old, _)| *old).collect();
+    for (name, value) in graph.inputs().filter(|(_, v)| !states.contains(v)) {
         axes.hold_all(value, &format!("the input `{name}` keeps its order"));
     }
     for node in graph.order() {
-        said(&mut axes, graph.node(*node));
+        said(&mut axes, graph.node(*node), looked_up);
+    }
+    for id in looked_up {
+        axes.hold_columns(*id, "they are looked up by an index");
     }
     for (name, value) in graph.outputs() {
         axes.hold_all(value, &format!("the output `{name}` keeps its order"));
     }
-    for (_, new) in graph.donated() {
-        axes.hold_all(*new, "a state keeps its order");
+    for (old, new) in graph.donated() {
+        axes.same(*old, *new);
     }
     for region in graph.order().iter().flat_map(|n| &graph.node(*n).regions) {
         hold_region(&mut axes, *region);
@@ -58,7 +64,7 @@ fn hold_node(axes: &mut Axes<'_>, data: &NodeData) {
 }
 
 /// Says what the node `data` does.
-fn said(axes: &mut Axes<'_>, data: &NodeData) {
+fn said(axes: &mut Axes<'_>, data: &NodeData, looked_up: &BTreeSet<ConstId>) {
     let graph = axes.graph();
     let (args, results) = (&data.args[..], &data.results[..]);
     let rank = |v: Value| graph.ty(v).shape.rank();
@@ -66,12 +72,15 @@ fn said(axes: &mut Axes<'_>, data: &NodeData) {
     let leading = |axes: &mut Axes<'_>, a: Value, b: Value| {
         (1..rank(a).max(1)).for_each(|i| axes.tie((a, i - 1), (b, i - 1)));
     };
+    let tied = |w: Value| graph.as_const(w).is_none_or(|id| !looked_up.contains(&id));
     match &data.op {
         Op::Const(id) => axes.tie_constant(results[0], *id),
         Op::Linear(linear) => {
             let (x, w, y) = (args[0], args[1], results[0]);
             leading(axes, x, y);
-            axes.tie(last(x), (w, 1));
+            if tied(w) {
+                axes.tie(last(x), (w, 1));
+            }
             axes.tie(last(y), (w, 0));
             args[2..].iter().for_each(|bias| axes.tie(last(y), (*bias, 0)));
             match linear.act {
@@ -82,7 +91,9 @@ fn said(axes: &mut Axes<'_>, data: &NodeData) {
         Op::Embedding(_) => {
             let (ids, table, y) = (args[0], args[1], results[0]);
             axes.same(ids, y);
-            axes.tie(last(y), (table, 1));
+            if tied(table) {
+                axes.tie(last(y), (table, 1));
+            }
             hold(axes, (table, 0), data, "finds rows by their number");
         }
         Op::RmsNorm(_) | Op::LayerNorm(_) => {

@@ -3,10 +3,14 @@
 //! The reference computes in f64 and rounds once at the end of each op, so that a sum in another order is the same number but
 //! where it lies within 1e-16 of a border between two f32: outputs are compared within 1e-10 of the largest, and cases are fixed.
 
+mod decoder;
+mod pass;
+
 use actc_ir::{Evaluator, Graph, Interpreter, text};
 use actc_passes::reorder::{Classes, Orders};
 use actc_types::dim::Bindings;
 use actc_types::{DType, Symbol, Tensor, TensorData};
+use decoder::decoders;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::collections::BTreeMap;
@@ -38,8 +42,8 @@ fn parse(source: &str) -> Graph {
     graph
 }
 
-/// What `graph` gives for made-up inputs: all outputs, no states.
-fn outputs(graph: &Graph, symbols: &Bindings, seed: u64) -> Vec<f64> {
+/// Made-up inputs of `graph`, states included.
+fn inputs(graph: &Graph, symbols: &Bindings, seed: u64) -> Vec<Tensor> {
     let mut next = numbers(seed);
     let inputs = graph.inputs().map(|(_, value)| {
         let ty = graph.ty(value);
@@ -52,10 +56,33 @@ fn outputs(graph: &Graph, symbols: &Bindings, seed: u64) -> Vec<f64> {
         let elements: Vec<f64> = (0..count).map(|i| number(i, next())).collect();
         Tensor::new(&dims, TensorData::from_f64(ty.dtype, &elements)).unwrap()
     });
-    let inputs = inputs.collect();
+    inputs.collect()
+}
+
+/// What `graph` gives for `inputs`: all outputs, no states.
+fn outputs(graph: &Graph, inputs: Vec<Tensor>) -> Vec<f64> {
     let mut given = Interpreter.prepare(graph).unwrap().run(inputs).unwrap();
     given.truncate(graph.outputs().len());
     given.iter().flat_map(|t| t.data().to_f64()).collect()
+}
+
+/// `tensor` with axis `axis` in a new order.
+fn permuted(tensor: &Tensor, axis: usize, order: &[u32]) -> Tensor {
+    let (dims, data) = (tensor.dims(), tensor.data().to_f64());
+    let inner: usize = dims[axis + 1..].iter().product::<u64>() as usize;
+    let source = |i: usize| {
+        let place = i / inner % order.len();
+        i - place * inner + order[place] as usize * inner
+    };
+    let moved: Vec<f64> = (0..data.len()).map(|i| data[source(i)]).collect();
+    Tensor::new(dims, TensorData::from_f64(tensor.dtype(), &moved)).unwrap()
+}
+
+/// Fails where `got` differs from `wanted` by more than 1e-10 of the largest.
+fn same(wanted: &[f64], got: &[f64], what: &str) {
+    let largest = wanted.iter().fold(0f64, |m, v| m.max(v.abs()));
+    let most = wanted.iter().zip(got).fold(0f64, |m, (a, b)| m.max((a - b).abs()));
+    assert!(wanted.len() == got.len() && largest > 0.0 && most <= 1e-10 * largest, "{most:e} of {largest:e}\n{what}");
 }
 
 /// Orders every class that may be ordered at random and compares; the widths of the classes that may not, with the reasons.
@@ -67,11 +94,18 @@ fn shuffle(source: &str, symbols: &[(&str, u64)], seed: u64) -> (Graph, Graph) {
     let free = classes.all().iter().enumerate().filter(|(_, c)| c.held.is_none());
     let by_class: BTreeMap<usize, Vec<u32>> = free.map(|(i, c)| (i, shuffled(c.width, &mut next))).collect();
     let mut after = before.clone();
-    Orders::new(&classes, by_class).apply(&mut after, &std::env::temp_dir()).unwrap();
-    let (wanted, got) = (outputs(&before, &symbols, seed), outputs(&after, &symbols, seed));
-    let largest = wanted.iter().fold(0f64, |m, v| m.max(v.abs()));
-    let most = wanted.iter().zip(&got).fold(0f64, |m, (a, b)| m.max((a - b).abs()));
-    assert!(largest > 0.0 && most <= 1e-10 * largest, "{most:e} of {largest:e}\n{source}");
+    let orders = Orders::new(&classes, by_class);
+    orders.apply(&mut after, &std::env::temp_dir()).unwrap();
+    let given = inputs(&before, &symbols, seed);
+    // A state is what an earlier step of the same graph left.
+    let states: Vec<_> = before.donated().iter().map(|(old, _)| *old).collect();
+    let ordered = before.inputs().zip(&given).map(|((_, value), tensor)| {
+        let axes = if states.contains(&value) { 0..tensor.dims().len() } else { 0..0 };
+        let order = |axis: usize| Some((axis, orders.of_value(&before, value, axis, 1)?));
+        axes.filter_map(order).fold(tensor.clone(), |t, (axis, order)| permuted(&t, axis, &order))
+    });
+    let (ordered, wanted) = (ordered.collect(), outputs(&before, given.clone()));
+    same(&wanted, &outputs(&after, ordered), source);
     (before, after)
 }
 
@@ -83,162 +117,6 @@ fn class(graph: &Graph, name: &str, axis: usize) -> Result<usize, String> {
     assert_eq!(parts.len(), 1, "{name}: {parts:?}");
     let class = &classes.all()[parts[0].class];
     class.held.clone().map_or(Ok(class.width), Err)
-}
-
-/// A language model in text.
-#[derive(Clone, Debug)]
-struct Decoder {
-    shared: usize,
-    group: usize,
-    head: usize,
-    width: usize,
-    hidden: usize,
-    layers: usize,
-    tied: bool,
-    biases: bool,
-    gated: bool,
-    layer_norm: bool,
-    head_norm: bool,
-    rotary: bool,
-    cache: bool,
-    positions: bool,
-}
-
-fn decoders() -> impl Strategy<Value = Decoder> {
-    let sizes = (1usize..3, 1usize..4, 1usize..4, 2usize..9, 2usize..12, 1usize..3);
-    let flags = prop::array::uniform8(any::<bool>());
-    (sizes, flags).prop_map(|((shared, group, head, width, hidden, layers), flags)| {
-        let [tied, biases, gated, layer_norm, head_norm, rotary, cache, positions] = flags;
-        let head = 2 * head;
-        Decoder {
-            shared,
-            group,
-            head,
-            width,
-            hidden,
-            layers,
-            tied,
-            biases,
-            gated,
-            layer_norm,
-            head_norm,
-            rotary,
-            cache,
-            positions,
-        }
-    })
-}
-
-impl Decoder {
-    fn source(&self) -> String {
-        let Decoder { shared, group, head, width: d, hidden, .. } = *self;
-        let heads = shared * group;
-        let (mut consts, mut body, mut states, mut donated) =
-            (String::new(), String::new(), String::new(), String::new());
-        let mut seed = 1;
-        let mut constant = |name: &str, ty: String| {
-            seed += 1;
-            writeln!(consts, "  %{name} = const @{name} = rng{{seed={seed}, scale=1}} : {ty}").unwrap();
-        };
-        constant("embed", format!("f16[9, {d}]"));
-        writeln!(body, "  %x0 = embedding %ids, %embed : f32[S, {d}]").unwrap();
-        if self.positions {
-            constant("places", format!("f32[9, {d}]"));
-            writeln!(body, "  %p = embedding %ids, %places : f32[S, {d}]").unwrap();
-            writeln!(body, "  %xp = add %x0, %p : f32[S, {d}]").unwrap();
-        }
-        let mut x = if self.positions { "%xp".to_owned() } else { "%x0".to_owned() };
-        for l in 0..self.layers {
-            let norm = |constant: &mut dyn FnMut(&str, String),
-                        body: &mut String,
-                        name: String,
-                        x: &str,
-                        ty: &str,
-                        n: usize| {
-                constant(&format!("{name}w"), format!("f32[{n}]"));
-                if self.layer_norm {
-                    constant(&format!("{name}b"), format!("f32[{n}]"));
-                    writeln!(body, "  %{name} = layer_norm{{eps=0.00001}} {x}, %{name}w, %{name}b : {ty}").unwrap();
-                } else {
-                    writeln!(body, "  %{name} = rms_norm{{eps=0.00001}} {x}, %{name}w : {ty}").unwrap();
-                }
-            };
-            let linear = |constant: &mut dyn FnMut(&str, String),
-                          body: &mut String,
-                          name: String,
-                          x: &str,
-                          rows: usize,
-                          cols: usize| {
-                constant(&format!("{name}w"), format!("f32[{rows}, {cols}]"));
-                let mut bias = String::new();
-                if self.biases {
-                    constant(&format!("{name}b"), format!("f32[{rows}]"));
-                    bias = format!(", %{name}b");
-                }
-                writeln!(body, "  %{name} = linear {x}, %{name}w{bias} : f32[S, {rows}]").unwrap();
-            };
-            norm(&mut constant, &mut body, format!("n{l}"), &x, &format!("f32[S, {d}]"), d);
-            let n = format!("%n{l}");
-            let mut at = BTreeMap::new();
-            for (part, count) in [("q", heads), ("k", shared), ("v", shared)] {
-                let name = format!("{part}{l}");
-                linear(&mut constant, &mut body, name.clone(), &n, count * head, d);
-                let ty = format!("f32[S, {count}, {head}]");
-                writeln!(body, "  %{name}h = reshape{{shape=\"S, {count}, {head}\"}} %{name} : {ty}").unwrap();
-                let mut value = format!("%{name}h");
-                if self.head_norm && part != "v" {
-                    norm(&mut constant, &mut body, format!("{name}n"), &value, &ty, head);
-                    value = format!("%{name}n");
-                }
-                if self.rotary && part != "v" {
-                    writeln!(
-                        body,
-                        "  %{name}r = rope{{dims={head}, theta=100, style=half}} {value}, %positions : {ty}"
-                    )
-                    .unwrap();
-                    value = format!("%{name}r");
-                }
-                if self.cache && part != "q" {
-                    let ty = |rows: &str| format!("f32[{rows}, {count}, {head}]");
-                    write!(states, ", %{name}0: {}", ty("P")).unwrap();
-                    writeln!(body, "  %{name}c = cache_append %{name}0, {value} : {}", ty("P + S")).unwrap();
-                    write!(donated, ", donate %{name}0 -> %{name}c").unwrap();
-                    value = format!("%{name}c");
-                }
-                at.insert(part, value);
-            }
-            let (q, k, v) = (&at["q"], &at["k"], &at["v"]);
-            writeln!(body, "  %a{l} = attention{{scale=0.5, causal}} {q}, {k}, {v} : f32[S, {heads}, {head}]").unwrap();
-            let joined = heads * head;
-            writeln!(body, "  %j{l} = reshape{{shape=\"S, {joined}\"}} %a{l} : f32[S, {joined}]").unwrap();
-            linear(&mut constant, &mut body, format!("o{l}"), &format!("%j{l}"), d, joined);
-            writeln!(body, "  %y{l} = add {x}, %o{l} : f32[S, {d}]").unwrap();
-            norm(&mut constant, &mut body, format!("m{l}"), &format!("%y{l}"), &format!("f32[S, {d}]"), d);
-            linear(&mut constant, &mut body, format!("up{l}"), &format!("%m{l}"), hidden, d);
-            let ty = format!("f32[S, {hidden}]");
-            writeln!(body, "  %act{l} = silu %up{l} : {ty}").unwrap();
-            let mut inner = format!("%act{l}");
-            if self.gated {
-                linear(&mut constant, &mut body, format!("gate{l}"), &format!("%m{l}"), hidden, d);
-                writeln!(body, "  %mul{l} = mul %act{l}, %gate{l} : {ty}").unwrap();
-                inner = format!("%mul{l}");
-            }
-            linear(&mut constant, &mut body, format!("down{l}"), &inner, d, hidden);
-            writeln!(body, "  %z{l} = add %y{l}, %down{l} : f32[S, {d}]").unwrap();
-            x = format!("%z{l}");
-        }
-        constant("last", format!("f32[{d}]"));
-        writeln!(body, "  %end = rms_norm{{eps=0.00001}} {x}, %last : f32[S, {d}]").unwrap();
-        let mut head = "embed";
-        if !self.tied {
-            constant("head", format!("f32[9, {d}]"));
-            head = "head";
-        }
-        writeln!(body, "  %logits = linear %end, %{head} : f32[S, 9]").unwrap();
-        format!(
-            "air 1\ngraph @lm(%ids: i64[S], %positions: i64[S]{states}) {{\n{consts}{body}  return logits=%logits{donated}\n}}\n"
-        )
-    }
 }
 
 proptest! {

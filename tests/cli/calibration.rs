@@ -6,12 +6,12 @@ use actc::types::Tensor;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn vision() -> PathBuf {
+pub(super) fn vision() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/onnx/vision.onnx")
 }
 
 /// An archive with one array, stored as NumPy's `savez` stores it.
-fn npz(name: &str, tensor: &Tensor) -> Vec<u8> {
+pub(super) fn npz(name: &str, tensor: &Tensor) -> Vec<u8> {
     let (data, name) = (npy::encode(tensor), format!("{name}.npy"));
     let size = (data.len() as u32).to_le_bytes();
     let mut fields = vec![0; 10];
@@ -35,7 +35,7 @@ fn crc32(data: &[u8]) -> u32 {
 }
 
 /// `count` images for the model.
-fn samples(count: u64) -> Tensor {
+pub(super) fn samples(count: u64) -> Tensor {
     let mut state = 7u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -7,6 +7,7 @@
 mod large;
 mod nodes;
 mod obstacles;
+mod ordered;
 mod text;
 mod whale;
 #[path = "../../frontend/tests/onnx/writer.rs"]

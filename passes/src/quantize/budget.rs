@@ -20,71 +20,68 @@ pub enum Count {
     Stored,
 }
 
-/// What shares in a budget: a matrix, or several over the same columns that have equally many weak ones, so that kernels read
-/// one prepared input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// Output channels of each matrix.
-    pub rows: Vec<usize>,
+/// A matrix that shares in a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Output channels.
+    pub rows: usize,
     /// Input channels.
     pub cols: usize,
-    /// The layout of their bodies.
+    /// The layout of its body.
     pub body: Packed,
-    /// Where weak columns lie.
+    /// Where its weak columns lie.
     pub place: WeakPlace,
-    /// Weak columns that each may have, at most.
+    /// Weak columns that it may have, at most.
     pub most: usize,
 }
 
-impl Share {
+impl Layer {
     fn weights(&self) -> u64 {
-        self.rows.iter().map(|rows| *rows as u64 * self.cols as u64).sum()
+        self.rows as u64 * self.cols as u64
     }
 
-    /// Bits with `weak` weak columns each.
+    /// Bits with `weak` weak columns.
     fn bits(&self, weak: u32, count: Count) -> Result<u64> {
         match count {
             Count::Target => Ok(self.weights() * u64::from(self.body.bits) + u64::from(weak) * self.column(count)),
             Count::Stored => {
                 let mixed = Mixed { body: self.body, cols: weak, place: self.place, weak: DType::F16 };
                 let encoding = if weak == 0 { Encoding::Packed(self.body) } else { Encoding::Mixed(mixed) };
-                let each = |rows: &usize| encoding.stored_bytes(DType::F32, *rows, self.cols);
-                self.rows.iter().try_fold(0, |bits, rows| Ok(bits + 8 * each(rows)?))
+                Ok(8 * encoding.stored_bytes(DType::F32, self.rows, self.cols)?)
             }
         }
     }
 
     /// Bits that one weak column adds, at most: each 64th of a tail takes a chunk of codes away.
     fn column(&self, count: Count) -> u64 {
-        let each = |rows: &usize| match count {
-            Count::Target => *rows as u64 * WEAK_BITS.saturating_sub(u64::from(self.body.bits)),
+        match count {
+            Count::Target => self.rows as u64 * WEAK_BITS.saturating_sub(u64::from(self.body.bits)),
             Count::Stored => {
                 let index = match self.place {
                     WeakPlace::Scattered => INDEX_BITS,
                     WeakPlace::Suffix => 0,
                 };
-                (packed::panels(*rows) * packed::PANEL) as u64 * WEAK_BITS + index
+                (packed::panels(self.rows) * packed::PANEL) as u64 * WEAK_BITS + index
             }
-        };
-        self.rows.iter().map(each).sum()
+        }
     }
 }
 
-/// Bits that `shares` cost with `weak[i]` weak columns each.
-fn total(shares: &[Share], weak: &[u32], count: Count) -> Result<u64> {
-    shares.iter().zip(weak).try_fold(0, |bits, (share, n)| Ok(bits + share.bits(*n, count)?))
+/// Bits that `layers` cost with `weak[i]` weak columns each.
+fn total(layers: &[Layer], weak: &[u32], count: Count) -> Result<u64> {
+    layers.iter().zip(weak).try_fold(0, |bits, (layer, n)| Ok(bits + layer.bits(*n, count)?))
 }
 
-/// Bits a weight that `shares` cost with `weak[i]` weak columns each.
-pub fn bits(shares: &[Share], weak: &[u32], count: Count) -> Result<f64> {
-    let weights: u64 = shares.iter().map(Share::weights).sum();
-    Ok(total(shares, weak, count)? as f64 / weights.max(1) as f64)
+/// Bits a weight that `layers` cost with `weak[i]` weak columns each.
+pub fn bits(layers: &[Layer], weak: &[u32], count: Count) -> Result<f64> {
+    let weights: u64 = layers.iter().map(Layer::weights).sum();
+    Ok(total(layers, weak, count)? as f64 / weights.max(1) as f64)
 }
 
-/// Bits that are left for weak columns of `shares` under `budget` bits a weight.
-fn surplus(shares: &[Share], budget: f64, count: Count) -> Result<u64> {
-    let floor = bits(shares, &vec![0; shares.len()], count)?;
-    let weights: u64 = shares.iter().map(Share::weights).sum();
+/// Bits that are left for weak columns of `layers` under `budget` bits a weight.
+fn surplus(layers: &[Layer], budget: f64, count: Count) -> Result<u64> {
+    let floor = bits(layers, &vec![0; layers.len()], count)?;
+    let weights: u64 = layers.iter().map(Layer::weights).sum();
     // Half a bit in 2^20 weights forgives the decimal fraction that the user typed.
     if !budget.is_finite() || budget + 5e-7 < floor {
         let name = match count {
@@ -105,43 +102,42 @@ fn surplus(shares: &[Share], budget: f64, count: Count) -> Result<u64> {
 
 /// What is spent so far.
 struct Spending<'s> {
-    shares: &'s [Share],
+    layers: &'s [Layer],
     count: Count,
     weak: Vec<u32>,
     left: u64,
 }
 
 impl Spending<'_> {
-    /// Whether share `i` takes one more column: it may, and there are bits for it.
+    /// Whether layer `i` takes one more column: it may, and there are bits for it.
     fn one_more(&mut self, i: usize) -> Result<bool> {
-        let (share, n) = (&self.shares[i], self.weak[i]);
-        if n as usize >= share.most || share.column(self.count) == 0 {
+        let (layer, n) = (&self.layers[i], self.weak[i]);
+        if n as usize >= layer.most || layer.column(self.count) == 0 {
             return Ok(false);
         }
-        let budget = self.left.saturating_add(share.bits(n, self.count)?);
-        let Some(left) = budget.checked_sub(share.bits(n + 1, self.count)?) else { return Ok(false) };
+        let budget = self.left.saturating_add(layer.bits(n, self.count)?);
+        let Some(left) = budget.checked_sub(layer.bits(n + 1, self.count)?) else { return Ok(false) };
         (self.left, self.weak[i]) = (left, n + 1);
         Ok(true)
     }
 }
 
-/// Weak columns a share where every matrix gets an equal share of the bits, and what is left of the shares goes one
-/// column at a time to those that came closest to another one, the first of equals, until no column fits.
-pub fn equal_shares(shares: &[Share], budget: f64, count: Count) -> Result<Vec<u32>> {
-    let left = surplus(shares, budget, count)?;
-    let matrices: usize = shares.iter().map(|s| s.rows.len()).sum();
-    let each = left as f64 / matrices.max(1) as f64;
-    let mut weak = Vec::with_capacity(shares.len());
-    let mut order = Vec::with_capacity(shares.len());
-    for (i, share) in shares.iter().enumerate() {
-        let column = share.column(count);
-        let wanted = if column == 0 { 0.0 } else { each * share.rows.len() as f64 / column as f64 };
-        weak.push((wanted.floor() as u64).min(share.most as u64) as u32);
+/// Weak columns a layer where every layer gets an equal share of the bits, and what is left of the shares goes one
+/// column at a time to the layers that came closest to another one, the first of equals, until no column fits.
+pub fn equal_shares(layers: &[Layer], budget: f64, count: Count) -> Result<Vec<u32>> {
+    let left = surplus(layers, budget, count)?;
+    let each = left as f64 / layers.len().max(1) as f64;
+    let mut weak = Vec::with_capacity(layers.len());
+    let mut order = Vec::with_capacity(layers.len());
+    for (i, layer) in layers.iter().enumerate() {
+        let column = layer.column(count);
+        let wanted = if column == 0 { 0.0 } else { each / column as f64 };
+        weak.push((wanted.floor() as u64).min(layer.most as u64) as u32);
         order.push((wanted - wanted.floor(), i));
     }
     order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    let spent = total(shares, &weak, count)? - total(shares, &vec![0; shares.len()], count)?;
-    let mut spending = Spending { shares, count, weak, left: left.saturating_sub(spent) };
+    let spent = total(layers, &weak, count)? - total(layers, &vec![0; layers.len()], count)?;
+    let mut spending = Spending { layers, count, weak, left: left.saturating_sub(spent) };
     let mut fits = true;
     while fits {
         fits = false;
@@ -168,32 +164,32 @@ pub fn falling(gains: impl IntoIterator<Item = f64>) -> Vec<f64> {
     runs.into_iter().flat_map(|(sum, n)| std::iter::repeat_n(sum / n as f64, n)).collect()
 }
 
-/// Weak columns a share where each next column goes to the one that gains most a bit: `gains[i]` is share `i`'s gain
-/// of each further column, not increasing, in a unit that is comparable between shares.
-pub fn by_gain(shares: &[Share], budget: f64, count: Count, gains: &[Vec<f64>]) -> Result<Vec<u32>> {
-    let left = surplus(shares, budget, count)?;
-    greedy(Spending { shares, count, weak: vec![0; shares.len()], left }, gains)
+/// Weak columns a layer where each next column goes to the layer that gains most a bit: `gains[i]` is layer `i`'s gain
+/// of each further column, not increasing, in a unit that is comparable between layers.
+pub fn by_gain(layers: &[Layer], budget: f64, count: Count, gains: &[Vec<f64>]) -> Result<Vec<u32>> {
+    let left = surplus(layers, budget, count)?;
+    greedy(Spending { layers, count, weak: vec![0; layers.len()], left }, gains)
 }
 
-/// The weak columns a share where `weak` are there and the file may grow by `bytes`: each next one goes, as in [`by_gain`], to
-/// the share that gains most a stored bit.
-pub fn further(shares: &[Share], weak: &[u32], bytes: u64, gains: &[Vec<f64>]) -> Result<Vec<u32>> {
-    greedy(Spending { shares, count: Count::Stored, weak: weak.to_vec(), left: bytes.saturating_mul(8) }, gains)
+/// The weak columns a layer where `weak` are there and the file may grow by `bytes`: each next one goes, as in [`by_gain`], to
+/// the layer that gains most a stored bit.
+pub fn further(layers: &[Layer], weak: &[u32], bytes: u64, gains: &[Vec<f64>]) -> Result<Vec<u32>> {
+    greedy(Spending { layers, count: Count::Stored, weak: weak.to_vec(), left: bytes.saturating_mul(8) }, gains)
 }
 
 /// Spends what is left on columns behind those that are there, the best gain a bit first.
 fn greedy(mut spending: Spending<'_>, gains: &[Vec<f64>]) -> Result<Vec<u32>> {
     let mut offers: Vec<(f64, usize, u32)> = Vec::new();
-    for (i, (share, gains)) in spending.shares.iter().zip(gains).enumerate() {
-        let cost = share.column(spending.count);
+    for (i, (layer, gains)) in spending.layers.iter().zip(gains).enumerate() {
+        let cost = layer.column(spending.count);
         if cost > 0 {
-            let ranked = gains.iter().take(share.most).enumerate().skip(spending.weak[i] as usize);
+            let ranked = gains.iter().take(layer.most).enumerate().skip(spending.weak[i] as usize);
             offers.extend(ranked.map(|(n, g)| (g / cost as f64, i, n as u32)));
         }
     }
     offers.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
     for (_, i, n) in offers {
-        // A share that could not afford a column takes no later one.
+        // A layer that could not afford a column takes no later one.
         if spending.weak[i] == n {
             spending.one_more(i)?;
         }
@@ -345,11 +341,11 @@ mod tests {
     }
 
     /// One matrix with as many weak columns as there are columns.
-    fn one(rows: usize, cols: usize, body: Packed) -> Share {
-        Share { rows: vec![rows], cols, body, place: WeakPlace::Scattered, most: cols }
+    fn one(rows: usize, cols: usize, body: Packed) -> Layer {
+        Layer { rows, cols, body, place: WeakPlace::Scattered, most: cols }
     }
 
-    fn layers(bits: u8) -> Vec<Share> {
+    fn layers(bits: u8) -> Vec<Layer> {
         let body = Packed::new(bits, Group::Columns(64));
         [(4096, 4096), (1024, 4096), (1024, 4096), (4096, 4096), (14336, 4096), (14336, 4096), (4096, 14336)]
             .map(|(rows, cols)| one(rows, cols, body))
@@ -366,7 +362,7 @@ mod tests {
             let got = bits(&layers, &weak, count).unwrap();
             assert!(got <= budget + 1e-6, "{budget} {count:?}: {got}");
             let cheapest = layers.iter().map(|l| l.column(count)).min().unwrap() as f64;
-            let weights: u64 = layers.iter().map(Share::weights).sum();
+            let weights: u64 = layers.iter().map(Layer::weights).sum();
             assert!(got + (cheapest + 1.0) / weights as f64 > budget, "{budget} {count:?}: {got}");
         }
     }
@@ -389,11 +385,11 @@ mod tests {
         let body = Packed::new(4, Group::Columns(128));
         let layer = |rows, cols| one(rows, cols, body);
         let sizes = [[(4096, 4096); 4].as_slice(), &[(11008, 4096); 2], &[(4096, 11008)]].concat().repeat(32);
-        let layers: Vec<Share> = sizes.into_iter().map(|(rows, cols)| layer(rows, cols)).collect();
+        let layers: Vec<Layer> = sizes.into_iter().map(|(rows, cols)| layer(rows, cols)).collect();
         let weak = vec![128; layers.len()];
-        let trained: u64 = layers.iter().map(|l| 128 * l.rows[0] as u64).sum();
+        let trained: u64 = layers.iter().map(|l| 128 * l.rows as u64).sum();
         assert_eq!(trained, 174_063_616);
-        let share = trained as f64 / layers.iter().map(Share::weights).sum::<u64>() as f64;
+        let share = trained as f64 / layers.iter().map(Layer::weights).sum::<u64>() as f64;
         assert!((share - 0.0269).abs() < 5e-5, "{share}");
         let cost = bits(&layers, &weak, Count::Target).unwrap();
         assert!((cost - 4.32).abs() < 5e-3, "{cost}");
@@ -404,7 +400,7 @@ mod tests {
         assert_eq!(falling([5.0, 3.0, 1.0]), [5.0, 3.0, 1.0]);
         assert_eq!(falling([1.0, 3.0, 2.0, 0.0, 4.0]), [2.0, 2.0, 2.0, 2.0, 2.0]);
         assert_eq!(falling([4.0, 0.0, 2.0, 0.5]), [4.0, 1.0, 1.0, 0.5]);
-        let layers = [Share { most: 2, ..one(10, 100, Packed::new(3, Group::Channel)) }];
+        let layers = [Layer { most: 2, ..one(10, 100, Packed::new(3, Group::Channel)) }];
         assert_eq!(equal_shares(&layers, 16.0, Count::Target).unwrap(), [2]);
         assert_eq!(by_gain(&layers, 16.0, Count::Target, &[vec![1.0; 100]]).unwrap(), [2]);
     }
@@ -426,13 +422,13 @@ mod tests {
     proptest! {
         #[test]
         fn budgets_are_kept_and_used(
-            rows in proptest::collection::vec(1usize..60, 1..4), cols in 65usize..200, bits_ in 2u8..=8, suffix: bool, more in 0.0f64..3.0,
+            rows in 1usize..60, cols in 65usize..200, bits_ in 2u8..=8, suffix: bool, more in 0.0f64..3.0,
         ) {
             let place = if suffix { WeakPlace::Suffix } else { WeakPlace::Scattered };
             let body = Packed::new(bits_, Group::Columns(32));
             let shares = [
-                Share { rows: rows.clone(), cols, body, place, most: cols / 2 },
-                Share { rows: vec![7], cols: 64, body, place, most: 40 },
+                Layer { rows, cols, body, place, most: cols / 2 },
+                Layer { rows: 7, cols: 64, body, place, most: 40 },
             ];
             let gains: Vec<Vec<f64>> = shares.iter().map(|s| (0..s.most).map(|i| 1.0 / (1 + i) as f64).collect()).collect();
             for count in [Count::Target, Count::Stored] {
@@ -442,7 +438,7 @@ mod tests {
                     by_gain(&shares, budget, count, &gains).unwrap(),
                 ] {
                     // A budget is rounded to a whole bit.
-                    let whole = 0.5 / shares.iter().map(Share::weights).sum::<u64>() as f64;
+                    let whole = 0.5 / shares.iter().map(Layer::weights).sum::<u64>() as f64;
                     prop_assert!(bits(&shares, &weak, count).unwrap() <= budget + whole + 1e-9);
                     for i in 0..2 {
                         let mut another = weak.clone();
@@ -462,7 +458,7 @@ mod tests {
             let n = n.min(cols as u32 - 1);
             let place = if suffix { WeakPlace::Suffix } else { WeakPlace::Scattered };
             let body = Packed::new(bits_, Group::Columns(32));
-            let share = Share { place, ..one(rows, cols, body) };
+            let share = Layer { place, ..one(rows, cols, body) };
             let mixed = Encoding::Mixed(Mixed { body, cols: n, place, weak: DType::F16 });
             let want = 8 * mixed.stored_bytes(DType::F32, rows, cols).unwrap();
             let got = share.bits(n, Count::Stored).unwrap();

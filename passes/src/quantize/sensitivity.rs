@@ -42,6 +42,13 @@ pub fn scores(weights: Weights<'_>, diagonal: &[f32], spec: GridSpec) -> Vec<f64
     scores
 }
 
+/// The energy of the outputs of `weights` by the `diagonal` of `H` alone: `sum of H_jj W_ij^2`.
+pub fn energy(weights: Weights<'_>, diagonal: &[f32]) -> f64 {
+    let of =
+        |row: &[f32]| row.iter().zip(diagonal).map(|(w, s)| f64::from(*w) * f64::from(*w) * f64::from(*s)).sum::<f64>();
+    weights.data().chunks_exact(weights.cols()).map(of).sum()
+}
+
 /// The `count` columns of highest score, highest first, the lower index first among equals.
 pub fn strongest(scores: &[f64], count: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..scores.len() as u32).collect();

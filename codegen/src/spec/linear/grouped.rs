@@ -208,13 +208,22 @@ impl Panel<'_> {
 
     /// Fresh sums of codes times inputs, for each token its chains.
     fn fresh(&self, k: &mut Builder) -> Vec<Vec<Var>> {
-        let ways = (2 * WAYS / self.records.len()).clamp(1, WAYS);
         if self.int8() {
             let zero = k.int(0);
-            return self.records.iter().map(|_| vec![k.partial(Elem::I32, ways as u8, zero)]).collect();
+            return self.records.iter().map(|_| vec![k.partial(Elem::I32, self.ways() as u8, zero)]).collect();
         }
+        self.float_chains(k)
+    }
+
+    /// Chains of sums that each token has.
+    fn ways(&self) -> usize {
+        (2 * WAYS / self.records.len()).clamp(1, WAYS)
+    }
+
+    /// Fresh sums of floats, for each token its chains.
+    fn float_chains(&self, k: &mut Builder) -> Vec<Vec<Var>> {
         let zero = k.float(0.0);
-        self.records.iter().map(|_| (0..ways).map(|_| k.partial(Elem::F32, 1, zero)).collect()).collect()
+        self.records.iter().map(|_| (0..self.ways()).map(|_| k.partial(Elem::F32, 1, zero)).collect()).collect()
     }
 
     /// Adds the codes of columns `first..first + n` of chunk `chunk` times their inputs.
@@ -390,8 +399,10 @@ impl Panel<'_> {
         }
     }
 
-    /// Adds `count` weak columns.
+    /// Adds `count` weak columns, in chains of their own: they are few, and what waits for the sum before it takes longer than
+    /// what reads them.
     fn weak(&self, k: &mut Builder, mixed: &Mixed, weak: Val, count: Val) {
+        let chains = self.float_chains(k);
         let bytes = PANEL * mixed.weak.size();
         let ahead = panels_ahead(self.packed, self.prepared.cols as usize) * bytes;
         let ahead = k.imul_n(count, ahead as i64);
@@ -404,9 +415,9 @@ impl Panel<'_> {
             let inputs: Vec<Val> = self.records.iter().map(|x| k.iadd(*x, four)).collect();
             for i in 0..n {
                 let w = k.load_lane(memory(mixed.weak), weak, (i * bytes) as i32);
-                for (sum, input) in self.sums.iter().zip(&inputs) {
+                for (chains, input) in chains.iter().zip(&inputs) {
                     let x = k.load(Mem::F32, *input, (self.prepared.weak_at() + 4 * i) as i32);
-                    k.acc(*sum, Acc::Dot(w, x));
+                    k.acc(chains[i % chains.len()], Acc::Dot(w, x));
                 }
             }
         };
@@ -414,5 +425,10 @@ impl Panel<'_> {
         let whole = k.i(IntOp::And, count, mask);
         k.seq(zero, whole, WEAK_ROUND as i64, |k, first| some(k, first, WEAK_ROUND));
         k.seq(whole, count, 1, |k, first| some(k, first, 1));
+        for (sum, chains) in self.sums.iter().zip(&chains) {
+            let (old, weak) = (k.get(*sum), Self::total(k, chains));
+            let new = k.fadd(old, weak);
+            k.set(*sum, new);
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! `owq`: the most sensitive columns of every linear weight stay in 16 bits, the rest is swept (Lee et al., 2024).
 
 use super::super::bias;
-use super::super::budget::{Count, Share, by_gain, equal_shares, falling, further, published, published_ratio};
+use super::super::budget::{
+    Count, Layer as Share, by_gain, equal_shares, falling, further, published, published_ratio,
+};
 use super::super::encode::decode;
 use super::super::layers::Layer;
 use super::super::plan::Weights;
-use super::super::sensitivity::scores;
+use super::super::sensitivity::{energy as energy_of, scores};
 use super::super::sequential::{Method, Scheme, run};
 use super::{BIAS, Biases, Codes, DRIFT, GRID, GROUP, GridSearch, LAYERS, account, drift, eligible};
 use crate::calibrate::of_layer;
@@ -112,23 +114,28 @@ impl Owq {
 
     /// Weak columns of each layer, and what more of them would buy where that was looked at.
     fn weak(&self, graph: &Graph, cx: &mut PassCx<'_>, layers: &[Layer]) -> Result<(Vec<u32>, Option<Vec<Offer>>)> {
-        let together = together(graph, cx, layers);
-        let shares = together.iter().map(|l| self.share(graph, cx, layers, l)).collect::<Result<Vec<_>>>()?;
-        let each = |weak: Vec<u32>| spread(&together, layers.len(), &weak);
+        let body = self.codes.body();
+        let shares = layers
+            .iter()
+            .map(|l| {
+                let constant = graph.const_data(l.weight);
+                let (rows, cols) = constant.matrix()?;
+                let most = cx.ordered.get(&constant.name).map_or(cols, |n| *n as usize);
+                Ok(Share { rows, cols, body, place: place(cx, &constant.name), most })
+            })
+            .collect::<Result<Vec<_>>>()?;
         match self.sharing {
-            Sharing::Equal => Ok((each(equal_shares(&shares, self.budget, self.count)?), None)),
+            Sharing::Equal => Ok((equal_shares(&shares, self.budget, self.count)?, None)),
             Sharing::Gain => {
                 // Gains need numbers; equal shares spend the same bits.
                 if let Some(forecast) = &mut cx.forecast {
                     forecast.equal_shares = true;
-                    return Ok((each(equal_shares(&shares, self.budget, self.count)?), None));
+                    return Ok((equal_shares(&shares, self.budget, self.count)?, None));
                 }
                 let gains = self.gains(graph, cx, layers)?;
-                let sums: Vec<Vec<f64>> = together.iter().map(|l| sum(l.iter().map(|l| &gains[*l][..]))).collect();
-                let weak = by_gain(&shares, self.budget, self.count, &sums)?;
-                let more = further(&shares, &weak, MEGABYTE, &sums)?;
-                let weak = each(weak);
-                let offers = offers(&weak, &each(more), &gains);
+                let weak = by_gain(&shares, self.budget, self.count, &gains)?;
+                let more = further(&shares, &weak, MEGABYTE, &gains)?;
+                let offers = offers(&weak, &more, &gains);
                 Ok((weak, Some(offers)))
             }
             Sharing::Upstream => {
@@ -137,37 +144,23 @@ impl Owq {
                 let attentions =
                     graph.order().iter().filter(|n| matches!(graph.node(**n).op, Op::Attention(_))).count();
                 let in_block = layers.len() / attentions.max(1);
-                let narrowest = || shares.iter().map(|s| s.cols).min().unwrap_or(0);
-                let width = residual_width(graph).unwrap_or_else(narrowest);
-                let mut weak = vec![0; layers.len()];
-                for (members, share) in together.iter().zip(&shares) {
-                    for (l, rows) in members.iter().zip(&share.rows) {
-                        let ratio = published_ratio(in_block, width, *rows, share.cols);
-                        let wanted = published(share.cols, self.codes.bits, self.budget, in_block, ratio);
-                        if wanted as usize > share.most {
-                            let most = share.most;
-                            let headline =
-                                format!("`budget=upstream` asks for {wanted} weak columns, `reorder` ordered {most}");
-                            return Err(Diagnostic::request("option-conflict", headline)
-                                .at(Place::Tensor(graph.const_data(layers[*l].weight).name.clone()))
-                                .help("ask `reorder` for more `cols`, or for another `budget`"));
-                        }
-                        weak[*l] = wanted;
-                    }
+                let width = residual_width(graph).unwrap_or_else(|| shares.iter().map(|s| s.cols).min().unwrap_or(0));
+                let rule = |s: &Share| {
+                    let ratio = published_ratio(in_block, width, s.rows, s.cols);
+                    published(s.cols, self.codes.bits, self.budget, in_block, ratio)
+                };
+                let weak: Vec<u32> = shares.iter().map(rule).collect();
+                if let Some(i) = (0..weak.len()).find(|i| weak[*i] as usize > shares[*i].most) {
+                    let (wanted, most) = (weak[i], shares[i].most);
+                    let headline =
+                        format!("`budget=upstream` asks for {wanted} weak columns, `reorder` ordered {most}");
+                    return Err(Diagnostic::request("option-conflict", headline)
+                        .at(Place::Tensor(graph.const_data(layers[i].weight).name.clone()))
+                        .help("ask `reorder` for more `cols`, or for another `budget`"));
                 }
                 Ok((weak, None))
             }
         }
-    }
-
-    /// What those of `layers` at the positions `members` have of a budget.
-    fn share(&self, graph: &Graph, cx: &PassCx<'_>, layers: &[Layer], members: &[usize]) -> Result<Share> {
-        let constant = |l: &usize| graph.const_data(layers[*l].weight);
-        let rows = members.iter().map(|l| Ok(constant(l).matrix()?.0)).collect::<Result<_>>()?;
-        let first = constant(&members[0]);
-        let (_, cols) = first.matrix()?;
-        let most = cx.ordered.get(&first.name).map_or(cols, |n| *n as usize);
-        Ok(Share { rows, cols, body: self.codes.body(), place: place(cx, &first.name), most })
     }
 
     /// For each layer, what each next weak column saves of its output energy, by the channel statistics alone.
@@ -188,12 +181,7 @@ impl Owq {
             // Each group meets channels of its own.
             for (data, square) in rows.zip(square.chunks_exact(cols)) {
                 let weights = Weights::new(data, cols).map_err(|d| d.at(Place::Tensor(constant.name.clone())))?;
-                energy += data
-                    .chunks_exact(cols)
-                    .map(|row| {
-                        row.iter().zip(square).map(|(w, s)| f64::from(*w) * f64::from(*w) * f64::from(*s)).sum::<f64>()
-                    })
-                    .sum::<f64>();
+                energy += energy_of(weights, square);
                 let own = scores(weights, square, self.codes.grid(self.search));
                 gain.iter_mut().zip(own).for_each(|(g, s)| *g += s);
             }
@@ -212,42 +200,6 @@ impl Owq {
 /// Where the weak columns of the weight `name` lie.
 fn place(cx: &PassCx<'_>, name: &str) -> WeakPlace {
     if cx.ordered.contains_key(name) { WeakPlace::Suffix } else { WeakPlace::Scattered }
-}
-
-/// Which of `layers` have equally many weak columns, by their positions: those with a tail over the same input, so that one
-/// prepared input serves all of them.
-fn together(graph: &Graph, cx: &PassCx<'_>, layers: &[Layer]) -> Vec<Vec<usize>> {
-    let mut together: Vec<Vec<usize>> = Vec::new();
-    for (l, layer) in layers.iter().enumerate() {
-        let tail = |layer: &Layer| place(cx, &graph.const_data(layer.weight).name) == WeakPlace::Suffix;
-        let like = |members: &&mut Vec<usize>| {
-            let first = &layers[members[0]];
-            tail(layer) && tail(first) && first.kind == layer.kind && first.inputs == layer.inputs
-        };
-        match together.iter_mut().find(like) {
-            Some(members) => members.push(l),
-            None => together.push(vec![l]),
-        }
-    }
-    together
-}
-
-/// The numbers of each share, for each of `count` layers.
-fn spread(together: &[Vec<usize>], count: usize, of_share: &[u32]) -> Vec<u32> {
-    let mut each = vec![0; count];
-    for (members, n) in together.iter().zip(of_share) {
-        members.iter().for_each(|l| each[*l] = *n);
-    }
-    each
-}
-
-/// The sums of gains, as many as all have.
-fn sum<'a>(mut gains: impl Iterator<Item = &'a [f64]>) -> Vec<f64> {
-    let mut sum = gains.next().map(<[f64]>::to_vec).unwrap_or_default();
-    for gains in gains {
-        sum.iter_mut().zip(gains).for_each(|(s, g)| *s += g);
-    }
-    sum
 }
 
 /// A megabyte, as sizes of files are told.

@@ -206,7 +206,7 @@ fn channels_in_another_order_change_no_output_of_any_family() {
         ("bert", 2),
         ("../whale-2m", 7),
     ] {
-        for heads in ["scattered", "gather", "inside"] {
+        for options in ["heads=scattered", "heads=gather", "heads=inside", "per=input"] {
             let before = load_with(&folder(name), &Options::default()).unwrap().graph;
             let window = |w: u32| (0..24).map(|i| (i * (7 + w) + i * i) % 97).collect::<Vec<u32>>();
             let input = before.inputs().next().unwrap().0.to_owned();
@@ -214,11 +214,11 @@ fn channels_in_another_order_change_no_output_of_any_family() {
             let (evaluator, mut quiet) = (Compiled::new(2), |_: Progress<'_>| ());
             let mut cx = PassCx { samples: &samples, ..PassCx::new(&evaluator, &mut quiet) };
             let mut after = before.clone();
-            let pipeline = format!("calibrate,reorder{{heads={heads}}}");
+            let pipeline = format!("calibrate,reorder{{{options}}}");
             let pipeline = Pipeline::parse(&pipeline, PASSES).unwrap();
             let timed = manager::run(&pipeline, &mut after, &mut cx, &manager::Config::default(), &mut |_| ()).unwrap();
             let report = &timed.last().unwrap().report;
-            if heads == "scattered" {
+            if options == "heads=scattered" {
                 assert_eq!(report.orders.len(), classes, "{name}: {:#?}", report.layers);
             }
             let tokens: Vec<i64> = (0..21).map(|i| (i * 29 + i * i) % 97).collect();
@@ -228,7 +228,7 @@ fn channels_in_another_order_change_no_output_of_any_family() {
                     let (wanted, got) =
                         (run(evaluator, &before, &tokens, pieces), run(evaluator, &after, &tokens, pieces));
                     let off = apart(&got, &wanted);
-                    assert!(off <= most, "{name} {heads} {pieces:?} by {}: off by {off}", evaluator.describe());
+                    assert!(off <= most, "{name} {options} {pieces:?} by {}: off by {off}", evaluator.describe());
                 }
             }
         }

@@ -1,11 +1,11 @@
 //! Indices by which channels are looked up where they cannot change places.
 //!
-//! Channels of heads cannot where they are made: an index in front of the layer that reads them lets its columns stand in any
-//! order. It starts as the natural order, and is then a member of the class of these columns like any other constant. Columns
+//! Channels of heads cannot where they are made, and channels that several layers read can have one order only: an index in
+//! front of a layer lets its columns stand in any order. It starts as the natural order, and is then a member of the class of
+//! these columns like any other constant. Columns
 //! of a table that is stored in blocks cannot: what it gives is put in order behind it, what it reads back in its order before
 //! it. The indices are vectors of the graph, each in one place.
 
-use super::classes::Classes;
 use super::orders::Orders;
 use crate::quantize::layers::{Kind, Layer, survey};
 use actc_ir::ops::indexing::Gather;
@@ -30,10 +30,10 @@ fn weight(graph: &Graph, node: Node) -> Option<ConstId> {
     graph.node(node).args.get(1).and_then(|w| graph.as_const(*w))
 }
 
-/// Puts an index in front of those of `layers` that are linear and cannot have another order of columns; how many inputs have one now.
-pub(super) fn heads(graph: &mut Graph, classes: &Classes, layers: &[Layer]) -> Result<usize> {
+/// Puts an index in front of those of `layers` that are linear; how many inputs have one now.
+pub(super) fn in_front<'l>(graph: &mut Graph, layers: impl Iterator<Item = &'l Layer>) -> Result<usize> {
     let mut found: Vec<(Node, Value, usize)> = Vec::new();
-    for layer in layers.iter().filter(|l| super::columns(classes, l.weight).is_err()) {
+    for layer in layers {
         for node in &layer.nodes {
             let data = graph.node(*node);
             let Op::Linear(Linear { act: Act::F32 }) = data.op else { continue };

@@ -5,7 +5,7 @@
 //! rising score, so that the weak columns of a layer, however many, are the end of its weight, and the others as they were.
 //! [`Orders`] permutes every constant that has to follow, and the statistics; outputs stay what they were but for the order of
 //! sums. Where channels belong to heads or keep their order for another reason, columns stay, are ordered inside the heads, or
-//! are looked up by an index.
+//! are looked up by an index; so are all inputs that are to have orders of their own.
 
 mod axes;
 mod classes;
@@ -47,6 +47,12 @@ pub const INFO: PassInfo = PassInfo {
             doc: "channels that stand last, by rising score; no layer has more weak columns than there are of them",
         },
         OptionDoc {
+            name: "per",
+            default: "network",
+            doc: "what has an order: the channels of the whole `network`, or each `input` of layers, looked up when the model runs \
+                  where several layers read the same channels",
+        },
+        OptionDoc {
             name: "score",
             default: "energy",
             doc: "what a channel counts in a layer: its `energy`, the `error` that rounding its column makes, or one of its `votes` \
@@ -66,6 +72,24 @@ pub const INFO: PassInfo = PassInfo {
     contract: Contract::Tolerance(1e-4),
     build: |fields| Ok(Box::new(Reorder::read(fields)?)),
 };
+
+/// What has an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Per {
+    Network,
+    Input,
+}
+
+impl Per {
+    const ALL: [Per; 2] = [Per::Network, Per::Input];
+
+    fn name(self) -> &'static str {
+        match self {
+            Per::Network => "network",
+            Per::Input => "input",
+        }
+    }
+}
 
 /// What is done where channels belong to heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +114,7 @@ impl Heads {
 struct Reorder {
     /// Channels of a class that stand by their score, at most.
     cols: u32,
+    per: Per,
     rule: Rule,
     heads: Heads,
 }
@@ -107,10 +132,12 @@ struct Found {
 impl Reorder {
     fn read(fields: &mut Fields<'_>) -> Result<Reorder> {
         let cols = fields.with("cols", "a positive number", |v| v.parse().ok().filter(|n| *n > 0))?;
+        let per = fields.choice("per", &Per::ALL, Per::name)?;
         let rule = fields.choice("score", &Rule::ALL, Rule::name)?;
         let heads = fields.choice("heads", &Heads::ALL, Heads::name)?;
         Ok(Reorder {
             cols: cols.unwrap_or(128),
+            per: per.unwrap_or(Per::Network),
             rule: rule.unwrap_or(Rule::Energy),
             heads: heads.unwrap_or(Heads::Scattered),
         })
@@ -119,6 +146,21 @@ impl Reorder {
     /// Channels of a class of `width` that stand by their score. One stays before them, so that every layer has a body.
     fn count(&self, width: usize) -> usize {
         (self.cols as usize).min(width.saturating_sub(1))
+    }
+
+    /// Puts an index in front of those of `layers` that need one; how many inputs have one now.
+    fn look_up(&self, graph: &mut Graph, classes: &Classes, layers: &[Layer]) -> Result<usize> {
+        let mut inputs: BTreeMap<usize, BTreeSet<&Input>> = BTreeMap::new();
+        for layer in layers {
+            if let Ok(class) = columns(classes, layer.weight) {
+                inputs.entry(class).or_default().extend(&layer.inputs);
+            }
+        }
+        let needed = |layer: &&Layer| match columns(classes, layer.weight) {
+            Ok(class) => self.per == Per::Input && inputs[&class].len() > 1,
+            Err(_) => self.heads == Heads::Gather,
+        };
+        gather::in_front(graph, layers.iter().filter(needed))
     }
 
     /// What of `layers` can be ordered.
@@ -187,10 +229,7 @@ impl Reorder {
     fn order(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         let layers = wanted(graph);
         let tables = gather::tables(graph);
-        let looked_up = match self.heads {
-            Heads::Scattered | Heads::Inside => 0,
-            Heads::Gather => gather::heads(graph, &Classes::beside(graph, &tables), &layers)?,
-        };
+        let looked_up = self.look_up(graph, &Classes::beside(graph, &tables), &layers)?;
         // New nodes renumber constants.
         let (layers, tables) = if looked_up > 0 { (wanted(graph), gather::tables(graph)) } else { (layers, tables) };
         let classes = Classes::beside(graph, &tables);
@@ -307,7 +346,12 @@ fn follow(graph: &Graph, orders: &Orders<'_>, tables: &BTreeSet<ConstId>, statis
 impl Pass for Reorder {
     fn options(&self) -> Vec<(&'static str, String)> {
         let name = |name: &str| name.to_owned();
-        vec![("cols", self.cols.to_string()), ("score", name(self.rule.name())), ("heads", name(self.heads.name()))]
+        vec![
+            ("cols", self.cols.to_string()),
+            ("per", name(self.per.name())),
+            ("score", name(self.rule.name())),
+            ("heads", name(self.heads.name())),
+        ]
     }
 
     fn foresee(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<Option<PassReport>> {

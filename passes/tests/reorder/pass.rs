@@ -73,15 +73,20 @@ fn ordered(graph: &Graph, passes: &str) -> actc_types::Result<(Graph, PassReport
 #[test]
 fn tables_in_blocks_keep_them_and_are_looked_up() {
     let symbols: Bindings = [("S", 4), ("P", 0)].iter().map(|(s, n)| (Symbol::new(s).unwrap(), *n)).collect();
-    for (packed, heads) in [(false, "scattered"), (false, "gather"), (true, "inside")] {
+    for (packed, options, places) in [
+        (false, "heads=scattered", 2),
+        // Before what reads the heads of each layer, too.
+        (false, "heads=gather", 4),
+        (true, "heads=inside", 2),
+        // The stream keeps its order: before what reads it in each layer, twice.
+        (true, "per=input", 4),
+    ] {
         let before = in_blocks(packed);
-        let (after, report) = ordered(&before, &format!("calibrate,reorder{{cols=9,heads={heads}}},rtn")).unwrap();
+        let (after, report) = ordered(&before, &format!("calibrate,reorder{{cols=9,{options}}},rtn")).unwrap();
         let table = |g: &Graph| g.constants().find(|(_, c)| c.name == "embed").unwrap().1.parts.clone();
-        assert_eq!(table(&before), table(&after), "{heads}");
+        assert_eq!(table(&before), table(&after), "{options}");
         let given = inputs(&before, &symbols, 3);
-        same(&outputs(&before, given.clone()), &outputs(&after, given), heads);
-        // Behind the table, before the head, and before what reads the heads of each layer.
-        let places = if heads == "gather" { 4 } else { 2 };
+        same(&outputs(&before, given.clone()), &outputs(&after, given), options);
         assert!(report.summary.ends_with(&format!("looked up in {places} places")), "{}", report.summary);
         let count = after.order().iter().filter(|n| matches!(after.node(**n).op, actc_ir::Op::Gather(_))).count();
         assert_eq!(count, places);

@@ -59,6 +59,8 @@ fn what_cannot_be_ordered_as_asked_is_the_requests_fault() {
     let asked = |passes: &str| place.compile("a.actc", &[&["--passes", passes], &DATA[..]].concat());
     asked("reorder{cols=0}").fails(2, "bad-option");
     asked("reorder{cols=4},owq{bits=3,target=3.25,group=64,budget=upstream}").fails(2, "option-conflict");
+    let options = "heads=gather,cols=4";
+    asked(&format!("reorder{{{options}}},owq{{bits=3,target=3.5,group=64}}")).fails(2, "option-conflict");
     assert!(!place.path("a.actc").exists());
 }
 

@@ -20,6 +20,16 @@ pub enum Count {
     Stored,
 }
 
+impl Count {
+    /// The option that asks for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Count::Target => "target",
+            Count::Stored => "stored",
+        }
+    }
+}
+
 /// A matrix that shares in a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layer {
@@ -84,10 +94,7 @@ fn surplus(layers: &[Layer], budget: f64, count: Count) -> Result<u64> {
     let weights: u64 = layers.iter().map(Layer::weights).sum();
     // Half a bit in 2^20 weights forgives the decimal fraction that the user typed.
     if !budget.is_finite() || budget + 5e-7 < floor {
-        let name = match count {
-            Count::Target => "target",
-            Count::Stored => "stored",
-        };
+        let name = count.name();
         let floor_up = (floor * 1e4).ceil() / 1e4;
         return Err(Diagnostic::request(
             "budget-below-floor",
@@ -98,6 +105,13 @@ fn surplus(layers: &[Layer], budget: f64, count: Count) -> Result<u64> {
         )));
     }
     Ok(((budget - floor) * weights as f64 + 0.5).max(0.0) as u64)
+}
+
+/// Whether `budget` bits a weight buy one more weak column of some layer beside `weak`, were it allowed to have it.
+pub fn another_fits(layers: &[Layer], weak: &[u32], budget: f64, count: Count) -> Result<bool> {
+    let spent = total(layers, weak, count)?.saturating_sub(total(layers, &vec![0; layers.len()], count)?);
+    let left = surplus(layers, budget, count)?.saturating_sub(spent);
+    Ok(layers.iter().any(|l| l.column(count) > 0 && l.column(count) <= left))
 }
 
 /// What is spent so far.

@@ -7,13 +7,13 @@ mod decoder;
 mod pass;
 
 use actc_ir::{Evaluator, Graph, Interpreter, text};
-use actc_passes::reorder::{Classes, Orders};
+use actc_passes::reorder::{Classes, Member, Orders};
 use actc_types::dim::Bindings;
 use actc_types::{DType, Symbol, Tensor, TensorData};
 use decoder::decoders;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 fn cases(count: u32) -> ProptestConfig {
@@ -138,6 +138,17 @@ proptest! {
         for (name, axis) in [("n0w", 0), ("q0w", 1), ("k0w", 1), ("o0w", 0), ("up0w", 1), ("down0w", 0), ("last", 0)] {
             prop_assert_eq!(&of(name, axis), &stream, "{}", name);
         }
+        // What makes its channels, what reads them, and vectors with an element for each.
+        let members = &classes.all()[stream[0].class].members;
+        let names = |is: fn(&Member) -> bool| -> BTreeSet<String> {
+            members.iter().filter(|m| is(m)).map(|m| before.const_data(m.constant).name.clone()).collect()
+        };
+        let (makes, reads) = (names(|m| m.makes), names(|m| m.reads));
+        prop_assert!(["embed", "o0w", "down0w"].iter().all(|n| makes.contains(*n)) && !makes.contains("up0w"), "{:?}", makes);
+        prop_assert!(["q0w", "k0w", "v0w", "up0w"].iter().all(|n| reads.contains(*n)) && !reads.contains("o0w"), "{:?}", reads);
+        prop_assert_eq!(reads.contains("embed"), net.tied);
+        let neither = names(|m| !m.makes && !m.reads);
+        prop_assert!(neither.contains("n0w") && neither.contains("last") && neither.is_disjoint(&reads));
         // Each row of the table is the same row, its columns in another order.
         let table = |g: &Graph| g.constants().find(|(_, c)| c.name == "embed").unwrap().1.decode().unwrap().data().to_f64();
         for (a, b) in table(&before).chunks(net.width).zip(table(&after).chunks(net.width)) {

@@ -2,7 +2,7 @@
 
 use super::super::bias;
 use super::super::budget::{
-    Count, Layer as Share, by_gain, equal_shares, falling, further, published, published_ratio,
+    Count, Layer as Share, another_fits, by_gain, equal_shares, falling, further, published, published_ratio,
 };
 use super::super::encode::decode;
 use super::super::layers::Layer;
@@ -125,15 +125,15 @@ impl Owq {
             })
             .collect::<Result<Vec<_>>>()?;
         match self.sharing {
-            Sharing::Equal => Ok((equal_shares(&shares, self.budget, self.count)?, None)),
+            Sharing::Equal => Ok((self.spent(&shares, equal_shares(&shares, self.budget, self.count)?)?, None)),
             Sharing::Gain => {
                 // Gains need numbers; equal shares spend the same bits.
                 if let Some(forecast) = &mut cx.forecast {
                     forecast.equal_shares = true;
-                    return Ok((equal_shares(&shares, self.budget, self.count)?, None));
+                    return Ok((self.spent(&shares, equal_shares(&shares, self.budget, self.count)?)?, None));
                 }
                 let gains = self.gains(graph, cx, layers)?;
-                let weak = by_gain(&shares, self.budget, self.count, &gains)?;
+                let weak = self.spent(&shares, by_gain(&shares, self.budget, self.count, &gains)?)?;
                 let more = further(&shares, &weak, MEGABYTE, &gains)?;
                 let offers = offers(&weak, &more, &gains);
                 Ok((weak, Some(offers)))
@@ -161,6 +161,19 @@ impl Owq {
                 Ok((weak, None))
             }
         }
+    }
+
+    /// The columns `weak`, unless the budget would buy more than `reorder` ordered in any layer.
+    fn spent(&self, shares: &[Share], weak: Vec<u32>) -> Result<Vec<u32>> {
+        let full = shares.iter().zip(&weak).all(|(s, n)| *n as usize == s.most);
+        if full && shares.iter().any(|s| s.most < s.cols) && another_fits(shares, &weak, self.budget, self.count)? {
+            let (name, most) = (self.count.name(), weak.iter().max().copied().unwrap_or(0));
+            let headline =
+                format!("`{name}={}` asks for more weak columns than the {most} that `reorder` ordered", self.budget);
+            return Err(Diagnostic::request("option-conflict", headline)
+                .help("ask `reorder` for more `cols`, or for fewer bits"));
+        }
+        Ok(weak)
     }
 
     /// For each layer, what each next weak column saves of its output energy, by the channel statistics alone.
@@ -234,11 +247,7 @@ impl Pass for Owq {
         options.push(("grid", self.search.name().into()));
         options.push(("drift", self.drift.to_string()));
         options.push(("bias", self.biases.name().into()));
-        let name = match self.count {
-            Count::Target => "target",
-            Count::Stored => "stored",
-        };
-        options.push((name, self.budget.to_string()));
+        options.push((self.count.name(), self.budget.to_string()));
         options.push(("budget", self.sharing.name().into()));
         options
     }

@@ -29,7 +29,12 @@ impl<'g> Patch<'g> {
 
     /// A new node.
     pub fn add(&mut self, op: Op, args: &[Value]) -> Result<Value> {
-        let value = self.graph.add(op, args, self.label)?;
+        self.add_for(op, args, self.label)
+    }
+
+    /// A new node that stands for one of `origin`, by whose name people know it.
+    pub fn add_for(&mut self, op: Op, args: &[Value], origin: &str) -> Result<Value> {
+        let value = self.graph.add(op, args, origin)?;
         self.own.extend(self.graph.def_node(value));
         Ok(value)
     }

@@ -58,7 +58,7 @@ pub(super) fn in_front<'l>(graph: &mut Graph, layers: impl Iterator<Item = &'l L
         };
         let mut args = data.args.clone();
         args[0] = new;
-        let result = patch.add(data.op, &args)?;
+        let result = patch.add_for(data.op, &args, &data.origin)?;
         patch.replace(data.results[0], result)?;
         patch.apply()?;
     }
@@ -99,7 +99,7 @@ pub(super) fn around(graph: &mut Graph, orders: &Orders<'_>, tables: &BTreeSet<C
         let mut patch = Patch::new(graph, "reorder");
         match &data.op {
             Op::Embedding(_) => {
-                let raw = patch.add(data.op.clone(), &data.args)?;
+                let raw = patch.add_for(data.op.clone(), &data.args, &data.origin)?;
                 let ordered = look_up(&mut patch, raw, order, &name)?;
                 patch.replace(*channels, ordered)?;
             }
@@ -108,7 +108,7 @@ pub(super) fn around(graph: &mut Graph, orders: &Orders<'_>, tables: &BTreeSet<C
                 order.iter().zip(0..).for_each(|(old, new)| back[*old as usize] = new);
                 let mut args = data.args.clone();
                 args[0] = look_up(&mut patch, *channels, &back, &name)?;
-                let result = patch.add(data.op, &args)?;
+                let result = patch.add_for(data.op, &args, &data.origin)?;
                 patch.replace(data.results[0], result)?;
             }
         }

@@ -69,12 +69,16 @@ pub struct Classes {
 impl Classes {
     /// The classes of `graph` that constants take part in, in the order of the constants.
     pub fn find(graph: &Graph) -> Classes {
-        Classes::beside(graph, &BTreeSet::new())
+        Classes::of(graph, None)
     }
 
-    /// As [`Classes::find`], where what meets the columns of the constants `looked_up` is looked up by an index: channels change
-    /// places around them, and their columns do not.
+    /// As [`Classes::find`], where what leaves the graph, and what meets the columns of the constants `looked_up`, is looked up by
+    /// an index: channels change places before it, outputs and columns do not.
     pub(super) fn beside(graph: &Graph, looked_up: &BTreeSet<ConstId>) -> Classes {
+        Classes::of(graph, Some(looked_up))
+    }
+
+    fn of(graph: &Graph, looked_up: Option<&BTreeSet<ConstId>>) -> Classes {
         let settled = axes(graph, looked_up).settle();
         let uses = uses(graph);
         let mut list: Vec<Class> = Vec::new();

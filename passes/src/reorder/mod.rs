@@ -263,7 +263,7 @@ impl Reorder {
             layers.len(),
         );
         let reports = reports(graph, &classes, &layers, cx);
-        let looked_up = looked_up + gather::around(graph, &orders, &tables)?;
+        let looked_up = looked_up + gather::before_outputs(graph, &orders)? + gather::around(graph, &orders, &tables)?;
         if looked_up > 0 {
             summary += &format!("; channels are looked up in {looked_up} places");
         }

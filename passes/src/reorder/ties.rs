@@ -11,9 +11,10 @@ use actc_ir::{ConstId, Graph, NodeData, Op, Value};
 use actc_types::RowForm;
 use std::collections::BTreeSet;
 
-/// All that `graph` says of its axes. What meets the columns of the constants `looked_up` is looked up by an index, so that
-/// they tie nothing and keep their order. States are seen by nobody else: each has one order before and after a step.
-pub(super) fn axes<'g>(graph: &'g Graph, looked_up: &BTreeSet<ConstId>) -> Axes<'g> {
+/// All that `graph` says of its axes. States are seen by nobody else: each has one order before and after a step. Where
+/// `looked_up` is there, what leaves the graph, and what meets the columns of these constants, is looked up by an index: outputs
+/// hold nothing, and the columns tie nothing.
+pub(super) fn axes<'g>(graph: &'g Graph, looked_up: Option<&BTreeSet<ConstId>>) -> Axes<'g> {
     let mut axes = Axes::new(graph);
     let states: BTreeSet<Value> = graph.donated().iter().map(|(old, _)| *old).collect();
     for (name, value) in graph.inputs().filter(|(_, v)| !states.contains(v)) {
@@ -22,11 +23,13 @@ pub(super) fn axes<'g>(graph: &'g Graph, looked_up: &BTreeSet<ConstId>) -> Axes<
     for node in graph.order() {
         said(&mut axes, graph.node(*node), looked_up);
     }
-    for id in looked_up {
-        axes.hold_columns(*id, "they are looked up by an index");
+    if looked_up.is_none() {
+        for (name, value) in graph.outputs() {
+            axes.hold_all(value, &format!("the output `{name}` keeps its order"));
+        }
     }
-    for (name, value) in graph.outputs() {
-        axes.hold_all(value, &format!("the output `{name}` keeps its order"));
+    for id in looked_up.into_iter().flatten() {
+        axes.hold_columns(*id, "they are looked up by an index");
     }
     for (old, new) in graph.donated() {
         axes.same(*old, *new);
@@ -64,7 +67,7 @@ fn hold_node(axes: &mut Axes<'_>, data: &NodeData) {
 }
 
 /// Says what the node `data` does.
-fn said(axes: &mut Axes<'_>, data: &NodeData, looked_up: &BTreeSet<ConstId>) {
+fn said(axes: &mut Axes<'_>, data: &NodeData, looked_up: Option<&BTreeSet<ConstId>>) {
     let graph = axes.graph();
     let (args, results) = (&data.args[..], &data.results[..]);
     let rank = |v: Value| graph.ty(v).shape.rank();
@@ -72,7 +75,7 @@ fn said(axes: &mut Axes<'_>, data: &NodeData, looked_up: &BTreeSet<ConstId>) {
     let leading = |axes: &mut Axes<'_>, a: Value, b: Value| {
         (1..rank(a).max(1)).for_each(|i| axes.tie((a, i - 1), (b, i - 1)));
     };
-    let tied = |w: Value| graph.as_const(w).is_none_or(|id| !looked_up.contains(&id));
+    let tied = |w: Value| !graph.as_const(w).is_some_and(|id| looked_up.is_some_and(|all| all.contains(&id)));
     match &data.op {
         Op::Const(id) => axes.tie_constant(results[0], *id),
         Op::Linear(linear) => {

@@ -206,7 +206,7 @@ fn channels_in_another_order_change_no_output_of_any_family() {
         ("bert", 3),
         ("../whale-2m", 7),
     ] {
-        for options in ["heads=scattered", "heads=gather", "heads=inside", "per=input"] {
+        for options in ["per=network", "heads=gather", "per=network,heads=inside", "per=input", "per=either"] {
             let before = load_with(&folder(name), &Options::default()).unwrap().graph;
             let window = |w: u32| (0..24).map(|i| (i * (7 + w) + i * i) % 97).collect::<Vec<u32>>();
             let input = before.inputs().next().unwrap().0.to_owned();
@@ -218,7 +218,7 @@ fn channels_in_another_order_change_no_output_of_any_family() {
             let pipeline = Pipeline::parse(&pipeline, PASSES).unwrap();
             let timed = manager::run(&pipeline, &mut after, &mut cx, &manager::Config::default(), &mut |_| ()).unwrap();
             let report = &timed.last().unwrap().report;
-            if options == "heads=scattered" {
+            if options == "per=network" {
                 assert_eq!(report.orders.len(), classes, "{name}: {:#?}", report.layers);
             }
             let tokens: Vec<i64> = (0..21).map(|i| (i * 29 + i * i) % 97).collect();

@@ -35,7 +35,7 @@ fn ordered(path: &Path, heads: &str) -> (Graph, Graph, Vec<u32>) {
     };
     run(&mut before, "clean");
     let mut after = before.clone();
-    let timed = run(&mut after, &format!("calibrate,reorder{{heads={heads}}}"));
+    let timed = run(&mut after, &format!("calibrate,reorder{{per=network,heads={heads}}}"));
     let mut widths: Vec<u32> = timed.last().unwrap().report.orders.iter().map(|o| o.width).collect();
     widths.sort_unstable();
     (before, after, widths)

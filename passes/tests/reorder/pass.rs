@@ -74,10 +74,10 @@ fn ordered(graph: &Graph, passes: &str) -> actc_types::Result<(Graph, PassReport
 fn tables_in_blocks_keep_them_and_are_looked_up() {
     let symbols: Bindings = [("S", 4), ("P", 0)].iter().map(|(s, n)| (Symbol::new(s).unwrap(), *n)).collect();
     for (packed, options, places) in [
-        (false, "heads=scattered", 2),
+        (false, "per=network,heads=scattered", 2),
         // Before what reads the heads of each layer, too.
-        (false, "heads=gather", 4),
-        (true, "heads=inside", 2),
+        (false, "per=network,heads=gather", 4),
+        (true, "per=network,heads=inside", 2),
         // The stream keeps its order: before what reads it in each layer, twice.
         (true, "per=input", 4),
     ] {
@@ -99,7 +99,7 @@ fn tables_in_blocks_keep_them_and_are_looked_up() {
 #[test]
 fn the_strongest_channels_of_the_strongest_head_are_the_end() {
     let before = in_blocks(false);
-    let (after, report) = ordered(&before, "calibrate,reorder{cols=5,heads=inside}").unwrap();
+    let (after, report) = ordered(&before, "calibrate,reorder{cols=5,score=energy,heads=inside}").unwrap();
     let energy = |graph: &Graph| {
         let node = graph.order().iter().find(|n| {
             graph

@@ -2,7 +2,7 @@
 //!
 //! Packed weights of 2, 3, 4 and 8 bits in groups of 64 with rounded activations, and of 3 and 4 bits with weak columns, a tail or
 //! scattered, for a quarter and a tenth of a bit. Each run goes over at least 256 MB of distinct weights, so that caches do
-//! not help; the threads share the rows of every matrix. In each of nine rounds every layout has its turn, and a plain read loop
+//! not help; the threads share the rows of every matrix. In each of 25 rounds every layout has its turn, and a plain read loop
 //! over as many bytes before and behind it; medians are printed, of the share the median of the rounds' own. The last two
 //! columns are bytes and time over those of the same width without weak columns.
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
@@ -17,7 +17,7 @@ use room::{Buffer, Matrix, Rng, Room};
 use std::time::Instant;
 
 const BYTES: usize = 256 << 20;
-const RUNS: usize = 9;
+const RUNS: usize = 25;
 
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);

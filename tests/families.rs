@@ -206,7 +206,7 @@ fn channels_in_another_order_change_no_output_of_any_family() {
         ("bert", 3),
         ("../whale-2m", 7),
     ] {
-        for options in ["per=network", "heads=gather", "per=network,heads=inside", "per=input", "per=either"] {
+        for options in ["per=network", "heads=gather", "per=network,heads=inside", "per=input"] {
             let before = load_with(&folder(name), &Options::default()).unwrap().graph;
             let window = |w: u32| (0..24).map(|i| (i * (7 + w) + i * i) % 97).collect::<Vec<u32>>();
             let input = before.inputs().next().unwrap().0.to_owned();

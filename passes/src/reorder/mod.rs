@@ -1,4 +1,4 @@
-//! `reorder`: one order of channels for the whole network, in which the weak columns of every layer are its last ones.
+//! `reorder`: an order of channels in which the weak columns of every layer are its last ones, for the whole network or for each input.
 //!
 //! [`Classes`] says which channels have one order: those of the residual stream of a whole model, those inside each
 //! feed-forward layer, those between two convolutions. Channels of a class are ordered by [`score`]: the last of them by
@@ -15,7 +15,6 @@ mod orders;
 mod permute;
 mod reshape;
 mod score;
-mod share;
 mod ties;
 
 pub use classes::{Class, Classes, Member, Part};
@@ -39,7 +38,7 @@ use std::sync::Arc;
 /// The table's entry.
 pub const INFO: PassInfo = PassInfo {
     name: "reorder",
-    summary: "put channels into one order for the whole network, those that matter most last",
+    summary: "order channels, those that matter most last, so that weak columns are the end of each weight",
     phase: Phase::Order,
     options: &[
         OptionDoc {
@@ -49,9 +48,9 @@ pub const INFO: PassInfo = PassInfo {
         },
         OptionDoc {
             name: "per",
-            default: "either",
-            doc: "what has an order: the channels of the whole `network`; each `input` of layers, looked up when the model runs where \
-                  others read the same channels; or `either`, the network's but for inputs whose own would serve them better",
+            default: "input",
+            doc: "what has an order: each `input` of layers, looked up when the model runs where others read the same channels, or \
+                  the channels of the whole `network`, for which nothing is looked up",
         },
         OptionDoc {
             name: "score",
@@ -77,19 +76,17 @@ pub const INFO: PassInfo = PassInfo {
 /// What has an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Per {
-    Network,
     Input,
-    Either,
+    Network,
 }
 
 impl Per {
-    const ALL: [Per; 3] = [Per::Network, Per::Input, Per::Either];
+    const ALL: [Per; 2] = [Per::Input, Per::Network];
 
     fn name(self) -> &'static str {
         match self {
-            Per::Network => "network",
             Per::Input => "input",
-            Per::Either => "either",
+            Per::Network => "network",
         }
     }
 }
@@ -125,9 +122,6 @@ struct Reorder {
 /// The layers that read the channels of a class as they are, by class.
 type Readers = BTreeMap<usize, Vec<ConstId>>;
 
-/// What the columns of a weight count, and how many it has, by its name.
-type Counts = BTreeMap<String, (Vec<f64>, usize)>;
-
 /// What is to be ordered.
 struct Found {
     readers: Readers,
@@ -143,7 +137,7 @@ impl Reorder {
         let heads = fields.choice("heads", &Heads::ALL, Heads::name)?;
         Ok(Reorder {
             cols: cols.unwrap_or(128),
-            per: per.unwrap_or(Per::Either),
+            per: per.unwrap_or(Per::Input),
             rule: rule.unwrap_or(Rule::Error),
             heads: heads.unwrap_or(Heads::Scattered),
         })
@@ -154,62 +148,19 @@ impl Reorder {
         (self.cols as usize).min(width.saturating_sub(1))
     }
 
-    /// What the columns of each of `layers` count, by the name of its weight; nothing where a forecast is all that is asked for.
-    fn counts(&self, graph: &Graph, cx: &PassCx<'_>, layers: &[Layer]) -> Result<Counts> {
-        if cx.forecast.is_some() {
-            return Ok(Counts::new());
-        }
-        let of = |layer: &Layer| {
-            let constant = graph.const_data(layer.weight);
-            let seen = of_layer(cx.statistics.as_ref(), &constant.name, "`reorder`")?;
-            let counts = self.rule.columns(constant, seen).map_err(|d| d.at(Place::Tensor(constant.name.clone())))?;
-            Ok((constant.name.clone(), (counts, constant.matrix()?.1)))
-        };
-        layers.iter().map(of).collect()
-    }
-
     /// Puts an index in front of those of `layers` that need one; how many inputs have one now.
-    fn look_up(&self, graph: &mut Graph, classes: &Classes, layers: &[Layer], counts: &Counts) -> Result<usize> {
-        let mut inputs: BTreeMap<usize, BTreeMap<&[Input], Vec<&Layer>>> = BTreeMap::new();
+    fn look_up(&self, graph: &mut Graph, classes: &Classes, layers: &[Layer]) -> Result<usize> {
+        let mut inputs: BTreeMap<usize, BTreeSet<&Input>> = BTreeMap::new();
         for layer in layers {
             if let Ok(class) = columns(classes, layer.weight) {
-                inputs.entry(class).or_default().entry(&layer.inputs).or_default().push(layer);
+                inputs.entry(class).or_default().extend(&layer.inputs);
             }
         }
-        let mut needed: BTreeSet<ConstId> = BTreeSet::new();
-        for (class, inputs) in inputs.iter().filter(|(_, inputs)| inputs.len() > 1) {
-            let leaves = match self.per {
-                Per::Network => vec![false; inputs.len()],
-                Per::Input => vec![true; inputs.len()],
-                Per::Either => self.apart(graph, classes.all()[*class].width, inputs.values(), counts),
-            };
-            let leaving = inputs.values().zip(leaves).filter(|(_, leaves)| *leaves);
-            needed.extend(leaving.flat_map(|(layers, _)| layers).map(|l| l.weight));
-        }
-        if self.heads == Heads::Gather {
-            needed.extend(layers.iter().map(|l| l.weight).filter(|w| columns(classes, *w).is_err()));
-        }
-        gather::in_front(graph, layers.iter().filter(|l| needed.contains(&l.weight)))
-    }
-
-    /// Which of `inputs`, each with the layers that read it, leave the order of the `width` channels that they share.
-    fn apart<'l>(
-        &self,
-        graph: &Graph,
-        width: usize,
-        inputs: impl Iterator<Item = &'l Vec<&'l Layer>>,
-        counts: &Counts,
-    ) -> Vec<bool> {
-        let most = self.count(width);
-        let (mut scores, mut fixed) = (Vec::new(), Vec::new());
-        for layers in inputs {
-            let of = |layer: &&Layer| counts.get(&graph.const_data(layer.weight).name).cloned();
-            let seen: Vec<(Vec<f64>, usize)> = layers.iter().filter_map(of).collect();
-            // Windows of convolutions are not looked up; a forecast knows no counts.
-            fixed.push(seen.len() < layers.len() || layers.iter().any(|l| l.kind != Kind::Linear));
-            scores.push(self.rule.scores(width, most, &seen));
-        }
-        share::apart(&scores, &fixed, most)
+        let needed = |layer: &&Layer| match columns(classes, layer.weight) {
+            Ok(class) => self.per == Per::Input && inputs[&class].len() > 1,
+            Err(_) => self.heads == Heads::Gather,
+        };
+        gather::in_front(graph, layers.iter().filter(needed))
     }
 
     /// What of `layers` can be ordered.
@@ -243,32 +194,43 @@ impl Reorder {
     }
 
     /// The tails of the classes in `found`, with the name of the first weight that reads each, and the distance of its columns.
-    fn tails(&self, graph: &Graph, classes: &Classes, found: &Found, counts: &Counts) -> BTreeMap<usize, ChannelOrder> {
+    fn tails(
+        &self,
+        graph: &Graph,
+        classes: &Classes,
+        found: &Found,
+        statistics: &Statistics,
+    ) -> Result<BTreeMap<usize, ChannelOrder>> {
+        let counts = |id: ConstId| {
+            let constant = graph.const_data(id);
+            let seen = of_layer(Some(statistics), &constant.name, "`reorder`")?;
+            let counts = self.rule.columns(constant, seen).map_err(|d| d.at(Place::Tensor(constant.name.clone())))?;
+            Ok((counts, constant.matrix()?.1))
+        };
         let name = |id: ConstId| graph.const_data(id).name.clone();
-        let of = |id: ConstId| counts[&graph.const_data(id).name].clone();
         let mut tails = BTreeMap::new();
         for (class, weights) in &found.readers {
             let width = classes.all()[*class].width;
-            let seen: Vec<(Vec<f64>, usize)> = weights.iter().map(|id| of(*id)).collect();
+            let seen = weights.iter().map(|id| counts(*id)).collect::<Result<Vec<_>>>()?;
             let most = self.count(width);
             let tail = score::tail(&self.rule.scores(width, most, &seen), most);
             tails.insert(*class, ChannelOrder { name: name(weights[0]), width: width as u32, each: 1, tail });
         }
         for (id, parts, count) in &found.inside {
-            for (part, tail) in inside::inside(classes, parts, &of(*id).0, *count) {
+            let (columns, _) = counts(*id)?;
+            for (part, tail) in inside::inside(classes, parts, &columns, *count) {
                 let (width, each) = (part.width as u32, part.inner as u32);
                 tails.insert(part.class, ChannelOrder { name: name(*id), width, each, tail });
             }
         }
-        tails
+        Ok(tails)
     }
 
     /// Orders the channels of `graph` by `tails`, or by some order where a forecast only asks whether they can be.
     fn order(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         let layers = wanted(graph);
         let tables = gather::tables(graph);
-        let counts = self.counts(graph, cx, &layers)?;
-        let looked_up = self.look_up(graph, &Classes::beside(graph, &tables), &layers, &counts)?;
+        let looked_up = self.look_up(graph, &Classes::beside(graph, &tables), &layers)?;
         // New nodes renumber constants.
         let (layers, tables) = if looked_up > 0 { (wanted(graph), gather::tables(graph)) } else { (layers, tables) };
         let classes = Classes::beside(graph, &tables);
@@ -285,13 +247,14 @@ impl Reorder {
             self.tell(graph, cx, &found, width);
             return Ok(PassReport { layers: reports(graph, &classes, &layers, cx), ..PassReport::default() });
         }
-        let tails = self.tails(graph, &classes, &found, &counts);
+        let Some(statistics) = &mut cx.statistics else {
+            return Err(Diagnostic::new("statistics-missing", "`reorder` needs channel statistics"));
+        };
+        let tails = self.tails(graph, &classes, &found, statistics)?;
         let by_class = tails.iter().map(|(class, t)| (*class, score::order(width(class), &t.tail))).collect();
         let orders = Orders::new(&classes, by_class).unpacking(rounded);
         orders.apply(graph, &cx.work)?;
-        if let Some(statistics) = &mut cx.statistics {
-            follow(graph, &orders, &tables, statistics);
-        }
+        follow(graph, &orders, &tables, statistics);
         self.tell(graph, cx, &found, width);
         let mut summary = format!(
             "{} channels in {} classes stand in an order of their own, read by {} of {} layers",

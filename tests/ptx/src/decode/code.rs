@@ -43,6 +43,8 @@ pub(crate) struct Code<'a> {
     regs: u32,
     preds: u32,
     shared: u64,
+    /// Addresses of the shared variables that bodies declare, by line and name.
+    of_bodies: HashMap<(u32, String), u64>,
     local: u64,
     places: Vec<(u32, String)>,
 }
@@ -66,6 +68,7 @@ pub(crate) fn kernel(
         regs: 1,
         preds: 1,
         shared: RESERVED as u64,
+        of_bodies: HashMap::new(),
         local: 0,
         places: Vec::new(),
     };
@@ -73,38 +76,15 @@ pub(crate) fn kernel(
     for (name, (address, _)) in variables {
         code.scopes.add(name.clone(), Place::Memory { space: Space::Global, address: *address });
     }
-    let (mut params, mut end) = (Vec::new(), 0usize);
+    let items = function.body.as_deref().ok_or_else(|| LoadError::syntax(function.line, "a kernel without a body"))?;
+    code.place_shared(items);
     code.scopes.open();
+    let (mut params, mut end) = (Vec::new(), 0usize);
     for param in &function.params {
         let offset = end.next_multiple_of(param.align);
         params.push((offset, param.bytes));
         end = offset + param.bytes;
         code.scopes.add(param.name.clone(), Place::Memory { space: Space::Param, address: offset as u64 });
-    }
-    let items = function.body.as_deref().ok_or_else(|| LoadError::syntax(function.line, "a kernel without a body"))?;
-    // Static variables of the module and of the body first; one of unknown size begins behind all of them.
-    let module = text.variables.iter().filter(|v| v.storage == Storage::Shared && !v.external);
-    let used = module.filter(|v| mentions(items, &v.name) || text.functions.iter().any(|f| !f.entry));
-    for variable in used {
-        code.place_shared(variable, 0);
-    }
-    code.scopes.close();
-    code.scopes.open();
-    for (param, (offset, _)) in function.params.iter().zip(&params) {
-        code.scopes.add(param.name.clone(), Place::Memory { space: Space::Param, address: *offset as u64 });
-    }
-    for item in items {
-        if let Item::Variable(v) = item
-            && v.storage == Storage::Shared
-            && !v.external
-        {
-            code.place_shared(v, 1);
-        }
-    }
-    let dynamic = code.shared.next_multiple_of(16);
-    for variable in text.variables.iter().filter(|v| v.storage == Storage::Shared && v.external) {
-        let place = Place::Memory { space: Space::Shared, address: dynamic.next_multiple_of(variable.align as u64) };
-        code.scopes.add(variable.name.clone(), place);
     }
     code.body(items, None);
     code.push(function.line, None, Op::Control(Control::Exit));
@@ -116,8 +96,7 @@ pub(crate) fn kernel(
     if !code.places.is_empty() {
         return Err(LoadError { places: code.places });
     }
-    let has_dynamic = text.variables.iter().any(|v| v.storage == Storage::Shared && v.external);
-    let shared = if has_dynamic { dynamic } else { code.shared } - RESERVED as u64;
+    let shared = code.shared - RESERVED as u64;
     Ok(Kernel {
         name: function.name.clone(),
         params,
@@ -132,31 +111,51 @@ pub(crate) fn kernel(
     })
 }
 
-fn mentions(items: &[Item], name: &str) -> bool {
-    fn operand(operand: &Operand, name: &str) -> bool {
-        match operand {
-            Operand::Name(n) | Operand::Offset(n, _) | Operand::Address(Some(n), _) => n == name,
-            Operand::Vector(list) | Operand::List(list) => list.iter().any(|o| self::operand_mentions(o, name)),
-            Operand::Not(_)
-            | Operand::Integer(_)
-            | Operand::F32(_)
-            | Operand::F64(_)
-            | Operand::Address(None, _)
-            | Operand::Pair(..) => false,
-        }
+fn declared(item: &Item) -> Option<&Variable> {
+    match item {
+        Item::Variable(variable) => Some(variable),
+        Item::Registers { .. }
+        | Item::Label { .. }
+        | Item::Targets { .. }
+        | Item::Instruction(_)
+        | Item::Open
+        | Item::Close => None,
     }
-    items.iter().any(|item| matches!(item, Item::Instruction(raw) if raw.operands.iter().any(|o| operand(o, name))))
 }
 
-fn operand_mentions(operand: &Operand, name: &str) -> bool {
-    matches!(operand, Operand::Name(n) if n == name)
+fn mentions(items: &[Item], name: &str) -> bool {
+    items.iter().any(|item| matches!(item, Item::Instruction(raw) if raw.operands.iter().any(|o| o.names(name))))
 }
 
 impl Code<'_> {
-    fn place_shared(&mut self, variable: &Variable, _scope: usize) {
+    /// Shared variables of the module that the kernel names, of its body and of device functions, each once; behind them all
+    /// begin those of unknown size.
+    fn place_shared(&mut self, items: &[Item]) {
+        let text = self.text;
+        let functions = || text.functions.iter().filter(|f| !f.entry).filter_map(|f| f.body.as_deref());
+        let shared = |v: &&Variable| v.storage == Storage::Shared;
+        for variable in text.variables.iter().filter(shared).filter(|v| !v.external) {
+            if mentions(items, &variable.name) || functions().any(|body| mentions(body, &variable.name)) {
+                let address = self.next_shared(variable);
+                self.scopes.add(variable.name.clone(), Place::Memory { space: Space::Shared, address });
+            }
+        }
+        for variable in functions().chain([items]).flatten().filter_map(declared).filter(shared) {
+            let address = self.next_shared(variable);
+            self.of_bodies.insert((variable.line, variable.name.clone()), address);
+        }
+        let unsized_ones = || text.variables.iter().filter(shared).filter(|v| v.external);
+        let align = unsized_ones().map(|v| v.align as u64).max();
+        self.shared = self.shared.next_multiple_of(align.map_or(1, |a| a.max(16)));
+        for variable in unsized_ones() {
+            self.scopes.add(variable.name.clone(), Place::Memory { space: Space::Shared, address: self.shared });
+        }
+    }
+
+    fn next_shared(&mut self, variable: &Variable) -> u64 {
         let address = self.shared.next_multiple_of(variable.align as u64);
         self.shared = address + variable.bytes as u64;
-        self.scopes.add(variable.name.clone(), Place::Memory { space: Space::Shared, address });
+        address
     }
 
     fn place_local(&mut self, variable: &Variable) -> u64 {
@@ -193,8 +192,10 @@ impl Code<'_> {
                     }
                 }
                 Item::Variable(v) => match v.storage {
-                    Storage::Shared if self.outermost && self.scopes.depth() == 2 => {}
-                    Storage::Shared => self.place_shared(v, 1),
+                    Storage::Shared => {
+                        let address = self.of_bodies.get(&(v.line, v.name.clone())).copied().unwrap_or_default();
+                        self.scopes.add(v.name.clone(), Place::Memory { space: Space::Shared, address });
+                    }
                     Storage::Local | Storage::Param => {
                         let address = self.place_local(v);
                         self.scopes.add(v.name.clone(), Place::Memory { space: Space::Local, address });

@@ -4,7 +4,6 @@ pub(crate) mod body;
 mod lex;
 pub(crate) mod parse;
 
-use crate::report::Space;
 use crate::ty::Type;
 
 /// A whole file.
@@ -24,17 +23,6 @@ pub(crate) enum Storage {
     Shared,
     Local,
     Param,
-}
-
-impl Storage {
-    pub(crate) fn space(self) -> Space {
-        match self {
-            Self::Global | Self::Const => Space::Global,
-            Self::Shared => Space::Shared,
-            Self::Local => Space::Local,
-            Self::Param => Space::Param,
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -136,4 +124,16 @@ pub(crate) enum Operand {
     Pair(String, String),
     /// `(a, b)` of a call.
     List(Vec<Operand>),
+}
+
+impl Operand {
+    /// Whether a name stands in it.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        match self {
+            Self::Name(n) | Self::Not(n) | Self::Offset(n, _) | Self::Address(Some(n), _) => n == name,
+            Self::Pair(d, p) => d == name || p == name,
+            Self::Vector(list) | Self::List(list) => list.iter().any(|o| o.names(name)),
+            Self::Integer(_) | Self::F32(_) | Self::F64(_) | Self::Address(None, _) => false,
+        }
+    }
 }

@@ -114,7 +114,9 @@ fn operand(tokens: &mut Tokens<'_>) -> Result<Operand, LoadError> {
         return Ok(Operand::List(list(tokens, ')')?));
     }
     if tokens.accept('[') {
-        return address(tokens);
+        let address = address(tokens)?;
+        // `[a, {b}]` of textures and tensors: no instruction here has it, but its line is to be named with the others.
+        return if tokens.accept(',') { Ok(Operand::List(list(tokens, ']')?)) } else { tokens.expect(']').map(|()| address) };
     }
     if tokens.accept('!') {
         return Ok(Operand::Not(tokens.word()?));
@@ -160,6 +162,5 @@ fn address(tokens: &mut Tokens<'_>) -> Result<Operand, LoadError> {
             Operand::Address(None, if negative { value.wrapping_neg() } else { value })
         }
     };
-    tokens.expect(']')?;
     Ok(address)
 }

@@ -19,18 +19,17 @@ fn right(body: &str, blocks: u32, threads: u32) {
 }
 
 fn assert_race(found: &Finding, space: Space, access: Access, other: Access, other_thread: u32) {
-    match kind(found) {
-        Fault::Race { space: s, access: a, other: o, other_thread: t, .. } => {
-            assert_eq!((*s, *a, *o, *t), (space, access, other, other_thread), "{found}");
-        }
-        other => panic!("{other}"),
-    }
+    let Fault::Race { space: s, access: a, other: o, other_thread: t, .. } = kind(found) else { panic!("{found}") };
+    assert_eq!((*s, *a, *o, *t), (space, access, other, other_thread), "{found}");
 }
 
 #[test]
 fn out_of_bounds_in_every_space() {
     let found = finding("ld.global.u32 %r5,\n[%rd3+1020];", 1, 32);
-    assert!(matches!(kind(&found), Fault::OutOfBounds { space: Space::Global, access: Access::Read, bytes: 4, .. }), "{found}");
+    assert!(
+        matches!(kind(&found), Fault::OutOfBounds { space: Space::Global, access: Access::Read, bytes: 4, .. }),
+        "{found}"
+    );
     assert_eq!((found.thread, found.kernel.as_str()), ([1, 0, 0], "k"));
     stands_at(&found, "ld.global.u32");
     assert!(found.to_string().contains("1024 bytes into an allocation of 1024"), "{found}");
@@ -42,7 +41,8 @@ fn out_of_bounds_in_every_space() {
     assert!(matches!(kind(&found), Fault::OutOfBounds { space: Space::Param, .. }), "{found}");
     let found = finding("mov.u64 %rd5, 0; ld.global.u32 %r5, [%rd5];", 1, 1);
     assert!(found.to_string().contains("no address of device memory"), "{found}");
-    let found = fault(".const .align 4 .b32 t[1] = {1};", "mov.u64 %rd2, t; mov.u32 %r1, 3; st.global.u32 [%rd2], %r1;", 1, 1);
+    let found =
+        fault(".const .align 4 .b32 t[1] = {1};", "mov.u64 %rd2, t; mov.u32 %r1, 3; st.global.u32 [%rd2], %r1;", 1, 1);
     assert!(matches!(kind(&found), Fault::ReadOnly { .. }), "{found}");
 }
 
@@ -75,7 +75,8 @@ fn uninitialised_memory_and_registers() {
 
 #[test]
 fn races_within_a_block() {
-    let exchange = "st.shared.u32 [%r3], %r0;\nxor.b32 %r5, %r1, 4; add.u32 %r5, %r5, %r2;\nSYNC\nld.shared.u32 %r6, [%r5];";
+    let exchange =
+        "st.shared.u32 [%r3], %r0;\nxor.b32 %r5, %r1, 4; add.u32 %r5, %r5, %r2;\nSYNC\nld.shared.u32 %r6, [%r5];";
     // Lanes of one warp too: they only happen to run together.
     let found = finding(&exchange.replace("SYNC", ""), 1, 32);
     assert_race(&found, Space::Shared, Access::Read, Access::Write, 1);
@@ -102,10 +103,18 @@ fn races_within_a_block() {
     right("add.u32 %r5, %r2, %r0; st.shared.u8 [%r5], %r0; bar.sync 0; ld.shared.u8 %r6, [%r5];", 1, 64);
     // Atomics among each other are none, with a plain read they are.
     right("st.shared.u32 [%r3], 0; bar.sync 0; atom.shared.add.u32 %r6, [%r2], 1;", 1, 64);
-    let found = finding("st.shared.u32 [%r3], 0; bar.sync 0; atom.shared.add.u32 %r6, [%r2], 1; ld.shared.u32 %r7, [%r2];", 1, 64);
+    let found = finding(
+        "st.shared.u32 [%r3], 0; bar.sync 0; atom.shared.add.u32 %r6, [%r2], 1; ld.shared.u32 %r7, [%r2];",
+        1,
+        64,
+    );
     assert!(matches!(kind(&found), Fault::Race { .. }), "{found}");
     // Through device memory.
-    let found = finding("st.global.u32 [%rd4], %r0; xor.b32 %r5, %r0, 33; mul.wide.u32 %rd5, %r5, 4; add.s64 %rd5, %rd5, %rd1; bar.warp.sync -1; ld.global.u32 %r6, [%rd5];", 1, 64);
+    let found = finding(
+        "st.global.u32 [%rd4], %r0; xor.b32 %r5, %r0, 33; mul.wide.u32 %rd5, %r5, 4; add.s64 %rd5, %rd5, %rd1; bar.warp.sync -1; ld.global.u32 %r6, [%rd5];",
+        1,
+        64,
+    );
     assert!(matches!(kind(&found), Fault::Race { space: Space::Global, .. } | Fault::Uninitialised { .. }), "{found}");
 }
 
@@ -126,7 +135,8 @@ fn races_between_blocks() {
     assert_eq!(found.block, [1, 0, 0]);
     // One block reads what the other one writes, whichever runs first.
     for first in ["eq", "ne"] {
-        let body = format!("setp.{first}.u32 %p1, %r4, 0; @%p1 st.global.u32 [%rd3], 1; @!%p1 ld.global.u32 %r5, [%rd3];");
+        let body =
+            format!("setp.{first}.u32 %p1, %r4, 0; @%p1 st.global.u32 [%rd3], 1; @!%p1 ld.global.u32 %r5, [%rd3];");
         assert!(matches!(kind(&finding(&body, 2, 1)), Fault::Race { space: Space::Global, .. }));
     }
     right("red.global.add.u32 [%rd3], 1;", 4, 64);
@@ -166,7 +176,11 @@ fn divergence_and_deadlock() {
     assert!(matches!(kind(&found), Fault::Divergent { wanted: u32::MAX, .. }), "{found}");
     let found = finding("setp.lt.u32 %p1, %r0, 5; @%p1 shfl.sync.idx.b32 %r5, %r0, 9, 31, 0x1f;", 1, 32);
     assert!(matches!(kind(&found), Fault::InactiveLane { lane: 9 }), "{found}");
-    let found = finding("setp.lt.u32 %p1, %r0, 5; @%p1 bra A; ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r5}, [%r2];\nA:", 1, 32);
+    let found = finding(
+        "setp.lt.u32 %p1, %r0, 5; @%p1 bra A; ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r5}, [%r2];\nA:",
+        1,
+        32,
+    );
     assert!(matches!(kind(&found), Fault::Divergent { .. }), "{found}");
     let found = finding("setp.lt.u32 %p1, %r0, 32; @%p1 bar.sync 1, 64; bar.sync 0;", 1, 64);
     assert!(matches!(kind(&found), Fault::Deadlock { .. }), "{found}");
@@ -182,12 +196,16 @@ fn launches_that_the_device_refuses() {
     let shared = |bytes: u32| format!(".extern .shared .align 16 .b8 dynamic[];\n.shared .align 16 .b8 room[{bytes}];");
     let run = |target: &str, before: &str, shape: &Shape, extra: &str| {
         let mut gpu = Gpu::new(Target::parse(target).expect("a target"));
-        let text = kernel(0, before, "mov.u32 %r1, room;").replace("sm_90", "sm_80").replace(".entry k()\n", &format!(".entry k()\n{extra}\n"));
+        let text = kernel(0, before, "mov.u32 %r1, room;")
+            .replace("sm_90", "sm_80")
+            .replace(".entry k()\n", &format!(".entry k()\n{extra}\n"));
         gpu.launch(&text, "k", shape, &[]).map_err(|f| f.to_string())
     };
     let one = Shape::of(1, 64);
     let asks = |dynamic_shared: u32, dynamic_allowed: u32| Shape { dynamic_shared, dynamic_allowed, ..one.clone() };
-    assert!(run("sm_89", &shared(64), &asks(48 << 10, 0), "").is_err_and(|e| e.contains("the kernel's attribute allows 0")));
+    assert!(
+        run("sm_89", &shared(64), &asks(48 << 10, 0), "").is_err_and(|e| e.contains("the kernel's attribute allows 0"))
+    );
     assert!(run("sm_89", &shared(64), &asks(90 << 10, 90 << 10), "").is_ok());
     assert!(run("sm_89", &shared(64), &asks(99 << 10, 99 << 10), "").is_err_and(|e| e.contains("101376")));
     assert!(run("sm_90", &shared(64), &asks(200 << 10, 200 << 10), "").is_ok());
@@ -196,23 +214,40 @@ fn launches_that_the_device_refuses() {
     assert!(run("sm_80", &room, &Shape::of(1, 64), ".maxntid 32, 1, 1").is_err_and(|e| e.contains(".maxntid")));
     assert!(run("sm_80", &room, &Shape::of(1, 64), ".reqntid 128").is_err_and(|e| e.contains(".reqntid")));
     assert!(run("sm_80", &room, &Shape::of(0, 64), "").is_err_and(|e| e.contains("no thread")));
-    assert!(run("sm_80", &room, &Shape { grid: [1, 1, 65536], ..Shape::of(1, 1) }, "").is_err_and(|e| e.contains("65535")));
+    assert!(
+        run("sm_80", &room, &Shape { grid: [1, 1, 65536], ..Shape::of(1, 1) }, "").is_err_and(|e| e.contains("65535"))
+    );
 }
 
 #[test]
 fn everything_unsupported_is_named_at_once() {
-    let text = kernel(0, "", "tex.2d.v4.f32.f32 {%f0,%f1,%f2,%f3}, [t, {%f4,%f5}];\nadd.u32 %r1, %r2, %nothing;\nadd.fancy.u32 %r1, %r2, %r3;\nbra NOWHERE;");
+    let text = kernel(
+        0,
+        "",
+        "tex.2d.v4.f32.f32 {%f0,%f1,%f2,%f3}, [t, {%f4,%f5}];\nadd.u32 %r1, %r2, %nothing;\nadd.fancy.u32 %r1, %r2, %r3;\nbra NOWHERE;",
+    );
     let error = Module::load(&text, Target::Sm90, &mut Memory::new(1 << 20)).err().expect("it is refused");
     let lines: Vec<u32> = error.places.iter().map(|(line, _)| *line).collect();
     assert_eq!(lines, [14, 15, 16, 17], "{error}");
-    assert!(error.to_string().contains("`.fancy` is not supported") && error.to_string().contains("NOWHERE"), "{error}");
+    assert!(
+        error.to_string().contains("`.fancy` is not supported") && error.to_string().contains("NOWHERE"),
+        "{error}"
+    );
 }
 
 #[test]
 fn text_that_is_not_ptx_is_refused() {
     let mut memory = Memory::new(1 << 20);
-    for text in ["", "hello", ".version 8.0", ".version 8.0\n.target sm_80\n.visible .entry k(\n", "\u{7f}ELF\0\0", ".version 8.0 .target sm_999",
-        ".version 8.0 .target sm_80 .shared .b8 x[99999999999999999999];", ".version 8.0 .target sm_80 .entry k() { .reg .b32 %r<99999999>; ret; }"] {
+    for text in [
+        "",
+        "hello",
+        ".version 8.0",
+        ".version 8.0\n.target sm_80\n.visible .entry k(\n",
+        "\u{7f}ELF\0\0",
+        ".version 8.0 .target sm_999",
+        ".version 8.0 .target sm_80 .shared .b8 x[99999999999999999999];",
+        ".version 8.0 .target sm_80 .entry k() { .reg .b32 %r<99999999>; ret; }",
+    ] {
         assert!(Module::load(text, Target::Sm90, &mut memory).is_err(), "{text:?}");
     }
     // Later targets than the device are refused, and every prefix of a real text is an error and no panic.

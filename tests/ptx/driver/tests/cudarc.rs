@@ -58,7 +58,9 @@ fn memory_functions_and_occupancy() -> Result<(), DriverError> {
     stream.memset_zeros(&mut device)?;
     stream.synchronize()?;
     let got = stream.clone_dtoh(&copy)?;
-    assert!(got[..32].iter().chain(&got[96..]).all(|v| *v == 0) && got[40] == 8 && stream.clone_dtoh(&device)?[40] == 0);
+    assert!(
+        got[..32].iter().chain(&got[96..]).all(|v| *v == 0) && got[40] == 8 && stream.clone_dtoh(&device)?[40] == 0
+    );
     let (free, total) = context.mem_get_info()?;
     assert!(free < total);
     let module = context.load_module(data("gemm.sm_90"))?;
@@ -111,7 +113,8 @@ fn machine_code_and_bad_text_are_refused() -> Result<(), DriverError> {
     let code = |result: Result<_, DriverError>| result.map(|_: std::sync::Arc<_>| ()).expect_err("it is refused").0;
     let elf = cudarc::nvrtc::Ptx::from_binary(b"\x7fELF\x02\x01".to_vec());
     assert_eq!(code(context.load_module(elf)), sys::CUresult::CUDA_ERROR_INVALID_IMAGE);
-    let text = cudarc::nvrtc::Ptx::from_src(".version 8.0\n.target sm_80\n.entry k() { tex.1d.v4.f32.f32 {%a}, [%b, %c]; }");
+    let text =
+        cudarc::nvrtc::Ptx::from_src(".version 8.0\n.target sm_80\n.entry k() { tex.1d.v4.f32.f32 {%a}, [%b, %c]; }");
     assert_eq!(code(context.load_module(text)), sys::CUresult::CUDA_ERROR_INVALID_PTX);
     Ok(())
 }

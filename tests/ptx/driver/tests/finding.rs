@@ -28,7 +28,13 @@ fn a_finding_is_an_error_with_a_report() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     let report = std::fs::read_to_string(report).expect("a report was written");
-    for part in ["kernel elementwise", "PTX line", "block [1, 0, 0], thread [0, 0, 0]", "128 bytes into an allocation of 128", "ld.global"] {
+    for part in [
+        "kernel elementwise",
+        "PTX line",
+        "block [1, 0, 0], thread [0, 0, 0]",
+        "128 bytes into an allocation of 128",
+        "ld.global",
+    ] {
         assert!(report.contains(part) && errors.contains(part), "{part}: {report}");
     }
     assert!(std::fs::read_to_string(cost).is_ok_and(|text| text.starts_with("elementwise [1, 1, 1] x [32, 1, 1]")));

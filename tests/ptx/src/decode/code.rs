@@ -204,7 +204,7 @@ impl Code<'_> {
                         self.fault(v.line, format!("`{}` is declared in a body", v.name))
                     }
                 },
-                Item::Label { line: _, name } => self.label(name),
+                Item::Label { name } => self.label(name),
                 Item::Targets { name, labels } => {
                     self.tables.insert(name.clone(), labels.clone());
                 }
@@ -219,16 +219,15 @@ impl Code<'_> {
     }
 
     fn register(&mut self, line: u32, name: String, ty: Type) {
-        let place = match ty {
-            Type::Pred => {
-                self.preds += 1;
-                Place::Pred(Pred(self.preds - 1))
-            }
-            Type::B128 => return self.fault(line, "registers of 128 bits".to_owned()),
-            _ => {
-                self.regs += 1;
-                Place::Reg(Reg(self.regs - 1), ty)
-            }
+        if ty.bits() > 64 {
+            return self.fault(line, "registers of 128 bits".to_owned());
+        }
+        let place = if ty == Type::Pred {
+            self.preds += 1;
+            Place::Pred(Pred(self.preds - 1))
+        } else {
+            self.regs += 1;
+            Place::Reg(Reg(self.regs - 1), ty)
         };
         self.scopes.add(name, place);
     }
@@ -294,16 +293,13 @@ impl Code<'_> {
     }
 
     fn call(&mut self, raw: &Raw, guard: Option<Truth>) -> Result<(), String> {
-        let list = |operand: &Operand| match operand {
-            Operand::List(list) => Some(list.clone()),
-            _ => None,
-        };
         let mut operands = raw.operands.as_slice();
-        let results = operands.first().and_then(list).inspect(|_| operands = &operands[1..]).unwrap_or_default();
+        let results =
+            operands.first().and_then(Operand::list).inspect(|_| operands = &operands[1..]).unwrap_or_default();
         let Some((Operand::Name(name), rest)) = operands.split_first() else {
             return Err("no function is named".to_owned());
         };
-        let arguments = rest.first().and_then(list).unwrap_or_default();
+        let arguments = rest.first().and_then(Operand::list).unwrap_or_default();
         let text = self.text;
         let named = |f: &&Function| f.name == *name && !f.entry;
         let function = text
@@ -328,7 +324,7 @@ impl Code<'_> {
             return Err(format!("`{name}` has other parameters"));
         }
         let mut bound = Vec::new();
-        for (given, wanted) in results.iter().chain(&arguments).zip(function.results.iter().chain(&function.params)) {
+        for (given, wanted) in results.iter().chain(arguments).zip(function.results.iter().chain(&function.params)) {
             let Operand::Name(given) = given else {
                 return Err("an argument has to be a `.param` variable".to_owned());
             };

@@ -112,13 +112,11 @@ impl<'a> Form<'a> {
 
     /// A register that is written, and its type.
     pub(crate) fn register(&self, operand: &Operand) -> Result<(Reg, Type), String> {
-        match operand {
-            Operand::Name(name) if name == "_" => Ok((Reg(0), Type::B64)),
-            Operand::Name(name) => match self.find(name) {
-                Some(Place::Reg(reg, ty)) => Ok((reg, ty)),
-                Some(Place::Pred(_) | Place::Memory { .. }) | None => Err(format!("`{name}` is no register")),
-            },
-            _ => Err("a register is expected".to_owned()),
+        let Operand::Name(name) = operand else { return Err("a register is expected".to_owned()) };
+        match self.find(name) {
+            _ if name == "_" => Ok((Reg(0), Type::B64)),
+            Some(Place::Reg(reg, ty)) => Ok((reg, ty)),
+            Some(Place::Pred(_) | Place::Memory { .. }) | None => Err(format!("`{name}` is no register")),
         }
     }
 
@@ -171,42 +169,38 @@ impl<'a> Form<'a> {
     }
 
     pub(crate) fn pred(&self, index: usize) -> Result<Pred, String> {
-        match self.operand(index)? {
-            Operand::Name(name) => self.predicate(name),
-            _ => Err("a predicate is expected".to_owned()),
-        }
+        let Operand::Name(name) = self.operand(index)? else { return Err("a predicate is expected".to_owned()) };
+        self.predicate(name)
     }
 
     pub(crate) fn truth(&self, index: usize) -> Result<Truth, String> {
-        match self.operand(index)? {
-            Operand::Name(name) => Ok(Truth::Pred { pred: self.predicate(name)?, negated: false }),
-            Operand::Not(name) => Ok(Truth::Pred { pred: self.predicate(name)?, negated: true }),
-            Operand::Integer(value) => Ok(Truth::Constant(*value != 0)),
-            _ => Err("a predicate is expected".to_owned()),
+        let operand = self.operand(index)?;
+        if let Operand::Integer(value) = operand {
+            return Ok(Truth::Constant(*value != 0));
         }
+        let negated = matches!(operand, Operand::Not(_));
+        let (Operand::Name(name) | Operand::Not(name)) = operand else {
+            return Err("a predicate is expected".to_owned());
+        };
+        Ok(Truth::Pred { pred: self.predicate(name)?, negated })
     }
 
     /// `d` or `d|p`: a register and, where it stands, a predicate.
     pub(crate) fn dst_pair(&self, index: usize) -> Result<(Reg, Option<Pred>), String> {
-        match self.operand(index)? {
-            Operand::Pair(d, p) => Ok((self.register(&Operand::Name(d.clone()))?.0, Some(self.predicate(p)?))),
-            other => Ok((self.register(other)?.0, None)),
+        let operand = self.operand(index)?;
+        if let Operand::Pair(d, p) = operand {
+            return Ok((self.register(&Operand::Name(d.clone()))?.0, Some(self.predicate(p)?)));
         }
+        Ok((self.register(operand)?.0, None))
     }
 
     /// A vector's registers; a lone one counts as a vector.
     pub(crate) fn dsts(&self, index: usize) -> Result<Vec<(Reg, Type)>, String> {
-        match self.operand(index)? {
-            Operand::Vector(list) => list.iter().map(|o| self.register(o)).collect(),
-            other => Ok(vec![self.register(other)?]),
-        }
+        self.operand(index)?.elements().iter().map(|o| self.register(o)).collect()
     }
 
     pub(crate) fn srcs(&self, index: usize, ty: Type) -> Result<Vec<Src>, String> {
-        match self.operand(index)? {
-            Operand::Vector(list) => list.iter().map(|o| self.value(o, ty)).collect(),
-            other => Ok(vec![self.value(other, ty)?]),
-        }
+        self.operand(index)?.elements().iter().map(|o| self.value(o, ty)).collect()
     }
 
     /// `[base + offset]`; a variable's own space is right where a function's parameter is local memory.

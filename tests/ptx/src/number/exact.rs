@@ -12,7 +12,7 @@ pub(crate) struct Exact {
 }
 
 impl Exact {
-    pub(crate) fn exact(value: f64) -> Self {
+    pub(crate) fn of(value: f64) -> Self {
         Self { near: value, rest: 0.0 }
     }
 
@@ -64,6 +64,10 @@ impl Exact {
     }
 
     pub(crate) fn to_f32(self, round: Round) -> f32 {
+        if round == Round::Nearest {
+            // The processor's own conversion.
+            return self.sticky() as f32;
+        }
         f32::from_bits(F32.narrow(self.sticky(), round, false) as u32)
     }
 

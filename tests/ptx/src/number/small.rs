@@ -61,20 +61,23 @@ impl Format {
         if size.is_infinite() {
             return beyond;
         }
-        let exponent = ((size.to_bits() >> 52) as i32 - 1023).max(1 - self.bias());
-        // `size` in units of the last place: at most 53 bits before the point, and scaling by a power of two is exact.
-        let unit = exponent - self.mantissa as i32;
-        let scaled = scale(size, -unit);
-        let whole = scaled.floor();
-        let rest = scaled - whole;
+        // The whole mantissa, and how many of its bits lie below the format's last place. A subnormal f64 is far below that
+        // of every format, whatever its bits are taken for.
+        let exponent = (size.to_bits() >> 52) as i32 - 1023;
+        let mantissa = size.to_bits() & ((1 << 52) - 1) | 1 << 52;
+        let least = 1 - self.bias();
+        let drop = (52 - self.mantissa as i32 + (least - exponent).max(0)).min(63);
+        let exponent = exponent.max(least);
+        let whole = mantissa >> drop;
+        let (rest, half) = (mantissa & ((1 << drop) - 1), 1u64 << (drop - 1));
         let up = match round {
-            Round::Nearest => rest > 0.5 || (rest == 0.5 && whole % 2.0 == 1.0),
-            Round::Away => rest >= 0.5,
+            Round::Nearest => rest > half || (rest == half && whole & 1 == 1),
+            Round::Away => rest >= half,
             Round::Zero => false,
-            Round::Down => rest > 0.0 && value < 0.0,
-            Round::Up => rest > 0.0 && value > 0.0,
+            Round::Down => rest > 0 && value < 0.0,
+            Round::Up => rest > 0 && value > 0.0,
         };
-        let whole = whole as u64 + u64::from(up);
+        let whole = whole + u64::from(up);
         // The mantissa's hidden bit adds itself to the exponent.
         let field = (exponent - 1 + self.bias()) as u64;
         let bits = (field << self.mantissa) + whole;
@@ -95,6 +98,13 @@ impl Format {
     }
 
     pub(crate) fn widen(self, bits: u64) -> f64 {
+        // The two that kernels compute in, as the processor does it.
+        if self == F16 {
+            return half::f16::from_bits(bits as u16).to_f32().into();
+        }
+        if self == BF16 {
+            return f32::from_bits((bits as u32) << 16).into();
+        }
         let sign = if bits >> (self.width() - 1) & 1 == 1 { -1.0 } else { 1.0 };
         let field = (bits >> self.mantissa) & ((1 << self.exponent) - 1);
         let mantissa = bits & ((1 << self.mantissa) - 1);

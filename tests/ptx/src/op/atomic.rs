@@ -141,14 +141,13 @@ impl Atomic {
 }
 
 fn sum(ty: Type, old: u64, x: u64) -> u64 {
-    match ty {
-        Type::F32 => bits32(f32::from_bits(old as u32) + f32::from_bits(x as u32)),
-        Type::F64 => (f64::from_bits(old) + f64::from_bits(x)).to_bits(),
-        Type::F16 | Type::F16x2 | Type::Bf16 | Type::Bf16x2 => {
-            let Ok((format, pair)) = format(ty) else { return old };
-            let add = |p: u64, q: u64| Exact::sum(format.widen(p & 0xffff), format.widen(q & 0xffff)).narrow(format);
-            add(old, x) | if pair { add(old >> 16, x >> 16) << 16 } else { 0 }
-        }
-        _ => old.wrapping_add(x),
+    if ty == Type::F32 {
+        return bits32(f32::from_bits(old as u32) + f32::from_bits(x as u32));
     }
+    if ty == Type::F64 {
+        return (f64::from_bits(old) + f64::from_bits(x)).to_bits();
+    }
+    let Ok((format, pair)) = format(ty) else { return old.wrapping_add(x) };
+    let add = |p: u64, q: u64| Exact::sum(format.widen(p & 0xffff), format.widen(q & 0xffff)).narrow(format);
+    add(old, x) | if pair { add(old >> 16, x >> 16) << 16 } else { 0 }
 }

@@ -5,7 +5,7 @@ use super::integer::{Int, each};
 use crate::decode::form::Form;
 use crate::machine::step::{Flow, Step, Stop};
 use crate::machine::warp::{Lanes, Pred, Reg, Src, Truth};
-use crate::number::flush;
+use crate::number::{Round, flush};
 use crate::text::Operand;
 use crate::ty::Type;
 use std::cmp::Ordering;
@@ -150,9 +150,10 @@ fn test(form: &mut Form<'_>, word: bool) -> Result<Compare, String> {
     if word {
         return Ok(Compare::Word { test, to, d: form.dst(0)? });
     }
-    let (d, q) = match form.operand(0)? {
-        Operand::Pair(d, q) => (form.predicate(d)?, Some(form.predicate(q)?)),
-        _ => (form.pred(0)?, None),
+    let (d, q) = if let Operand::Pair(d, q) = form.operand(0)? {
+        (form.predicate(d)?, Some(form.predicate(q)?))
+    } else {
+        (form.pred(0)?, None)
     };
     Ok(Compare::Pred { test, d, q })
 }
@@ -182,30 +183,26 @@ impl Test {
             let v = f32::from_bits(v as u32);
             if ftz { flush(v) } else { v }
         };
-        let (masks, ready) = match ty {
-            Type::F32 => both(step.test(a, b, |x, y| relation.holds(single(x).partial_cmp(&single(y)), unordered))),
-            Type::F64 => {
-                let double = f64::from_bits;
-                both(step.test(a, b, |x, y| relation.holds(double(x).partial_cmp(&double(y)), unordered)))
-            }
-            Type::F16 | Type::F16x2 | Type::Bf16 | Type::Bf16x2 => {
-                let format = format(ty).map_or(crate::number::small::F16, |f| f.0);
-                let half = |v: u64| format.widen(v & 0xffff);
-                let part = |shift: u32| {
-                    step.test(a, b, |x, y| relation.holds(half(x >> shift).partial_cmp(&half(y >> shift)), unordered))
-                };
-                let (low, ready) = part(0);
-                ([low, if ty.bits() == 32 { part(16).0 } else { low }], ready)
-            }
-            _ => {
-                let int = Int::of(ty).unwrap_or(Int::U32);
-                both(each!(
-                    int,
-                    T,
-                    U,
-                    step.test(a, b, |x, y| { relation.holds(Some((x as U as T).cmp(&(y as U as T))), false) })
-                ))
-            }
+        let (masks, ready) = if ty == Type::F32 {
+            both(step.test(a, b, |x, y| relation.holds(single(x).partial_cmp(&single(y)), unordered)))
+        } else if ty == Type::F64 {
+            let double = f64::from_bits;
+            both(step.test(a, b, |x, y| relation.holds(double(x).partial_cmp(&double(y)), unordered)))
+        } else if let Ok((format, pair)) = format(ty) {
+            let half = |v: u64| format.widen(v & 0xffff);
+            let part = |shift: u32| {
+                step.test(a, b, |x, y| relation.holds(half(x >> shift).partial_cmp(&half(y >> shift)), unordered))
+            };
+            let (low, ready) = part(0);
+            ([low, if pair { part(16).0 } else { low }], ready)
+        } else {
+            let int = Int::of(ty).unwrap_or(Int::U32);
+            both(each!(
+                int,
+                T,
+                U,
+                step.test(a, b, |x, y| relation.holds(Some((x as U as T).cmp(&(y as U as T))), false))
+            ))
         };
         match combine {
             None => (masks, ready),
@@ -254,14 +251,15 @@ impl Compare {
             }
             Self::Word { test, to, d } => {
                 let ([low, high], ready) = test.masks(step);
-                let (yes, pair) = match to {
-                    Type::F32 => (u64::from(1f32.to_bits()), false),
-                    Type::F16 => (0x3c00, false),
-                    Type::Bf16 => (0x3f80, false),
-                    Type::F16x2 => (0x3c00, true),
-                    Type::Bf16x2 => (0x3f80, true),
-                    _ if matches!(test.ty, Type::F16x2 | Type::Bf16x2) => (0xffff, true),
-                    _ => (u64::MAX >> (64 - to.bits()), false),
+                let of_pairs = matches!(test.ty, Type::F16x2 | Type::Bf16x2);
+                let (yes, pair) = if to == Type::F32 {
+                    (u64::from(1f32.to_bits()), false)
+                } else if let Ok((format, pair)) = format(to) {
+                    (format.narrow(1.0, Round::Nearest, false), pair)
+                } else if of_pairs {
+                    (0xffff, true)
+                } else {
+                    (u64::MAX >> (64 - to.bits()), false)
                 };
                 let bit = |mask: u32, lane: usize| if mask >> lane & 1 == 1 { yes } else { 0 };
                 let values: Lanes =

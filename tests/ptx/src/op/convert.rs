@@ -18,17 +18,24 @@ enum End {
 
 impl End {
     fn of(ty: Type) -> Result<Self, String> {
-        match ty {
-            Type::F16 | Type::F16x2 => Ok(Self::Small(F16)),
-            Type::Bf16 | Type::Bf16x2 => Ok(Self::Small(BF16)),
-            Type::Tf32 => Ok(Self::Small(TF32)),
-            Type::E4m3x2 | Type::E4m3 => Ok(Self::Small(E4M3)),
-            Type::E5m2x2 | Type::E5m2 => Ok(Self::Small(E5M2)),
-            Type::F32 => Ok(Self::Single),
-            Type::F64 => Ok(Self::Double),
-            _ if ty.integer() => Ok(Self::Integer { bits: ty.bits(), signed: ty.signed() }),
-            _ => Err(format!("`.{}` is not converted", ty.name())),
+        const FLOATS: [(Type, End); 11] = [
+            (Type::F16, End::Small(F16)),
+            (Type::F16x2, End::Small(F16)),
+            (Type::Bf16, End::Small(BF16)),
+            (Type::Bf16x2, End::Small(BF16)),
+            (Type::Tf32, End::Small(TF32)),
+            (Type::E4m3, End::Small(E4M3)),
+            (Type::E4m3x2, End::Small(E4M3)),
+            (Type::E5m2, End::Small(E5M2)),
+            (Type::E5m2x2, End::Small(E5M2)),
+            (Type::F32, End::Single),
+            (Type::F64, End::Double),
+        ];
+        if ty.integer() {
+            return Ok(Self::Integer { bits: ty.bits(), signed: ty.signed() });
         }
+        let found = FLOATS.iter().find(|(t, _)| *t == ty).map(|(_, end)| *end);
+        found.ok_or_else(|| format!("`.{}` is not converted", ty.name()))
     }
 
     fn float(self) -> bool {
@@ -134,7 +141,7 @@ impl Convert {
     fn one(&self, x: u64) -> u64 {
         match (self.from, self.to) {
             (End::Integer { bits, signed }, End::Integer { .. }) => self.integer(extend(x, bits, signed)),
-            (End::Integer { bits, signed }, _) => self.from_integer(extend(x, bits, signed)),
+            (End::Integer { bits, signed }, _) => self.of_integer(extend(x, bits, signed)),
             (from, End::Integer { bits, signed }) => {
                 let value = self.load(from, x);
                 let least = if signed { -(2f64.powi(bits as i32 - 1)) } else { 0.0 };
@@ -158,7 +165,7 @@ impl Convert {
                 if self.sat {
                     value = if value > 0.0 { value.min(1.0) } else { 0.0 };
                 }
-                if self.relu && (value < 0.0 || value == 0.0) {
+                if self.relu && value <= 0.0 {
                     value = 0.0;
                 }
                 self.store(to, value)
@@ -184,7 +191,12 @@ impl Convert {
             End::Small(TF32) => TF32.narrow(value, self.round, self.finite) << 13,
             End::Small(format) => format.narrow(value, self.round, self.finite),
             End::Single => {
-                let single = f32::from_bits(F32.narrow(value, self.round, false) as u32);
+                let single = match self.round {
+                    Round::Nearest => value as f32,
+                    Round::Zero | Round::Down | Round::Up | Round::Away => {
+                        f32::from_bits(F32.narrow(value, self.round, false) as u32)
+                    }
+                };
                 bits32(if self.ftz { flush(single) } else { single })
             }
             End::Double => value.to_bits(),
@@ -200,23 +212,27 @@ impl Convert {
         extend(value as u64, bits, signed) as u64 & (u64::MAX >> (64 - self.width))
     }
 
-    fn from_integer(&self, value: i128) -> u64 {
+    fn of_integer(&self, value: i128) -> u64 {
         // Rounded once: what f64 cannot hold is gathered in its last bit, which no narrower format keeps.
         let near = value as f64;
         let rest = value - near as i128;
         let double = match self.to {
-            End::Double => match self.round {
-                Round::Down if rest < 0 => near.next_down(),
-                Round::Up if rest > 0 => near.next_up(),
-                Round::Zero if rest != 0 && (rest < 0) == (near > 0.0) => {
-                    if near > 0.0 {
-                        near.next_down()
-                    } else {
-                        near.next_up()
-                    }
+            End::Double => {
+                // The neighbour on the side where the rest lies, if the direction asks for it.
+                let (up, down) = match self.round {
+                    Round::Nearest | Round::Away => (false, false),
+                    Round::Up => (true, false),
+                    Round::Down => (false, true),
+                    Round::Zero => (near < 0.0, near > 0.0),
+                };
+                if up && rest > 0 {
+                    near.next_up()
+                } else if down && rest < 0 {
+                    near.next_down()
+                } else {
+                    near
                 }
-                _ => near,
-            },
+            }
             End::Small(_) | End::Single | End::Integer { .. } => {
                 if rest != 0 && near.to_bits() & 1 == 0 {
                     if rest > 0 { near.next_up() } else { near.next_down() }

@@ -219,7 +219,7 @@ fn size(bytes: u64, lane: usize) -> Result<usize, Stop> {
 }
 
 fn aligned(step: &Step<'_>, lane: usize, access: Access, address: u64, bytes: usize) -> Result<usize, Stop> {
-    if !address.is_multiple_of(bytes.min(16).max(1) as u64) {
+    if !address.is_multiple_of(bytes.clamp(1, 16) as u64) {
         return Err(Fault::Misaligned { space: Space::Shared, access, address, bytes }.at(lane));
     }
     step.shared(lane, access, address, bytes)

@@ -137,18 +137,38 @@ impl Float {
                 let sign = if double { 1 << 63 } else { 1 << 31 };
                 step.map2(d, a, b, |x, y| x & sign | y & !sign);
             }
-            _ if double => step.map3(d, a, b, c, |x, y, z| {
-                let value = self.double(f64::from_bits(x), f64::from_bits(y), f64::from_bits(z));
-                (if sat { saturate(value) } else { value }).to_bits()
-            }),
-            _ => step.map3(d, a, b, c, |x, y, z| {
-                let load = |v| if ftz { flush(single(v)) } else { single(v) };
-                let value = self.single(load(x), load(y), load(z));
-                let value = if ftz { flush(value) } else { value };
-                bits32(if sat { saturate(f64::from(value)) as f32 } else { value })
-            }),
+            Kind::Add
+            | Kind::Sub
+            | Kind::Mul
+            | Kind::MultiplyAdd
+            | Kind::Div
+            | Kind::Root
+            | Kind::Min
+            | Kind::Max
+            | Kind::Approx(_) => self.rounded(step),
         }
         Ok(Flow::Next)
+    }
+
+    /// With every modifier.
+    fn rounded(&self, step: &mut Step<'_>) {
+        let Self { double, ftz, sat, d, a, b, c, .. } = *self;
+        if double {
+            step.map3(d, a, b, c, |x, y, z| {
+                let value = self.double(f64::from_bits(x), f64::from_bits(y), f64::from_bits(z));
+                (if sat { saturate(value) } else { value }).to_bits()
+            });
+            return;
+        }
+        let load = |bits: u64| {
+            let value = f32::from_bits(bits as u32);
+            if ftz { flush(value) } else { value }
+        };
+        step.map3(d, a, b, c, |x, y, z| {
+            let value = self.single(load(x), load(y), load(z));
+            let value = if ftz { flush(value) } else { value };
+            bits32(if sat { saturate(f64::from(value)) as f32 } else { value })
+        });
     }
 
     fn flushed(&self, bits: u64) -> u64 {
@@ -161,7 +181,7 @@ impl Float {
             Kind::Add => Exact::sum(p, q).to_f32(self.round),
             Kind::Sub => Exact::sum(p, -q).to_f32(self.round),
             // A product of two f32 is an f64.
-            Kind::Mul => Exact::exact(p * q).to_f32(self.round),
+            Kind::Mul => Exact::of(p * q).to_f32(self.round),
             Kind::MultiplyAdd => Exact::multiply_add(p, q, r).to_f32(self.round),
             Kind::Div => Exact::quotient(p, q).to_f32(self.round),
             Kind::Root => Exact::root(p).to_f32(self.round),

@@ -50,26 +50,31 @@ pub(crate) fn sum_at(lane: usize, i: usize) -> (usize, usize) {
     (lane / 4 + 8 * (i >> 1), 2 * (lane % 4) + (i & 1))
 }
 
+/// How an element of a factor is read.
+type Decode<T> = fn(u32) -> T;
+
+const FLOATS: [(Type, Decode<f64>); 5] = [
+    (Type::F16, |v| f64::from(f16::from_bits(v as u16).to_f32())),
+    (Type::Bf16, |v| f64::from(bf16::from_bits(v as u16).to_f32())),
+    // The bits below tf32's are not looked at.
+    (Type::Tf32, |v| f64::from(f32::from_bits(v & !0x1fff))),
+    (Type::E4m3, |v| E4M3.widen(u64::from(v))),
+    (Type::E5m2, |v| E5M2.widen(u64::from(v))),
+];
+
+const INTEGERS: [(Type, Decode<i32>); 4] = [
+    (Type::S8, |v| i32::from(v as u8 as i8)),
+    (Type::U8, |v| i32::from(v as u8)),
+    (Type::S4, |v| (v << 28) as i32 >> 28),
+    (Type::U4, |v| v as i32),
+];
+
 /// An element of a float factor.
-pub(crate) fn float(ty: Type) -> Option<fn(u32) -> f64> {
-    match ty {
-        Type::F16 => Some(|v| f64::from(f16::from_bits(v as u16).to_f32())),
-        Type::Bf16 => Some(|v| f64::from(bf16::from_bits(v as u16).to_f32())),
-        // The bits below tf32's are not looked at.
-        Type::Tf32 => Some(|v| f64::from(f32::from_bits(v & !0x1fff))),
-        Type::E4m3 => Some(|v| E4M3.widen(u64::from(v))),
-        Type::E5m2 => Some(|v| E5M2.widen(u64::from(v))),
-        _ => None,
-    }
+pub(crate) fn float(ty: Type) -> Option<Decode<f64>> {
+    FLOATS.iter().find(|(t, _)| *t == ty).map(|(_, decode)| *decode)
 }
 
 /// An element of an integer factor.
-pub(crate) fn integer(ty: Type) -> Option<fn(u32) -> i32> {
-    match ty {
-        Type::S8 => Some(|v| i32::from(v as u8 as i8)),
-        Type::U8 => Some(|v| i32::from(v as u8)),
-        Type::S4 => Some(|v| (v << 28) as i32 >> 28),
-        Type::U4 => Some(|v| v as i32),
-        _ => None,
-    }
+pub(crate) fn integer(ty: Type) -> Option<Decode<i32>> {
+    INTEGERS.iter().find(|(t, _)| *t == ty).map(|(_, decode)| *decode)
 }

@@ -45,13 +45,10 @@ struct Kinds(Kind);
 
 /// Format of a type of 16 bits, and whether there are two.
 pub(crate) fn format(ty: Type) -> Result<(Format, bool), String> {
-    match ty {
-        Type::F16 => Ok((F16, false)),
-        Type::F16x2 => Ok((F16, true)),
-        Type::Bf16 => Ok((BF16, false)),
-        Type::Bf16x2 => Ok((BF16, true)),
-        _ => Err(format!("`.{}` is no float of 16 bits", ty.name())),
-    }
+    const FORMATS: [(Type, Format, bool); 4] =
+        [(Type::F16, F16, false), (Type::F16x2, F16, true), (Type::Bf16, BF16, false), (Type::Bf16x2, BF16, true)];
+    let found = FORMATS.iter().find(|(t, ..)| *t == ty).map(|(_, format, pair)| (*format, *pair));
+    found.ok_or_else(|| format!("`.{}` is no float of 16 bits", ty.name()))
 }
 
 pub(crate) fn decode(form: &mut Form<'_>) -> Result<Half, String> {
@@ -111,11 +108,11 @@ impl Half {
         let bits = match self.kind.0 {
             Kind::Add => Exact::sum(p, q).narrow(self.format),
             Kind::Sub => Exact::sum(p, -q).narrow(self.format),
-            Kind::Mul => Exact::exact(p * q).narrow(self.format),
+            Kind::Mul => Exact::of(p * q).narrow(self.format),
             Kind::MultiplyAdd => Exact::multiply_add(p, q, r).narrow(self.format),
             Kind::Min | Kind::Max => self.extreme(p, q, self.kind.0 == Kind::Min),
-            Kind::Exp2 => Exact::exact(p.exp2()).narrow(self.format),
-            Kind::Tanh => Exact::exact(p.tanh()).narrow(self.format),
+            Kind::Exp2 => Exact::of(p.exp2()).narrow(self.format),
+            Kind::Tanh => Exact::of(p.tanh()).narrow(self.format),
             Kind::Abs | Kind::Neg => x,
         };
         let bits = self.flush(bits);

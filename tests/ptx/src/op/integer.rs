@@ -180,10 +180,12 @@ pub(crate) fn decode(form: &mut Form<'_>) -> Result<Integer, String> {
     };
     let relu = form.flag("relu");
     let ty = form.ty()?;
-    let shape = match ty {
-        Type::U16x2 => Shape::Pair(Int::U16),
-        Type::S16x2 => Shape::Pair(Int::S16),
-        _ => Shape::One(Int::of(ty)?),
+    let shape = if ty == Type::U16x2 {
+        Shape::Pair(Int::U16)
+    } else if ty == Type::S16x2 {
+        Shape::Pair(Int::S16)
+    } else {
+        Shape::One(Int::of(ty)?)
     };
     let operands = match kind {
         Abs | Neg => 2,
@@ -228,17 +230,18 @@ fn halves(x: u64, y: u64, f: impl Fn(u16, u16) -> u16) -> u64 {
 }
 
 fn pair(kind: Kind, signed: bool, relu: bool, x: u16, y: u16) -> u16 {
-    let (s, t) = (x as i16, y as i16);
-    let value = match kind {
-        Kind::Min if signed => s.min(t) as u16,
-        Kind::Max if signed => s.max(t) as u16,
-        Kind::Min => x.min(y),
-        Kind::Max => x.max(y),
-        _ => x.wrapping_add(y),
+    let less = if signed { (x as i16) < y as i16 } else { x < y };
+    let value = if kind == Kind::Add {
+        x.wrapping_add(y)
+    } else if less == (kind == Kind::Min) {
+        x
+    } else {
+        y
     };
     if relu && (value as i16) < 0 { 0 } else { value }
 }
 
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "one expression for all types")]
 fn one(kind: Kind, int: Int, relu: bool, step: &mut Step<'_>, (d, a, b, c): (Reg, Src, Src, Src)) {
     match kind {
         Kind::Add => typed!(int, step.map2(d, a, b), |x, y| x.wrapping_add(y)),

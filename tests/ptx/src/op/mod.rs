@@ -1,6 +1,5 @@
 //! The instructions, one family a file: what they are, how they are decoded, what they do.
 
-pub(crate) mod arrive;
 pub(crate) mod atomic;
 pub(crate) mod barrier;
 pub(crate) mod bits;
@@ -16,6 +15,7 @@ pub(crate) mod matrix;
 pub(crate) mod mbarrier;
 pub(crate) mod memory;
 pub(crate) mod moves;
+pub(crate) mod phase;
 pub(crate) mod warp;
 pub(crate) mod wide;
 
@@ -54,7 +54,7 @@ ops! {
     Atomic(atomic::Atomic) Atomic,
     Warp(warp::Warp) Warp,
     Barrier(barrier::Barrier) Barrier,
-    Mbarrier(arrive::Arrive) Barrier,
+    Phase(phase::Phase) Barrier,
     Copy(copy::Copy) Copy,
     Matrix(matrix::Matrix) Matrix,
     Control(control::Control) Control,
@@ -93,7 +93,7 @@ pub(crate) fn decode(form: &mut Form<'_>) -> Result<Op, String> {
         "atom" | "red" => atomic::decode(form).map(Op::Atomic),
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" => warp::decode(form).map(Op::Warp),
         "bar" | "barrier" | "membar" | "fence" => barrier::decode(form).map(Op::Barrier),
-        "mbarrier" => arrive::decode(form).map(Op::Mbarrier),
+        "mbarrier" => phase::decode(form).map(Op::Phase),
         "cp" => copy::decode(form).map(Op::Copy),
         "ldmatrix" | "stmatrix" | "movmatrix" | "mma" => matrix::decode(form).map(Op::Matrix),
         "exit" | "trap" | "brkpt" | "nanosleep" | "pmevent" | "griddepcontrol" | "setmaxnreg" => {

@@ -36,15 +36,15 @@ pub(crate) fn body(tokens: &mut Tokens<'_>) -> Result<Vec<Item>, LoadError> {
                 }
                 ".loc" | ".file" => tokens.skip_line(line),
                 ".pragma" | ".callprototype" | ".calltargets" => tokens.skip_statement(),
-                _ if tokens.accept(':') => items.push(label(tokens, line, word)?),
+                _ if tokens.accept(':') => items.push(label(tokens, word)?),
                 _ => items.push(Item::Instruction(instruction(tokens, line, None, &word)?)),
             }
         }
     }
 }
 
-fn label(tokens: &mut Tokens<'_>, line: u32, name: String) -> Result<Item, LoadError> {
-    let Some(Token::Word(word)) = tokens.peek() else { return Ok(Item::Label { line, name }) };
+fn label(tokens: &mut Tokens<'_>, name: String) -> Result<Item, LoadError> {
+    let Some(Token::Word(word)) = tokens.peek() else { return Ok(Item::Label { name }) };
     match word.as_str() {
         ".branchtargets" => {
             tokens.at += 1;
@@ -55,7 +55,7 @@ fn label(tokens: &mut Tokens<'_>, line: u32, name: String) -> Result<Item, LoadE
             tokens.expect(';')?;
             Ok(Item::Targets { name, labels })
         }
-        _ => Ok(Item::Label { line, name }),
+        _ => Ok(Item::Label { name }),
     }
 }
 
@@ -116,7 +116,11 @@ fn operand(tokens: &mut Tokens<'_>) -> Result<Operand, LoadError> {
     if tokens.accept('[') {
         let address = address(tokens)?;
         // `[a, {b}]` of textures and tensors: no instruction here has it, but its line is to be named with the others.
-        return if tokens.accept(',') { Ok(Operand::List(list(tokens, ']')?)) } else { tokens.expect(']').map(|()| address) };
+        return if tokens.accept(',') {
+            Ok(Operand::List(list(tokens, ']')?))
+        } else {
+            tokens.expect(']').map(|()| address)
+        };
     }
     if tokens.accept('!') {
         return Ok(Operand::Not(tokens.word()?));

@@ -68,7 +68,6 @@ pub(crate) enum Item {
     },
     Variable(Variable),
     Label {
-        line: u32,
         name: String,
     },
     /// `name: .branchtargets a, b, …`.
@@ -127,6 +126,16 @@ pub(crate) enum Operand {
 }
 
 impl Operand {
+    /// A vector's elements; a lone operand counts as a vector.
+    pub(crate) fn elements(&self) -> &[Self] {
+        if let Self::Vector(list) = self { list } else { std::slice::from_ref(self) }
+    }
+
+    /// What stands in the parentheses of a call.
+    pub(crate) fn list(&self) -> Option<&[Self]> {
+        if let Self::List(list) = self { Some(list) } else { None }
+    }
+
     /// Whether a name stands in it.
     pub(crate) fn names(&self, name: &str) -> bool {
         match self {

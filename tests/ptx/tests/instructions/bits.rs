@@ -20,9 +20,10 @@ fn logic() {
             })
         });
     }
-    words("setp.lt.u32 %p1, %r0, 100; lop3.and.b32 %r9|%p2, %r0, %r1, %r2, 0x80, %p1; selp.u32 %r10, 1, 0, %p2;", |a, b, c| {
-        u32::from(a & b & c != 0 && a < 100)
-    });
+    words(
+        "setp.lt.u32 %p1, %r0, 100; lop3.and.b32 %r9|%p2, %r0, %r1, %r2, 0x80, %p1; selp.u32 %r10, 1, 0, %p2;",
+        |a, b, c| u32::from(a & b & c != 0 && a < 100),
+    );
     words(
         "setp.lt.u32 %p1, %r0, %r1; setp.lt.u32 %p2, %r1, %r2; and.pred %p3, %p1, !%p2; or.pred %p4, %p1, %p2; \
          xor.pred %p5, %p3, %p4; not.pred %p6, %p5; selp.u32 %r10, 1, 0, %p6;",
@@ -51,7 +52,8 @@ fn shifts() {
 
 #[test]
 fn fields() {
-    let field = |a: u32, p: u32, n: u32| -> Vec<u32> { (p..p + n).map(|i| if i < 32 { a >> i & 1 } else { 0 }).collect() };
+    let field =
+        |a: u32, p: u32, n: u32| -> Vec<u32> { (p..p + n).map(|i| if i < 32 { a >> i & 1 } else { 0 }).collect() };
     words("bfe.u32 %r10, %r0, %r1, %r2;", |a, p, n| {
         let (p, n) = (p & 255, n & 255);
         field(a, p, n).into_iter().enumerate().filter(|(i, _)| *i < 32).fold(0, |w, (i, b)| w | b << i)
@@ -89,7 +91,8 @@ fn permutations() {
             if nibble & 8 == 0 { byte } else { (byte as i8 >> 7) as u8 }
         }))
     });
-    let modes: [(&str, fn(usize, usize) -> usize); 6] = [
+    type Pick = fn(usize, usize) -> usize;
+    let modes: [(&str, Pick); 6] = [
         ("f4e", |s, i| (s + i) & 7),
         ("b4e", |s, i| (s + 8 - i) & 7),
         ("rc8", |s, _| s),

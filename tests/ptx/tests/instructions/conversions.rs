@@ -19,7 +19,10 @@ fn between_integers() {
 
 #[test]
 fn from_floats_to_integers() {
-    singles("cvt.rni.s32.f32 %r3, %f0; mov.b32 %f10, %r3;", |a, _, _| f32::from_bits(a.round_ties_even() as i32 as u32));
+    singles(
+        "cvt.rni.s32.f32 %r3, %f0; mov.b32 %f10, %r3;",
+        |a, _, _| f32::from_bits(a.round_ties_even() as i32 as u32),
+    );
     singles("cvt.rzi.u32.f32 %r3, %f0; mov.b32 %f10, %r3;", |a, _, _| f32::from_bits(a as u32));
     singles("cvt.rmi.s32.f32 %r3, %f0; mov.b32 %f10, %r3;", |a, _, _| f32::from_bits(a.floor() as i32 as u32));
     singles("cvt.rpi.s32.f32 %r3, %f0; mov.b32 %f10, %r3;", |a, _, _| f32::from_bits(a.ceil() as i32 as u32));
@@ -42,7 +45,9 @@ fn from_integers_to_floats() {
         let near = a as f32;
         (if f64::from(near) < f64::from(a) { near.next_up() } else { near }).to_bits()
     });
-    longs("cvt.rn.f32.u64 %f0, %rd10; mov.b32 %r0, %f0; cvt.u64.u32 %rd20, %r0;", |a, _, _| u64::from((a as f32).to_bits()));
+    longs("cvt.rn.f32.u64 %f0, %rd10; mov.b32 %r0, %f0; cvt.u64.u32 %rd20, %r0;", |a, _, _| {
+        u64::from((a as f32).to_bits())
+    });
     longs("cvt.rn.f32.s64 %f0, %rd10; mov.b32 %r0, %f0; cvt.u64.u32 %rd20, %r0;", |a, _, _| {
         u64::from((a as i64 as f32).to_bits())
     });
@@ -57,7 +62,6 @@ fn from_integers_to_floats() {
     });
 }
 
-
 fn half_of(v: u16) -> f32 {
     f16::from_bits(v).to_f32()
 }
@@ -68,7 +72,11 @@ fn between_floats() {
     doubles("cvt.rn.f32.f64 %f0, %d0; cvt.f64.f32 %d10, %f0;", |a, _, _| f64::from(a as f32));
     doubles("cvt.rz.f32.f64 %f0, %d0; cvt.f64.f32 %d10, %f0;", |a, _, _| {
         let near = a as f32;
-        let value = if f64::from(near).abs() > a.abs() { if near > 0.0 { near.next_down() } else { near.next_up() } } else { near };
+        let value = if f64::from(near).abs() > a.abs() {
+            if near > 0.0 { near.next_down() } else { near.next_up() }
+        } else {
+            near
+        };
         f64::from(value)
     });
     words("mov.b32 %f0, %r0; cvt.rn.f16.f32 %rs5, %f0; cvt.u32.u16 %r10, %rs5;", |a, _, _| {
@@ -97,7 +105,13 @@ fn between_floats() {
     words("mov.b32 %f0, %r0; mov.b32 %f1, %r1; cvt.rn.relu.bf16x2.f32 %r10, %f0, %f1;", |a, b, _| {
         let bits = |v: u32| {
             let v = f32::from_bits(v);
-            if v.is_nan() { 0x7fff } else if v <= 0.0 { 0 } else { u32::from(bf16::from_f32(v).to_bits()) }
+            if v.is_nan() {
+                0x7fff
+            } else if v <= 0.0 {
+                0
+            } else {
+                u32::from(bf16::from_f32(v).to_bits())
+            }
         };
         bits(a) << 16 | bits(b)
     });
@@ -118,8 +132,10 @@ fn between_floats() {
 fn floats_of_eight_bits() {
     // Every code widens to f16 and comes back.
     for (name, exponent, top) in [("e4m3", 4u32, 0x7fu16), ("e5m2", 5, 0x7c)] {
-        let op = format!("and.b32 %r3, %r0, 0xffff; cvt.u16.u32 %rs5, %r3; cvt.rn.f16x2.{name}x2 %r4, %rs5; \
-                          cvt.rn.satfinite.{name}x2.f16x2 %rs6, %r4; cvt.u32.u16 %r10, %rs6;");
+        let op = format!(
+            "and.b32 %r3, %r0, 0xffff; cvt.u16.u32 %rs5, %r3; cvt.rn.f16x2.{name}x2 %r4, %rs5; \
+                          cvt.rn.satfinite.{name}x2.f16x2 %rs6, %r4; cvt.u32.u16 %r10, %rs6;"
+        );
         words(&op, |a, _, _| {
             let back = |code: u16| {
                 let finite = code & 0x7f < top;

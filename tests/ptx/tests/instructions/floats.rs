@@ -51,7 +51,8 @@ fn directed_roundings() {
         singles(&format!("add.{round}.f32 %f10, 0f3F800000, 0f30800000;"), |_, _, _| want);
         singles(&format!("fma.{round}.f32 %f10, 0f3F800000, 0f30800000, 0f3F800000;"), |_, _, _| want);
     }
-    for (round, want) in [("rz", 1.0 - f64::EPSILON / 2.0), ("rm", 1.0 - f64::EPSILON / 2.0), ("rp", 1.0), ("rn", 1.0)] {
+    for (round, want) in [("rz", 1.0 - f64::EPSILON / 2.0), ("rm", 1.0 - f64::EPSILON / 2.0), ("rp", 1.0), ("rn", 1.0)]
+    {
         doubles(&format!("add.{round}.f64 %d10, 0d3FF0000000000000, 0dBB80000000000000;"), |_, _, _| want);
     }
 }

@@ -23,7 +23,10 @@ fn sums_and_products_of_words() {
 fn quotients_extremes_and_signs() {
     words("div.u32 %r10, %r0, %r1;", |a, b, _| a.checked_div(b).unwrap_or(u32::MAX));
     words("rem.u32 %r10, %r0, %r1;", |a, b, _| a.checked_rem(b).unwrap_or(a));
-    words("div.s32 %r10, %r0, %r1;", |a, b, _| if b == 0 { u32::MAX } else { (a as i32).wrapping_div(b as i32) as u32 });
+    words(
+        "div.s32 %r10, %r0, %r1;",
+        |a, b, _| if b == 0 { u32::MAX } else { (a as i32).wrapping_div(b as i32) as u32 },
+    );
     words("rem.s32 %r10, %r0, %r1;", |a, b, _| if b == 0 { a } else { (a as i32).wrapping_rem(b as i32) as u32 });
     words("min.s32 %r10, %r0, %r1;", |a, b, _| (a as i32).min(b as i32) as u32);
     words("max.u32 %r10, %r0, %r1;", u32_max);
@@ -52,7 +55,10 @@ fn other_widths() {
     longs("mul.hi.u64 %rd20, %rd10, %rd11;", |a, b, _| ((u128::from(a) * u128::from(b)) >> 64) as u64);
     longs("mul.hi.s64 %rd20, %rd10, %rd11;", |a, b, _| ((i128::from(a as i64) * i128::from(b as i64)) >> 64) as u64);
     longs("mad.lo.s64 %rd20, %rd10, %rd11, %rd12;", |a, b, c| a.wrapping_mul(b).wrapping_add(c));
-    longs("div.s64 %rd20, %rd10, %rd11;", |a, b, _| if b == 0 { u64::MAX } else { (a as i64).wrapping_div(b as i64) as u64 });
+    longs(
+        "div.s64 %rd20, %rd10, %rd11;",
+        |a, b, _| if b == 0 { u64::MAX } else { (a as i64).wrapping_div(b as i64) as u64 },
+    );
     longs("max.s64 %rd20, %rd10, %rd11;", |a, b, _| (a as i64).max(b as i64) as u64);
     longs("abs.s64 %rd20, %rd10;", |a, _, _| (a as i64).wrapping_abs() as u64);
     let wide = "cvt.u32.u64 %r0, %rd10; cvt.u32.u64 %r1, %rd11;";
@@ -66,9 +72,10 @@ fn other_widths() {
     shorts("mul.lo.s16 %rs10, %rs0, %rs1;", |a, b, _| a.wrapping_mul(b));
     shorts("mul.hi.u16 %rs10, %rs0, %rs1;", |a, b, _| ((u32::from(a) * u32::from(b)) >> 16) as u16);
     shorts("min.s16 %rs10, %rs0, %rs1;", |a, b, _| (a as i16).min(b as i16) as u16);
-    longs("cvt.u16.u64 %rs0, %rd10; cvt.u16.u64 %rs1, %rd11; mul.wide.s16 %r0, %rs0, %rs1; cvt.u64.u32 %rd20, %r0;", |a, b, _| {
-        u64::from((i32::from(a as i16) * i32::from(b as i16)) as u32)
-    });
+    longs(
+        "cvt.u16.u64 %rs0, %rd10; cvt.u16.u64 %rs1, %rd11; mul.wide.s16 %r0, %rs0, %rs1; cvt.u64.u32 %rd20, %r0;",
+        |a, b, _| u64::from((i32::from(a as i16) * i32::from(b as i16)) as u32),
+    );
 }
 
 #[test]
@@ -81,13 +88,10 @@ fn carries_reach_over_words() {
     let product = "mul.lo.u32 %r10, %r0, %r2; mul.hi.u32 %r11, %r0, %r2; mad.lo.cc.u32 %r11, %r0, %r3, %r11; addc.u32 %r12, 0, 0; \
                    mad.lo.cc.u32 %r11, %r1, %r2, %r11; madc.hi.u32 %r12, %r1, %r2, %r12;";
     longs(&format!("{split} {product} {join}"), |a, b, _| a.wrapping_mul(b));
-    longs(
-        "add.cc.u64 %rd30, %rd10, %rd11; addc.cc.u64 %rd20, %rd12, 0; addc.u64 %rd20, %rd20, 0;",
-        |a, b, c| {
-            let (sum, carry) = c.overflowing_add(u64::from(a.checked_add(b).is_none()));
-            sum.wrapping_add(u64::from(carry))
-        },
-    );
+    longs("add.cc.u64 %rd30, %rd10, %rd11; addc.cc.u64 %rd20, %rd12, 0; addc.u64 %rd20, %rd20, 0;", |a, b, c| {
+        let (sum, carry) = c.overflowing_add(u64::from(a.checked_add(b).is_none()));
+        sum.wrapping_add(u64::from(carry))
+    });
 }
 
 #[test]

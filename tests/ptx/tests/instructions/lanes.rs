@@ -31,7 +31,9 @@ fn shuffles() {
     // Segments of eight lanes: the mask 0b11000 stands in bits 8 to 12.
     same(&format!("{value} shfl.sync.idx.b32 %r10, %r2, 2, 0x181f, -1;"), |l| (l & 24 | 2) * 10);
     same(&format!("{value} shfl.sync.up.b32 %r10, %r2, 1, 0x1800, -1;"), |l| if l % 8 == 0 { l } else { l - 1 } * 10);
-    same(&format!("{value} shfl.sync.down.b32 %r3|%p1, %r2, 4, 31, -1; selp.u32 %r10, 1, 0, %p1;"), |l| u32::from(l < 28));
+    same(&format!("{value} shfl.sync.down.b32 %r3|%p1, %r2, 4, 31, -1; selp.u32 %r10, 1, 0, %p1;"), |l| {
+        u32::from(l < 28)
+    });
     // Two halves of the warp, each with its own mask.
     let halves = "setp.lt.u32 %p1, %r0, 16; selp.b32 %r5, 0x0000ffff, 0xffff0000, %p1;";
     same(&format!("{value} {halves} shfl.sync.bfly.b32 %r10, %r2, 1, 31, %r5;"), |l| (l ^ 1) * 10);
@@ -80,7 +82,7 @@ fn device_functions() {
         )
     };
     let body = format!("{} mov.u32 %r0, %r10; and.b32 %r3, %r1, 3; {}", call("1"), call("%r3"));
-    let want: Vec<u32> = (0..32).map(|l| 2 * l << (l & 3)).collect();
+    let want: Vec<u32> = (0..32).map(|l| (2 * l) << (l & 3)).collect();
     assert_eq!(lanes(before, &body, 32), want);
 }
 

@@ -113,6 +113,9 @@ pub(crate) fn doubles(op: &str, f: impl Fn(f64, f64, f64) -> f64) {
     for (row, [got]) in rows.iter().zip(each::<3, 1>(&rows, &body)) {
         let [a, b, c] = row.map(f64::from_bits);
         let (got, want) = (f64::from_bits(got), f(a, b, c));
-        assert!(got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(), "{op} of {a:e} {b:e} {c:e}: {got:e}, not {want:e}");
+        assert!(
+            got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(),
+            "{op} of {a:e} {b:e} {c:e}: {got:e}, not {want:e}"
+        );
     }
 }

@@ -22,7 +22,12 @@ struct Product<'a> {
 
 impl Product<'_> {
     /// C + A B, C zero where `c` is none, as words of the sums' fragment elements in `[row][column]`.
-    fn run(&self, a: &dyn Fn(usize, usize) -> u32, b: &dyn Fn(usize, usize) -> u32, c: &dyn Fn(usize, usize) -> u32) -> Vec<u32> {
+    fn run(
+        &self,
+        a: &dyn Fn(usize, usize) -> u32,
+        b: &dyn Fn(usize, usize) -> u32,
+        c: &dyn Fn(usize, usize) -> u32,
+    ) -> Vec<u32> {
         let per = (32 / self.bits) as usize;
         let count = self.k / (4 * per);
         let (mut ra, mut rb) = (vec![[0u32; 32]; 2 * count], vec![[0u32; 32]; count]);
@@ -51,13 +56,14 @@ impl Product<'_> {
         let all: Vec<[u32; 32]> = ra.iter().chain(&rb).chain(&rc).copied().collect();
         let mut gpu = Gpu::new(Target::Sm90);
         let (x, y) = (gpu.put(&all.concat()), gpu.room(128 * sums));
-        let mut text = "mov.u32 %r60, %laneid; mul.wide.u32 %rd2, %r60, 4; add.s64 %rd3, %rd0, %rd2; add.s64 %rd4, %rd1, %rd2;\n".to_owned();
+        let mut text =
+            "mov.u32 %r60, %laneid; mul.wide.u32 %rd2, %r60, 4; add.s64 %rd3, %rd0, %rd2; add.s64 %rd4, %rd1, %rd2;\n"
+                .to_owned();
         for i in 0..all.len() {
             text += &format!("ld.global.b32 %r{i}, [%rd3+{}];\n", 128 * i);
         }
-        let list = |from: usize, count: usize| {
-            (from..from + count).map(|i| format!("%r{i}")).collect::<Vec<_>>().join(",")
-        };
+        let list =
+            |from: usize, count: usize| (from..from + count).map(|i| format!("%r{i}")).collect::<Vec<_>>().join(",");
         let (a, b, c) = (list(0, 2 * count), list(2 * count, count), list(3 * count, sums));
         text += &format!("{} {{{}}}, {{{a}}}, {{{b}}}, {{{c}}};\n", self.op, list(40, sums));
         for i in 0..sums {
@@ -101,7 +107,8 @@ fn floats() {
     ];
     for (name, k, bits, (encode, decode)) in cases {
         let value = |w: u64| encode((w >> 40) as f32 / (1 << 23) as f32 - 1.0);
-        let (a, b, c) = (table(1, 16, k, value), table(2, 8, k, value), table(3, 16, 8, |w| ((w % 64) as f32).to_bits()));
+        let (a, b, c) =
+            (table(1, 16, k, value), table(2, 8, k, value), table(3, 16, 8, |w| ((w % 64) as f32).to_bits()));
         let product = Product { op: &format!("mma.sync.aligned.{name}"), k, bits, narrow: false };
         let got = product.run(&|r, x| a[r * k + x], &|n, x| b[n * k + x], &|r, n| c[r * 8 + n]);
         for (i, got) in got.into_iter().enumerate() {
@@ -161,11 +168,9 @@ fn integers_and_bits() {
         let value = |w: u64| w as u32 & ((1 << bits) - 1);
         let (a, b, c) = (table(9, 16, k, value), table(10, 8, k, value), table(11, 16, 8, |w| w as u32 >> 8));
         let op = format!("mma.sync.aligned.m16n8k{k}.row.col.s32.{ty}.{ty}.s32");
-        let got = Product { op: &op, k, bits, narrow: false }.run(
-            &|r, x| a[r * k + x],
-            &|n, x| b[n * k + x],
-            &|r, n| c[r * 8 + n],
-        );
+        let got =
+            Product { op: &op, k, bits, narrow: false }
+                .run(&|r, x| a[r * k + x], &|n, x| b[n * k + x], &|r, n| c[r * 8 + n]);
         let number = |v: u32| if signed { extend(bits, v) } else { v as i32 };
         for (i, got) in got.into_iter().enumerate() {
             let sum: i32 = (0..k).map(|x| number(a[i / 8 * k + x]) * number(b[i % 8 * k + x])).sum();
@@ -176,10 +181,16 @@ fn integers_and_bits() {
         let bit = |w: u64| w as u32 & 1;
         let (a, b) = (table(12, 16, k, bit), table(13, 8, k, bit));
         let op = format!("mma.sync.aligned.m16n8k{k}.row.col.s32.b1.b1.s32.{}.popc", if and { "and" } else { "xor" });
-        let got = Product { op: &op, k, bits: 1, narrow: false }.run(&|r, x| a[r * k + x], &|n, x| b[n * k + x], &|_, _| 3);
+        let got =
+            Product { op: &op, k, bits: 1, narrow: false }.run(&|r, x| a[r * k + x], &|n, x| b[n * k + x], &|_, _| 3);
         for (i, got) in got.into_iter().enumerate() {
             let pair = |x: usize| (a[i / 8 * k + x], b[i % 8 * k + x]);
-            let ones: u32 = (0..k).map(|x| { let (p, q) = pair(x); if and { p & q } else { p ^ q } }).sum();
+            let ones: u32 = (0..k)
+                .map(|x| {
+                    let (p, q) = pair(x);
+                    if and { p & q } else { p ^ q }
+                })
+                .sum();
             assert_eq!(got, 3 + ones, "{op}");
         }
     }
@@ -202,17 +213,25 @@ fn matrices_of_shared_memory() {
     let value = |m: usize, r: usize, c: usize| (64 * m + 8 * r + c) as u32;
     for trans in [false, true] {
         let part = if trans { ".trans" } else { "" };
-        let body = format!("ldmatrix.sync.aligned.m8n8.x4{part}.shared.b16 {{%r10,%r11,%r12,%r13}}, [%r3]; st.global.v4.u32 [%rd3], {{%r10,%r11,%r12,%r13}};");
+        let body = format!(
+            "ldmatrix.sync.aligned.m8n8.x4{part}.shared.b16 {{%r10,%r11,%r12,%r13}}, [%r3]; st.global.v4.u32 [%rd3], {{%r10,%r11,%r12,%r13}};"
+        );
         for (i, got) in run(&body, 128).into_iter().enumerate() {
             let (lane, m) = (i / 4, i % 4);
             let (g, t) = (lane / 4, 2 * (lane % 4));
-            let want = if trans { value(m, t, g) | value(m, t + 1, g) << 16 } else { value(m, g, t) | value(m, g, t + 1) << 16 };
+            let want = if trans {
+                value(m, t, g) | value(m, t + 1, g) << 16
+            } else {
+                value(m, g, t) | value(m, g, t + 1) << 16
+            };
             assert_eq!(got, want, "lane {lane} matrix {m} {part}");
         }
         // What is stored so is read back by rows.
-        let body = format!("ldmatrix.sync.aligned.m8n8.x2{part}.shared.b16 {{%r10,%r11}}, [%r3]; bar.warp.sync -1; \
+        let body = format!(
+            "ldmatrix.sync.aligned.m8n8.x2{part}.shared.b16 {{%r10,%r11}}, [%r3]; bar.warp.sync -1; \
                             stmatrix.sync.aligned.m8n8.x2{part}.shared.b16 [%r3+512], {{%r11,%r10}}; bar.warp.sync -1; \
-                            ld.shared.v4.u32 {{%r10,%r11,%r12,%r13}}, [%r3+512]; setp.gt.u32 %p1, %r0, 15; @%p1 exit; st.global.v4.u32 [%rd3], {{%r10,%r11,%r12,%r13}};");
+                            ld.shared.v4.u32 {{%r10,%r11,%r12,%r13}}, [%r3+512]; setp.gt.u32 %p1, %r0, 15; @%p1 exit; st.global.v4.u32 [%rd3], {{%r10,%r11,%r12,%r13}};"
+        );
         let body = body.replace("ld.shared.v4.u32", "setp.gt.u32 %p1, %r0, 15; @%p1 exit; ld.shared.v4.u32");
         for (i, got) in run(&body, 64).into_iter().enumerate() {
             let (row, pair) = (i / 4, i % 4);

@@ -21,7 +21,8 @@ fn widths_and_vectors() {
     assert_eq!(got[..2], [0x0404_0404, 0x0707_0707]);
     assert_eq!(got[2], 0x0202_ff06);
     assert_eq!(got[4..], [63, 10 * 0x0101_0101, 0x0202, 9]);
-    let signed = run("", "ld.global.s8 %r0, [%rd0+252]; ld.global.s16 %r1, [%rd0+252]; st.global.v2.u32 [%rd1], {%r0, %r1};", 2);
+    let signed =
+        run("", "ld.global.s8 %r0, [%rd0+252]; ld.global.s16 %r1, [%rd0+252]; st.global.v2.u32 [%rd1], {%r0, %r1};", 2);
     assert_eq!(signed, [63, 0x3f3f]);
 }
 
@@ -69,7 +70,9 @@ fn atomic_updates() {
     ];
     for (op, operand, before, after) in cases {
         let register = if op.ends_with("f32") { "%f0" } else { "%r0" };
-        let body = format!("st.global.u32 [%rd1], {before}; atom.global.{op} {register}, [%rd1], {operand}; st.global.b32 [%rd1+4], {register};");
+        let body = format!(
+            "st.global.u32 [%rd1], {before}; atom.global.{op} {register}, [%rd1], {operand}; st.global.b32 [%rd1+4], {register};"
+        );
         assert_eq!(run("", &body, 2), [after, before], "{op}");
     }
     let swap = "st.global.u32 [%rd1], 5; atom.global.cas.b32 %r0, [%rd1], 5, 9; atom.acq_rel.gpu.global.cas.b32 %r1, [%rd1], 5, 8; \

@@ -5,13 +5,13 @@
 use std::path::PathBuf;
 
 /// The library that this build made.
-pub fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     let exe = std::env::current_exe().expect("the test has a path");
     exe.with_file_name(format!("{}actc_ptx_driver{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX))
 }
 
 /// Loads the stand-in, so that opening `libcuda.so` finds it from now on.
-pub fn open() {
+pub(crate) fn open() {
     // SAFETY: the library's start does nothing but what Rust's own does.
     let opened = unsafe { libloading::Library::new(library()) }.expect("the build made it");
     std::mem::forget(opened);
@@ -20,7 +20,7 @@ pub fn open() {
 }
 
 /// Text of `tests/ptx/data/<name>.ptx`.
-pub fn data(name: &str) -> cudarc::nvrtc::Ptx {
+pub(crate) fn data(name: &str) -> cudarc::nvrtc::Ptx {
     let path = format!("{}/../data/{name}.ptx", env!("CARGO_MANIFEST_DIR"));
     cudarc::nvrtc::Ptx::from_src(std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}")))
 }

@@ -11,7 +11,7 @@ use crate::report::{Access, Fault, Space};
 use crate::ty::Type;
 
 #[derive(Debug)]
-pub(crate) enum Arrive {
+pub(crate) enum Phase {
     Init {
         at: Address,
         count: Src,
@@ -45,7 +45,7 @@ pub(crate) enum Arrive {
     },
 }
 
-pub(crate) fn decode(form: &mut Form<'_>) -> Result<Arrive, String> {
+pub(crate) fn decode(form: &mut Form<'_>) -> Result<Phase, String> {
     let kinds = ["init", "inval", "arrive_drop", "arrive", "complete_tx", "test_wait", "try_wait", "pending_count"];
     let kind = kinds.into_iter().find(|k| form.flag(k)).unwrap_or("");
     let expects = form.flag("expect_tx");
@@ -59,11 +59,11 @@ pub(crate) fn decode(form: &mut Form<'_>) -> Result<Arrive, String> {
     match kind {
         "init" => {
             form.done(2..=2)?;
-            Ok(Arrive::Init { at: form.address(0, place)?, count: form.src(1, Type::U32)? })
+            Ok(Phase::Init { at: form.address(0, place)?, count: form.src(1, Type::U32)? })
         }
         "inval" => {
             form.done(1..=1)?;
-            Ok(Arrive::Invalidate { at: form.address(0, place)? })
+            Ok(Phase::Invalidate { at: form.address(0, place)? })
         }
         "arrive" | "arrive_drop" => {
             form.done(1..=3)?;
@@ -72,19 +72,19 @@ pub(crate) fn decode(form: &mut Form<'_>) -> Result<Arrive, String> {
             let d = if first == 1 { Some(form.dst(0)?) } else { None };
             let given = if form.count() > first + 1 { form.src(first + 1, Type::U32)? } else { one };
             let (count, bytes) = if expects { (one, given) } else { (given, Src::Imm(0)) };
-            Ok(Arrive::Arrive { at: form.address(first, place)?, d, count, bytes, drops: kind == "arrive_drop" })
+            Ok(Phase::Arrive { at: form.address(first, place)?, d, count, bytes, drops: kind == "arrive_drop" })
         }
         "test_wait" | "try_wait" => {
             form.done(3..=4)?;
-            Ok(Arrive::Wait { at: form.address(1, place)?, p: form.pred(0)?, state: form.src(2, Type::B64)?, parity })
+            Ok(Phase::Wait { at: form.address(1, place)?, p: form.pred(0)?, state: form.src(2, Type::B64)?, parity })
         }
         "pending_count" => {
             form.done(2..=2)?;
-            Ok(Arrive::Pending { d: form.dst(0)?, state: form.src(1, Type::B64)? })
+            Ok(Phase::Pending { d: form.dst(0)?, state: form.src(1, Type::B64)? })
         }
         _ if expects || kind == "complete_tx" => {
             form.done(2..=2)?;
-            Ok(Arrive::Bytes { at: form.address(0, place)?, bytes: form.src(1, Type::U32)?, come: !expects })
+            Ok(Phase::Bytes { at: form.address(0, place)?, bytes: form.src(1, Type::U32)?, come: !expects })
         }
         _ => Err("the form is not supported".to_owned()),
     }
@@ -114,7 +114,7 @@ impl Step<'_> {
     }
 }
 
-impl Arrive {
+impl Phase {
     pub(crate) fn run(&self, step: &mut Step<'_>) -> Result<Flow, Stop> {
         match self {
             Self::Init { at, count } => {

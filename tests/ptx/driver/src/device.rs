@@ -1,6 +1,6 @@
 //! The driver, its one device, contexts.
 
-use crate::state::Handle;
+use crate::state::{Handle, report};
 use crate::status::{Status, answer, answer_always, put};
 use actc_ptx::Target;
 use actc_ptx::target::{BLOCK, GRID, SHARED_DEFAULT, THREADS};
@@ -19,6 +19,10 @@ thread_local! {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuInit(_flags: c_uint) -> c_int {
     answer_always(|state| {
+        if let Some(mistake) = &state.mistake {
+            report(mistake);
+            return Err(Status::InvalidValue);
+        }
         state.initialised = true;
         Ok(())
     })

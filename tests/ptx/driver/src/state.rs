@@ -43,6 +43,8 @@ pub(crate) struct State {
     /// Nanoseconds of counted work.
     pub(crate) clock: u64,
     pub(crate) budget: u64,
+    /// What is wrong with the variables of the environment.
+    pub(crate) mistake: Option<String>,
     /// What a finding left behind.
     pub(crate) broken: Option<Status>,
     made: Handle,
@@ -50,17 +52,25 @@ pub(crate) struct State {
 
 pub(crate) static STATE: LazyLock<Mutex<State>> = LazyLock::new(|| Mutex::new(State::new()));
 
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(otherwise)
+/// What a variable says, or `otherwise` where it is not set. What it must not say is kept as a mistake, for `cuInit`.
+fn variable<T>(name: &str, otherwise: T, read: impl Fn(&str) -> Option<T>, mistake: &mut Option<String>) -> T {
+    let Ok(text) = std::env::var(name) else { return otherwise };
+    read(&text).unwrap_or_else(|| {
+        *mistake = Some(format!("{name}={text} is not understood"));
+        otherwise
+    })
 }
 
 impl State {
     fn new() -> Self {
-        let target = std::env::var("ACTC_PTX_ARCH").ok().and_then(|a| Target::parse(&a)).unwrap_or(Target::Sm90);
+        let mut mistake = None;
+        let target = variable("ACTC_PTX_ARCH", Target::Sm90, Target::parse, &mut mistake);
+        let total = variable("ACTC_PTX_MEMORY", 8 << 30, |v| v.parse().ok(), &mut mistake);
+        let budget = variable("ACTC_PTX_BUDGET", 1 << 30, |v| v.parse().ok(), &mut mistake);
         Self {
             initialised: false,
             target,
-            memory: Memory::new(number("ACTC_PTX_MEMORY", 8 << 30)),
+            memory: Memory::new(total),
             modules: HashMap::new(),
             functions: HashMap::new(),
             streams: HashMap::new(),
@@ -69,7 +79,8 @@ impl State {
             captures: HashMap::new(),
             pinned: HashMap::new(),
             clock: 0,
-            budget: number("ACTC_PTX_BUDGET", 1 << 30),
+            budget,
+            mistake,
             broken: None,
             made: 0,
         }

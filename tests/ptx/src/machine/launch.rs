@@ -30,10 +30,10 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// `blocks` blocks of `threads` threads along x, no dynamic shared memory, and a budget of 2^32 instructions of warps.
+    /// `blocks` blocks of `threads` threads along x, no dynamic shared memory, and a budget of 2^28 instructions of warps.
     #[must_use]
     pub fn of(blocks: u32, threads: u32) -> Self {
-        Self { grid: [blocks, 1, 1], block: [threads, 1, 1], dynamic_shared: 0, dynamic_allowed: 0, budget: 1 << 32 }
+        Self { grid: [blocks, 1, 1], block: [threads, 1, 1], dynamic_shared: 0, dynamic_allowed: 0, budget: 1 << 28 }
     }
 }
 

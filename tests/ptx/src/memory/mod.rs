@@ -161,6 +161,9 @@ impl Memory {
     pub fn copy(&mut self, to: u64, from: u64, bytes: usize) -> Result<(), Fault> {
         let data = self.read(from, bytes)?.to_vec();
         let (source, at) = self.find(from, bytes).expect("it was found");
+        if source.written.all(at, bytes) {
+            return self.write(to, &data);
+        }
         let written: Vec<bool> = (at..at + bytes).map(|i| source.written.any(i, 1)).collect();
         self.write(to, &data)?;
         let (target, at) = self.find(to, bytes).expect("it was found");

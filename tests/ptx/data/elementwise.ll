@@ -1,4 +1,4 @@
-; y = x * sigmoid-free gate: y[i] = max(x[i], 0) * s, as the LLVM back end's kernels look.
+; y[i] = max(x[i], 0) * s: an elementwise kernel as the LLVM back end would write it.
 target triple = "nvptx64-nvidia-cuda"
 declare i32 @llvm.nvvm.read.ptx.sreg.tid.x()
 declare i32 @llvm.nvvm.read.ptx.sreg.ctaid.x()

@@ -195,6 +195,48 @@ pub struct Gemm<'a> {
     pub stage_bytes: usize,
     /// Matrices that a block computes.
     pub together: usize,
+    /// Blocks that share a matrix's chunks.
+    pub splits: usize,
+}
+
+/// One output of `reduce`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reduced {
+    /// Rows.
+    pub rows: usize,
+    /// The parameter with its parts.
+    pub parts: String,
+    /// The parameter with those of the second matrix; empty where it is not gated.
+    pub second_parts: String,
+    /// The parameter with the bias; empty for none.
+    pub bias: String,
+    /// The parameter with the second matrix's; empty for none.
+    pub second_bias: String,
+    /// Whether a residual is added.
+    pub residual: bool,
+    /// The parameter it is written to.
+    pub out: String,
+}
+
+/// `reduce`: sums of a product whose blocks share columns.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reduce<'a> {
+    /// The kernel's name.
+    pub symbol: &'a str,
+    /// What it computes, canonically.
+    pub spec: &'a str,
+    /// What becomes of the sums, for people.
+    pub epilogue: &'a str,
+    /// Its parameters as CUDA declares them.
+    pub parameters: &'a str,
+    /// `silu`, `gelu`, or empty.
+    pub gate: &'a str,
+    /// How many parts are added.
+    pub splits: usize,
+    /// Threads of a block.
+    pub threads: usize,
+    /// The outputs.
+    pub outputs: &'a [Reduced],
 }
 
 /// `prepare`: inputs of matrices as operands.
@@ -262,7 +304,18 @@ pub struct Prepare<'a> {
 
 fn render(name: &str, values: &impl Serialize) -> Result<String, String> {
     let context = Context::from_serialize(values).map_err(|e| format!("{name}: {e}"))?;
-    engine()?.render(name, &context).map_err(|e| format!("{name}: {e}"))
+    let text = engine()?.render(name, &context).map_err(|e| format!("{name}: {e}"))?;
+    Ok(tidied(&text))
+}
+
+/// `text` without the blank lines that blocks leave behind: those in front of another one, of an indented line, or of a brace.
+fn tidied(text: &str) -> String {
+    let next = text.lines().skip(1).chain([""]);
+    let kept = text
+        .lines()
+        .zip(next)
+        .filter(|(line, next)| !line.trim().is_empty() || next.starts_with(|c: char| c.is_alphabetic() || c == '/'));
+    kept.flat_map(|(line, _)| [line.trim_end(), "\n"]).collect()
 }
 
 impl Gemv<'_> {
@@ -279,9 +332,49 @@ impl Gemm<'_> {
     }
 }
 
+impl Reduce<'_> {
+    /// The CUDA text. An error names the template and what is wrong with it.
+    pub fn render(&self) -> Result<String, String> {
+        render("reduce", self)
+    }
+}
+
 impl Prepare<'_> {
     /// The CUDA text. An error names the template and what is wrong with it.
     pub fn render(&self) -> Result<String, String> {
         render("prepare", self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_lines_of_blocks_go() {
+        let text = "// head\n\n\nint a;\n\nvoid f() {\n\n    g();\n\n}\n";
+        assert_eq!(tidied(text), "// head\n\nint a;\n\nvoid f() {\n    g();\n}\n");
+    }
+
+    /// What a template asks for is what its struct has.
+    #[test]
+    fn names_are_those_of_the_structs() {
+        let reduce = Reduce {
+            symbol: "k",
+            spec: "reduce",
+            epilogue: "none",
+            parameters: "",
+            gate: "",
+            splits: 2,
+            threads: 256,
+            outputs: &[],
+        };
+        let engine = engine().unwrap();
+        let asked = engine.get_template_variables("reduce").unwrap();
+        let context = Context::from_serialize(&reduce).unwrap();
+        for name in asked {
+            assert!(context.contains_key(name), "`reduce` asks for `{name}`");
+        }
+        assert!(reduce.render().unwrap().contains("void __launch_bounds__(256) k()"));
     }
 }

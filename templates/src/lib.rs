@@ -20,6 +20,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("gate", include_str!("../cuda/gate.cu.tera")),
     ("gemv", include_str!("../cuda/gemv.cu.tera")),
     ("gemm", include_str!("../cuda/gemm.cu.tera")),
+    ("reduce", include_str!("../cuda/reduce.cu.tera")),
 ];
 
 /// What `listing` shows above the text of a kernel.

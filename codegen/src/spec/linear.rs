@@ -14,9 +14,11 @@ use crate::kir::{Builder, Fun, IntOp, Mem, Val};
 use actc_types::braced::write_fields;
 use actc_types::packed::PANEL;
 use actc_types::{BlockFormat, DType, Diagnostic, Encoding, Group, Mixed, Order, Packed, Result, Role, WeakPlace};
+use bound::Bound;
 use std::fmt;
 
 mod block;
+mod bound;
 mod dense;
 mod grouped;
 
@@ -224,67 +226,6 @@ impl Mat {
     }
 }
 
-/// Addresses of a matrix's buffers.
-struct Bound<'a> {
-    mat: &'a Mat,
-    cols: usize,
-    tokens: usize,
-    act: Act,
-    parts: Vec<(Role, Val)>,
-    bias: Option<Val>,
-    input: Val,
-    /// Bytes of a token's input.
-    record: Val,
-    /// Number of weak columns, where they are scattered.
-    weak: Option<Val>,
-}
-
-impl Bound<'_> {
-    /// The same matrix with `tokens` tokens from `first` on as input.
-    fn from_token(&self, k: &mut Builder, first: Val, tokens: usize) -> Self {
-        let bytes = k.i(IntOp::Mul, first, self.record);
-        Bound { tokens, input: k.iadd(self.input, bytes), parts: self.parts.clone(), ..*self }
-    }
-
-    /// Where the inputs of the tokens start.
-    fn inputs(&self, k: &mut Builder) -> Vec<Val> {
-        let mut inputs = vec![self.input];
-        for t in 1..self.tokens {
-            inputs.push(k.iadd(inputs[t - 1], self.record));
-        }
-        inputs
-    }
-
-    fn part(&self, role: Role) -> Val {
-        self.parts.iter().find(|(r, _)| *r == role).map(|(_, v)| *v).expect("parts were bound from the encoding")
-    }
-
-    /// Addresses of `rows` consecutive rows of a part with `bytes` a row.
-    fn rows(&self, k: &mut Builder, role: Role, row: Val, rows: usize, bytes: usize) -> Vec<Val> {
-        let start = k.imul_n(row, bytes as i64);
-        let start = k.iadd(self.part(role), start);
-        (0..rows).map(|r| k.iadd_n(start, (r * bytes) as i64)).collect()
-    }
-
-    /// The sums `[row][token]` of `rows` rows from `row` on, with their bias, of a matrix that is not packed.
-    fn dots(&self, k: &mut Builder, row: Val, rows: usize) -> Vec<Vec<Val>> {
-        let mut sums = match &self.mat.encoding {
-            Encoding::Dense => self.dense(k, row, rows),
-            Encoding::Block(format) => self.blocks(k, *format, row, rows),
-            Encoding::Packed(_) | Encoding::Mixed(_) => panic!("packed matrices are computed in panels"),
-        };
-        if let Some(bias) = self.bias {
-            let bytes = k.imul_n(row, 4);
-            let bias = k.iadd(bias, bytes);
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let b = k.load(Mem::F32, bias, 4 * r as i32);
-                sums.iter_mut().for_each(|y| *y = k.fadd(*y, b));
-            }
-        }
-        sums
-    }
-}
-
 /// Independent chains of a running sum when `sums` of them run side by side: four cycles at two a cycle, in 16 registers.
 fn ways(sums: usize) -> u8 {
     match sums {
@@ -365,7 +306,7 @@ impl Linear {
         tokens.into_iter().chain(weak).collect()
     }
 
-    fn outputs(&self) -> usize {
+    pub(super) fn outputs(&self) -> usize {
         match self.epilogue {
             Epilogue::None | Epilogue::AddResidual => self.mats.len(),
             Epilogue::GatedSilu | Epilogue::GatedGeluTanh => 1,

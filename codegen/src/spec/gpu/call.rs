@@ -6,7 +6,8 @@ use crate::spec::linear::{Epilogue, Linear};
 use crate::spec::prepare::WeakSet;
 use crate::spec::{Buffer, BufferRole};
 use actc_templates::cuda;
-use actc_types::{DType, Diagnostic, Order, Result, Role};
+use actc_types::packed::mma16;
+use actc_types::{DType, Diagnostic, Group, Order, Result, Role};
 
 /// Most columns of a matrix: `prepare` has a bit for each in shared memory.
 const COLUMNS: u32 = 1 << 18;
@@ -31,6 +32,9 @@ pub(super) fn check(linear: &Linear, records: &[Record]) -> Result<()> {
                 format!("no GPU kernel reads the order {}", p.order.name()),
             ));
         }
+        if let Some(Group::Columns(n)) = mat.codes().map(|p| p.group).filter(|g| !whole_steps(*g)) {
+            return Err(shape(format!("groups of {n} columns")));
+        }
         let parts = mat.encoding.parts(mat.dtype, mat.rows as usize, linear.cols as usize)?;
         if mat.rows == 0 || parts.iter().any(|(_, bytes)| *bytes >= 1 << 46) {
             return Err(shape(format!("a matrix of {} rows and {} columns", mat.rows, linear.cols)));
@@ -43,6 +47,14 @@ pub(super) fn check(linear: &Linear, records: &[Record]) -> Result<()> {
         return Err(shape("the matrices of a gate take their inputs in different parts".into()));
     }
     Ok(())
+}
+
+/// Whether groups end where steps do.
+fn whole_steps(group: Group) -> bool {
+    match group {
+        Group::Channel => true,
+        Group::Columns(n) => n > 0 && n.is_multiple_of(mma16::STEP as u32),
+    }
 }
 
 /// For each matrix its parts (codes, scales, zeros, weak; or data), bias, prepared input; then the residual; then the outputs

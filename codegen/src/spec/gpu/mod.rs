@@ -11,11 +11,13 @@ mod gemv;
 mod matrix;
 mod prepare;
 mod record;
+mod reduce;
 
 pub use gemm::{Gemm, Tile};
 pub use gemv::Gemv;
 pub use prepare::Prepare;
 pub use record::{Columns, Products, Record};
+pub use reduce::Reduce;
 
 use super::{Buffer, BufferRole};
 use actc_types::{DType, Result};
@@ -30,6 +32,8 @@ pub enum GpuKernel {
     Gemv(Gemv),
     /// Matrices times many tokens.
     Gemm(Gemm),
+    /// Sums of what the blocks of a `Gemm` that share columns gave.
+    Reduce(Reduce),
 }
 
 /// How a kernel is started.
@@ -53,6 +57,7 @@ impl GpuKernel {
             GpuKernel::Prepare(s) => s.check(),
             GpuKernel::Gemv(s) => s.check(),
             GpuKernel::Gemm(s) => s.check(),
+            GpuKernel::Reduce(s) => s.check(),
         }
     }
 
@@ -62,6 +67,7 @@ impl GpuKernel {
             GpuKernel::Prepare(s) => s.buffers(),
             GpuKernel::Gemv(s) => s.buffers(),
             GpuKernel::Gemm(s) => s.buffers(),
+            GpuKernel::Reduce(s) => s.buffers(),
         }
     }
 
@@ -71,6 +77,7 @@ impl GpuKernel {
             GpuKernel::Prepare(s) => s.dims(),
             GpuKernel::Gemv(s) => s.linear.dims(),
             GpuKernel::Gemm(s) => s.linear.dims(),
+            GpuKernel::Reduce(s) => s.dims(),
         }
     }
 
@@ -80,6 +87,7 @@ impl GpuKernel {
             GpuKernel::Prepare(s) => Ok(s.launch(dims)),
             GpuKernel::Gemv(s) => s.launch(),
             GpuKernel::Gemm(s) => s.launch(dims),
+            GpuKernel::Reduce(s) => Ok(s.launch(dims)),
         }
     }
 
@@ -88,6 +96,7 @@ impl GpuKernel {
             GpuKernel::Prepare(_) => "prepare",
             GpuKernel::Gemv(_) => "gemv",
             GpuKernel::Gemm(_) => "gemm",
+            GpuKernel::Reduce(_) => "reduce",
         }
     }
 
@@ -102,6 +111,7 @@ impl GpuKernel {
             GpuKernel::Prepare(s) => s.source(&self.symbol()),
             GpuKernel::Gemv(s) => s.source(&self.symbol()),
             GpuKernel::Gemm(s) => s.source(&self.symbol()),
+            GpuKernel::Reduce(s) => s.source(&self.symbol()),
         }
     }
 }
@@ -112,6 +122,7 @@ impl fmt::Display for GpuKernel {
             GpuKernel::Prepare(s) => write!(f, "{s}"),
             GpuKernel::Gemv(s) => write!(f, "{s}"),
             GpuKernel::Gemm(s) => write!(f, "{s}"),
+            GpuKernel::Reduce(s) => write!(f, "{s}"),
         }
     }
 }

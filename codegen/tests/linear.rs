@@ -5,7 +5,8 @@ mod room;
 use actc_codegen::spec::{Act, BufferRole, Epilogue, Input, KernelSpec, Linear, Mat, Prepare, Tokens};
 use actc_types::{BlockFormat, DType, Encoding, Group, Mixed, Order, Packed, Role, WeakPlace, Zero};
 use proptest::prelude::*;
-use room::{Buffer, Matrix, Rng, Room};
+use room::reference::{Problem, weak_count};
+use room::{Buffer, Matrix, Room};
 
 /// One launch: matrices, options, and everything random in it from one seed.
 #[derive(Clone, Debug)]
@@ -29,79 +30,6 @@ impl Case {
     }
 }
 
-/// The reference of one sum and the size of its terms.
-struct Exact {
-    value: f64,
-    /// Sum of the sizes of all terms that the kernel adds, in the form it adds them.
-    size: f64,
-}
-
-/// Inputs as the kernel sees them in the body: weak columns out, rounded with int8.
-fn body_inputs(x: &[f32], weak: &[usize], act: Act) -> Vec<f64> {
-    let mut x: Vec<f32> = x.to_vec();
-    weak.iter().for_each(|c| x[*c] = 0.0);
-    match act {
-        Act::F32 => x.iter().map(|v| f64::from(*v)).collect(),
-        Act::Int8 => x
-            .chunks(64)
-            .flat_map(|chunk| {
-                let peak = chunk.iter().fold(0f32, |m, v| m.max(v.abs())).max(1e-30);
-                let (a, inverse) = (peak / 127.0, 127.0 / peak);
-                chunk.iter().map(move |v| f64::from((v * inverse).round_ties_even()) * f64::from(a)).collect::<Vec<_>>()
-            })
-            .collect(),
-    }
-}
-
-/// How much larger than a weight the terms are that the kernel adds for it: the code's range and the zero point's part.
-fn exact(matrix: &Matrix, row: usize, x: &[f32], act: Act) -> Exact {
-    let view = matrix.view();
-    let weak: Vec<usize> = view.weak_columns().collect();
-    let mut w = vec![0f32; matrix.cols];
-    view.row(row, &mut w);
-    let body = body_inputs(x, &weak, act);
-    let (mut value, mut size) = (0.0, 0.0);
-    // A code and the form's bias are each at most the number of levels, so is the zero point: with its part of the sum, a
-    // column's terms are at most four times scale * levels * x.
-    let grid = |p: &Packed, cols: usize| {
-        let scales = &matrix.parts.iter().find(|(role, _)| *role == Role::Scales).expect("the part exists").1;
-        let scale = (0..p.group.count(cols)).map(|g| f64::from(p.scale_at(scales, row, g, cols))).fold(0.0, f64::max);
-        4.0 * scale * f64::from(p.levels())
-    };
-    // The largest weight of a block format's row is at least a quarter of that for random codes.
-    let term = match &matrix.encoding {
-        Encoding::Dense => None,
-        Encoding::Block(_) => Some(16.0 * w.iter().fold(0f64, |m, w| m.max(f64::from(w.abs())))),
-        Encoding::Packed(p) => Some(grid(p, matrix.cols)),
-        Encoding::Mixed(m) => Some(grid(&m.body, m.body_cols(matrix.cols))),
-    };
-    for c in 0..matrix.cols {
-        if weak.contains(&c) {
-            value += f64::from(w[c]) * f64::from(x[c]);
-            size += (f64::from(w[c]) * f64::from(x[c])).abs();
-        } else {
-            value += f64::from(w[c]) * body[c];
-            size += term.unwrap_or(f64::from(w[c]).abs()) * body[c].abs();
-        }
-    }
-    Exact { value, size }
-}
-
-fn silu(x: f64) -> f64 {
-    x / (1.0 + (-x).exp())
-}
-
-fn gelu_tanh(x: f64) -> f64 {
-    0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
-}
-
-fn weak_count(encoding: &Encoding) -> usize {
-    match encoding {
-        Encoding::Mixed(m) => m.cols as usize,
-        Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => 0,
-    }
-}
-
 /// The dimensions that a kernel asks for by name.
 fn dims(spec: &KernelSpec, tokens: usize, weak: &[usize]) -> Vec<i64> {
     let value = |name: &String| match name.strip_prefix("weak") {
@@ -120,18 +48,11 @@ fn run(case: &Case) {
         case.tokens += (case.seed / 2 % 13) as usize;
     }
     let case = &case;
-    let mut rng = Rng(case.seed);
-    let matrices: Vec<Matrix> = case
-        .rows
-        .iter()
-        .zip(&case.encodings)
-        .map(|(rows, e)| Matrix::random(e, case.dtype, *rows, case.cols, &mut rng))
-        .collect();
-    let x = rng.floats(case.tokens * case.cols);
-    let mats: Vec<Mat> = matrices
-        .iter()
-        .map(|m| Mat { rows: m.rows as u32, encoding: m.encoding.clone(), dtype: m.dtype, bias: case.bias })
-        .collect();
+    let problem =
+        Problem::random(&case.rows, &case.encodings, case.dtype, case.cols, case.tokens, case.bias, case.seed);
+    let problem = Problem { act: case.act, epilogue: case.epilogue, ..problem };
+    let Problem { matrices, x, biases, residual, .. } = &problem;
+    let mats = problem.mats();
     let linear = Linear {
         mats: mats.clone(),
         cols: case.cols as u32,
@@ -153,7 +74,7 @@ fn run(case: &Case) {
         specs.push(KernelSpec::Prepare(prepare));
     }
     let room = Room::new(&specs);
-    let input = Buffer::floats(&x);
+    let input = Buffer::floats(x);
     let records = sets.iter().zip(&set_counts).map(|(s, n)| s.record_bytes(*n));
     let prepared: Vec<Buffer> = records.map(|bytes| Buffer::new(bytes * case.tokens)).collect();
     let outputs = |mats: &[Matrix]| -> Vec<Buffer> {
@@ -163,10 +84,8 @@ fn run(case: &Case) {
         };
         mats[..n].iter().map(|m| Buffer::new(4 * m.rows * case.tokens)).collect()
     };
-    let biases: Vec<Vec<f32>> = case.rows.iter().map(|r| rng.floats(*r)).collect();
-    let residual = rng.floats(case.rows[0] * case.tokens);
     let bias_buffers: Vec<Buffer> = biases.iter().map(|b| Buffer::floats(b)).collect();
-    let residual_buffer = Buffer::floats(&residual);
+    let residual_buffer = Buffer::floats(residual);
     let weights: Vec<(u8, Role, Buffer)> = matrices
         .iter()
         .enumerate()
@@ -198,7 +117,7 @@ fn run(case: &Case) {
     }
     let mut first: Option<Vec<Vec<f32>>> = None;
     for parts in [1, 2, 3, 8] {
-        let outs = outputs(&matrices);
+        let outs = outputs(matrices);
         let pointers: Vec<*mut u8> = specs[0]
             .buffers()
             .iter()
@@ -222,48 +141,8 @@ fn run(case: &Case) {
             ),
         }
     }
-    let got = first.unwrap();
     // A sum of n products errs by at most 2n eps of their sizes, unfused; scales and corrections add a few roundings.
-    let eps = f64::from(f32::EPSILON) / 2.0;
-    let bound = (2.0 * case.cols as f64 + 16.0) * eps;
-    for t in 0..case.tokens {
-        let x = &x[t * case.cols..][..case.cols];
-        for row in 0..case.rows[0].max(*case.rows.last().unwrap()) {
-            let sum = |m: usize| {
-                let e = exact(&matrices[m], row, x, case.act);
-                let b = if case.bias { f64::from(biases[m][row]) } else { 0.0 };
-                (e.value + b, bound * (e.size + b.abs()))
-            };
-            let check = |got: f32, want: f64, tolerance: f64| {
-                assert!(
-                    (f64::from(got) - want).abs() <= tolerance + 1e-30,
-                    "token {t} row {row}: {got} but {want} +- {tolerance} in {case:?}"
-                );
-            };
-            match case.epilogue {
-                Epilogue::None => {
-                    for (m, matrix) in matrices.iter().enumerate().filter(|(_, m)| row < m.rows) {
-                        let (want, tolerance) = sum(m);
-                        check(got[m][t * matrix.rows + row], want, tolerance);
-                    }
-                }
-                Epilogue::AddResidual => {
-                    let (want, tolerance) = sum(0);
-                    let r = f64::from(residual[t * case.rows[0] + row]);
-                    check(got[0][t * case.rows[0] + row], want + r, tolerance + 2.0 * eps * (want + r).abs());
-                }
-                Epilogue::GatedSilu | Epilogue::GatedGeluTanh => {
-                    let (gate, gate_error) = sum(0);
-                    let (up, up_error) = sum(1);
-                    let f = if case.epilogue == Epilogue::GatedSilu { silu(gate) } else { gelu_tanh(gate) };
-                    // Both functions have slopes below 1.13; their own error is below 16 eps of the gate.
-                    let f_error = 1.13 * gate_error + 16.0 * eps * gate.abs();
-                    let tolerance = f_error * (up.abs() + up_error) + f.abs() * up_error + 2.0 * eps * (f * up).abs();
-                    check(got[0][t * case.rows[0] + row], f * up, tolerance);
-                }
-            }
-        }
-    }
+    problem.check(&first.unwrap(), (2.0 * case.cols as f64 + 16.0) * f64::from(f32::EPSILON) / 2.0);
 }
 
 fn group() -> impl Strategy<Value = Group> {

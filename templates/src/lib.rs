@@ -9,8 +9,19 @@
 
 use tera::{Context, Delimiters, Tera};
 
+pub mod cuda;
+
 /// The templates by name.
-const SOURCES: &[(&str, &str)] = &[("listing", include_str!("../listing.tera"))];
+const SOURCES: &[(&str, &str)] = &[
+    ("listing", include_str!("../listing.tera")),
+    ("fragments", include_str!("../cuda/fragments.cu.tera")),
+    ("matrix", include_str!("../cuda/matrix.cu.tera")),
+    ("prepare", include_str!("../cuda/prepare.cu.tera")),
+    ("gate", include_str!("../cuda/gate.cu.tera")),
+    ("gemv", include_str!("../cuda/gemv.cu.tera")),
+    ("gemm", include_str!("../cuda/gemm.cu.tera")),
+    ("reduce", include_str!("../cuda/reduce.cu.tera")),
+];
 
 /// What `listing` shows above the text of a kernel.
 #[derive(Clone, Debug)]

@@ -13,10 +13,12 @@ use super::{Buffer, BufferRole};
 use crate::kir::{Builder, Fun, IntOp, Mem, Val};
 use actc_types::braced::write_fields;
 use actc_types::packed::PANEL;
-use actc_types::{BlockFormat, DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, Role, WeakPlace};
+use actc_types::{BlockFormat, DType, Diagnostic, Encoding, Group, Mixed, Order, Packed, Result, Role, WeakPlace};
+use bound::Bound;
 use std::fmt;
 
 mod block;
+mod bound;
 mod dense;
 mod grouped;
 
@@ -55,7 +57,7 @@ pub enum Epilogue {
 }
 
 impl Epilogue {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Epilogue::None => "none",
             Epilogue::AddResidual => "add_residual",
@@ -189,6 +191,9 @@ impl Mat {
             (Encoding::Mixed(m), _) if m.body_cols(cols as usize) == 0 => {
                 Err(shape(format!("all {cols} columns are weak: the matrix is dense")))
             }
+            (Encoding::Packed(p) | Encoding::Mixed(Mixed { body: p, .. }), _) if p.order != Order::Panels8 => {
+                Err(Diagnostic::new("kernel-encoding", format!("no CPU kernel reads the order {}", p.order.name())))
+            }
             (Encoding::Packed(p) | Encoding::Mixed(Mixed { body: p, .. }), _) => match p.group {
                 Group::Columns(n) if n == 0 || n % 16 != 0 => Err(shape(format!("groups of {n} columns"))),
                 Group::Channel | Group::Columns(_) => Ok(()),
@@ -198,7 +203,7 @@ impl Mat {
     }
 
     /// The stored parts that the kernel reads; a weak index is read by `prepare`.
-    fn parts(&self) -> Vec<(Role, DType)> {
+    pub(super) fn parts(&self) -> Vec<(Role, DType)> {
         let body = |p: &Packed| {
             let mut parts = vec![(Role::Codes, DType::U8), (Role::Scales, p.scale)];
             if p.zero == actc_types::Zero::Packed {
@@ -221,67 +226,6 @@ impl Mat {
     }
 }
 
-/// Addresses of a matrix's buffers.
-struct Bound<'a> {
-    mat: &'a Mat,
-    cols: usize,
-    tokens: usize,
-    act: Act,
-    parts: Vec<(Role, Val)>,
-    bias: Option<Val>,
-    input: Val,
-    /// Bytes of a token's input.
-    record: Val,
-    /// Number of weak columns, where they are scattered.
-    weak: Option<Val>,
-}
-
-impl Bound<'_> {
-    /// The same matrix with `tokens` tokens from `first` on as input.
-    fn from_token(&self, k: &mut Builder, first: Val, tokens: usize) -> Self {
-        let bytes = k.i(IntOp::Mul, first, self.record);
-        Bound { tokens, input: k.iadd(self.input, bytes), parts: self.parts.clone(), ..*self }
-    }
-
-    /// Where the inputs of the tokens start.
-    fn inputs(&self, k: &mut Builder) -> Vec<Val> {
-        let mut inputs = vec![self.input];
-        for t in 1..self.tokens {
-            inputs.push(k.iadd(inputs[t - 1], self.record));
-        }
-        inputs
-    }
-
-    fn part(&self, role: Role) -> Val {
-        self.parts.iter().find(|(r, _)| *r == role).map(|(_, v)| *v).expect("parts were bound from the encoding")
-    }
-
-    /// Addresses of `rows` consecutive rows of a part with `bytes` a row.
-    fn rows(&self, k: &mut Builder, role: Role, row: Val, rows: usize, bytes: usize) -> Vec<Val> {
-        let start = k.imul_n(row, bytes as i64);
-        let start = k.iadd(self.part(role), start);
-        (0..rows).map(|r| k.iadd_n(start, (r * bytes) as i64)).collect()
-    }
-
-    /// The sums `[row][token]` of `rows` rows from `row` on, with their bias, of a matrix that is not packed.
-    fn dots(&self, k: &mut Builder, row: Val, rows: usize) -> Vec<Vec<Val>> {
-        let mut sums = match &self.mat.encoding {
-            Encoding::Dense => self.dense(k, row, rows),
-            Encoding::Block(format) => self.blocks(k, *format, row, rows),
-            Encoding::Packed(_) | Encoding::Mixed(_) => panic!("packed matrices are computed in panels"),
-        };
-        if let Some(bias) = self.bias {
-            let bytes = k.imul_n(row, 4);
-            let bias = k.iadd(bias, bytes);
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let b = k.load(Mem::F32, bias, 4 * r as i32);
-                sums.iter_mut().for_each(|y| *y = k.fadd(*y, b));
-            }
-        }
-        sums
-    }
-}
-
 /// Independent chains of a running sum when `sums` of them run side by side: four cycles at two a cycle, in 16 registers.
 fn ways(sums: usize) -> u8 {
     match sums {
@@ -293,9 +237,18 @@ fn ways(sums: usize) -> u8 {
 
 impl Linear {
     pub(super) fn check(&self) -> Result<()> {
+        self.check_shapes()?;
+        if self.tokens == Tokens::Many && !self.mats.iter().all(Mat::in_panels) {
+            return Err(shape("many tokens need packed matrices".into()));
+        }
+        self.mats.iter().try_for_each(|m| m.check(self.cols, self.act))
+    }
+
+    /// What holds of every device: how many matrices and tokens there may be, and which epilogue fits them.
+    pub(super) fn check_shapes(&self) -> Result<()> {
         let tokens = match self.tokens {
             Tokens::Few(n) => (1..=TILE as u8).contains(&n),
-            Tokens::Many => self.mats.iter().all(|m| m.in_panels()),
+            Tokens::Many => true,
         };
         if !tokens || !(1..=4).contains(&self.mats.len()) {
             return Err(shape(format!("{} matrices for {} tokens", self.mats.len(), self.tokens)));
@@ -309,12 +262,20 @@ impl Linear {
         if !fits {
             return Err(shape(format!("epilogue {} on matrices of {rows:?} rows", self.epilogue.name())));
         }
-        self.mats.iter().try_for_each(|m| m.check(self.cols, self.act))
+        Ok(())
     }
 
     /// For each matrix its parts (codes, scales, zeros, weak; or data), bias, input; then the residual; then the outputs
     /// `f32[tokens, rows]`.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
+        self.buffers_of(|mat, i| match mat.input(self.cols, self.act) {
+            Input::Raw => Buffer::read(BufferRole::Input(i), DType::F32),
+            Input::Prepared(_) => Buffer::read(BufferRole::Prepared(i), DType::F32),
+        })
+    }
+
+    /// The same with what `input` says that each matrix reads.
+    pub(super) fn buffers_of(&self, input: impl Fn(&Mat, u8) -> Buffer) -> Vec<Buffer> {
         let mut buffers = Vec::new();
         for (i, mat) in self.mats.iter().enumerate() {
             let i = i as u8;
@@ -325,10 +286,7 @@ impl Linear {
             if mat.bias {
                 buffers.push(Buffer::read(BufferRole::Bias(i), DType::F32));
             }
-            buffers.push(match mat.input(self.cols, self.act) {
-                Input::Raw => Buffer::read(BufferRole::Input(i), DType::F32),
-                Input::Prepared(_) => Buffer::read(BufferRole::Prepared(i), DType::F32),
-            });
+            buffers.push(input(mat, i));
         }
         if self.epilogue == Epilogue::AddResidual {
             buffers.push(Buffer::read(BufferRole::Residual, DType::F32));
@@ -348,7 +306,7 @@ impl Linear {
         tokens.into_iter().chain(weak).collect()
     }
 
-    fn outputs(&self) -> usize {
+    pub(super) fn outputs(&self) -> usize {
         match self.epilogue {
             Epilogue::None | Epilogue::AddResidual => self.mats.len(),
             Epilogue::GatedSilu | Epilogue::GatedGeluTanh => 1,
@@ -376,7 +334,7 @@ impl Linear {
         if self.gated() || self.mats[i].in_panels() { PANEL } else { self.side_by_side(i) }
     }
 
-    fn gated(&self) -> bool {
+    pub(super) fn gated(&self) -> bool {
         self.outputs() < self.mats.len()
     }
 

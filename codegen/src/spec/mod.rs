@@ -7,6 +7,7 @@
 
 pub mod attention;
 pub mod elementwise;
+pub mod gpu;
 pub mod linear;
 pub mod norm;
 pub mod prepare;

@@ -8,11 +8,12 @@
 
 mod emulated;
 pub(crate) mod parts;
+pub(crate) mod reference;
 
 use actc_codegen::emit::{Backend, Image};
 use actc_codegen::spec::{self, KernelSpec};
 use actc_types::rounded::{int8_scale, round_f16, round_int8};
-use actc_types::{BlockFormat, DType, Encoding, Packed, Role, RowForm, Target, WeakPlace, WeightView, Zero, packed};
+use actc_types::{BlockFormat, DType, Encoding, Packed, Role, RowForm, Target, WeakPlace, WeightView, Zero};
 use emulated::Emulated;
 use half::{bf16, f16};
 use std::cell::RefCell;
@@ -265,7 +266,8 @@ impl Matrix {
                     }
                 };
                 let mut parts = body(&m.body, rows, m.body_cols(cols), &weak, rng);
-                let weights = packed::panels(rows) * packed::PANEL * k;
+                let order = m.body.order;
+                let weights = order.panels(rows) * order.panel() * order.weak_columns(k);
                 parts.push((Role::Weak, (0..weights).flat_map(|_| element(m.weak, 2.0 * rng.float())).collect()));
                 if m.place == WeakPlace::Scattered {
                     parts.push((Role::WeakIndex, weak.iter().flat_map(|c| (*c as u32).to_le_bytes()).collect()));

@@ -8,7 +8,6 @@ use crate::block::BlockFormat;
 use crate::braced::{Fields, write_fields};
 use crate::diagnostic::{Diagnostic, Result};
 use crate::dtype::DType;
-use crate::packed::{PANEL, panels};
 use std::fmt;
 
 /// How a constant is stored.
@@ -62,6 +61,27 @@ pub enum Zero {
 pub enum Order {
     /// CPUs: panels of eight rows, chunks of 64 columns as bit planes; drawn in [`crate::packed`].
     Panels8,
+    /// NVIDIA GPUs: panels of sixteen rows, chunks of 64 columns as operands of matrix instructions; drawn in
+    /// [`crate::packed::mma16`].
+    Mma16,
+}
+
+impl Order {
+    /// All orders.
+    pub const ALL: &[Order] = &[Order::Panels8, Order::Mma16];
+
+    /// The name in the text form.
+    pub fn name(self) -> &'static str {
+        match self {
+            Order::Panels8 => "panels8",
+            Order::Mma16 => "mma16",
+        }
+    }
+
+    /// The order called `name`.
+    pub fn parse(name: &str) -> Option<Order> {
+        Order::ALL.iter().copied().find(|o| o.name() == name)
+    }
 }
 
 /// A packed body with some columns kept apart in 16 bits.
@@ -93,11 +113,11 @@ pub enum Role {
     Data,
     /// Packed codes.
     Codes,
-    /// Scales `[panels, groups, 8]`, see [`crate::packed`].
+    /// Scales of each row and group, see [`crate::packed`].
     Scales,
-    /// Zero points `[panels, groups, 8]`, nibbles up to 4 bits.
+    /// Zero points of each row and group, nibbles up to 4 bits.
     Zeros,
-    /// Weak columns `[panels, cols, 8]`.
+    /// Weak columns.
     Weak,
     /// Ascending columns of the weak ones, `u32[cols]`.
     WeakIndex,
@@ -168,15 +188,12 @@ impl Packed {
             Zero::Symmetric => "symmetric",
             Zero::Packed => "packed",
         };
-        let order = match self.order {
-            Order::Panels8 => "panels8",
-        };
         vec![
             ("bits", Some(self.bits.to_string())),
             ("group", Some(self.group.to_string())),
             ("scale", Some(self.scale.to_string())),
             ("zero", Some(zero.into())),
-            ("order", Some(order.into())),
+            ("order", Some(self.order.name().into())),
         ]
     }
 
@@ -190,7 +207,7 @@ impl Packed {
             "symmetric" => Some(Zero::Symmetric),
             _ => None,
         })?;
-        let order = fields.with("order", "`panels8`", |v| (v == "panels8").then_some(Order::Panels8))?;
+        let order = fields.with("order", "`panels8` or `mma16`", Order::parse)?;
         Ok(Packed {
             bits: fields.need("bits", bits)?,
             group: fields.need("group", group)?,
@@ -240,7 +257,10 @@ impl Encoding {
                     return Err(Diagnostic::new("encoding-shape", format!("{} weak columns of {cols}", mixed.cols)));
                 }
                 let mut parts = mixed.body.parts(rows, mixed.body_cols(cols))?;
-                parts.push((Role::Weak, product(&[panels(rows), mixed.cols as usize, PANEL, mixed.weak.size()])?));
+                let order = mixed.body.order;
+                let weak =
+                    [order.panels(rows), order.weak_columns(mixed.cols as usize), order.panel(), mixed.weak.size()];
+                parts.push((Role::Weak, product(&weak)?));
                 if mixed.place == WeakPlace::Scattered {
                     parts.push((Role::WeakIndex, product(&[mixed.cols as usize, 4])?));
                 }

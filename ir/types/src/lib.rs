@@ -20,6 +20,7 @@ pub mod narrow;
 pub mod nearest;
 pub mod packed;
 pub mod recurrent;
+pub mod repack;
 pub mod rounded;
 pub mod sampling;
 pub mod shape;

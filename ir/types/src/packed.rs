@@ -1,6 +1,6 @@
-//! The packed layout, in one place: packer, reference unpacker and kernel constants all derive from [`Packed::code_at`].
+//! The packed layouts, in one place: packer, reference unpacker and kernel constants all derive from [`Packed::code_at`].
 //!
-//! A matrix is a sequence of panels of eight rows (the last one padded), a panel a sequence of chunks of 64 columns (the
+//! An [`Order`] is the layout of a class of devices. That of GPUs is drawn in [`mma16`]; that of CPUs is this: a matrix is a sequence of panels of eight rows (the last one padded), a panel a sequence of chunks of 64 columns (the
 //! last one padded), without gaps. The 512 codes of a chunk are numbered so that eight rows by four columns stand side by
 //! side, a *quad*: code `i = 32 * (column / 4) + 4 * row + column % 4`. A chunk holds the codes' bits in planes of 8, 4, 2
 //! and 1 bits, widest first; the widest plane has the lowest bits of the code:
@@ -31,8 +31,10 @@
 
 use crate::diagnostic::Result;
 use crate::dtype::DType;
-use crate::encoding::{Packed, Role, Zero};
+use crate::encoding::{Order, Packed, Role, Zero};
 use half::f16;
+
+pub mod mma16;
 
 /// Columns of a chunk.
 pub const CHUNK: usize = 64;
@@ -43,14 +45,74 @@ pub const PANEL: usize = 8;
 /// Columns of a quad.
 pub const QUAD: usize = 4;
 
-/// Number of panels of `rows` rows.
+/// Number of panels of `rows` rows, in the order of CPUs.
 pub fn panels(rows: usize) -> usize {
-    rows.div_ceil(PANEL)
+    Order::Panels8.panels(rows)
 }
 
-/// Index of element (`row`, `item`) in `[panels, items, 8]`.
+/// Index of element (`row`, `item`) in `[panels, items, 8]`, the order of CPUs.
 pub fn panel_index(row: usize, item: usize, items: usize) -> usize {
     (row / PANEL * items + item) * PANEL + row % PANEL
+}
+
+impl Order {
+    /// Rows of a panel.
+    pub fn panel(self) -> usize {
+        match self {
+            Order::Panels8 => PANEL,
+            Order::Mma16 => mma16::PANEL,
+        }
+    }
+
+    /// Number of panels of `rows` rows.
+    pub fn panels(self, rows: usize) -> usize {
+        rows.div_ceil(self.panel())
+    }
+
+    /// Index of the scale or zero point (`row`, `item`) among those of `items` groups.
+    pub fn index(self, row: usize, item: usize, items: usize) -> usize {
+        match self {
+            Order::Panels8 => panel_index(row, item, items),
+            Order::Mma16 => mma16::index(row, item, items),
+        }
+    }
+
+    /// Index of the element (`row`, `item`) of `items` weak columns.
+    pub fn weak_index(self, row: usize, item: usize, items: usize) -> usize {
+        match self {
+            Order::Panels8 => panel_index(row, item, items),
+            Order::Mma16 => mma16::weak_index(row, item, items),
+        }
+    }
+
+    /// Weak columns that `items` of them take up, with what pads them.
+    pub fn weak_columns(self, items: usize) -> usize {
+        match self {
+            Order::Panels8 => items,
+            Order::Mma16 => items.next_multiple_of(mma16::STEP),
+        }
+    }
+
+    /// Weak columns `[rows, items]` as they are stored; what pads them is the default.
+    pub fn pack_weak<T: Copy + Default>(self, elements: &[T], rows: usize) -> Vec<T> {
+        let items = elements.len().checked_div(rows).unwrap_or(0);
+        self.arrange(elements, rows, self.weak_columns(items), |row, item| self.weak_index(row, item, items))
+    }
+
+    fn arrange<T: Copy + Default>(
+        self,
+        elements: &[T],
+        rows: usize,
+        stored: usize,
+        at: impl Fn(usize, usize) -> usize,
+    ) -> Vec<T> {
+        let items = elements.len().checked_div(rows).unwrap_or(0);
+        let mut out = vec![T::default(); self.panels(rows) * stored * self.panel()];
+        for (i, x) in elements.iter().enumerate() {
+            out[at(i / items, i % items)] = *x;
+        }
+        out
+    }
 }
 
 /// One bit plane of a chunk.
@@ -90,7 +152,7 @@ impl Packed {
         1 << self.bits
     }
 
-    /// The planes of a chunk, widest first.
+    /// The planes of a chunk in the order of CPUs, widest first.
     pub fn planes(&self) -> impl Iterator<Item = Plane> + use<> {
         let bits = self.bits;
         let (mut shift, mut offset) = (0, 0);
@@ -102,9 +164,12 @@ impl Packed {
         })
     }
 
-    /// Bytes of a chunk of eight rows.
+    /// Bytes of a chunk: a panel's rows of 64 columns.
     pub fn chunk_bytes(&self) -> usize {
-        PANEL * CHUNK / 8 * self.bits as usize
+        match self.order {
+            Order::Panels8 => PANEL * CHUNK / 8 * self.bits as usize,
+            Order::Mma16 => mma16::chunk_bytes(self.bits),
+        }
     }
 
     /// Bytes of a panel's codes.
@@ -114,7 +179,7 @@ impl Packed {
 
     /// Bytes of a panel's scales.
     pub fn scale_panel_bytes(&self, cols: usize) -> usize {
-        self.group.count(cols) * PANEL * self.scale.size()
+        self.group.count(cols) * self.order.panel() * self.scale.size()
     }
 
     /// Bytes of a panel's zero points.
@@ -122,29 +187,43 @@ impl Packed {
         self.group.count(cols) * self.zero_group_bytes()
     }
 
-    /// Bytes of the zero points of a group of eight rows.
+    /// Bytes of the zero points of a group of a panel's rows.
     pub fn zero_group_bytes(&self) -> usize {
         match self.zero {
             Zero::Symmetric => 0,
-            Zero::Packed if self.bits <= 4 => PANEL / 2,
-            Zero::Packed => PANEL,
+            Zero::Packed if self.bits <= 4 => self.order.panel() / 2,
+            Zero::Packed => self.order.panel(),
         }
     }
 
     /// The fields of the code at (`row`, `col`) of a matrix with `cols` columns.
     pub fn code_at(&self, row: usize, col: usize, cols: usize) -> impl Iterator<Item = BitPos> + use<> {
-        let chunk = row / PANEL * self.panel_bytes(cols) + col / CHUNK * self.chunk_bytes();
-        let code = code_in_chunk(row % PANEL, col % CHUNK);
-        self.planes().map(move |p| BitPos {
-            byte: chunk + p.offset + code % p.stride(),
-            bit: (code / p.stride()) as u8 * p.width,
-            width: p.width,
-            shift: p.shift,
-        })
+        let panel = self.order.panel();
+        let chunk = row / panel * self.panel_bytes(cols) + col / CHUNK * self.chunk_bytes();
+        self.in_chunk(row % panel, col % CHUNK).map(move |p| BitPos { byte: chunk + p.byte, ..p })
+    }
+
+    /// The fields of the code of row `row` of a panel in column `col` of a chunk, from the chunk's first byte.
+    fn in_chunk(&self, row: usize, col: usize) -> impl Iterator<Item = BitPos> + use<> {
+        let (fields, count) = match self.order {
+            Order::Panels8 => {
+                let code = code_in_chunk(row, col);
+                let mut fields = [BitPos { byte: 0, bit: 0, width: 0, shift: 0 }; 3];
+                let mut count = 0;
+                for p in self.planes() {
+                    let bit = (code / p.stride()) as u8 * p.width;
+                    fields[count] = BitPos { byte: p.offset + code % p.stride(), bit, width: p.width, shift: p.shift };
+                    count += 1;
+                }
+                (fields, count)
+            }
+            Order::Mma16 => mma16::fields(self.bits, row, col),
+        };
+        fields.into_iter().take(count)
     }
 
     pub(crate) fn parts(&self, rows: usize, cols: usize) -> Result<Vec<(Role, u64)>> {
-        let times = |bytes: usize| (panels(rows) as u64).checked_mul(bytes as u64).filter(|n| *n < 1 << 62);
+        let times = |bytes: usize| (self.order.panels(rows) as u64).checked_mul(bytes as u64).filter(|n| *n < 1 << 62);
         let overflow = || crate::Diagnostic::new("encoding-overflow", "the stored size exceeds 63 bits");
         if cols >= 1 << 40 {
             return Err(overflow());
@@ -161,7 +240,7 @@ impl Packed {
 
     /// Packs `codes` `[rows, cols]` row-major. Bits above `self.bits` are an error of the caller and are dropped.
     pub fn pack_codes(&self, codes: &[u8], rows: usize, cols: usize) -> Vec<u8> {
-        let mut out = vec![0u8; panels(rows) * self.panel_bytes(cols)];
+        let mut out = vec![0u8; self.order.panels(rows) * self.panel_bytes(cols)];
         for row in 0..rows {
             for col in 0..cols {
                 let code = codes[row * cols + col];
@@ -176,16 +255,22 @@ impl Packed {
 
     /// Packs scales `[rows, groups]` of a matrix of `rows` into their element type; f16 scales are rounded to nearest even.
     pub fn pack_scales(&self, scales: &[f32], rows: usize) -> Vec<u8> {
-        let scales = to_panels(scales, rows);
+        let scales = self.grids(scales, rows);
         match self.scale {
             DType::F16 => scales.iter().flat_map(|s| f16::from_f32(*s).to_le_bytes()).collect(),
             _ => scales.iter().flat_map(|s| s.to_le_bytes()).collect(),
         }
     }
 
+    /// Scales or zero points `[rows, groups]` as they are stored.
+    fn grids<T: Copy + Default>(&self, elements: &[T], rows: usize) -> Vec<T> {
+        let groups = elements.len().checked_div(rows).unwrap_or(0);
+        self.order.arrange(elements, rows, groups, |row, group| self.order.index(row, group, groups))
+    }
+
     /// Packs zero points `[rows, groups]` of a matrix of `rows`.
     pub fn pack_zeros(&self, zeros: &[u8], rows: usize) -> Vec<u8> {
-        let zeros = to_panels(zeros, rows);
+        let zeros = self.grids(zeros, rows);
         match self.zero {
             Zero::Symmetric => Vec::new(),
             Zero::Packed if self.bits <= 4 => zeros.chunks_exact(2).map(|z| z[0] | z[1] << 4).collect(),
@@ -195,7 +280,7 @@ impl Packed {
 
     /// The zero point of (`row`, `group`) in packed `zeros`.
     pub fn zero_at(&self, zeros: &[u8], row: usize, group: usize, cols: usize) -> u8 {
-        let i = panel_index(row, group, self.group.count(cols));
+        let i = self.order.index(row, group, self.group.count(cols));
         match self.zero {
             Zero::Symmetric => 1 << (self.bits - 1),
             Zero::Packed if self.bits <= 4 => zeros[i / 2] >> (4 * (i % 2)) & 15,
@@ -205,7 +290,7 @@ impl Packed {
 
     /// The scale of (`row`, `group`) in packed `scales`.
     pub fn scale_at(&self, scales: &[u8], row: usize, group: usize, cols: usize) -> f32 {
-        let i = panel_index(row, group, self.group.count(cols));
+        let i = self.order.index(row, group, self.group.count(cols));
         match self.scale {
             DType::F16 => f16::from_le_bytes([scales[2 * i], scales[2 * i + 1]]).to_f32(),
             _ => f32::from_le_bytes([scales[4 * i], scales[4 * i + 1], scales[4 * i + 2], scales[4 * i + 3]]),
@@ -215,6 +300,19 @@ impl Packed {
     /// Unpacks the 64 codes of row `row` of a panel from one chunk.
     pub fn unpack_chunk(&self, chunk: &[u8], row: usize, codes: &mut [u8; CHUNK]) {
         codes.fill(0);
+        match self.order {
+            Order::Panels8 => self.unpack_planes(chunk, row, codes),
+            Order::Mma16 => {
+                for (col, code) in codes.iter_mut().enumerate() {
+                    for p in self.in_chunk(row, col) {
+                        *code |= (chunk[p.byte] >> p.bit & ((1u16 << p.width) - 1) as u8) << p.shift;
+                    }
+                }
+            }
+        }
+    }
+
+    fn unpack_planes(&self, chunk: &[u8], row: usize, codes: &mut [u8; CHUNK]) {
         for plane in self.planes() {
             let stride = plane.stride();
             let mask = ((1u16 << plane.width) - 1) as u8;
@@ -235,14 +333,10 @@ fn code_in_chunk(row: usize, col: usize) -> usize {
     (col / QUAD * PANEL + row) * QUAD + col % QUAD
 }
 
-/// Elements `[rows, items]` as `[panels, items, 8]`; rows that are not there get the default.
+/// Elements `[rows, items]` as `[panels, items, 8]`, the order of CPUs; rows that are not there get the default.
 pub fn to_panels<T: Copy + Default>(elements: &[T], rows: usize) -> Vec<T> {
     let items = elements.len().checked_div(rows).unwrap_or(0);
-    let mut out = vec![T::default(); panels(rows) * items * PANEL];
-    for (i, x) in elements.iter().enumerate() {
-        out[panel_index(i / items, i % items, items)] = *x;
-    }
-    out
+    Order::Panels8.arrange(elements, rows, items, |row, item| panel_index(row, item, items))
 }
 
 #[cfg(test)]
@@ -251,10 +345,15 @@ mod tests {
     use crate::encoding::Group;
     use proptest::prelude::*;
 
+    fn order() -> impl Strategy<Value = Order> {
+        prop_oneof![Just(Order::Panels8), Just(Order::Mma16)]
+    }
+
     proptest! {
         #[test]
-        fn unpack_undoes_pack(bits in 1u8..=8, rows in 1usize..20, cols in 1usize..200, seed: u64) {
-            let packed = Packed::new(bits, Group::Columns(32));
+        fn unpack_undoes_pack(order in order(), bits in 1u8..=8, rows in 1usize..40, cols in 1usize..200, seed: u64) {
+            let packed = Packed { order, ..Packed::new(bits, Group::Columns(32)) };
+            let panel = order.panel();
             let mut state = seed | 1;
             let codes: Vec<u8> = (0..rows * cols).map(|_| {
                 state ^= state << 13; state ^= state >> 7; state ^= state << 17;
@@ -265,18 +364,18 @@ mod tests {
             let mut chunk = [0u8; CHUNK];
             for row in 0..rows {
                 for (i, want) in codes[row * cols..(row + 1) * cols].chunks(CHUNK).enumerate() {
-                    let at = row / PANEL * packed.panel_bytes(cols) + i * packed.chunk_bytes();
-                    packed.unpack_chunk(&bytes[at..at + packed.chunk_bytes()], row % PANEL, &mut chunk);
+                    let at = row / panel * packed.panel_bytes(cols) + i * packed.chunk_bytes();
+                    packed.unpack_chunk(&bytes[at..at + packed.chunk_bytes()], row % panel, &mut chunk);
                     prop_assert_eq!(&chunk[..want.len()], want);
                 }
             }
         }
 
         #[test]
-        fn no_two_codes_share_a_bit(bits in 1u8..=8, cols in 1usize..150) {
-            let packed = Packed::new(bits, Group::Channel);
+        fn no_two_codes_share_a_bit(order in order(), bits in 1u8..=8, cols in 1usize..150) {
+            let packed = Packed { order, ..Packed::new(bits, Group::Channel) };
             let mut used = vec![0u8; 2 * packed.panel_bytes(cols)];
-            for row in 0..2 * PANEL {
+            for row in 0..2 * order.panel() {
                 for col in 0..cols {
                     for p in packed.code_at(row, col, cols) {
                         let mask = ((((1u16 << p.width) - 1) as u8) as u16 ) << p.bit;
@@ -288,8 +387,8 @@ mod tests {
         }
 
         #[test]
-        fn grids_are_found_where_they_were_put(bits in 1u8..=8, rows in 1usize..20, groups in 1usize..7) {
-            let packed = Packed { scale: DType::F32, ..Packed::new(bits, Group::Columns(16)) };
+        fn grids_are_found_where_they_were_put(order in order(), bits in 1u8..=8, rows in 1usize..40, groups in 1usize..7) {
+            let packed = Packed { scale: DType::F32, order, ..Packed::new(bits, Group::Columns(16)) };
             let cols = 16 * groups;
             let zeros: Vec<u8> = (0..rows * groups).map(|i| (i % packed.levels() as usize) as u8).collect();
             let scales: Vec<f32> = (0..rows * groups).map(|i| i as f32).collect();
@@ -299,6 +398,35 @@ mod tests {
             for (i, zero) in zeros.iter().enumerate() {
                 prop_assert_eq!(packed.zero_at(&z, i / groups, i % groups, cols), *zero);
                 prop_assert_eq!(packed.scale_at(&s, i / groups, i % groups, cols), i as f32);
+            }
+        }
+
+        #[test]
+        fn weak_columns_are_found_where_they_were_put(order in order(), rows in 1usize..40, cols in 1usize..40) {
+            let elements: Vec<u32> = (1..=(rows * cols) as u32).collect();
+            let stored = order.pack_weak(&elements, rows);
+            prop_assert_eq!(stored.len(), order.panels(rows) * order.panel() * order.weak_columns(cols));
+            prop_assert_eq!(stored.iter().filter(|e| **e != 0).count(), elements.len());
+            for (i, element) in elements.iter().enumerate() {
+                prop_assert_eq!(stored[order.weak_index(i / cols, i % cols, cols)], *element);
+            }
+        }
+
+        /// What kernels do with a lane's words gives the codes: a mask, and a shift for the second row.
+        #[test]
+        fn words_hold_pairs_at_their_places(bits in 2u8..=8, row in 0usize..16, col in 0usize..64) {
+            let packed = Packed { order: Order::Mma16, ..Packed::new(bits, Group::Channel) };
+            let width = mma16::width(bits);
+            let (step, pair) = (col / 16, col % 4 / 2);
+            let fields: Vec<BitPos> = packed.code_at(row, col, CHUNK).collect();
+            let split = width == 3 && 2 * step + pair == 7 && row >= 8;
+            let down = if row < 8 || width == 3 && 2 * step + pair >= 6 { 0 } else if width == 3 { 9 } else { 8 };
+            for field in fields {
+                let bit = 8 * (field.byte % 2) + usize::from(field.bit) - usize::from(field.shift);
+                prop_assert_eq!(field.byte % 4 / 2, col % 2, "odd columns lie in upper halves");
+                if !split {
+                    prop_assert_eq!(bit - down, usize::from(mma16::place(bits, step, pair)));
+                }
             }
         }
     }

@@ -6,7 +6,7 @@
 use crate::diagnostic::{Diagnostic, Result};
 use crate::dtype::DType;
 use crate::encoding::{Encoding, Packed, Role, WeakPlace};
-use crate::packed::{CHUNK, PANEL, panel_index};
+use crate::packed::CHUNK;
 use half::{bf16, f16};
 
 /// The stored parts of a matrix `[rows, cols]`, with lengths and indices checked.
@@ -97,6 +97,18 @@ impl<'a> WeightView<'a> {
         self.encoding
     }
 
+    /// The bytes of part `role`; none where the encoding has no such part.
+    pub fn part(&self, role: Role) -> &'a [u8] {
+        match role {
+            Role::Data => self.data,
+            Role::Codes => self.codes,
+            Role::Scales => self.scales,
+            Role::Zeros => self.zeros,
+            Role::Weak => self.weak,
+            Role::WeakIndex => self.weak_index,
+        }
+    }
+
     /// The weak columns in ascending order; none for encodings without.
     pub fn weak_columns(&self) -> impl Iterator<Item = usize> + use<'a> {
         let suffix = match self.encoding {
@@ -129,7 +141,7 @@ impl<'a> WeightView<'a> {
                 let size = mixed.weak.size();
                 let k = mixed.cols as usize;
                 for (i, col) in self.weak_columns().enumerate() {
-                    let at = panel_index(row, i, k) * size;
+                    let at = mixed.body.order.weak_index(row, i, k) * size;
                     dense(mixed.weak, &self.weak[at..at + size], &mut out[col..=col]);
                 }
             }
@@ -141,11 +153,12 @@ impl<'a> WeightView<'a> {
         let width = packed.group.width(cols);
         let chunk_bytes = packed.chunk_bytes();
         let bytes = packed.panel_bytes(cols);
-        let codes = &self.codes[row / PANEL * bytes..][..bytes];
+        let panel = packed.order.panel();
+        let codes = &self.codes[row / panel * bytes..][..bytes];
         let mut unpacked = [0u8; CHUNK];
         // The grid is constant over runs of 16 columns: groups are whole rows or multiples of 16.
         for (i, (chunk, out)) in codes.chunks_exact(chunk_bytes).zip(out.chunks_mut(CHUNK)).enumerate() {
-            packed.unpack_chunk(chunk, row % PANEL, &mut unpacked);
+            packed.unpack_chunk(chunk, row % panel, &mut unpacked);
             for (j, (codes, out)) in unpacked.chunks(16).zip(out.chunks_mut(16)).enumerate() {
                 let group = (i * CHUNK + j * 16) / width;
                 let scale = packed.scale_at(self.scales, row, group, cols);

@@ -4,7 +4,7 @@ use super::plan::Rounded;
 use crate::report::{LayerReport, Measured, Status};
 use crate::spill;
 use actc_ir::{Const, TensorType};
-use actc_types::{DType, Diagnostic, Encoding, Mixed, Packed, Place, Result, Role, WeakPlace, packed};
+use actc_types::{DType, Diagnostic, Encoding, Mixed, Packed, Place, Result, Role, WeakPlace};
 use half::f16;
 use rayon::prelude::*;
 use std::path::Path;
@@ -60,7 +60,7 @@ pub(super) fn encode(
                 elements.push(value);
             }
         }
-        let data = packed::to_panels(&elements, rows).iter().flat_map(|w| w.to_le_bytes()).collect();
+        let data = body.order.pack_weak(&elements, rows).iter().flat_map(|w| w.to_le_bytes()).collect();
         parts.push((Role::Weak, data));
         match place {
             WeakPlace::Scattered => {

@@ -5,7 +5,7 @@
 
 use crate::spill;
 use actc_ir::Const;
-use actc_types::packed::{CHUNK, PANEL, panel_index, panels, to_panels};
+use actc_types::packed::CHUNK;
 use actc_types::{Diagnostic, Encoding, Mixed, Packed, Place, Result, Role, WeakPlace, Zero};
 use std::path::Path;
 
@@ -129,10 +129,11 @@ impl Codes<'_> {
     /// The codes of row `row`.
     fn unpack(&self, codes: &[u8], row: usize, out: &mut [u8]) {
         let bytes = self.packed.panel_bytes(self.width);
-        let panel = &codes[row / PANEL * bytes..][..bytes];
+        let side = self.packed.order.panel();
+        let panel = &codes[row / side * bytes..][..bytes];
         let mut chunk = [0u8; CHUNK];
         for (bytes, out) in panel.chunks_exact(self.packed.chunk_bytes()).zip(out.chunks_mut(CHUNK)) {
-            self.packed.unpack_chunk(bytes, row % PANEL, &mut chunk);
+            self.packed.unpack_chunk(bytes, row % side, &mut chunk);
             out.copy_from_slice(&chunk[..out.len()]);
         }
     }
@@ -158,17 +159,16 @@ fn weak<'p>(
         (WeakPlace::Suffix, Some(cols)) => cols[body..].iter().map(|c| (*c, *c as usize - body)).collect(),
         (WeakPlace::Suffix, None) => (0..k).map(|i| ((body + i) as u32, i)).collect(),
     };
-    let data = part(Role::Weak);
+    let (data, order) = (part(Role::Weak), mixed.body.order);
     let mut columns: Vec<[u8; 8]> = Vec::with_capacity(rows.len() * k);
     for row in rows {
         for (_, old) in &moved {
             let mut element = [0u8; 8];
-            element[..size].copy_from_slice(&data[panel_index(*row as usize, *old, k) * size..][..size]);
+            element[..size].copy_from_slice(&data[order.weak_index(*row as usize, *old, k) * size..][..size]);
             columns.push(element);
         }
     }
-    debug_assert_eq!(panels(rows.len()) * PANEL * k * size, data.len());
-    let data = to_panels(&columns, rows.len()).iter().flat_map(|e| e[..size].to_vec()).collect();
+    let data = order.pack_weak(&columns, rows.len()).iter().flat_map(|e| e[..size].to_vec()).collect();
     let mut parts = vec![(Role::Weak, data)];
     match mixed.place {
         WeakPlace::Scattered => {

@@ -7,7 +7,7 @@ use super::sheet::{Attr, MICROSOFT, Sheet};
 use crate::onnx::ElementType;
 use actc_ir::Const;
 use actc_types::packed::CHUNK;
-use actc_types::{DType, Encoding, Group, Mixed, Packed, Result, Role, WeakPlace, packed};
+use actc_types::{DType, Encoding, Group, Mixed, Packed, Result, Role, WeakPlace};
 use bytes::Bytes;
 
 /// The codes of a matrix `[rows, cols]` with a scale and a zero point for each row and group, all row-major.
@@ -37,13 +37,13 @@ impl Codes {
         let (rows, _) = constant.view().map(|v| (v.rows(), v.cols()))?;
         let groups = layout.group.count(cols);
         let stored = part(constant, Role::Codes);
-        let (panel, chunk) = (layout.panel_bytes(cols), layout.chunk_bytes());
+        let (side, panel, chunk) = (layout.order.panel(), layout.panel_bytes(cols), layout.chunk_bytes());
         let mut codes = Vec::with_capacity(rows * cols);
         let mut run = [0u8; CHUNK];
         for row in 0..rows {
-            let bytes = &stored[row / packed::PANEL * panel..][..panel];
+            let bytes = &stored[row / side * panel..][..panel];
             for (i, bytes) in bytes.chunks_exact(chunk).enumerate() {
-                layout.unpack_chunk(bytes, row % packed::PANEL, &mut run);
+                layout.unpack_chunk(bytes, row % side, &mut run);
                 codes.extend(&run[..CHUNK.min(cols - i * CHUNK)]);
             }
         }
@@ -157,7 +157,7 @@ fn weak(sheet: &mut Sheet<'_>, constant: &Const, mixed: &Mixed) -> Result<String
     let mut bytes = Vec::with_capacity(rows * k * size);
     for row in 0..rows {
         for i in 0..k {
-            bytes.extend(&stored[packed::panel_index(row, i, k) * size..][..size]);
+            bytes.extend(&stored[mixed.body.order.weak_index(row, i, k) * size..][..size]);
         }
     }
     let element = super::sheet::element(mixed.weak)?;

@@ -10,7 +10,7 @@
 
 use actc_artifact::{Artifact, TensorEntry};
 use actc_types::packed::{CHUNK, PANEL, QUAD, panel_index};
-use actc_types::{DType, Encoding, Group, Packed, Result, Role, WeightView};
+use actc_types::{DType, Encoding, Group, Order, Packed, Result, Role, WeightView};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
@@ -49,21 +49,24 @@ impl<'a> Decoder<'a> {
         let tensor = &artifact.manifest().tensors[index];
         let view = artifact.weight(index)?;
         let part = |role| tensor.part(role).map_or(&[][..], |p| artifact.part(p));
-        let packed = |packed: &Packed, cols: usize, weak: Option<Weak<'a>>| Fast::Packed {
-            packed: *packed,
-            cols,
-            codes: part(Role::Codes),
-            scales: part(Role::Scales),
-            zeros: part(Role::Zeros),
-            weak,
+        let packed = |packed: &Packed, cols: usize, weak: Option<Weak<'a>>| match packed.order {
+            Order::Panels8 => Some(Fast::Packed {
+                packed: *packed,
+                cols,
+                codes: part(Role::Codes),
+                scales: part(Role::Scales),
+                zeros: part(Role::Zeros),
+                weak,
+            }),
+            Order::Mma16 => None,
         };
         let fast = match &tensor.encoding {
             Encoding::Dense => Self::dense(tensor, part(Role::Data)),
             Encoding::Block(_) => None,
-            Encoding::Packed(p) => Some(packed(p, view.cols(), None)),
+            Encoding::Packed(p) => packed(p, view.cols(), None),
             Encoding::Mixed(m) => {
                 let weak = Weak { dtype: m.weak, bytes: part(Role::Weak), columns: view.weak_columns().collect() };
-                Some(packed(&m.body, m.body_cols(view.cols()), Some(weak)))
+                packed(&m.body, m.body_cols(view.cols()), Some(weak))
             }
         };
         Ok(Decoder { view, fast })

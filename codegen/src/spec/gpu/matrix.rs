@@ -1,0 +1,151 @@
+//! A matrix as the CUDA templates know it: every number derived here, the unpacking of codes from the order itself.
+
+use super::record::{Columns, Record};
+use crate::spec::linear::{Act, Mat};
+use actc_templates::cuda;
+use actc_types::packed::{BitPos, CHUNK, mma16};
+use actc_types::{Encoding, Group, Mixed, Packed};
+
+/// What products of codes are worth: a code in the lowest bits of a half float is the code times 2^-24.
+const CODE_UNIT: &str = "16777216.0";
+
+impl Mat {
+    /// The packed part.
+    pub(super) fn codes(&self) -> Option<&Packed> {
+        match &self.encoding {
+            Encoding::Packed(p) | Encoding::Mixed(Mixed { body: p, .. }) => Some(p),
+            Encoding::Dense | Encoding::Block(_) => None,
+        }
+    }
+}
+
+/// Grids that sums are brought to within a chunk.
+pub(super) fn grids(packed: &Packed, record: &Record) -> usize {
+    match packed.group {
+        Group::Channel if record.act == Act::F32 => 0,
+        Group::Channel | Group::Columns(_) if record.fine => CHUNK / mma16::STEP,
+        Group::Channel | Group::Columns(_) => 1,
+    }
+}
+
+/// Bytes of a panel's chunk in shared memory.
+pub(super) fn chunk_bytes(mat: &Mat) -> usize {
+    mat.codes().map_or(mma16::PANEL * CHUNK * 2, Packed::chunk_bytes)
+}
+
+/// The template's view of matrix `index`, which reads `record`; `tiles` of them.
+pub(super) fn matrix(index: usize, mat: &Mat, record: &Record, tiles: usize) -> cuda::Matrix {
+    let cols = record.cols as usize;
+    let packed = mat.codes();
+    let steps = record.chunks() * CHUNK / mma16::STEP;
+    let group_steps = |p: &Packed| match p.group {
+        Group::Channel => steps,
+        Group::Columns(n) => n as usize / mma16::STEP,
+    };
+    cuda::Matrix {
+        index,
+        described: described(mat),
+        rows: mat.rows as usize,
+        cols,
+        panels: (mat.rows as usize).div_ceil(mma16::PANEL),
+        chunks: record.chunks(),
+        chunk_bytes: chunk_bytes(mat),
+        panel_bytes: packed.map_or(0, |p| p.panel_bytes(cols)),
+        grids: packed.map_or(0, |p| grids(p, record)),
+        group_steps: packed.map_or(steps, group_steps),
+        groups: packed.map_or(0, |p| p.group.count(cols)),
+        scale_bytes: packed.map_or(0, |p| mma16::PANEL * p.scale.size()),
+        zero_bytes: packed.map_or(0, Packed::zero_group_bytes),
+        half_scales: packed.is_some_and(|p| p.scale.size() == 2),
+        nibbles: packed.is_some_and(|p| p.bits <= 4),
+        middle: packed.map_or(0, |p| p.levels() / 2),
+        slots: record.slots(),
+        tiles,
+        parts: record.parts.into(),
+        per_tile: record.tokens.into(),
+        sums_at: record.sums_at(),
+        factors_at: record.factors_at(),
+        tail_at: record.tail_at(),
+        weak_at: record.weak_at(),
+        packed: packed.is_some(),
+        brain: record.columns == Columns::Brain,
+        weak: record.weak != crate::spec::prepare::WeakSet::None,
+        rounded: record.act == Act::Int8,
+        aligned: cols.is_multiple_of(8),
+        unit: if packed.is_some() { CODE_UNIT } else { "1.0" },
+        words: packed.map_or(0, |p| usize::from(mma16::width(p.bits))),
+        loads: packed.map_or_else(Vec::new, |p| loads(p.bits)),
+        codes: packed.map_or_else(Vec::new, codes),
+    }
+}
+
+fn described(mat: &Mat) -> String {
+    match &mat.encoding {
+        Encoding::Dense => format!("dense {}", mat.dtype),
+        other => other.to_string(),
+    }
+}
+
+/// Statements that load a lane's words of a chunk.
+fn loads(bits: u8) -> Vec<String> {
+    let (words, load) = (usize::from(mma16::width(bits)), mma16::load_words(bits));
+    let vector = |first: usize| {
+        let at = 128 * first;
+        match load {
+            4 => format!(
+                "{{ const uint4 v = *(const uint4*)(chunk + {at} + lane * 16); w[{first}] = v.x, w[{}] = v.y, w[{}] = v.z, w[{}] = v.w; }}",
+                first + 1,
+                first + 2,
+                first + 3
+            ),
+            2 => format!(
+                "{{ const uint2 v = *(const uint2*)(chunk + {at} + lane * 8); w[{first}] = v.x, w[{}] = v.y; }}",
+                first + 1
+            ),
+            _ => format!("w[{first}] = *(const u32*)(chunk + {at} + lane * 4);"),
+        }
+    };
+    (0..words).step_by(load).map(vector).collect()
+}
+
+/// Statements that make the operands of the four steps: of each code's fields, where the order has them, shifted to the code's
+/// place and masked, for both columns of a pair at once.
+fn codes(packed: &Packed) -> Vec<String> {
+    let mut statements = Vec::new();
+    let load = mma16::load_words(packed.bits);
+    for step in 0..CHUNK / mma16::STEP {
+        for (pair, high) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let place = mma16::place(packed.bits, step, pair);
+            // Lane 0, even column: its words are the first of each load.
+            let term = |field: BitPos| {
+                let (at, within) = (field.byte / 4, field.byte % 4);
+                let word = at / (32 * load) * load + at % load;
+                let (from, to) = (8 * within + usize::from(field.bit), usize::from(place + field.shift));
+                let mask = (((1u32 << field.width) - 1) << to) * 0x1_0001;
+                match from - to {
+                    0 => format!("w[{word}] & 0x{mask:08x}u"),
+                    shift => format!("w[{word}] >> {shift} & 0x{mask:08x}u"),
+                }
+            };
+            let fields: Vec<BitPos> = packed.code_at(8 * high, mma16::STEP * step + 2 * pair, CHUNK).collect();
+            let terms: Vec<String> = merged(&fields).into_iter().map(term).collect();
+            statements.push(format!("a[{step}][{}] = {};", 2 * pair + high, terms.join(" | ")));
+        }
+    }
+    statements
+}
+
+/// Fields that are neighbours in a word and in the code, as one.
+fn merged(fields: &[BitPos]) -> Vec<BitPos> {
+    let mut out: Vec<BitPos> = Vec::new();
+    for field in fields {
+        let bit = |f: &BitPos| 8 * f.byte + usize::from(f.bit);
+        match out.last_mut() {
+            Some(last) if bit(last) + usize::from(last.width) == bit(field) && last.byte / 4 == field.byte / 4 => {
+                last.width += field.width;
+            }
+            Some(_) | None => out.push(*field),
+        }
+    }
+    out
+}

@@ -1,0 +1,119 @@
+//! `prepare` of GPUs: inputs `f32[tokens, cols]` as [`Record`]s, one block a token.
+
+use super::record::{Columns, Record};
+use super::{Launch, parameters};
+use crate::spec::linear::Act;
+use crate::spec::prepare::WeakSet;
+use crate::spec::{Access, Buffer, BufferRole};
+use actc_templates::cuda;
+use actc_types::packed::mma16;
+use actc_types::{DType, Diagnostic, Result};
+use std::fmt;
+
+/// Makes the records of one kind of input.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Prepare {
+    /// What is made.
+    pub record: Record,
+}
+
+impl Prepare {
+    /// Columns of the input.
+    fn cols(&self) -> u32 {
+        match self.record.weak {
+            WeakSet::None | WeakSet::Scattered => self.record.cols,
+            WeakSet::Suffix(n) => self.record.cols + n,
+        }
+    }
+
+    /// Threads of a block: one for each eight columns, within bounds.
+    fn threads(&self) -> usize {
+        (self.record.chunks() * 8).next_power_of_two().clamp(64, 512)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        // A bit for each column says whether it is weak.
+        let (cols, most) = (self.cols(), 1 << 18);
+        if cols == 0 || cols > most {
+            return Err(Diagnostic::new("kernel-shape", format!("{cols} columns, a GPU kernel takes 1 to {most}")));
+        }
+        Ok(())
+    }
+
+    /// `x f32[tokens, cols]`; where weak columns are scattered their index; the records.
+    pub(super) fn buffers(&self) -> Vec<Buffer> {
+        let mut buffers = vec![Buffer::read(BufferRole::Input(0), DType::F32)];
+        if self.record.weak == WeakSet::Scattered {
+            buffers.push(Buffer::read(BufferRole::WeakIndex(0), DType::I32));
+        }
+        buffers.push(Buffer { role: BufferRole::Prepared(0), elem: DType::U8, access: Access::Write });
+        buffers
+    }
+
+    /// The number of tokens; where weak columns are scattered their number.
+    pub(super) fn dims(&self) -> Vec<String> {
+        let weak = (self.record.weak == WeakSet::Scattered).then(|| "weak0".to_owned());
+        std::iter::once("tokens".to_owned()).chain(weak).collect()
+    }
+
+    pub(super) fn launch(&self, dims: &[u32]) -> Launch {
+        let tokens = self.record.tiles(dims[0] as usize) * usize::from(self.record.tokens);
+        Launch { grid: [tokens as u32, 1, 1], block: self.threads() as u32, shared: 0 }
+    }
+
+    pub(super) fn source(&self, symbol: &str) -> Result<String> {
+        let r = &self.record;
+        let (brain, packed, bits) = match r.columns {
+            Columns::Codes(bits) => (false, true, bits),
+            Columns::Half => (false, false, 8),
+            Columns::Brain => (true, false, 8),
+        };
+        let place = |step, pair| if packed { mma16::place(bits, step, pair) } else { 0 };
+        let places: Vec<String> = (0..4).map(|s| format!("{{{}, {}}}", place(s, 0), place(s, 1))).collect();
+        let part_bits = if brain { 8 } else { 11 };
+        let worths: Vec<String> = (0..3).map(|i| format!("{:?}f", 0.5f32.powi(i * part_bits))).collect();
+        let weak = match r.weak {
+            WeakSet::None => "0".to_owned(),
+            WeakSet::Scattered => "weak_count0".to_owned(),
+            WeakSet::Suffix(n) => n.to_string(),
+        };
+        let text = cuda::Prepare {
+            symbol,
+            spec: &self.to_string(),
+            parameters: &parameters(&self.buffers(), &self.dims()),
+            threads: self.threads(),
+            cols: self.cols() as usize,
+            body: r.cols as usize,
+            chunks: r.chunks(),
+            slots: r.slots(),
+            parts: r.parts.into(),
+            per_tile: r.tokens.into(),
+            part_bits: part_bits as u32,
+            element: if brain { "bf16" } else { "f16" },
+            x_at: 0,
+            sums_at: r.sums_at(),
+            factors_at: r.factors_at(),
+            tail_at: r.tail_at(),
+            weak_at: r.weak_at(),
+            units: r.units(),
+            unit: if r.fine { mma16::STEP } else { actc_types::packed::CHUNK },
+            brain,
+            packed,
+            rounded: r.act == Act::Int8,
+            scattered: r.weak == WeakSet::Scattered,
+            fine: r.fine,
+            weak: &weak,
+            weak_given: r.weak != WeakSet::None,
+            places: &places.join(", "),
+            part_worth: &format!("{:?}f", 2f32.powi(part_bits)),
+            part_worths: &worths.join(", "),
+        };
+        text.render().map_err(|e| Diagnostic::new("kernel-template", e))
+    }
+}
+
+impl fmt::Display for Prepare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gpu_prepare {}", self.record)
+    }
+}

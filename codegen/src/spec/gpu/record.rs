@@ -1,0 +1,209 @@
+//! Prepared inputs as a GPU's linears read them: right operands of matrix instructions, in records of a few tokens.
+//!
+//! An input is the sum of `parts` numbers of few bits, each the rest of the one before, so that products with codes or f16
+//! weights, which are exact, lose nothing that f32 has: 22 bits in two f16, 24 in three bf16. One part is the input rounded to
+//! the element. All inputs of a token are first brought below `2^15` by a power of two, weak ones by another, so that no value
+//! of f32 overflows. An operand has eight *slots*; every part of every token has one, and a record is a tile of up to eight:
+//!
+//! ```text
+//! x        u16[chunks, 2, slots, 4, 8]   halves of a chunk; eight columns for each lane t, times 2^-place
+//! sums     f32[units, slots]             sums of 16 or 64 columns of x
+//! factors  f32[chunks, slots]            rounded inputs only: what a part is worth in the chunk
+//! tail     f32[3, slots]                 sums of all columns; worth of a part; worth of a weak part
+//! weak     u16[steps, slots, 4, 4]       steps of sixteen weak columns; four columns for each lane t
+//! ```
+//!
+//! Lane `t` multiplies columns `32h + 16i + 4t ..+4` (i = 0, 1) of half `h` where weights are packed, `32h + 8t ..+8` where they
+//! are dense.
+
+use crate::spec::linear::{Act, Mat, Tokens};
+use crate::spec::prepare::WeakSet;
+use actc_types::packed::{CHUNK, mma16};
+use actc_types::{DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, WeakPlace};
+use std::fmt;
+
+/// How inputs that are not rounded enter products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Products {
+    /// As one f16 (or bf16, with bf16 weights).
+    Half,
+    /// As a sum of several: as exact as single precision, within `2^-22`.
+    Single,
+}
+
+impl Products {
+    fn name(self) -> &'static str {
+        match self {
+            Products::Half => "half",
+            Products::Single => "single",
+        }
+    }
+}
+
+impl fmt::Display for Products {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// In which order a matrix has its columns, and what multiplies them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Columns {
+    /// Codes of this many bits, by f16.
+    Codes(u8),
+    /// Dense f16, by f16.
+    Half,
+    /// Dense bf16, by bf16.
+    Brain,
+}
+
+/// What a record of prepared inputs holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Record {
+    /// Columns of the body.
+    pub cols: u32,
+    /// Their order.
+    pub columns: Columns,
+    /// Whether inputs are rounded.
+    pub act: Act,
+    /// Whether sums are of sixteen columns instead of 64.
+    pub fine: bool,
+    /// Numbers that an input is split into.
+    pub parts: u8,
+    /// Tokens of a record.
+    pub tokens: u8,
+    /// Which columns are weak.
+    pub weak: WeakSet,
+}
+
+impl Record {
+    /// What `mat` with `cols` columns reads; refuses encodings that no kernel of a GPU multiplies.
+    pub fn of(mat: &Mat, cols: u32, act: Act, products: Products, tokens: Tokens) -> Result<Record> {
+        let refuse = |what: String| Err(Diagnostic::new("kernel-encoding", what));
+        let packed = |p: &Packed| {
+            let fine = matches!(p.group, Group::Columns(n) if !n.is_multiple_of(CHUNK as u32));
+            (Columns::Codes(mma16::width(p.bits)), fine)
+        };
+        let (columns, fine) = match (&mat.encoding, mat.dtype) {
+            (Encoding::Dense, DType::F16) => (Columns::Half, false),
+            (Encoding::Dense, DType::Bf16) => (Columns::Brain, false),
+            (Encoding::Dense, dtype) => return refuse(format!("no GPU kernel multiplies dense {dtype} weights")),
+            (Encoding::Block(format), _) => return refuse(format!("no GPU kernel multiplies {format} weights")),
+            (Encoding::Packed(p) | Encoding::Mixed(Mixed { body: p, .. }), _) => packed(p),
+        };
+        let weak = match &mat.encoding {
+            Encoding::Mixed(Mixed { cols: 0, .. }) | Encoding::Dense | Encoding::Packed(_) | Encoding::Block(_) => {
+                WeakSet::None
+            }
+            Encoding::Mixed(m) if m.weak != DType::F16 => {
+                return refuse(format!("no GPU kernel multiplies weak columns of {}", m.weak));
+            }
+            Encoding::Mixed(m) => match m.place {
+                WeakPlace::Scattered => WeakSet::Scattered,
+                WeakPlace::Suffix => WeakSet::Suffix(m.cols),
+            },
+        };
+        let body = match weak {
+            WeakSet::None | WeakSet::Scattered => cols,
+            WeakSet::Suffix(n) => cols.saturating_sub(n),
+        };
+        if act == Act::Int8 && !matches!(columns, Columns::Codes(_)) {
+            return refuse(format!("no GPU kernel multiplies dense {} weights with int8 activations", mat.dtype));
+        }
+        let parts = match (products, columns) {
+            (Products::Half, _) => 1,
+            (Products::Single, Columns::Codes(_) | Columns::Half) => 2,
+            (Products::Single, Columns::Brain) => 3,
+        };
+        let most = 8 / parts;
+        let tokens = match tokens {
+            Tokens::Few(n) => n.min(most),
+            Tokens::Many => most,
+        };
+        Ok(Record { cols: body, columns, act, fine, parts, tokens, weak })
+    }
+
+    /// Chunks of 64 columns.
+    pub fn chunks(&self) -> usize {
+        (self.cols as usize).div_ceil(CHUNK)
+    }
+
+    /// Slots of a record.
+    pub fn slots(&self) -> usize {
+        usize::from(self.parts) * usize::from(self.tokens)
+    }
+
+    /// Sums of a slot.
+    pub fn units(&self) -> usize {
+        self.chunks() * if self.fine { CHUNK / mma16::STEP } else { 1 }
+    }
+
+    /// Byte at which the sums start.
+    pub fn sums_at(&self) -> usize {
+        self.chunks() * CHUNK * 2 * self.slots()
+    }
+
+    /// Byte at which the factors start.
+    pub fn factors_at(&self) -> usize {
+        line(self.sums_at() + 4 * self.units() * self.slots())
+    }
+
+    /// Byte at which the tail starts.
+    pub fn tail_at(&self) -> usize {
+        match self.act {
+            Act::F32 => self.factors_at(),
+            Act::Int8 => line(self.factors_at() + 4 * self.chunks() * self.slots()),
+        }
+    }
+
+    /// Byte at which the weak inputs start.
+    pub fn weak_at(&self) -> usize {
+        line(self.tail_at() + 3 * 4 * self.slots())
+    }
+
+    /// Steps of `scattered` weak columns, or of those that are the last.
+    pub fn weak_steps(&self, scattered: usize) -> usize {
+        let weak = match self.weak {
+            WeakSet::None => 0,
+            WeakSet::Scattered => scattered,
+            WeakSet::Suffix(n) => n as usize,
+        };
+        weak.div_ceil(mma16::STEP)
+    }
+
+    /// Records of `tokens` tokens.
+    pub fn tiles(&self, tokens: usize) -> usize {
+        tokens.div_ceil(usize::from(self.tokens))
+    }
+
+    /// Bytes of the records of `tokens` tokens; `scattered` is the number of weak columns that an index names.
+    pub fn bytes(&self, tokens: usize, scattered: usize) -> usize {
+        self.tiles(tokens) * (self.weak_at() + self.weak_steps(scattered) * 2 * mma16::STEP * self.slots())
+    }
+}
+
+/// Bytes up to the next line of memory.
+fn line(bytes: usize) -> usize {
+    bytes.next_multiple_of(128)
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let columns = match self.columns {
+            Columns::Codes(bits) => format!("codes{bits}"),
+            Columns::Half => "f16".to_owned(),
+            Columns::Brain => "bf16".to_owned(),
+        };
+        let Record { cols, act, parts, tokens, .. } = self;
+        write!(f, "{{cols={cols}, columns={columns}, act={act}, parts={parts}, tokens={tokens}")?;
+        if self.fine {
+            f.write_str(", fine")?;
+        }
+        match self.weak {
+            WeakSet::None => {}
+            WeakSet::Scattered => f.write_str(", scattered")?,
+            WeakSet::Suffix(n) => write!(f, ", suffix={n}")?,
+        }
+        f.write_str("}")
+    }
+}

@@ -1,0 +1,380 @@
+//! What the CUDA kernels are rendered from: a struct a template, each of its fields a name in it.
+//!
+//! Every number is derived by whoever fills these in; a field that a template does not use, or the reverse, fails a test.
+
+use crate::engine;
+use serde::Serialize;
+use tera::Context;
+
+/// One matrix of a launch, as `matrix` describes it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Matrix {
+    /// Which one.
+    pub index: usize,
+    /// How it is stored, for people.
+    pub described: String,
+    /// Rows, columns of the body, panels of sixteen rows, chunks of 64 columns.
+    pub rows: usize,
+    /// Columns of the body.
+    pub cols: usize,
+    /// Panels of sixteen rows.
+    pub panels: usize,
+    /// Chunks of 64 columns.
+    pub chunks: usize,
+    /// Bytes of a panel's chunk in shared memory.
+    pub chunk_bytes: usize,
+    /// Bytes of a panel's codes.
+    pub panel_bytes: usize,
+    /// Grids that sums are brought to within a chunk: none, one or four.
+    pub grids: usize,
+    /// Steps of sixteen columns in a group.
+    pub group_steps: usize,
+    /// Groups of a row.
+    pub groups: usize,
+    /// Bytes of a panel's scales of a group.
+    pub scale_bytes: usize,
+    /// Bytes of a panel's zero points of a group.
+    pub zero_bytes: usize,
+    /// Whether scales are f16.
+    pub half_scales: bool,
+    /// Whether zero points are nibbles.
+    pub nibbles: bool,
+    /// The zero point where none is stored.
+    pub middle: u32,
+    /// Slots of a tile.
+    pub slots: usize,
+    /// Tiles of a launch for a few tokens.
+    pub tiles: usize,
+    /// Slots of a token.
+    pub parts: usize,
+    /// Tokens of a tile.
+    pub per_tile: usize,
+    /// Where a record has sums.
+    pub sums_at: usize,
+    /// Where a record has the chunks' factors.
+    pub factors_at: usize,
+    /// Where a record has what concerns whole tokens.
+    pub tail_at: usize,
+    /// Where a record has weak inputs.
+    pub weak_at: usize,
+    /// Whether it has codes; else it is dense.
+    pub packed: bool,
+    /// Whether products are of bf16.
+    pub brain: bool,
+    /// Whether it has weak columns.
+    pub weak: bool,
+    /// Whether inputs are rounded to 8 bits.
+    pub rounded: bool,
+    /// Whether rows of a dense matrix start on multiples of 16 bytes.
+    pub aligned: bool,
+    /// What a product of codes is worth.
+    pub unit: &'static str,
+    /// Words that a lane has of a chunk.
+    pub words: usize,
+    /// Statements that load them.
+    pub loads: Vec<String>,
+    /// Statements that make operands of them.
+    pub codes: Vec<String>,
+}
+
+/// One output of a launch.
+#[derive(Clone, Debug, Serialize)]
+pub struct Output {
+    /// First block.
+    pub start: usize,
+    /// One past the last block.
+    pub end: usize,
+    /// The matrices that it is made of.
+    pub mats: Vec<Call>,
+    /// Index of the first.
+    pub first: usize,
+    /// Index of the second, where it is gated.
+    pub second: usize,
+    /// Whether two matrices make it.
+    pub gated: bool,
+    /// The parameter with the first one's bias; empty for none.
+    pub bias: String,
+    /// The parameter with the second one's bias; empty for none.
+    pub second_bias: String,
+    /// Whether a residual is added.
+    pub residual: bool,
+    /// The parameter it is written to.
+    pub out: String,
+}
+
+/// A matrix with the arguments that say where it is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Call {
+    /// Which one.
+    pub index: usize,
+    /// Codes or data, scales, zeros, weak columns, their steps, record.
+    pub arguments: String,
+}
+
+/// `gemv`: matrices times a few tokens.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gemv<'a> {
+    /// The kernel's name.
+    pub symbol: &'a str,
+    /// What it computes, canonically.
+    pub spec: &'a str,
+    /// What becomes of the sums, for people.
+    pub epilogue: &'a str,
+    /// A drawing of the weights' layouts.
+    pub layout: &'a [String],
+    /// Its parameters as CUDA declares them.
+    pub parameters: &'a str,
+    /// The matrices.
+    pub mats: &'a [Matrix],
+    /// The outputs.
+    pub outputs: &'a [Output],
+    /// `silu`, `gelu`, or empty.
+    pub gate: &'a str,
+    /// Tokens.
+    pub tokens: usize,
+    /// Warps that share a matrix.
+    pub warps: usize,
+    /// Panels of a block.
+    pub gang: usize,
+    /// Rows of a block.
+    pub rows: usize,
+    /// Threads of a block.
+    pub threads: usize,
+    /// Stages of shared memory.
+    pub stages: usize,
+    /// Chunks of a stage.
+    pub stage_chunks: usize,
+    /// Bytes of a warp's stages.
+    pub ring_bytes: usize,
+    /// Bytes of a warp's stages and grids.
+    pub warp_bytes: usize,
+    /// Where the sums lie.
+    pub sums_at: usize,
+    /// Sums of a warp.
+    pub warp_sums: usize,
+}
+
+/// `gemm`: matrices times many tokens.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gemm<'a> {
+    /// The kernel's name.
+    pub symbol: &'a str,
+    /// What it computes, canonically.
+    pub spec: &'a str,
+    /// What becomes of the sums, for people.
+    pub epilogue: &'a str,
+    /// A drawing of the weights' layouts.
+    pub layout: &'a [String],
+    /// Its parameters as CUDA declares them.
+    pub parameters: &'a str,
+    /// The matrices.
+    pub mats: &'a [Matrix],
+    /// The outputs.
+    pub outputs: &'a [Output],
+    /// `silu`, `gelu`, or empty.
+    pub gate: &'a str,
+    /// Panels of a warp.
+    pub down: usize,
+    /// Tiles of a warp.
+    pub across: usize,
+    /// Warps above each other.
+    pub warps_down: usize,
+    /// Warps beside each other.
+    pub warps_across: usize,
+    /// Warps of a block.
+    pub warps: usize,
+    /// Threads of a block.
+    pub threads: usize,
+    /// Panels of a block.
+    pub block_panels: usize,
+    /// Tiles of a block.
+    pub block_tiles: usize,
+    /// Stages of shared memory.
+    pub stages: usize,
+    /// Bytes of a stage.
+    pub stage_bytes: usize,
+    /// Matrices that a block computes.
+    pub together: usize,
+    /// Blocks that share a matrix's chunks.
+    pub splits: usize,
+}
+
+/// One output of `reduce`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reduced {
+    /// Rows.
+    pub rows: usize,
+    /// The parameter with its parts.
+    pub parts: String,
+    /// The parameter with those of the second matrix; empty where it is not gated.
+    pub second_parts: String,
+    /// The parameter with the bias; empty for none.
+    pub bias: String,
+    /// The parameter with the second matrix's; empty for none.
+    pub second_bias: String,
+    /// Whether a residual is added.
+    pub residual: bool,
+    /// The parameter it is written to.
+    pub out: String,
+}
+
+/// `reduce`: sums of a product whose blocks share columns.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reduce<'a> {
+    /// The kernel's name.
+    pub symbol: &'a str,
+    /// What it computes, canonically.
+    pub spec: &'a str,
+    /// What becomes of the sums, for people.
+    pub epilogue: &'a str,
+    /// Its parameters as CUDA declares them.
+    pub parameters: &'a str,
+    /// `silu`, `gelu`, or empty.
+    pub gate: &'a str,
+    /// How many parts are added.
+    pub splits: usize,
+    /// Threads of a block.
+    pub threads: usize,
+    /// The outputs.
+    pub outputs: &'a [Reduced],
+}
+
+/// `prepare`: inputs of matrices as operands.
+#[derive(Clone, Debug, Serialize)]
+pub struct Prepare<'a> {
+    /// The kernel's name.
+    pub symbol: &'a str,
+    /// What it computes, canonically.
+    pub spec: &'a str,
+    /// Its parameters as CUDA declares them.
+    pub parameters: &'a str,
+    /// Threads of a block.
+    pub threads: usize,
+    /// Columns of the input.
+    pub cols: usize,
+    /// Columns of the body.
+    pub body: usize,
+    /// Chunks of 64 columns.
+    pub chunks: usize,
+    /// Slots of a tile.
+    pub slots: usize,
+    /// Slots of a token.
+    pub parts: usize,
+    /// Tokens of a tile.
+    pub per_tile: usize,
+    /// Bits by which a part is finer than the one before.
+    pub part_bits: u32,
+    /// What a part's number type is, for people.
+    pub element: &'a str,
+    /// Where a record has inputs.
+    pub x_at: usize,
+    /// Where it has sums.
+    pub sums_at: usize,
+    /// Where it has the chunks' factors.
+    pub factors_at: usize,
+    /// Where it has what concerns whole tokens.
+    pub tail_at: usize,
+    /// Where it has weak inputs.
+    pub weak_at: usize,
+    /// How many sums a slot has.
+    pub units: usize,
+    /// Columns of a sum.
+    pub unit: usize,
+    /// Whether products are of bf16.
+    pub brain: bool,
+    /// Whether columns lie as those of packed codes.
+    pub packed: bool,
+    /// Whether inputs are rounded to 8 bits.
+    pub rounded: bool,
+    /// Whether weak columns are named by an index.
+    pub scattered: bool,
+    /// Whether sums are of sixteen columns.
+    pub fine: bool,
+    /// Number of weak columns, as an expression.
+    pub weak: &'a str,
+    /// Whether there are any.
+    pub weak_given: bool,
+    /// The places of pairs of columns, by step.
+    pub places: &'a str,
+    /// By what the rest of a part is multiplied.
+    pub part_worth: &'a str,
+    /// What each part is worth.
+    pub part_worths: &'a str,
+}
+
+fn render(name: &str, values: &impl Serialize) -> Result<String, String> {
+    let context = Context::from_serialize(values).map_err(|e| format!("{name}: {e}"))?;
+    let text = engine()?.render(name, &context).map_err(|e| format!("{name}: {e}"))?;
+    Ok(tidied(&text))
+}
+
+/// `text` without the blank lines that blocks leave behind: those in front of another one, of an indented line, or of a brace.
+fn tidied(text: &str) -> String {
+    let next = text.lines().skip(1).chain([""]);
+    let kept = text
+        .lines()
+        .zip(next)
+        .filter(|(line, next)| !line.trim().is_empty() || next.starts_with(|c: char| c.is_alphabetic() || c == '/'));
+    kept.flat_map(|(line, _)| [line.trim_end(), "\n"]).collect()
+}
+
+impl Gemv<'_> {
+    /// The CUDA text. An error names the template and what is wrong with it.
+    pub fn render(&self) -> Result<String, String> {
+        render("gemv", self)
+    }
+}
+
+impl Gemm<'_> {
+    /// The CUDA text. An error names the template and what is wrong with it.
+    pub fn render(&self) -> Result<String, String> {
+        render("gemm", self)
+    }
+}
+
+impl Reduce<'_> {
+    /// The CUDA text. An error names the template and what is wrong with it.
+    pub fn render(&self) -> Result<String, String> {
+        render("reduce", self)
+    }
+}
+
+impl Prepare<'_> {
+    /// The CUDA text. An error names the template and what is wrong with it.
+    pub fn render(&self) -> Result<String, String> {
+        render("prepare", self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_lines_of_blocks_go() {
+        let text = "// head\n\n\nint a;\n\nvoid f() {\n\n    g();\n\n}\n";
+        assert_eq!(tidied(text), "// head\n\nint a;\n\nvoid f() {\n    g();\n}\n");
+    }
+
+    /// What a template asks for is what its struct has.
+    #[test]
+    fn names_are_those_of_the_structs() {
+        let reduce = Reduce {
+            symbol: "k",
+            spec: "reduce",
+            epilogue: "none",
+            parameters: "",
+            gate: "",
+            splits: 2,
+            threads: 256,
+            outputs: &[],
+        };
+        let engine = engine().unwrap();
+        let asked = engine.get_template_variables("reduce").unwrap();
+        let context = Context::from_serialize(&reduce).unwrap();
+        for name in asked {
+            assert!(context.contains_key(name), "`reduce` asks for `{name}`");
+        }
+        assert!(reduce.render().unwrap().contains("void __launch_bounds__(256) k()"));
+    }
+}

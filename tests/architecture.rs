@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("actc-codegen", &["actc-types", "actc-ir", "actc-artifact", "actc-templates"]),
     ("actc-runtime", &["actc-types", "actc-artifact"]),
     ("actc-capi", &["actc-types", "actc-artifact", "actc-runtime"]),
+    ("actc-ptx", &[]),
     (
         "actc",
         &[

@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("actc-passes", &["actc-types", "actc-ir"]),
     ("actc-templates", &[]),
     ("actc-artifact", &["actc-types"]),
-    ("actc-codegen", &["actc-types", "actc-ir", "actc-artifact", "actc-templates"]),
+    ("actc-codegen", &["actc-types", "actc-ir", "actc-artifact", "actc-templates", "actc-ptx"]),
     ("actc-runtime", &["actc-types", "actc-artifact"]),
     ("actc-capi", &["actc-types", "actc-artifact", "actc-runtime"]),
     ("actc-ptx", &[]),

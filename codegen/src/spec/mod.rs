@@ -7,11 +7,15 @@
 
 pub mod attention;
 pub mod elementwise;
+#[cfg(feature = "emit-llvm")]
+mod gpu;
 pub mod linear;
 pub mod norm;
 pub mod prepare;
 pub mod rope;
 
+#[cfg(feature = "emit-llvm")]
+use crate::emit::llvm::ptx::PtxKernel;
 use crate::emit::{Backend, CompiledKernel, Emitter, Image};
 use crate::kir::Kernel;
 use actc_types::{DType, Result, Role, Target};
@@ -244,4 +248,12 @@ pub fn compile_all(specs: &[KernelSpec], backend: Backend, target: &Target) -> R
         }
     }
     Ok(image)
+}
+
+/// Text of one kernel for NVIDIA GPUs, the same for all of them. Refuses families whose kernels come from templates.
+#[cfg(feature = "emit-llvm")]
+pub fn compile_ptx(spec: &KernelSpec) -> Result<PtxKernel> {
+    spec.check()?;
+    let gpu::Plan { team, work, share } = spec.on_gpu()?;
+    crate::emit::llvm::ptx::compile(&crate::kir::to_threads(&spec.kernel(), team), team, work, share)
 }

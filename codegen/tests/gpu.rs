@@ -63,8 +63,8 @@ fn all() -> Vec<KernelSpec> {
     for (heads, dim) in [(9, 64), (3, 64), (4, 256), (1, 256), (32, 128)] {
         specs.push(rope(heads, dim, dim, RopeStyle::Half));
         specs.push(rope(heads, dim, dim / 2, RopeStyle::Interleaved));
-        specs.push(table(dim, heads == 32));
     }
+    specs.extend([table(64, false), table(256, false), table(128, true)]);
     specs.push(rope(5, 37, 10, RopeStyle::Interleaved));
     for fun in [Fun::Silu, Fun::GeluTanh, Fun::GeluErf, Fun::Erf, Fun::Log, Fun::Softplus, Fun::Tanh, Fun::Sqrt] {
         specs.push(gated(fun, &[true], DType::F32));

@@ -77,8 +77,10 @@ fn machine() -> Result<TargetMachine> {
     inkwell::targets::Target::initialize_nvptx(&InitializationConfig::default());
     let triple = TargetTriple::create("nvptx64-nvidia-cuda");
     let known = inkwell::targets::Target::from_triple(&triple).map_err(|e| internal("target", e))?;
+    // The assembler schedules anew; blocks stay in the order of the program, so that a warp's threads come together again
+    // where it says, before they exchange anything.
     known
-        .create_target_machine(&triple, "sm_80", "", OptimizationLevel::Default, RelocMode::PIC, CodeModel::Default)
+        .create_target_machine(&triple, "sm_80", "", OptimizationLevel::None, RelocMode::PIC, CodeModel::Default)
         .ok_or_else(|| internal("target", "LLVM has no machine for sm_80"))
 }
 

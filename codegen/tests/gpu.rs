@@ -1,8 +1,11 @@
 //! Kernels for GPUs through LLVM: their texts, what NVIDIA's assembler makes of them, and how they are launched. Their
-//! numbers are tested where those of kernels for CPUs are: every room has an emulator of a GPU.
+//! numbers are tested where those of kernels for CPUs are: every room has an emulator of a GPU. Of `prepare`, whose rooms
+//! have kernels of linear layers as well, and of long rows they are tested here.
 //!
 //! The assembler is that which `ACTC_PTXAS` names, else `ptxas` of the search path; without one its test says so and ends.
 #![cfg(feature = "emit-llvm")]
+
+mod room;
 
 use actc_codegen::kir::{FloatOp, Fun, Team, to_threads};
 use actc_codegen::spec::elementwise::Input;
@@ -10,7 +13,10 @@ use actc_codegen::spec::{
     Act, Attention, Elementwise, KernelSpec, LayerNorm, Prepare, Prepared, RmsNorm, Rope, RopeStyle, RopeTable, Step,
     WeakSet, compile_ptx,
 };
-use actc_types::{DType, Group, RowForm, Symbol};
+use actc_types::{DType, Group, RowForm, Symbol, Target};
+use proptest::prelude::*;
+use room::parts::EPS;
+use room::{Buffer, Rng, Room};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -165,4 +171,77 @@ fn families_of_templates_are_refused() {
         cache: RowForm::F32,
     };
     assert_eq!(compile_ptx(&KernelSpec::Attention(attention)).unwrap_err().code, "kernel-target");
+}
+
+fn gpu() -> Target {
+    Target::parse("sm_80").unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Every byte of a record is what a kernel for this machine makes, but for sums, which have another order.
+    #[test]
+    fn prepared_records_are_those_of_cpus(
+        cols in 7u32..700, tokens in 1usize..5, int8: bool, group in 0usize..3, weak in 0usize..3, seed: u64,
+    ) {
+        let mut rng = Rng(seed);
+        let act = if int8 { Act::Int8 } else { Act::F32 };
+        let sums = [None, Some(Group::Channel), Some(Group::Columns(48))][group];
+        let weak = [WeakSet::None, WeakSet::Scattered, WeakSet::Suffix(5)][weak];
+        let spec = prepare(cols, act, sums, weak);
+        let KernelSpec::Prepare(Prepare { sets, .. }) = &spec else { panic!("it is one") };
+        let set = sets[0];
+        let x = rng.floats(cols as usize * tokens);
+        let index: Vec<u8> = (0..cols).filter(|c| c % 7 == 3).flat_map(u32::to_le_bytes).collect();
+        let scattered = if weak == WeakSet::Scattered { index.len() / 4 } else { 0 };
+        let bytes = set.record_bytes(scattered);
+        let (x, index) = (Buffer::floats(&x), Buffer::of(&index));
+        let mut dims = vec![tokens as i64];
+        dims.extend((weak == WeakSet::Scattered).then_some(scattered as i64));
+        let run = |target: &Target, parts: u32| {
+            let records = Buffer::new(bytes * tokens);
+            let mut pointers = vec![x.ptr()];
+            pointers.extend((weak == WeakSet::Scattered).then(|| index.ptr()));
+            pointers.push(records.ptr());
+            Room::on(std::slice::from_ref(&spec), target).run(&spec, &pointers, &dims, parts);
+            records.bytes().to_vec()
+        };
+        let (want, got) = (run(&Target::host(), 1), run(&gpu(), 1));
+        prop_assert_eq!(&got, &run(&gpu(), 3), "three blocks differ from one");
+        let float = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+        for (want, got) in want.chunks(bytes).zip(got.chunks(bytes)) {
+            let sums = set.sums_at()..set.sums_at() + 4 * set.groups();
+            prop_assert_eq!(&want[..sums.start], &got[..sums.start]);
+            prop_assert_eq!(&want[sums.end..], &got[sums.end..]);
+            let size: f64 = want[..4 * cols as usize].chunks(4).map(|b| f64::from(float(b)).abs()).sum();
+            for (want, got) in want[sums.clone()].chunks(4).zip(got[sums].chunks(4)) {
+                let apart = f64::from(float(want)) - f64::from(float(got));
+                // Either order rounds each of its sums.
+                prop_assert!(apart.abs() <= 2.0 * f64::from(cols) * EPS * size, "{} apart", apart);
+            }
+        }
+    }
+}
+
+/// Rows of as many warps as a team may have, and of more turns than are written out.
+#[test]
+fn long_rows() {
+    for (cols, rows) in [(576, 3), (4096, 2), (5000, 2), (20_001, 1)] {
+        let mut rng = Rng(cols as u64);
+        let (x, w) = (rng.floats(rows * cols), rng.floats(cols));
+        let spec = rms_norm(cols as u32, false);
+        let (inputs, y) = ([Buffer::floats(&x), Buffer::floats(&w)], Buffer::new(4 * rows * cols));
+        let room = Room::on(std::slice::from_ref(&spec), &gpu());
+        room.run(&spec, &[inputs[0].ptr(), inputs[1].ptr(), y.ptr()], &[rows as i64], 2);
+        for (x, y) in x.chunks(cols).zip(y.read().chunks(cols)) {
+            let mean = x.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>() / cols as f64;
+            for ((x, w), y) in x.iter().zip(&w).zip(y) {
+                let want = f64::from(*x) / (mean + 1e-5).sqrt() * f64::from(*w);
+                // A thread's share of the sum, its exchanges, halved by the root, and six roundings.
+                let tolerance = (cols as f64 / 1024.0 + 16.0) * EPS * want.abs();
+                room::parts::close(*y, want, tolerance, "rms_norm");
+            }
+        }
+    }
 }

@@ -4,12 +4,13 @@
 //! integers made into pointers. What comes out for CPUs is an object file, which [`flat`] makes code without relocations,
 //! and for GPUs text, see [`ptx`].
 
+mod fetch;
 mod flat;
 pub mod ptx;
 mod vector;
 
 use super::CompiledKernel;
-use crate::kir::{Axis, Elem, Fetch, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var};
+use crate::kir::{Axis, Elem, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var};
 use actc_types::target::{Arch, Family};
 use actc_types::{Diagnostic, Result, Target};
 use inkwell::attributes::{Attribute, AttributeLoc};
@@ -141,10 +142,7 @@ fn emit<'c>(context: &'c Context, module: &Module<'c>, kernel: &Kernel, target: 
         fused: target.arch != Arch::X86V2,
         i8mm: target.features.contains(&"i8mm"),
         function,
-        interface: Interface::Tables {
-            buffers: param(0)?.into_pointer_value(),
-            dims: param(1)?.into_pointer_value(),
-        },
+        interface: Interface::Tables { buffers: param(0)?.into_pointer_value(), dims: param(1)?.into_pointer_value() },
         part,
         parts,
         vals: vec![None; kernel.vals.len()],
@@ -349,14 +347,7 @@ impl<'c> Emitter<'_, 'c> {
     }
 
     /// The test stands at the bottom, so that a turn has one branch.
-    fn seq(
-        &mut self,
-        index: Val,
-        from: IntValue<'c>,
-        to: Val,
-        step: IntValue<'c>,
-        body: &[Node],
-    ) -> Result<(), Wrong> {
+    fn seq(&mut self, index: Val, from: IntValue<'c>, to: Val, step: IntValue<'c>, body: &[Node]) -> Result<(), Wrong> {
         let to = self.int(to);
         let [turn, after] = self.blocks();
         let before = self.b.get_insert_block().ok_or_else(|| Wrong("no block".into()))?;
@@ -468,7 +459,10 @@ impl<'c> Emitter<'_, 'c> {
             IntOp::Add => self.b.build_int_add(a, b, "")?,
             IntOp::Sub => self.b.build_int_sub(a, b, "")?,
             IntOp::Mul => self.b.build_int_mul(a, b, "")?,
-            IntOp::Div => self.b.build_int_unsigned_div(a, b, "")?,
+            IntOp::Div => match self.interface {
+                Interface::Tables { .. } => self.b.build_int_unsigned_div(a, b, "")?,
+                Interface::Parameters(_) => self.quotient(a, b)?,
+            },
             IntOp::And => self.b.build_and(a, b, "")?,
             IntOp::Or => self.b.build_or(a, b, "")?,
             IntOp::Shl => self.b.build_left_shift(a, b, "")?,
@@ -537,69 +531,5 @@ impl<'c> Emitter<'_, 'c> {
             | Fun::Sign => panic!("{fun:?} is expanded by legalisation"),
         };
         self.call(name, &[self.machine(ty)], &[a.into()])
-    }
-
-    /// A half of a vector from memory, as integers: 16 bytes.
-    fn half(&self, kind: Fetch, addr: IntValue<'c>, offset: i32) -> Made<'c> {
-        let c = self.context;
-        let low = |v: IntValue<'c>, lanes: u32| -> Made<'c> {
-            let zero = v.get_type().vec_type(lanes).const_zero();
-            Ok(self.b.build_insert_element(zero, v, c.i32_type().const_zero(), "")?.into())
-        };
-        match kind {
-            Fetch::Full => self.load(c.i8_type().vec_type(16), addr, offset),
-            Fetch::Same4 => {
-                let v = low(self.load(c.i32_type(), addr, offset)?.into_int_value(), 4)?.into_vector_value();
-                let all = c.i32_type().vec_type(4).const_zero();
-                Ok(self.b.build_shuffle_vector(v, v, all, "")?.into())
-            }
-            Fetch::Low4 => low(self.load(c.i32_type(), addr, offset)?.into_int_value(), 4),
-            Fetch::Low2 => {
-                let v = self.load(c.i16_type(), addr, offset)?.into_int_value();
-                low(self.b.build_int_z_extend(v, c.i32_type(), "")?, 4)
-            }
-            Fetch::Unsigned16 | Fetch::Signed16 => {
-                self.widen(kind, self.load(c.i16_type().vec_type(4), addr, offset)?, 4)
-            }
-            Fetch::Signed8 => self.widen(kind, self.load(c.i8_type().vec_type(4), addr, offset)?, 4),
-            Fetch::Words8 => self.widen(kind, self.load(c.i8_type().vec_type(8), addr, offset)?, 8),
-        }
-    }
-
-    fn widen(&self, kind: Fetch, v: BasicValueEnum<'c>, n: u32) -> Made<'c> {
-        let c = self.context;
-        let wide = if kind == Fetch::Words8 { c.i16_type() } else { c.i32_type() }.vec_type(n);
-        Ok(if matches!(kind, Fetch::Signed16 | Fetch::Signed8 | Fetch::Words8) {
-            self.b.build_int_s_extend(v.into_vector_value(), wide, "")?.into()
-        } else {
-            self.b.build_int_z_extend(v.into_vector_value(), wide, "")?.into()
-        })
-    }
-
-    fn fetch(&self, ty: Ty, kind: Fetch, addr: IntValue<'c>, offset: i32, gap: i32) -> Made<'c> {
-        let Ty::Vec(elem, n) = ty else { panic!("{ty} is no vector") };
-        let whole = match (u32::from(n) * elem.size() as u32, kind, gap) {
-            (16, ..) => self.half(kind, addr, offset)?,
-            // Neighbouring halves are one load.
-            (_, Fetch::Full, 16) => self.load(self.context.i8_type().vec_type(32), addr, offset)?,
-            (_, Fetch::Unsigned16 | Fetch::Signed16, 8) => {
-                self.widen(kind, self.load(self.context.i16_type().vec_type(8), addr, offset)?, 8)?
-            }
-            (_, Fetch::Signed8, 4) => {
-                self.widen(kind, self.load(self.context.i8_type().vec_type(8), addr, offset)?, 8)?
-            }
-            (_, Fetch::Words8, 8) => {
-                self.widen(kind, self.load(self.context.i8_type().vec_type(16), addr, offset)?, 16)?
-            }
-            (_, _, 0) => {
-                let half = self.half(kind, addr, offset)?;
-                self.joined(half, half)?
-            }
-            _ => {
-                let (low, high) = (self.half(kind, addr, offset)?, self.half(kind, addr, offset + gap)?);
-                self.joined(low, high)?
-            }
-        };
-        Ok(self.b.build_bit_cast(whole, self.machine(ty), "")?)
     }
 }

@@ -7,12 +7,9 @@ pub(super) fn deals_in_panels(nodes: &[Node]) -> bool {
     nodes.iter().any(|node| match node {
         Node::Let(_, Op::Quad { .. } | Op::Load { mem: Mem::U4, .. }) => true,
         Node::Loop { body, .. } | Node::IfLess { body, .. } => deals_in_panels(body),
-        Node::Let(..)
-        | Node::Set(..)
-        | Node::Acc(..)
-        | Node::Store { .. }
-        | Node::Prefetch { .. }
-        | Node::Team(_) => false,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } | Node::Team(_) => {
+            false
+        }
     })
 }
 
@@ -36,12 +33,9 @@ pub(super) fn deals_in_words(nodes: &[Node]) -> bool {
     nodes.iter().any(|node| match node {
         Node::Let(_, Op::Load { mem: Mem::S8 | Mem::I16, .. }) => true,
         Node::Loop { body, .. } | Node::IfLess { body, .. } => deals_in_words(body),
-        Node::Let(..)
-        | Node::Set(..)
-        | Node::Acc(..)
-        | Node::Store { .. }
-        | Node::Prefetch { .. }
-        | Node::Team(_) => false,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } | Node::Team(_) => {
+            false
+        }
     })
 }
 
@@ -49,12 +43,7 @@ pub(super) fn weight(nodes: &[Node]) -> i64 {
     let one = |node: &Node| match node {
         Node::Let(_, Op::Fun(..)) => 16,
         Node::Loop { body, .. } | Node::IfLess { body, .. } => 2 + weight(body),
-        Node::Let(..)
-        | Node::Set(..)
-        | Node::Acc(..)
-        | Node::Store { .. }
-        | Node::Prefetch { .. }
-        | Node::Team(_) => 1,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } | Node::Team(_) => 1,
     };
     nodes.iter().map(one).sum()
 }
@@ -74,11 +63,11 @@ pub(super) fn lane_operands(kernel: &Kernel, nodes: &[Node], used: &mut Vec<Val>
                 continue;
             }
             Node::Let(..)
-        | Node::Set(..)
-        | Node::Acc(..)
-        | Node::Store { .. }
-        | Node::Prefetch { .. }
-        | Node::Team(_) => continue,
+            | Node::Set(..)
+            | Node::Acc(..)
+            | Node::Store { .. }
+            | Node::Prefetch { .. }
+            | Node::Team(_) => continue,
         };
         used.extend(operands.iter().filter(|v| scalar(v)));
     }
@@ -88,11 +77,8 @@ pub(super) fn find_int(nodes: &[Node], v: Val) -> Option<i64> {
     nodes.iter().find_map(|node| match node {
         Node::Let(w, Op::Int(n)) if *w == v => Some(*n),
         Node::Loop { body, .. } | Node::IfLess { body, .. } => find_int(body, v),
-        Node::Let(..)
-        | Node::Set(..)
-        | Node::Acc(..)
-        | Node::Store { .. }
-        | Node::Prefetch { .. }
-        | Node::Team(_) => None,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } | Node::Team(_) => {
+            None
+        }
     })
 }

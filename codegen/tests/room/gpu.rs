@@ -49,7 +49,8 @@ impl Gpu {
             })
             .collect();
         let place = |ptr: &*mut u8| places[distinct.binary_search(ptr).expect("one of them")] as i64;
-        let values: Vec<[u8; 8]> = buffers.iter().map(place).chain(dims.iter().copied()).map(i64::to_le_bytes).collect();
+        let values: Vec<[u8; 8]> =
+            buffers.iter().map(place).chain(dims.iter().copied()).map(i64::to_le_bytes).collect();
         let values: Vec<&[u8]> = values.iter().map(|v| &v[..]).collect();
         let params = module.kernel(&symbol).expect("the text has it").pack(&values).expect("parameters fit");
         let shape = Shape::of(blocks, kernel.launch.threads);

@@ -81,10 +81,6 @@ impl Room {
         let able: Vec<&(Target, bool)> = targets().iter().filter(|(target, _)| takes(target, specs)).collect();
         assert!(!able.is_empty(), "no tested target has kernels for {}", specs[0]);
         let (target, emulated) = able[usize::from(turn) % able.len()];
-        #[cfg(feature = "emit-llvm")]
-        if target.arch.is_gpu() {
-            return Room { place: Place::Gpu(gpu::Gpu::new(specs)), image: Image::default() };
-        }
         if *emulated {
             let image = spec::compile_all(specs, Backend::best(), target).unwrap();
             return Room { place: Place::Elsewhere(RefCell::new(Emulated::new(target, &image.code))), image };
@@ -92,8 +88,12 @@ impl Room {
         Room::on(specs, target)
     }
 
-    /// Compiles `specs` for a target that runs here.
+    /// Compiles `specs` for a target that runs here, or for a GPU.
     pub(crate) fn on(specs: &[KernelSpec], target: &Target) -> Room {
+        #[cfg(feature = "emit-llvm")]
+        if target.arch.is_gpu() {
+            return Room { place: Place::Gpu(gpu::Gpu::new(specs)), image: Image::default() };
+        }
         assert_eq!(target.lacks(), None, "{target} does not run here");
         Room::of(spec::compile_all(specs, Backend::best(), target).unwrap())
     }

@@ -16,7 +16,7 @@ use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::{CodeModel, FileType, InitializationConfig, RelocMode, TargetMachine, TargetTriple};
 use inkwell::types::BasicMetadataTypeEnum;
 use inkwell::values::{BasicMetadataValueEnum, IntValue, PointerValue};
-use inkwell::{AddressSpace, OptimizationLevel};
+use inkwell::{AddressSpace, IntPredicate, OptimizationLevel};
 
 /// Where buffers lie.
 pub(super) const GLOBAL: u16 = 1;
@@ -217,6 +217,27 @@ impl<'c> Emitter<'_, 'c> {
             }
         }
         Ok(())
+    }
+
+    /// `a / b`. GPUs divide by a program, which is short where both have 32 bits.
+    pub(super) fn quotient(&self, a: IntValue<'c>, b: IntValue<'c>) -> Result<IntValue<'c>, Wrong> {
+        let (int, word) = (self.context.i64_type(), self.context.i32_type());
+        let [short, long, after] =
+            ["short", "long", "after"].map(|name| self.context.append_basic_block(self.function, name));
+        let high = self.b.build_right_shift(self.b.build_or(a, b, "")?, self.constant(32), false, "")?;
+        let small = self.b.build_int_compare(IntPredicate::EQ, high, int.const_zero(), "")?;
+        self.b.build_conditional_branch(small, short, long)?;
+        self.b.position_at_end(short);
+        let [low_a, low_b] = [a, b].map(|v| self.b.build_int_truncate(v, word, ""));
+        let low = self.b.build_int_z_extend(self.b.build_int_unsigned_div(low_a?, low_b?, "")?, int, "")?;
+        self.b.build_unconditional_branch(after)?;
+        self.b.position_at_end(long);
+        let whole = self.b.build_int_unsigned_div(a, b, "")?;
+        self.b.build_unconditional_branch(after)?;
+        self.b.position_at_end(after);
+        let quotient = self.b.build_phi(int, "")?;
+        quotient.add_incoming(&[(&low, short), (&whole, long)]);
+        Ok(quotient.as_basic_value().into_int_value())
     }
 
     /// The element of this thread's lane.

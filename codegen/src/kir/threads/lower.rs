@@ -119,15 +119,9 @@ impl Threads<'_> {
             let value = match mem {
                 Mem::F32 => lane,
                 Mem::I8 | Mem::U8 => self.out.whole(lane),
-                Mem::F16
-                | Mem::Bf16
-                | Mem::Q8
-                | Mem::S8
-                | Mem::I16
-                | Mem::I32
-                | Mem::U4
-                | Mem::U16
-                | Mem::U32 => panic!("lanes of {mem:?} are not mapped to threads"),
+                Mem::F16 | Mem::Bf16 | Mem::Q8 | Mem::S8 | Mem::I16 | Mem::I32 | Mem::U4 | Mem::U16 | Mem::U32 => {
+                    panic!("lanes of {mem:?} are not mapped to threads")
+                }
             };
             self.out.push(Node::Store { mem, value, addr, offset: offset + next * i as i32, step: 0 });
         }

@@ -191,7 +191,7 @@ impl Emitter<'_> {
                 self.b.ins().jump(after, &[]);
                 self.enter(after);
             }
-            Node::Acc(..) | Node::Store { .. } | Node::Loop { .. } | Node::Prefetch { .. } => {
+            Node::Acc(..) | Node::Store { .. } | Node::Loop { .. } | Node::Prefetch { .. } | Node::Team(_) => {
                 panic!("the kernel is not legalised")
             }
         }
@@ -305,7 +305,8 @@ impl Emitter<'_> {
             | Op::LaneSum(_)
             | Op::LaneMax(_)
             | Op::Sums(_)
-            | Op::Each(_) => {
+            | Op::Each(_)
+            | Op::Team(_) => {
                 panic!("the kernel is not legalised")
             }
         }

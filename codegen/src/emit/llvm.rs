@@ -1,13 +1,16 @@
 //! The LLVM emitter: vectors of any width, scheduled and allocated by LLVM's back ends.
 //!
 //! Kernels come with their loops and vectors as they shall be, so loop unrolling and vectorising are off. Addresses are
-//! integers made into pointers. What comes out is an object file; [`flat`] makes it code without relocations.
+//! integers made into pointers. What comes out for CPUs is an object file, which [`flat`] makes code without relocations,
+//! and for GPUs text, see [`ptx`].
 
+mod fetch;
 mod flat;
+pub mod ptx;
 mod vector;
 
 use super::CompiledKernel;
-use crate::kir::{Axis, Elem, Fetch, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var};
+use crate::kir::{Axis, Elem, FloatOp, Fun, IntOp, Kernel, Mem, Node, Op, Ty, Val, Var};
 use actc_types::target::{Arch, Family};
 use actc_types::{Diagnostic, Result, Target};
 use inkwell::attributes::{Attribute, AttributeLoc};
@@ -139,8 +142,7 @@ fn emit<'c>(context: &'c Context, module: &Module<'c>, kernel: &Kernel, target: 
         fused: target.arch != Arch::X86V2,
         i8mm: target.features.contains(&"i8mm"),
         function,
-        buffers: param(0)?.into_pointer_value(),
-        dims: param(1)?.into_pointer_value(),
+        interface: Interface::Tables { buffers: param(0)?.into_pointer_value(), dims: param(1)?.into_pointer_value() },
         part,
         parts,
         vals: vec![None; kernel.vals.len()],
@@ -148,11 +150,7 @@ fn emit<'c>(context: &'c Context, module: &Module<'c>, kernel: &Kernel, target: 
         stacks: Vec::new(),
         b: builder,
     };
-    for var in &kernel.vars {
-        let ty = emitter.machine(var.ty);
-        let slot = emitter.b.build_alloca(ty, "var")?;
-        emitter.vars.push((slot, ty));
-    }
+    emitter.declare()?;
     for bytes in &kernel.stacks {
         let area = emitter.b.build_alloca(context.i8_type().array_type(*bytes), "stack")?;
         if let Some(instruction) = area.as_instruction() {
@@ -165,6 +163,14 @@ fn emit<'c>(context: &'c Context, module: &Module<'c>, kernel: &Kernel, target: 
     Ok(())
 }
 
+/// How a kernel gets what it is called with.
+enum Interface<'c> {
+    /// On CPUs two tables, of addresses and of dimensions.
+    Tables { buffers: PointerValue<'c>, dims: PointerValue<'c> },
+    /// On GPUs parameters, and what each thread knows of itself.
+    Parameters(ptx::Parameters<'c>),
+}
+
 struct Emitter<'a, 'c> {
     context: &'c Context,
     module: &'a Module<'c>,
@@ -173,8 +179,7 @@ struct Emitter<'a, 'c> {
     fused: bool,
     i8mm: bool,
     function: FunctionValue<'c>,
-    buffers: PointerValue<'c>,
-    dims: PointerValue<'c>,
+    interface: Interface<'c>,
     part: IntValue<'c>,
     parts: IntValue<'c>,
     vals: Vec<Option<BasicValueEnum<'c>>>,
@@ -184,6 +189,16 @@ struct Emitter<'a, 'c> {
 }
 
 impl<'c> Emitter<'_, 'c> {
+    /// Makes the variables.
+    fn declare(&mut self) -> Result<(), Wrong> {
+        for var in &self.kernel.vars {
+            let ty = self.machine(var.ty);
+            let slot = self.b.build_alloca(ty, "var")?;
+            self.vars.push((slot, ty));
+        }
+        Ok(())
+    }
+
     fn vector_ty(&self, elem: Elem, n: u32) -> VectorType<'c> {
         match elem {
             Elem::I8 => self.context.i8_type().vec_type(n),
@@ -246,13 +261,25 @@ impl<'c> Emitter<'_, 'c> {
             0 => addr,
             _ => self.b.build_int_add(addr, self.constant(offset.into()), "")?,
         };
-        Ok(self.b.build_int_to_ptr(addr, self.context.ptr_type(AddressSpace::default()), "")?)
+        let space = match self.interface {
+            Interface::Tables { .. } => AddressSpace::default(),
+            Interface::Parameters(_) => AddressSpace::from(ptx::GLOBAL),
+        };
+        Ok(self.b.build_int_to_ptr(addr, self.context.ptr_type(space), "")?)
     }
 
-    /// Loads `ty` from any address.
+    /// Bytes to which an element of so many is aligned: CPUs take any address.
+    fn alignment(&self, bytes: u32) -> u32 {
+        match self.interface {
+            Interface::Tables { .. } => 1,
+            Interface::Parameters(_) => bytes,
+        }
+    }
+
+    /// Loads `ty` from any address; on GPUs from one that is aligned as `ty` is.
     fn load(&self, ty: impl BasicType<'c>, addr: IntValue<'c>, offset: i32) -> Made<'c> {
         let v = self.b.build_load(ty, self.pointer(addr, offset)?, "")?;
-        if let Some(instruction) = v.as_instruction_value() {
+        if let (Some(instruction), Interface::Tables { .. }) = (v.as_instruction_value(), &self.interface) {
             instruction.set_alignment(1).map_err(|e| Wrong(e.to_string()))?;
         }
         Ok(v)
@@ -273,6 +300,7 @@ impl<'c> Emitter<'_, 'c> {
             }
             Node::Store { mem, value, addr, offset, step: 0 } => {
                 let v = match (mem, self.ty(*value)) {
+                    (Mem::I8 | Mem::U8, Ty::Vec(Elem::I32, 1)) => self.low_byte(*value)?,
                     (Mem::F32, Ty::F32 | Ty::Vec(..)) | (Mem::I8 | Mem::I16, Ty::Vec(..)) => self.val(*value),
                     (Mem::I8 | Mem::U8, Ty::F32) => {
                         let bits = self.b.build_bit_cast(self.val(*value), self.context.i32_type(), "")?;
@@ -284,9 +312,16 @@ impl<'c> Emitter<'_, 'c> {
                     (mem, ty) => panic!("{ty} is not stored as {mem:?}"),
                 };
                 let store = self.b.build_store(self.pointer(self.int(*addr), *offset)?, v)?;
-                store.set_alignment(1).map_err(|e| Wrong(e.to_string()))?;
+                store.set_alignment(self.alignment(mem.span(1) as u32)).map_err(|e| Wrong(e.to_string()))?;
             }
-            Node::Loop { axis: Axis::Seq, index, from, to, step, body } => self.seq(*index, *from, *to, *step, body)?,
+            Node::Loop { axis: Axis::Seq, index, from, to, step, body } => {
+                self.seq(*index, self.int(*from), *to, self.constant(*step), body)?;
+            }
+            // What is left of it on GPUs: units from this team's number on, in steps of all teams.
+            Node::Loop { axis: Axis::Grid { .. }, index, to, body, .. } => {
+                self.seq(*index, self.part, *to, self.parts, body)?;
+            }
+            Node::Team(step) => self.team_step(*step)?,
             Node::Prefetch { addr, offset } => {
                 let place = self.pointer(self.int(*addr), *offset)?;
                 // To read, to be kept, data.
@@ -312,8 +347,8 @@ impl<'c> Emitter<'_, 'c> {
     }
 
     /// The test stands at the bottom, so that a turn has one branch.
-    fn seq(&mut self, index: Val, from: Val, to: Val, step: i64, body: &[Node]) -> Result<(), Wrong> {
-        let (from, to) = (self.int(from), self.int(to));
+    fn seq(&mut self, index: Val, from: IntValue<'c>, to: Val, step: IntValue<'c>, body: &[Node]) -> Result<(), Wrong> {
+        let to = self.int(to);
         let [turn, after] = self.blocks();
         let before = self.b.get_insert_block().ok_or_else(|| Wrong("no block".into()))?;
         let any = self.b.build_int_compare(IntPredicate::SLT, from, to, "")?;
@@ -323,7 +358,7 @@ impl<'c> Emitter<'_, 'c> {
         let i = running.as_basic_value().into_int_value();
         self.vals[index.0 as usize] = Some(i.into());
         self.nodes(body)?;
-        let next = self.b.build_int_nsw_add(i, self.constant(step), "")?;
+        let next = self.b.build_int_nsw_add(i, step, "")?;
         let end = self.b.get_insert_block().ok_or_else(|| Wrong("no block".into()))?;
         running.add_incoming(&[(&from, before), (&next, end)]);
         let more = self.b.build_int_compare(IntPredicate::SLT, next, to, "")?;
@@ -341,8 +376,14 @@ impl<'c> Emitter<'_, 'c> {
             Op::Int(n) => self.constant(n).into(),
             Op::Float(x) => self.context.f32_type().const_float(x.into()).into(),
             Op::Double(x) => self.context.f64_type().const_float(x).into(),
-            Op::Dim(n) => table(self.dims, n)?,
-            Op::Buffer(n) => table(self.buffers, n)?,
+            Op::Dim(n) => match &self.interface {
+                Interface::Tables { dims, .. } => table(*dims, n)?,
+                Interface::Parameters(given) => given.dims[n as usize].into(),
+            },
+            Op::Buffer(n) => match &self.interface {
+                Interface::Tables { buffers, .. } => table(*buffers, n)?,
+                Interface::Parameters(given) => given.buffers[n as usize].into(),
+            },
             Op::Stack(n) => self.stacks[n as usize].into(),
             Op::Part => self.part.into(),
             Op::Parts => self.parts.into(),
@@ -362,13 +403,17 @@ impl<'c> Emitter<'_, 'c> {
                 }
                 (from, to) => panic!("no conversion from {from} to {to}"),
             },
-            Op::Load { mem, addr, offset, step: 0 } => self.load_scalar(mem, self.int(addr), offset)?,
+            Op::Load { mem, addr, offset, step: 0 } => match ty {
+                Ty::Vec(elem, _) => self.load_lane(mem, elem, self.int(addr), offset)?,
+                Ty::I64 | Ty::F32 | Ty::F64 | Ty::Lane(_) => self.load_scalar(mem, self.int(addr), offset)?,
+            },
             Op::Fetch(kind, addr, offset, gap) => self.fetch(ty, kind, self.int(addr), offset, gap)?,
             Op::Get(var) => {
                 let (slot, ty) = self.var(var);
                 self.b.build_load(ty, slot, "")?
             }
             Op::V(op) => self.vector(ty, op)?,
+            Op::Team(op) => self.team_op(op)?,
             Op::Test(..)
             | Op::Logic(..)
             | Op::Choose(..)
@@ -414,7 +459,10 @@ impl<'c> Emitter<'_, 'c> {
             IntOp::Add => self.b.build_int_add(a, b, "")?,
             IntOp::Sub => self.b.build_int_sub(a, b, "")?,
             IntOp::Mul => self.b.build_int_mul(a, b, "")?,
-            IntOp::Div => self.b.build_int_unsigned_div(a, b, "")?,
+            IntOp::Div => match self.interface {
+                Interface::Tables { .. } => self.b.build_int_unsigned_div(a, b, "")?,
+                Interface::Parameters(_) => self.quotient(a, b)?,
+            },
             IntOp::And => self.b.build_and(a, b, "")?,
             IntOp::Or => self.b.build_or(a, b, "")?,
             IntOp::Shl => self.b.build_left_shift(a, b, "")?,
@@ -483,69 +531,5 @@ impl<'c> Emitter<'_, 'c> {
             | Fun::Sign => panic!("{fun:?} is expanded by legalisation"),
         };
         self.call(name, &[self.machine(ty)], &[a.into()])
-    }
-
-    /// A half of a vector from memory, as integers: 16 bytes.
-    fn half(&self, kind: Fetch, addr: IntValue<'c>, offset: i32) -> Made<'c> {
-        let c = self.context;
-        let low = |v: IntValue<'c>, lanes: u32| -> Made<'c> {
-            let zero = v.get_type().vec_type(lanes).const_zero();
-            Ok(self.b.build_insert_element(zero, v, c.i32_type().const_zero(), "")?.into())
-        };
-        match kind {
-            Fetch::Full => self.load(c.i8_type().vec_type(16), addr, offset),
-            Fetch::Same4 => {
-                let v = low(self.load(c.i32_type(), addr, offset)?.into_int_value(), 4)?.into_vector_value();
-                let all = c.i32_type().vec_type(4).const_zero();
-                Ok(self.b.build_shuffle_vector(v, v, all, "")?.into())
-            }
-            Fetch::Low4 => low(self.load(c.i32_type(), addr, offset)?.into_int_value(), 4),
-            Fetch::Low2 => {
-                let v = self.load(c.i16_type(), addr, offset)?.into_int_value();
-                low(self.b.build_int_z_extend(v, c.i32_type(), "")?, 4)
-            }
-            Fetch::Unsigned16 | Fetch::Signed16 => {
-                self.widen(kind, self.load(c.i16_type().vec_type(4), addr, offset)?, 4)
-            }
-            Fetch::Signed8 => self.widen(kind, self.load(c.i8_type().vec_type(4), addr, offset)?, 4),
-            Fetch::Words8 => self.widen(kind, self.load(c.i8_type().vec_type(8), addr, offset)?, 8),
-        }
-    }
-
-    fn widen(&self, kind: Fetch, v: BasicValueEnum<'c>, n: u32) -> Made<'c> {
-        let c = self.context;
-        let wide = if kind == Fetch::Words8 { c.i16_type() } else { c.i32_type() }.vec_type(n);
-        Ok(if matches!(kind, Fetch::Signed16 | Fetch::Signed8 | Fetch::Words8) {
-            self.b.build_int_s_extend(v.into_vector_value(), wide, "")?.into()
-        } else {
-            self.b.build_int_z_extend(v.into_vector_value(), wide, "")?.into()
-        })
-    }
-
-    fn fetch(&self, ty: Ty, kind: Fetch, addr: IntValue<'c>, offset: i32, gap: i32) -> Made<'c> {
-        let Ty::Vec(elem, n) = ty else { panic!("{ty} is no vector") };
-        let whole = match (u32::from(n) * elem.size() as u32, kind, gap) {
-            (16, ..) => self.half(kind, addr, offset)?,
-            // Neighbouring halves are one load.
-            (_, Fetch::Full, 16) => self.load(self.context.i8_type().vec_type(32), addr, offset)?,
-            (_, Fetch::Unsigned16 | Fetch::Signed16, 8) => {
-                self.widen(kind, self.load(self.context.i16_type().vec_type(8), addr, offset)?, 8)?
-            }
-            (_, Fetch::Signed8, 4) => {
-                self.widen(kind, self.load(self.context.i8_type().vec_type(8), addr, offset)?, 8)?
-            }
-            (_, Fetch::Words8, 8) => {
-                self.widen(kind, self.load(self.context.i8_type().vec_type(16), addr, offset)?, 16)?
-            }
-            (_, _, 0) => {
-                let half = self.half(kind, addr, offset)?;
-                self.joined(half, half)?
-            }
-            _ => {
-                let (low, high) = (self.half(kind, addr, offset)?, self.half(kind, addr, offset + gap)?);
-                self.joined(low, high)?
-            }
-        };
-        Ok(self.b.build_bit_cast(whole, self.machine(ty), "")?)
     }
 }

@@ -4,8 +4,11 @@
 //! address and called.
 
 pub mod cranelift;
+pub mod launch;
 #[cfg(feature = "emit-llvm")]
 pub mod llvm;
+
+pub use launch::Launch;
 
 use crate::kir::{Dot, Isa, Kernel, Lanes, legalise};
 use actc_types::diagnostic::nearest;

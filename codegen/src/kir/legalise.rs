@@ -221,6 +221,7 @@ impl Legaliser<'_> {
                     self.out.push(Node::Prefetch { addr, offset: *offset });
                 }
             }
+            Node::Team(_) => panic!("teams before legalisation"),
             Node::IfLess { a, b, body } => {
                 let (a, b) = (self.scalar(*a), self.scalar(*b));
                 let body = self.scope(|l| l.nodes(body));
@@ -377,7 +378,7 @@ impl Legaliser<'_> {
             Node::Let(w, _) => *w != v,
             Node::Loop { index, body, .. } => *index != v && self.defined_outside(v, body),
             Node::IfLess { body, .. } => self.defined_outside(v, body),
-            Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } => true,
+            Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } | Node::Team(_) => true,
         })
     }
 

@@ -108,7 +108,7 @@ impl Legaliser<'_> {
                 let splats = floats.map(|v| self.pieces(v, 1)[0]);
                 Lowered::Pieces(vec![self.out.lowest(splats)])
             }
-            Op::Fetch(..) | Op::V(_) => panic!("vectors before legalisation"),
+            Op::Fetch(..) | Op::V(_) | Op::Team(_) => panic!("vectors and teams before legalisation"),
         }
     }
 
@@ -359,7 +359,7 @@ impl Legaliser<'_> {
 
 impl Out {
     /// Floats that are whole numbers below 2^22 as integers.
-    fn whole(&mut self, x: Val) -> Val {
+    pub(super) fn whole(&mut self, x: Val) -> Val {
         // The sum with 1.5 * 2^23 holds the integer in its lowest bits.
         let (magic, bits) = (self.floats(12_582_912.0), self.ints(0x4b40_0000));
         let v = self.add(x, magic);

@@ -10,6 +10,7 @@
 //! * **legalised** ([`legalise`]): no lane loops and no grid loops; lanes have become [`Ty::Vec`] values of the target's
 //!   width, packed codes have become loads, shifts and masks, dots have taken the form that the target is good at, and
 //!   functions are polynomials. A vector of 32 bytes is two halves of 16 that no operation mixes but those that say so.
+//!   For GPUs ([`to_threads`]) lanes have become the threads of a team, and vectors have a single lane.
 //!
 //! Emitters ([`crate::emit`]) are tables that print the second level. The text form ([`std::fmt::Display`]) shows either.
 
@@ -23,12 +24,14 @@ mod math;
 mod quad;
 mod survey;
 mod text;
+mod threads;
 mod vector;
 
 pub use build::Builder;
 pub use codes::CodeSource;
 pub use legalise::{Dot, Isa, Lanes, legalise};
 pub use quad::{quad_bias, quad_gain};
+pub use threads::{Team, to_threads};
 
 /// An SSA value of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -281,6 +284,40 @@ pub enum VecOp {
     DotQuads(Val, Val, Val),
 }
 
+/// What a thread knows of itself and of the others of its team; only after legalisation for GPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TeamOp {
+    /// Number of this thread in its team.
+    Thread,
+    /// The float that a thread of the same warp has.
+    Exchange(Val, Peer),
+    /// The float in shared slot number n.
+    Shared(u8),
+}
+
+/// Another thread of the same warp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// The one whose number differs in this bit.
+    Across(u8),
+    /// The first.
+    First,
+}
+
+/// What the threads of a team do together; only after legalisation for GPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TeamStep {
+    /// All wait for each other, and see what the others stored.
+    Meet,
+    /// Leaves a float in a shared slot.
+    Share {
+        /// Number of the slot.
+        slot: Val,
+        /// The float.
+        value: Val,
+    },
+}
+
 /// What the bits loaded into a half of a vector are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fetch {
@@ -389,6 +426,8 @@ pub enum Op {
     Each([Val; 4]),
     /// Vector operations.
     V(VecOp),
+    /// What threads know of each other.
+    Team(TeamOp),
 }
 
 /// How an accumulating node combines.
@@ -468,6 +507,8 @@ pub enum Node {
         /// Bytes added to it.
         offset: i32,
     },
+    /// What threads do together.
+    Team(TeamStep),
     /// Runs `body` where `a < b`.
     IfLess {
         /// Left side.

@@ -7,7 +7,9 @@ pub(super) fn deals_in_panels(nodes: &[Node]) -> bool {
     nodes.iter().any(|node| match node {
         Node::Let(_, Op::Quad { .. } | Op::Load { mem: Mem::U4, .. }) => true,
         Node::Loop { body, .. } | Node::IfLess { body, .. } => deals_in_panels(body),
-        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } => false,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } | Node::Team(_) => {
+            false
+        }
     })
 }
 
@@ -22,7 +24,7 @@ pub(super) fn deals_in_bytes(nodes: &[Node]) -> bool {
         Node::Let(_, Op::Load { mem, step, .. }) => *step > 0 && bytes(mem),
         Node::Store { mem, step, .. } => *step > 0 && (bytes(mem) || *mem == Mem::I16),
         Node::Loop { body, .. } | Node::IfLess { body, .. } => deals_in_bytes(body),
-        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Prefetch { .. } => false,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Prefetch { .. } | Node::Team(_) => false,
     })
 }
 
@@ -31,7 +33,9 @@ pub(super) fn deals_in_words(nodes: &[Node]) -> bool {
     nodes.iter().any(|node| match node {
         Node::Let(_, Op::Load { mem: Mem::S8 | Mem::I16, .. }) => true,
         Node::Loop { body, .. } | Node::IfLess { body, .. } => deals_in_words(body),
-        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } => false,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } | Node::Team(_) => {
+            false
+        }
     })
 }
 
@@ -39,7 +43,7 @@ pub(super) fn weight(nodes: &[Node]) -> i64 {
     let one = |node: &Node| match node {
         Node::Let(_, Op::Fun(..)) => 16,
         Node::Loop { body, .. } | Node::IfLess { body, .. } => 2 + weight(body),
-        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } => 1,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } | Node::Team(_) => 1,
     };
     nodes.iter().map(one).sum()
 }
@@ -58,7 +62,12 @@ pub(super) fn lane_operands(kernel: &Kernel, nodes: &[Node], used: &mut Vec<Val>
                 lane_operands(kernel, body, used);
                 continue;
             }
-            Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } => continue,
+            Node::Let(..)
+            | Node::Set(..)
+            | Node::Acc(..)
+            | Node::Store { .. }
+            | Node::Prefetch { .. }
+            | Node::Team(_) => continue,
         };
         used.extend(operands.iter().filter(|v| scalar(v)));
     }
@@ -68,6 +77,8 @@ pub(super) fn find_int(nodes: &[Node], v: Val) -> Option<i64> {
     nodes.iter().find_map(|node| match node {
         Node::Let(w, Op::Int(n)) if *w == v => Some(*n),
         Node::Loop { body, .. } | Node::IfLess { body, .. } => find_int(body, v),
-        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } => None,
+        Node::Let(..) | Node::Set(..) | Node::Acc(..) | Node::Store { .. } | Node::Prefetch { .. } | Node::Team(_) => {
+            None
+        }
     })
 }

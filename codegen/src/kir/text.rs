@@ -1,6 +1,6 @@
 //! The text form of a kernel: one node a line, loops indented.
 
-use super::{Acc, Axis, Kernel, Mem, Node, Op, Test, Ty, Val, Var, VecOp};
+use super::{Acc, Axis, Kernel, Mem, Node, Op, Peer, TeamOp, TeamStep, Test, Ty, Val, Var, VecOp};
 use std::fmt;
 
 impl fmt::Display for Val {
@@ -94,6 +94,10 @@ impl fmt::Display for Op {
             Op::Sums([a, b, c, d]) => write!(f, "sums {a}, {b}, {c}, {d}"),
             Op::Each([a, b, c, d]) => write!(f, "each {a}, {b}, {c}, {d}"),
             Op::V(op) => write!(f, "{op}"),
+            Op::Team(TeamOp::Thread) => f.write_str("thread"),
+            Op::Team(TeamOp::Exchange(a, Peer::Across(bit))) => write!(f, "exchange {a}, across {bit}"),
+            Op::Team(TeamOp::Exchange(a, Peer::First)) => write!(f, "exchange {a}, first"),
+            Op::Team(TeamOp::Shared(n)) => write!(f, "shared {n}"),
         }
     }
 }
@@ -161,6 +165,8 @@ impl Kernel {
                     writeln!(f, "{pad}}}")?;
                 }
                 Node::Prefetch { addr, offset } => writeln!(f, "prefetch {addr} + {offset}")?,
+                Node::Team(TeamStep::Meet) => f.write_str("meet\n")?,
+                Node::Team(TeamStep::Share { slot, value }) => writeln!(f, "share {slot} = {value}")?,
                 Node::IfLess { a, b, body } => {
                     writeln!(f, "if {a} < {b} {{")?;
                     self.nodes(f, body, depth + 1)?;

@@ -2,7 +2,7 @@
 //!
 //! Constants are defined once, at the kernel's entry, so that no loop makes them anew. Vectors have 16 bytes or, made of
 //! two such halves, 32; an operation's result is as wide as its operands, and what has none is as wide as [`Out::halves`]
-//! says.
+//! says. For GPUs, see [`super::threads`], a half is a single lane of four bytes.
 
 use super::{Elem, Fetch, FloatOp, Fun, IntOp, Isa, Kernel, Mem, Node, Op, Ty, Val, Var, VarDecl, VecOp};
 use std::collections::HashMap;
@@ -19,6 +19,8 @@ pub(super) struct Out {
     pub(super) halves: u8,
     /// What the machine has.
     pub(super) isa: Isa,
+    /// Bytes of a half.
+    half: usize,
 }
 
 impl Out {
@@ -32,29 +34,39 @@ impl Out {
             fetched: HashMap::new(),
             halves,
             isa,
+            half: 16,
         }
+    }
+
+    /// An empty body whose vectors have a single lane.
+    pub(super) fn single(source: &Kernel) -> Out {
+        Out { half: 4, ..Out::new(source, 1, Isa::LEAST) }
+    }
+
+    fn lanes(&self, elem: Elem) -> u8 {
+        (self.half / elem.size()) as u8
     }
 
     /// The vector type of `elem` that is made now.
     pub(super) fn of(&self, elem: Elem) -> Ty {
-        Ty::Vec(elem, self.halves * (16 / elem.size()) as u8)
+        Ty::Vec(elem, self.halves * self.lanes(elem))
     }
 
     /// The vector type of `elem` as wide as `v`.
     pub(super) fn like(&self, elem: Elem, v: Val) -> Ty {
-        Ty::Vec(elem, self.halves_of(v) * (16 / elem.size()) as u8)
+        Ty::Vec(elem, self.halves_of(v) * self.lanes(elem))
     }
 
     /// Halves of a vector.
     pub(super) fn halves_of(&self, v: Val) -> u8 {
         let Ty::Vec(elem, n) = self.ty(v) else { panic!("{v} is no vector") };
-        n / (16 / elem.size()) as u8
+        n / self.lanes(elem)
     }
 
     /// Halves of the vectors of a variable.
     pub(super) fn halves_of_var(&self, var: Var) -> u8 {
         let Ty::Vec(elem, n) = self.kernel.vars[var.0 as usize].ty else { panic!("{var} is no vector") };
-        n / (16 / elem.size()) as u8
+        n / self.lanes(elem)
     }
 
     /// What `write` makes from scalars, constants and memory has `halves` halves.

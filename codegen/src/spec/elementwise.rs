@@ -30,7 +30,7 @@ pub const MOST_INPUTS: usize = 32;
 pub const MOST_STEPS: usize = 512;
 
 /// Lanes of a unit of work: a power of two, and a multiple of every block.
-const CHUNK: i64 = 1024;
+pub(super) const CHUNK: i64 = 1024;
 
 /// An input: what its elements are, and along which axes of the output it moves.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,11 @@ pub mod linear;
 pub mod norm;
 pub mod prepare;
 pub mod rope;
+#[cfg(feature = "emit-llvm")]
+mod teams;
 
+#[cfg(feature = "emit-llvm")]
+use crate::emit::llvm::ptx::PtxKernel;
 use crate::emit::{Backend, CompiledKernel, Emitter, Image};
 use crate::kir::Kernel;
 use actc_types::{DType, Result, Role, Target};
@@ -245,4 +249,12 @@ pub fn compile_all(specs: &[KernelSpec], backend: Backend, target: &Target) -> R
         }
     }
     Ok(image)
+}
+
+/// Text of one kernel for NVIDIA GPUs, the same for all of them. Refuses families whose kernels come from templates.
+#[cfg(feature = "emit-llvm")]
+pub fn compile_ptx(spec: &KernelSpec) -> Result<PtxKernel> {
+    spec.check()?;
+    let teams::Plan { team, work, share } = spec.on_gpu()?;
+    crate::emit::llvm::ptx::compile(&crate::kir::to_threads(&spec.kernel(), team), team, work, share)
 }

@@ -1,12 +1,15 @@
 //! A room in which tests run generated code: an executable mapping or an emulator, aligned buffers with hostile padding,
 //! and random matrices in any encoding.
 //!
-//! Kernels run by turns for every level of this machine's family that it has; `ACTC_TEST_TARGETS` names other targets,
+//! Kernels run by turns for every level of this machine's family that it has and, those of families that LLVM makes for
+//! GPUs, in an emulator of one. `ACTC_TEST_TARGETS` names other targets (`sm_80` for the GPU alone),
 //! `qemu:` before a name runs it under an emulator (`qemu:x86-64-v2,qemu:aarch64+dotprod`).
 #![expect(unsafe_code, reason = "runs machine code")]
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 mod emulated;
+#[cfg(feature = "emit-llvm")]
+mod gpu;
 pub(crate) mod parts;
 pub(crate) mod reference;
 
@@ -30,6 +33,8 @@ pub(crate) struct Room {
 enum Place {
     Here(memmap2::Mmap),
     Elsewhere(RefCell<Emulated>),
+    #[cfg(feature = "emit-llvm")]
+    Gpu(gpu::Gpu),
 }
 
 /// The targets that are tested, and whether each is emulated.
@@ -46,8 +51,22 @@ fn targets() -> &'static [(Target, bool)] {
         let mut all = Target::portable();
         all.extend((!all.contains(&Target::host())).then(Target::host));
         all.retain(Target::runs_here);
+        if cfg!(feature = "emit-llvm") {
+            all.push(Target::parse("sm_80").unwrap());
+        }
         all.into_iter().map(|target| (target, false)).collect()
     })
+}
+
+/// Whether `target` has kernels for all of `specs`.
+fn takes(target: &Target, specs: &[KernelSpec]) -> bool {
+    #[cfg(feature = "emit-llvm")]
+    if target.arch.is_gpu() {
+        return gpu::Gpu::takes(specs);
+    }
+    #[cfg(not(feature = "emit-llvm"))]
+    let _ = specs;
+    !target.arch.is_gpu()
 }
 
 /// Whether an emulator runs the kernels, which takes its time.
@@ -60,7 +79,9 @@ impl Room {
     pub(crate) fn new(specs: &[KernelSpec]) -> Room {
         let text: String = specs.iter().map(KernelSpec::symbol).collect();
         let turn = blake3::hash(text.as_bytes()).as_bytes()[0];
-        let (target, emulated) = &targets()[usize::from(turn) % targets().len()];
+        let able: Vec<&(Target, bool)> = targets().iter().filter(|(target, _)| takes(target, specs)).collect();
+        assert!(!able.is_empty(), "no tested target has kernels for {}", specs[0]);
+        let (target, emulated) = able[usize::from(turn) % able.len()];
         if *emulated {
             let image = spec::compile_all(specs, Backend::best(), target).unwrap();
             return Room { place: Place::Elsewhere(RefCell::new(Emulated::new(target, &image.code))), image };
@@ -68,8 +89,12 @@ impl Room {
         Room::on(specs, target)
     }
 
-    /// Compiles `specs` for a target that runs here.
+    /// Compiles `specs` for a target that runs here, or for a GPU.
     pub(crate) fn on(specs: &[KernelSpec], target: &Target) -> Room {
+        #[cfg(feature = "emit-llvm")]
+        if target.arch.is_gpu() {
+            return Room { place: Place::Gpu(gpu::Gpu::new(specs)), image: Image::default() };
+        }
         assert_eq!(target.lacks(), None, "{target} does not run here");
         Room::of(spec::compile_all(specs, Backend::best(), target).unwrap())
     }
@@ -104,6 +129,8 @@ impl Room {
         match &self.place {
             Place::Here(_) => (0..parts).rev().for_each(|part| self.part(spec, buffers, dims, part, parts)),
             Place::Elsewhere(process) => process.borrow_mut().run(self.offset(spec), buffers, dims, parts),
+            #[cfg(feature = "emit-llvm")]
+            Place::Gpu(gpu) => gpu.run(spec, buffers, dims, parts),
         }
     }
 

@@ -43,10 +43,16 @@ impl<'c> Emitter<'_, 'c> {
         VectorType::const_vector(&vec![one; n as usize])
     }
 
-    /// A bitwise operation on bytes.
+    /// The bits of `v`: bytes, or the single lane that a thread of a GPU has.
+    fn bits(&self, v: Val) -> Result<VectorValue<'c>, Wrong> {
+        match self.bytes_of(v) {
+            4 => self.lanes(self.val(v), Elem::I32, 1),
+            n => self.lanes(self.val(v), Elem::I8, n),
+        }
+    }
+
     fn bitwise(&self, a: Val, b: Val, op: impl Fn(VectorValue<'c>, VectorValue<'c>) -> Made<'c>) -> Made<'c> {
-        let n = self.bytes_of(a);
-        op(self.lanes(self.val(a), Elem::I8, n)?, self.lanes(self.val(b), Elem::I8, n)?)
+        op(self.bits(a)?, self.bits(b)?)
     }
 
     pub(super) fn vector(&self, ty: Ty, op: VecOp) -> Made<'c> {
@@ -63,9 +69,9 @@ impl<'c> Emitter<'_, 'c> {
             VecOp::Const(bytes) => {
                 let Ty::Vec(elem, n) = ty else { panic!("{ty} is no vector") };
                 let byte = self.context.i8_type();
-                let halves = usize::from(n) * elem.size() / 16;
                 let bytes: Vec<_> = bytes.iter().map(|b| byte.const_int(u64::from(*b), false)).collect();
-                VectorType::const_vector(&bytes.repeat(halves)).into()
+                let whole: Vec<_> = bytes.into_iter().cycle().take(usize::from(n) * elem.size()).collect();
+                VectorType::const_vector(&whole).into()
             }
             VecOp::Splat(a) => {
                 let Ty::Vec(_, n) = ty else { panic!("{ty} is no vector") };
@@ -127,9 +133,7 @@ impl<'c> Emitter<'_, 'c> {
                 self.b.build_int_s_extend(test, self.vector_ty(Elem::I32, n), "")?.into()
             }
             VecOp::Select(mask, a, b) => {
-                let n = self.bytes_of(a);
-                let [mask, a, b] = [mask, a, b].map(|v| self.lanes(self.val(v), Elem::I8, n));
-                let (mask, a, b) = (mask?, a?, b?);
+                let (mask, a, b) = (self.bits(mask)?, self.bits(a)?, self.bits(b)?);
                 let a = self.b.build_and(mask, a, "")?;
                 let rest = self.b.build_and(self.b.build_not(mask, "")?, b, "")?;
                 self.b.build_or(a, rest, "")?.into()

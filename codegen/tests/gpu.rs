@@ -1,5 +1,7 @@
 //! Kernels of GPUs, compiled by NVRTC and run by the emulator, against a double-precision reference over random shapes,
 //! encodings, tokens and epilogues.
+// Nothing here is of LLVM: once is enough.
+#![cfg(not(feature = "emit-llvm"))]
 
 mod room;
 

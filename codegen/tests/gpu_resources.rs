@@ -2,6 +2,8 @@
 //! ptxas. None spills, and registers and shared memory are those of `gpu/resources.tsv`, which `ACTC_BLESS=1` rewrites.
 //!
 //! Where NVRTC or ptxas is not installed nothing is checked, and a line says so.
+// Nothing here is of LLVM: once is enough.
+#![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Tile};
 use actc_codegen::spec::{Act, Epilogue, Linear, Mat, Tokens};

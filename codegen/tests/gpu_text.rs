@@ -1,4 +1,6 @@
 //! The CUDA text of kernels, one of each family: what changes in it is looked at.
+// Nothing here is of LLVM: once is enough.
+#![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Tile};
 use actc_codegen::spec::{Act, Epilogue, Linear, Mat, Tokens};

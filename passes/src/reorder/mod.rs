@@ -230,10 +230,16 @@ impl Reorder {
     fn order(&self, graph: &mut Graph, cx: &mut PassCx<'_>) -> Result<PassReport> {
         let layers = wanted(graph);
         let tables = gather::tables(graph);
-        let looked_up = self.look_up(graph, &Classes::beside(graph, &tables), &layers)?;
-        // New nodes renumber constants.
-        let (layers, tables) = if looked_up > 0 { (wanted(graph), gather::tables(graph)) } else { (layers, tables) };
         let classes = Classes::beside(graph, &tables);
+        let looked_up = self.look_up(graph, &classes, &layers)?;
+        let (layers, tables, classes) = if looked_up > 0 {
+            // New nodes renumber constants.
+            let tables = gather::tables(graph);
+            let classes = Classes::beside(graph, &tables);
+            (wanted(graph), tables, classes)
+        } else {
+            (layers, tables, classes)
+        };
         let found = self.find(graph, &classes, &layers)?;
         let width = |class: &usize| classes.all()[*class].width;
         let rounded: BTreeSet<ConstId> = match cx.rounds_later {

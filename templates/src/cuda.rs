@@ -111,9 +111,9 @@ pub struct Call {
     pub arguments: String,
 }
 
-/// `gemv`: matrices times a few tokens.
+/// What kernels that multiply matrices have in common.
 #[derive(Clone, Debug, Serialize)]
-pub struct Gemv<'a> {
+pub struct Product<'a> {
     /// The kernel's name.
     pub symbol: &'a str,
     /// What it computes, canonically.
@@ -130,6 +130,14 @@ pub struct Gemv<'a> {
     pub outputs: &'a [Output],
     /// `silu`, `gelu`, or empty.
     pub gate: &'a str,
+}
+
+/// `gemv`: matrices times a few tokens.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gemv<'a> {
+    /// The kernel, its matrices and its outputs.
+    #[serde(flatten)]
+    pub product: &'a Product<'a>,
     /// Tokens.
     pub tokens: usize,
     /// Warps that share a matrix.
@@ -157,22 +165,9 @@ pub struct Gemv<'a> {
 /// `gemm`: matrices times many tokens.
 #[derive(Clone, Debug, Serialize)]
 pub struct Gemm<'a> {
-    /// The kernel's name.
-    pub symbol: &'a str,
-    /// What it computes, canonically.
-    pub spec: &'a str,
-    /// What becomes of the sums, for people.
-    pub epilogue: &'a str,
-    /// A drawing of the weights' layouts.
-    pub layout: &'a [String],
-    /// Its parameters as CUDA declares them.
-    pub parameters: &'a str,
-    /// The matrices.
-    pub mats: &'a [Matrix],
-    /// The outputs.
-    pub outputs: &'a [Output],
-    /// `silu`, `gelu`, or empty.
-    pub gate: &'a str,
+    /// The kernel, its matrices and its outputs.
+    #[serde(flatten)]
+    pub product: &'a Product<'a>,
     /// Panels of a warp.
     pub down: usize,
     /// Tiles of a warp.

@@ -173,7 +173,7 @@ impl Gemm {
         let (records, shape) = (self.records()?, self.shape());
         let mats = self.linear.mats.iter().zip(&records).enumerate();
         let mats: Vec<cuda::Matrix> = mats.map(|(i, (mat, record))| matrix(i, mat, record, 0)).collect();
-        let text = cuda::Gemm {
+        let product = cuda::Product {
             symbol,
             spec: &self.to_string(),
             epilogue: self.linear.epilogue.name(),
@@ -182,6 +182,9 @@ impl Gemm {
             mats: &mats,
             outputs: &call::outputs(&self.linear, &records, shape.panels() * mma16::PANEL),
             gate: call::gate(self.linear.epilogue),
+        };
+        let text = cuda::Gemm {
+            product: &product,
             down: shape.down,
             across: shape.across,
             warps_down: shape.warps_down,

@@ -137,7 +137,7 @@ impl Gemv {
         let mats = self.linear.mats.iter().zip(&records).enumerate();
         let mats: Vec<cuda::Matrix> =
             mats.map(|(i, (mat, record))| matrix(i, mat, record, record.tiles(self.tokens()))).collect();
-        let text = cuda::Gemv {
+        let product = cuda::Product {
             symbol,
             spec: &self.to_string(),
             epilogue: self.linear.epilogue.name(),
@@ -146,6 +146,9 @@ impl Gemv {
             mats: &mats,
             outputs: &call::outputs(&self.linear, &records, shape.gang * mma16::PANEL),
             gate: call::gate(self.linear.epilogue),
+        };
+        let text = cuda::Gemv {
+            product: &product,
             tokens: self.tokens(),
             warps: shape.warps,
             gang: shape.gang,

@@ -7,6 +7,7 @@
 use crate::compile::temporary;
 use crate::evaluator::first;
 use actc_artifact::{Artifact, CodeImage, Digest};
+use actc_codegen::plan::tensors::StoredTensor;
 use actc_codegen::{BACKEND_KEY, Backend, Description, Entries, Image, Options, Program, compile, graph_of};
 use actc_ir::lower;
 use actc_runtime::{Code, Model, Trust};
@@ -63,7 +64,7 @@ pub fn open(artifact: Artifact, native: Native) -> Result<Arc<Model>> {
     let same = program.entries == manifest.entries
         && program.kernels == manifest.kernels
         && program.states == manifest.states
-        && program.tensors.iter().eq(manifest.tensors.iter().map(|t| &t.name));
+        && program.tensors.iter().map(StoredTensor::name).eq(manifest.tensors.iter().map(|t| t.name.clone()));
     let artifact = if same { artifact } else { temporary(&program, redescribe(&artifact)?)? };
     // A cache that cannot be written costs time, not results.
     if let Some(entry) = entry.filter(|_| same) {

@@ -1,18 +1,22 @@
 //! From a graph to the runtime's bytecode: which buffers there are, where they lie, and which steps run on them.
 //!
 //! * [`steps`] turns clusters into launches and library calls;
+//! * [`cuda`] does the same for GPUs, from the same clusters;
 //! * [`buffers`] owns the table of buffers: views share memory, donated state is updated in place, temporaries share slots.
 
 mod attention;
 pub mod buffers;
 mod control;
+pub mod cuda;
 mod extents;
 mod general;
 mod indices;
 pub mod launch;
 mod linear;
+mod matrices;
 mod pointwise;
 mod sampling;
 mod sequence;
 pub mod steps;
+pub mod tensors;
 mod window;

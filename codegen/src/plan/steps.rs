@@ -4,14 +4,17 @@
 //! only at run time) packed linears with rounded activations do, other linears and attention are library matrix products.
 //! Everything else is generated. The choice and its reason are recorded per step.
 
-use super::buffers::{Buffers, StateTable, TensorTable};
+use super::buffers::{Buffers, StateTable};
 use super::launch::Kernels;
+use super::matrices::weight;
+use super::pointwise::{layer_norm, rms_norm};
+use super::tensors::TensorTable;
 use crate::cluster::{Cluster, Epilogue, cluster, storage};
 use crate::emit::Backend;
 use actc_artifact::{Builtin, BuiltinCall, Entry, Launch, Step};
 use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Graph, Node, NodeData, Op, Region, TensorType, Value};
-use actc_types::{Diagnostic, Dim, Place, Result, RowForm, Symbol};
+use actc_types::{Diagnostic, Dim, Order, Place, Result, RowForm, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most tokens that linears are generated for; above, weights are decoded once for all tokens.
@@ -46,7 +49,7 @@ pub fn entry(
     shared: &mut Shared,
 ) -> Result<Entry, Vec<Diagnostic>> {
     let one = |d: Diagnostic| vec![d];
-    let mut buffers = Buffers::new(graph).map_err(one)?;
+    let mut buffers = Buffers::new(graph, Order::Panels8).map_err(one)?;
     let copies = buffers.outputs().map_err(one)?;
     let mut steps = Steps {
         graph,
@@ -80,7 +83,7 @@ pub(super) fn few_tokens(ty: &TensorType) -> Option<u64> {
     (1..=FEW_TOKENS).contains(&rows).then_some(rows)
 }
 
-fn symbols_of(graph: &Graph, states: &StateTable) -> Vec<Symbol> {
+pub(super) fn symbols_of(graph: &Graph, states: &StateTable) -> Vec<Symbol> {
     let mut all: BTreeSet<Symbol> = BTreeSet::new();
     graph.order().iter().for_each(|n| graph.symbols_of(*n, &mut all));
     graph.inputs().for_each(|(_, v)| all.extend(graph.ty(v).shape.symbols()));
@@ -180,12 +183,7 @@ impl Steps<'_, '_> {
 
     /// The constant that is argument `i` of `data`.
     pub(super) fn weight(&self, data: &NodeData, i: usize) -> Result<ConstId> {
-        self.graph.as_const(storage(self.graph, data.args[i])).ok_or_else(|| {
-            Diagnostic::new(
-                "codegen-weight",
-                format!("argument {i} of `{}` is computed, expected a constant", data.op.name()),
-            )
-        })
+        weight(self.graph, data, i)
     }
 
     fn linears(&mut self, nodes: &[Node], x: Value, epilogue: Epilogue, outputs: &[Value]) -> Result<()> {
@@ -274,8 +272,8 @@ impl Steps<'_, '_> {
                 self.builtin(call, "a few rows of any encoding");
                 Ok(())
             }
-            Op::RmsNorm(n) => self.rms_norm(&label, &data, n.eps),
-            Op::LayerNorm(n) => self.layer_norm(&label, &data, n.eps),
+            Op::RmsNorm(n) => self.norm(&label, &data, rms_norm(self.graph, &data, n.eps)?),
+            Op::LayerNorm(n) => self.norm(&label, &data, layer_norm(self.graph, &data, n.eps)?),
             Op::Rope(rope) => self.rope(&label, &data, rope),
             Op::Attention(a) => self.attention(&label, &data, a),
             Op::RoundRows(r) => {

@@ -4,14 +4,13 @@
 //! graph in the artifact is compiled again, and the result is kept under the artifact's digest, this program's digest,
 //! the back end with its version, and the target. Cached code carries its own digest, so that a damaged entry is made again.
 
-use crate::compile::temporary;
+use crate::compile::{in_order, program, temporary};
 use crate::evaluator::first;
-use actc_artifact::{Artifact, CodeImage, Digest};
-use actc_codegen::plan::tensors::StoredTensor;
-use actc_codegen::{BACKEND_KEY, Backend, Description, Entries, Image, Options, Program, compile, graph_of};
-use actc_ir::lower;
+use actc_artifact::{Artifact, CodeImage, Digest, Manifest};
+use actc_codegen::spec::gpu::Products;
+use actc_codegen::{BACKEND_KEY, Backend, Description, Image, PRODUCTS_KEY, Program, graph_of};
 use actc_runtime::{Code, Model, Trust};
-use actc_types::{Result, Target};
+use actc_types::{Diagnostic, Result, Target};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -25,11 +24,17 @@ pub enum Native {
     Made(Backend),
 }
 
-/// Compiles the portable graph of `artifact` again for `targets` with `backend`.
+/// Compiles the portable graph of `artifact` again for `targets` with `backend`; inputs enter products on GPUs as they did.
 pub fn recompile(artifact: &Artifact, targets: Vec<Target>, backend: Backend) -> Result<Program> {
-    let graph = graph_of(artifact)?;
-    let lowered = lower(&graph).map_err(first)?;
-    compile(&lowered, &Options { targets, backend, entries: Entries::of(&graph) }).map_err(first)
+    let graph = in_order(&graph_of(artifact)?, &targets, &std::env::temp_dir())?;
+    program(&graph, targets, backend, products(artifact)?).map_err(first)
+}
+
+/// How inputs enter products in the code for GPUs of `artifact`, or would in some that is made.
+pub fn products(artifact: &Artifact) -> Result<Products> {
+    let Some(name) = artifact.manifest().metadata.get(PRODUCTS_KEY) else { return Ok(Products::Single) };
+    Products::parse(name)
+        .ok_or_else(|| Diagnostic::new("artifact-products", format!("unknown precision of products `{name}`")))
 }
 
 /// The bytes of a code section that holds `image`.
@@ -64,7 +69,7 @@ pub fn open(artifact: Artifact, native: Native) -> Result<Arc<Model>> {
     let same = program.entries == manifest.entries
         && program.kernels == manifest.kernels
         && program.states == manifest.states
-        && program.tensors.iter().map(StoredTensor::name).eq(manifest.tensors.iter().map(|t| t.name.clone()));
+        && first_tensors(&program, manifest);
     let artifact = if same { artifact } else { temporary(&program, redescribe(&artifact)?)? };
     // A cache that cannot be written costs time, not results.
     if let Some(entry) = entry.filter(|_| same) {
@@ -73,6 +78,12 @@ pub fn open(artifact: Artifact, native: Native) -> Result<Arc<Model>> {
     let model = Model::from_artifact(artifact)?;
     model.link(Code::Image { target: &target, section: &section })?;
     Ok(model)
+}
+
+/// Whether the tensors of `program` are the first of `manifest`: those of GPUs are behind them.
+fn first_tensors(program: &Program, manifest: &Manifest) -> bool {
+    let pairs = program.tensors.iter().zip(&manifest.tensors);
+    program.tensors.len() <= manifest.tensors.len() && pairs.into_iter().all(|(ours, stored)| ours.name() == stored.name)
 }
 
 /// What an artifact says about itself, for another one of the same model.

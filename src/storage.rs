@@ -1,7 +1,7 @@
 //! What an artifact's weights take, and which of them a step reads.
 
 use actc_artifact::{ALIGN, Artifact, CodeImage, HEADER_BYTES, Manifest, PartEntry, TensorEntry, bundle};
-use actc_codegen::{BACKEND_KEY, Description, Program, graph_of};
+use actc_codegen::{Description, Program, graph_of};
 use actc_ir::{ConstId, Graph, Op, text};
 use actc_passes::columns::Input;
 use actc_types::Result;
@@ -116,7 +116,8 @@ pub fn artifact_bytes(program: &Program, description: &Description, calibrated: 
         text: description.text.clone(),
         ..Manifest::default()
     };
-    manifest.metadata.insert(BACKEND_KEY.into(), program.backend.full_name());
+    manifest.cuda = program.cuda.as_ref().map(|cuda| cuda.plan.clone());
+    manifest.metadata.extend(program.makers());
     let mut total = HEADER_BYTES as u64 + ALIGN;
     program.each_tensor(&mut |name, constant| {
         let mut offset = 0;
@@ -136,7 +137,7 @@ pub fn artifact_bytes(program: &Program, description: &Description, calibrated: 
         Ok(())
     })?;
     total += aligned(text::print(&program.graph).len() as u64);
-    for (_, image) in &program.images {
+    for (_, image) in program.sections() {
         let symbols = image.symbols.iter().map(|(name, at)| (name.as_str(), *at as u64));
         total += aligned(CodeImage::encode(symbols, &image.code).len() as u64);
     }

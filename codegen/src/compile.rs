@@ -59,6 +59,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// A request for `targets`, products on GPUs as exact as single precision.
+    pub fn new(targets: Vec<Target>, backend: Backend, entries: Entries) -> Options {
+        Options { targets, backend, entries, products: Products::Single }
+    }
+
     /// The targets that are CPUs, or GPUs.
     fn of_class(&self, gpu: bool) -> Vec<Target> {
         self.targets.iter().filter(|t| t.arch.is_gpu() == gpu).cloned().collect()

@@ -2,7 +2,8 @@
 
 use super::render::{Stop, json, size, table};
 use super::{Format, threads};
-use actc::codegen::Backend;
+use actc::codegen::toolchain::Nvrtc;
+use actc::codegen::{Backend, cuda};
 use actc::evaluator::Compiled;
 use actc::link;
 use actc_ir::{Evaluator, Interpreter, text};
@@ -67,7 +68,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let mut checks = vec![Check::good("build", format!("actc {}", env!("CARGO_PKG_VERSION")))];
     checks.extend(Backend::ALL.map(backend));
     checks.extend([
-        gpu(),
+        gpu_code(),
         processor(),
         Check::good("threads", threads(None).to_string()),
         memory(),
@@ -113,11 +114,18 @@ fn backend(backend: Backend) -> Check {
     }
 }
 
-fn gpu() -> Check {
-    let driver = Path::new("/proc/driver/nvidia/version").exists();
-    let found = if driver { "not in this build; the machine has an NVIDIA driver" } else { "not in this build" };
-    Check::absent("gpu", found, "models run on the CPU; `actc targets` lists what code can be made for")
+/// What makes code for GPUs.
+fn gpu_code() -> Check {
+    const NAME: &str = "gpu code";
+    match cuda::ready().and_then(|()| Nvrtc::open()) {
+        Ok(nvrtc) => {
+            let (major, minor) = nvrtc.version();
+            Check::good(NAME, format!("NVRTC {major}.{minor}, no GPU needed"))
+        }
+        Err(d) => Check::absent(NAME, d.headline, d.help.unwrap_or_default()),
+    }
 }
+
 
 fn processor() -> Check {
     const NAME: &str = "processor";

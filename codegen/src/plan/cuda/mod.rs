@@ -122,9 +122,25 @@ struct Steps<'g, 's> {
     findings: Vec<Diagnostic>,
 }
 
+/// The code of what no kernel does.
+const CODE: &str = "codegen-cuda";
+
 /// The error of an op that no kernel does.
 fn no_kernel(what: impl Into<String>) -> Diagnostic {
-    Diagnostic::new("codegen-cuda", what).help("a CPU target takes it; `actc targets` lists them")
+    Diagnostic::new(CODE, what).help("a CPU target takes it; `actc targets` lists them")
+}
+
+/// `d`, found in an op called `op` at node `origin`, as an error of this plan.
+fn found(d: Diagnostic, op: &str, origin: String) -> Diagnostic {
+    let help = d.help.clone();
+    let d = match d.place {
+        Place::Request => no_kernel(format!("no GPU kernel does this `{op}`: {}", d.headline)).at(Place::Node(origin)),
+        Place::File(_) | Place::Offset { .. } | Place::Node(_) | Place::Tensor(_) | Place::Span { .. } => d,
+    };
+    match help {
+        Some(help) => d.help(help),
+        None => d,
+    }
 }
 
 impl Steps<'_, '_> {
@@ -199,16 +215,13 @@ impl Steps<'_, '_> {
             Cluster::Linear { nodes, .. } | Cluster::Elementwise { nodes, .. } => nodes[0],
             Cluster::Single(node) => *node,
         };
-        let origin = self.graph.node(first).origin.clone();
+        let (op, origin) = (self.graph.node(first).op.name(), self.graph.node(first).origin.clone());
         let done = match cluster {
             Cluster::Linear { nodes, x, epilogue, outputs } => self.linears(nodes, *x, *epilogue, outputs),
             Cluster::Elementwise { nodes, output } => self.elementwise(nodes, *output),
             Cluster::Single(node) => self.single(*node),
         };
-        done.map_err(|d| match d.place {
-            Place::Request => d.at(Place::Node(origin)),
-            _ => d,
-        })
+        done.map_err(|d| found(d, op, origin))
     }
 
     fn single(&mut self, node: Node) -> Result<()> {
@@ -221,7 +234,7 @@ impl Steps<'_, '_> {
             Op::RmsNorm(n) => self.rms_norm(&label, &data, n.eps),
             Op::LayerNorm(n) => self.layer_norm(&label, &data, n.eps),
             Op::Rope(rope) => self.rope(&label, &data, rope),
-            other => Err(no_kernel(format!("no GPU kernel does `{}`", other.name()))),
+            _ => Err(no_kernel("there is none")),
         }
     }
 

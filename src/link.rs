@@ -83,7 +83,8 @@ pub fn open(artifact: Artifact, native: Native) -> Result<Arc<Model>> {
 /// Whether the tensors of `program` are the first of `manifest`: those of GPUs are behind them.
 fn first_tensors(program: &Program, manifest: &Manifest) -> bool {
     let pairs = program.tensors.iter().zip(&manifest.tensors);
-    program.tensors.len() <= manifest.tensors.len() && pairs.into_iter().all(|(ours, stored)| ours.name() == stored.name)
+    program.tensors.len() <= manifest.tensors.len()
+        && pairs.into_iter().all(|(ours, stored)| ours.name() == stored.name)
 }
 
 /// What an artifact says about itself, for another one of the same model.

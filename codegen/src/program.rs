@@ -3,8 +3,8 @@
 use crate::cuda::Cuda;
 use crate::emit::Image;
 use crate::listing::listing;
-use crate::plan::tensors::StoredTensor;
 use crate::plan::cuda::Kernel;
+use crate::plan::tensors::StoredTensor;
 use crate::spec::KernelSpec;
 use crate::spec::gpu::Products;
 use actc_artifact::{
@@ -96,7 +96,7 @@ impl Program {
                 texts.push((format!("{name}.{target}.{}", self.backend.extension()), text));
             }
         }
-        for cuda in &self.cuda {
+        if let Some(cuda) = &self.cuda {
             for kernel in &cuda.kernels {
                 if let Kernel::Template(template) = kernel {
                     texts.push((format!("{}.cu", template.symbol()), template.source()?));

@@ -8,9 +8,7 @@ use actc_codegen::plan::cuda::Kernel;
 use actc_codegen::spec::gpu::Products;
 use actc_codegen::{Entries, plan::tensors::TensorTable};
 use actc_ir::{Const, Graph, TensorType, text};
-use actc_types::{
-    DType, Encoding, Group, Mixed, Order, Packed, Place, Shape, Symbol, WeakPlace, Zero, dim::Bindings,
-};
+use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Place, Shape, Symbol, WeakPlace, Zero, dim::Bindings};
 use bytes::Bytes;
 use std::fmt::Write as _;
 
@@ -36,17 +34,50 @@ fn mixed(bits: u8, cols: u32, place: WeakPlace) -> Encoding {
 
 fn smollm2() -> Decoder {
     let encoding = mixed(3, 5, WeakPlace::Scattered);
-    Decoder { width: 576, inner: 1536, heads: 9, shared: 3, head: 64, words: 512, layers: 2, gemma: false, encoding, table: DType::Bf16 }
+    Decoder {
+        width: 576,
+        inner: 1536,
+        heads: 9,
+        shared: 3,
+        head: 64,
+        words: 512,
+        layers: 2,
+        gemma: false,
+        encoding,
+        table: DType::Bf16,
+    }
 }
 
 fn gemma() -> Decoder {
     let encoding = mixed(4, 16, WeakPlace::Suffix);
-    Decoder { width: 640, inner: 2048, heads: 4, shared: 1, head: 256, words: 512, layers: 2, gemma: true, encoding, table: DType::Bf16 }
+    Decoder {
+        width: 640,
+        inner: 2048,
+        heads: 4,
+        shared: 1,
+        head: 256,
+        words: 512,
+        layers: 2,
+        gemma: true,
+        encoding,
+        table: DType::Bf16,
+    }
 }
 
 fn llama2() -> Decoder {
     let encoding = mixed(4, 6, WeakPlace::Suffix);
-    Decoder { width: 4096, inner: 11008, heads: 32, shared: 32, head: 128, words: 512, layers: 1, gemma: false, encoding, table: DType::F16 }
+    Decoder {
+        width: 4096,
+        inner: 11008,
+        heads: 32,
+        shared: 32,
+        head: 128,
+        words: 512,
+        layers: 1,
+        gemma: false,
+        encoding,
+        table: DType::F16,
+    }
 }
 
 impl Decoder {
@@ -79,20 +110,28 @@ impl Decoder {
                 line(weight(format!("w{name}{i}"), rows, *width));
                 line(format!("%{name}l{i} = linear %a{i}, %w{name}{i} : f32[S, {rows}] @{i}.{name}"));
                 let n = rows / head;
-                line(format!("%{name}h{i} = reshape{{shape=\"S, {n}, {head}\"}} %{name}l{i} : f32[S, {n}, {head}] @{i}.{name}"));
+                line(format!(
+                    "%{name}h{i} = reshape{{shape=\"S, {n}, {head}\"}} %{name}l{i} : f32[S, {n}, {head}] @{i}.{name}"
+                ));
             }
             for (name, n) in [("q", heads), ("k", shared)] {
                 let mut from = format!("{name}h{i}");
                 if self.gemma {
                     line(vector(format!("n{name}{i}"), *head));
-                    line(format!("%{name}n_{i} = rms_norm{{eps=1e-6}} %{from}, %n{name}{i} : f32[S, {n}, {head}] @{i}.{name}_norm"));
+                    line(format!(
+                        "%{name}n_{i} = rms_norm{{eps=1e-6}} %{from}, %n{name}{i} : f32[S, {n}, {head}] @{i}.{name}_norm"
+                    ));
                     from = format!("{name}n_{i}");
                 }
-                line(format!("%{name}r{i} = rope{{dims={head}, theta=10000, style=half}} %{from}, %p : f32[S, {n}, {head}] @{i}.{name}_rope"));
+                line(format!(
+                    "%{name}r{i} = rope{{dims={head}, theta=10000, style=half}} %{from}, %p : f32[S, {n}, {head}] @{i}.{name}_rope"
+                ));
             }
             line(format!("%kn{i} = cache_append %k{i}, %kr{i} : f32[P + S, {shared}, {head}] @{i}.k_cache"));
             line(format!("%vn{i} = cache_append %v{i}, %vh{i} : f32[P + S, {shared}, {head}] @{i}.v_cache"));
-            line(format!("%s{i} = attention{{scale=0.125, causal}} %qr{i}, %kn{i}, %vn{i} : f32[S, {heads}, {head}] @{i}.scores"));
+            line(format!(
+                "%s{i} = attention{{scale=0.125, causal}} %qr{i}, %kn{i}, %vn{i} : f32[S, {heads}, {head}] @{i}.scores"
+            ));
             line(format!("%sf{i} = reshape{{shape=\"S, {q}\"}} %s{i} : f32[S, {q}] @{i}.out"));
             line(weight(format!("wo{i}"), *width, q));
             line(format!("%o{i} = linear %sf{i}, %wo{i} : f32[S, {width}] @{i}.out"));
@@ -120,7 +159,8 @@ impl Decoder {
         line(vector("last".into(), *width));
         line(format!("%z = rms_norm{{eps=1e-5}} %x{last}, %last : f32[S, {width}] @norm"));
         line(format!("%logits = linear %z, %table : f32[S, {words}] @head"));
-        let source = format!("air 1\ngraph @decoder(%t: i64[S]{caches}) {{\n{body}  return logits=%logits{donated}\n}}\n");
+        let source =
+            format!("air 1\ngraph @decoder(%t: i64[S]{caches}) {{\n{body}  return logits=%logits{donated}\n}}\n");
         text::parse(&source, &|name, _| self.zeros(name)).unwrap_or_else(|e| panic!("{e}\n{source}"))
     }
 

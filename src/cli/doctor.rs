@@ -126,7 +126,6 @@ fn gpu_code() -> Check {
     }
 }
 
-
 fn processor() -> Check {
     const NAME: &str = "processor";
     let host = Target::host();

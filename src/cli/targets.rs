@@ -3,8 +3,8 @@
 use super::Format;
 use super::render::{Stop, json, table};
 use actc::codegen::{Backend, cuda};
-use actc_types::{Diagnostic, Target};
 use actc_types::target::Arch;
+use actc_types::{Diagnostic, Target};
 use std::io::Write;
 
 /// Options of `actc targets`.

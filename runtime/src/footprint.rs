@@ -74,7 +74,7 @@ impl Model {
                     BufferKind::Input(i) => (0, i),
                     BufferKind::Output(i) => (1, i),
                     BufferKind::Slot(i) => (2, i),
-                    BufferKind::State(_) | BufferKind::Tensor { .. } => continue,
+                    BufferKind::State(_) | BufferKind::Tensor { .. } | BufferKind::Errors => continue,
                 };
                 let size: &mut usize = &mut sizes[list][i as usize];
                 *size = bytes.max(*size);

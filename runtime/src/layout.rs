@@ -98,7 +98,7 @@ impl Session {
         let (mut slots, mut given) = (vec![0usize; program.slots], vec![0usize; program.outputs.len()]);
         for (buffer, bytes) in program.buffers.iter().zip(&sizes) {
             match buffer.kind {
-                BufferKind::Input(_) | BufferKind::Tensor { .. } => {}
+                BufferKind::Input(_) | BufferKind::Tensor { .. } | BufferKind::Errors => {}
                 BufferKind::Output(i) => given[i as usize] = *bytes,
                 BufferKind::Slot(i) => slots[i as usize] = slots[i as usize].max(*bytes),
                 BufferKind::State(i) => {
@@ -134,6 +134,8 @@ impl Session {
                     let part = artifact.manifest().tensors[tensor as usize].part(role);
                     Region::read_only(part.map_or(&[][..], |p| artifact.part(p)))
                 }
+                // Reading a plan for CPUs refuses it.
+                BufferKind::Errors => Region::read_only(&[]),
             };
         }
         Ok(())

@@ -39,8 +39,11 @@ mod model;
 mod program;
 mod session;
 mod snapshot;
+mod stale;
+mod states;
 mod values;
 mod walk;
+mod wanted;
 mod work;
 
 pub use device::cpu::team::Serve;

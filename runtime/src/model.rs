@@ -1,7 +1,7 @@
 //! A model: an artifact opened once, its plan prepared, its code linked if the caller allows it.
 
 use crate::device::cpu::code::Kernels;
-use crate::program::Program;
+use crate::program::{self, Program};
 use actc_artifact::{Artifact, CodeImage, KERNEL_ABI_VERSION, ReadOptions, Section};
 use actc_types::{Diagnostic, Result, Target};
 use bytes::Bytes;
@@ -159,11 +159,7 @@ impl Model {
     }
 
     pub(crate) fn program_index(&self, entry: &str) -> Result<usize> {
-        self.programs.iter().position(|p| p.name == entry).ok_or_else(|| {
-            let names: Vec<&str> = self.programs.iter().map(|p| p.name.as_str()).collect();
-            Diagnostic::request("unknown-entry", format!("the artifact has no entry `{entry}`"))
-                .help(format!("its entries: {}", names.join(", ")))
-        })
+        program::index(&self.programs, entry)
     }
 
     pub(crate) fn programs(&self) -> &[Program] {

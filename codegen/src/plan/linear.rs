@@ -71,6 +71,7 @@ impl Steps<'_, '_> {
                 | BufferRole::Factors
                 | BufferRole::Keys
                 | BufferRole::Values
+                | BufferRole::Mask
                 | BufferRole::Scratch) => return Err(unexpected(other)),
             });
         }
@@ -177,6 +178,7 @@ impl Steps<'_, '_> {
                 | BufferRole::Factors
                 | BufferRole::Keys
                 | BufferRole::Values
+                | BufferRole::Mask
                 | BufferRole::Scratch
                 | BufferRole::Output(_)) => return Err(unexpected(other)),
             });

@@ -83,6 +83,8 @@ pub enum BufferRole {
     Keys,
     /// Values `[P + S, kv heads * head dim]`.
     Values,
+    /// What is added to the scores of an attention.
+    Mask,
     /// Working memory; its size is a function of dims and parts.
     Scratch,
     /// Results; several outputs are numbered.
@@ -134,6 +136,7 @@ impl Buffer {
             | BufferRole::Factors
             | BufferRole::Keys
             | BufferRole::Values
+            | BufferRole::Mask
             | BufferRole::Scratch => format!("{:?}", self.role).to_lowercase(),
         }
     }

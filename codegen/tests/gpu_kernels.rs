@@ -11,3 +11,5 @@ mod attend;
 mod attention;
 #[path = "gpu_kernels/flash.rs"]
 mod flash;
+#[path = "gpu_kernels/state.rs"]
+mod state;

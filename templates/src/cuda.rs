@@ -3,8 +3,10 @@
 //! Every number is derived by whoever fills these in; a field that a template does not use, or the reverse, fails a test.
 
 mod attention;
+mod state;
 
 pub use attention::{Attend, Combine, Flash};
+pub use state::{Append, Appended, Embedding};
 
 use crate::engine;
 use serde::Serialize;

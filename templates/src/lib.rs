@@ -26,6 +26,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("attend", include_str!("../cuda/attend.cu.tera")),
     ("powers", include_str!("../cuda/powers.cu.tera")),
     ("flash", include_str!("../cuda/flash.cu.tera")),
+    ("embedding", include_str!("../cuda/embedding.cu.tera")),
+    ("append", include_str!("../cuda/append.cu.tera")),
     ("combine", include_str!("../cuda/combine.cu.tera")),
 ];
 

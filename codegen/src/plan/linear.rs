@@ -72,6 +72,7 @@ impl Steps<'_, '_> {
                 | BufferRole::Keys
                 | BufferRole::Values
                 | BufferRole::Mask
+                | BufferRole::Error
                 | BufferRole::Scratch) => return Err(unexpected(other)),
             });
         }
@@ -179,6 +180,7 @@ impl Steps<'_, '_> {
                 | BufferRole::Keys
                 | BufferRole::Values
                 | BufferRole::Mask
+                | BufferRole::Error
                 | BufferRole::Scratch
                 | BufferRole::Output(_)) => return Err(unexpected(other)),
             });

@@ -85,6 +85,8 @@ pub enum BufferRole {
     Values,
     /// What is added to the scores of an attention.
     Mask,
+    /// A word that says that something was out of range.
+    Error,
     /// Working memory; its size is a function of dims and parts.
     Scratch,
     /// Results; several outputs are numbered.
@@ -137,6 +139,7 @@ impl Buffer {
             | BufferRole::Keys
             | BufferRole::Values
             | BufferRole::Mask
+            | BufferRole::Error
             | BufferRole::Scratch => format!("{:?}", self.role).to_lowercase(),
         }
     }

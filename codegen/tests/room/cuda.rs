@@ -38,6 +38,10 @@ impl Gpu {
         self.put(&x.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
     }
 
+    pub(crate) fn write(&mut self, address: u64, bytes: &[u8]) {
+        self.memory.write(address, bytes).expect("it was allocated");
+    }
+
     /// Memory that nobody has written.
     pub(crate) fn room(&mut self, bytes: usize) -> u64 {
         self.memory.allocate(bytes.max(1) as u64).expect("memory is left")

@@ -5,9 +5,11 @@
 //! [`Order::Mma16`](actc_types::Order::Mma16). A kernel is called with the addresses of its buffers, then its runtime
 //! sizes as [`Sizes`] says. No sum crosses blocks in an order that a run decides: equal inputs give equal bits.
 
+mod append;
 mod attend;
 mod call;
 mod combine;
+mod embedding;
 mod flash;
 mod gemm;
 mod gemv;
@@ -18,8 +20,10 @@ mod record;
 mod reduce;
 mod text;
 
+pub use append::{Append, Rows};
 pub use attend::Attend;
 pub use combine::Combine;
+pub use embedding::Embedding;
 pub use flash::Flash;
 pub use gemm::{Gemm, Tile};
 pub use gemv::Gemv;
@@ -85,6 +89,10 @@ families! {
     Flash "flash",
     /// Sums of what the blocks of an `Attend` that share positions gave.
     Combine "combine",
+    /// Rows of a stored matrix by ids.
+    Embedding "embedding",
+    /// New rows of states.
+    Append "append",
 }
 
 /// Most bytes of shared memory that a block has on every GPU from sm_80 on.

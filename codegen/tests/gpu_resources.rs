@@ -107,7 +107,7 @@ fn kernels() -> Vec<(String, GpuKernel)> {
 /// The rows of one kernel, and what is wrong with it.
 fn rows(nvrtc: &Nvrtc, ptxas: &Ptxas, name: &str, kernel: &GpuKernel) -> (String, Vec<String>) {
     kernel.check().unwrap_or_else(|e| panic!("{name}: {e}"));
-    let launch = kernel.launch(&[64, 16, 16, 16]).unwrap();
+    let launch = kernel.launch(&vec![16; kernel.dims().len()]).unwrap();
     let (mut rows, mut findings) = (String::new(), Vec::new());
     let source = kernel.source().unwrap();
     for target in TARGETS {

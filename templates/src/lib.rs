@@ -21,6 +21,14 @@ const SOURCES: &[(&str, &str)] = &[
     ("gemv", include_str!("../cuda/gemv.cu.tera")),
     ("gemm", include_str!("../cuda/gemm.cu.tera")),
     ("reduce", include_str!("../cuda/reduce.cu.tera")),
+    ("rows", include_str!("../cuda/rows.cu.tera")),
+    ("weights", include_str!("../cuda/weights.cu.tera")),
+    ("attend", include_str!("../cuda/attend.cu.tera")),
+    ("powers", include_str!("../cuda/powers.cu.tera")),
+    ("flash", include_str!("../cuda/flash.cu.tera")),
+    ("embedding", include_str!("../cuda/embedding.cu.tera")),
+    ("append", include_str!("../cuda/append.cu.tera")),
+    ("combine", include_str!("../cuda/combine.cu.tera")),
 ];
 
 /// What `listing` shows above the text of a kernel.

@@ -72,6 +72,8 @@ impl Steps<'_, '_> {
                 | BufferRole::Factors
                 | BufferRole::Keys
                 | BufferRole::Values
+                | BufferRole::Mask
+                | BufferRole::Error
                 | BufferRole::Scratch) => return Err(unexpected(other)),
             });
         }
@@ -141,6 +143,8 @@ impl Steps<'_, '_> {
                 | BufferRole::Factors
                 | BufferRole::Keys
                 | BufferRole::Values
+                | BufferRole::Mask
+                | BufferRole::Error
                 | BufferRole::Scratch
                 | BufferRole::Output(_)) => return Err(unexpected(other)),
             });

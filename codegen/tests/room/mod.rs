@@ -7,6 +7,8 @@
 #![expect(unsafe_code, reason = "runs machine code")]
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+#[cfg(not(feature = "emit-llvm"))]
+pub(crate) mod cuda;
 mod emulated;
 #[cfg(feature = "emit-llvm")]
 mod gpu;

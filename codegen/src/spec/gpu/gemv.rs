@@ -4,10 +4,12 @@
 //! or not: the cost of a weight is a mask, and a shift for some. The text of `templates/cuda/gemv.cu.tera` says how a block shares
 //! the work.
 
+use super::SHARED;
 use super::call;
+use super::geometry::{Blocks, Geometry, Sizes};
 use super::matrix::{chunk_bytes, grids, matrix};
 use super::record::{Products, Record};
-use super::{Launch, SHARED, parameters};
+use super::text::parameters;
 use crate::spec::Buffer;
 use crate::spec::linear::{Linear, Tokens};
 use actc_templates::cuda;
@@ -125,10 +127,19 @@ impl Gemv {
         call::buffers(&self.linear)
     }
 
-    pub(super) fn launch(&self) -> Result<Launch> {
+    pub(super) fn dims(&self) -> Vec<String> {
+        self.linear.dims()
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes::Int
+    }
+
+    pub(super) fn geometry(&self) -> Result<Geometry> {
         let shape = self.shape(&self.records()?);
         let blocks = call::blocks(&self.linear, shape.gang * mma16::PANEL);
-        Ok(Launch { grid: [blocks as u32, 1, 1], block: shape.threads() as u32, shared: shape.shared() as u32 })
+        let grid = [Blocks::fixed(blocks), Blocks::one(), Blocks::one()];
+        Ok(Geometry { grid, threads: shape.threads() as u32, shared: shape.shared() as u32 })
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
@@ -142,7 +153,7 @@ impl Gemv {
             spec: &self.to_string(),
             epilogue: self.linear.epilogue.name(),
             layout: &crate::listing::layout(&self.linear.mats),
-            parameters: &parameters(&self.buffers(), &self.linear.dims()),
+            parameters: &parameters(&self.buffers(), &self.dims(), Sizes::Int),
             mats: &mats,
             outputs: &call::outputs(&self.linear, &records, shape.gang * mma16::PANEL),
             gate: call::gate(self.linear.epilogue),

@@ -87,7 +87,7 @@ fn described(mat: &Mat) -> String {
 }
 
 /// Statements that load a lane's words of a chunk.
-fn loads(bits: u8) -> Vec<String> {
+pub(super) fn loads(bits: u8) -> Vec<String> {
     let (words, load) = (usize::from(mma16::width(bits)), mma16::load_words(bits));
     let vector = |first: usize| {
         let at = 128 * first;
@@ -110,7 +110,7 @@ fn loads(bits: u8) -> Vec<String> {
 
 /// Statements that make the operands of the four steps: of each code's fields, where the order has them, shifted to the code's
 /// place and masked, for both columns of a pair at once.
-fn codes(packed: &Packed) -> Vec<String> {
+pub(super) fn codes(packed: &Packed) -> Vec<String> {
     let mut statements = Vec::new();
     let load = mma16::load_words(packed.bits);
     for step in 0..CHUNK / mma16::STEP {

@@ -169,6 +169,14 @@ impl<'g> Buffers<'g> {
         self.push(BufferKind::Slot(0), bytes)
     }
 
+    /// Where kernels of a GPU say that an id was out of range.
+    pub fn errors(&mut self) -> u32 {
+        match self.table.iter().position(|b| b.kind == BufferKind::Errors) {
+            Some(there) => there as u32,
+            None => self.push(BufferKind::Errors, Dim::from(64)),
+        }
+    }
+
     /// The buffer of a part of constant `id` in the device's order.
     pub fn part(&mut self, tensors: &mut TensorTable, id: ConstId, role: Role) -> Result<u32> {
         let constant = self.graph.const_data(id);

@@ -1,7 +1,7 @@
 //! Linears: inputs as operands, then one launch for all matrices of the cluster, and where blocks share columns one that adds
 //! what they gave.
 
-use super::{Call, Kernel, MANY, Steps, no_kernel};
+use super::{MANY, Steps, no_kernel, unexpected};
 use crate::cluster::Epilogue;
 use crate::plan::matrices::{linear_spec, weak_columns, weight};
 use crate::plan::steps::{overflow, rows_of};
@@ -9,7 +9,7 @@ use crate::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Record, Reduce, Tile};
 use crate::spec::linear::{self, Linear, Mat, Tokens};
 use crate::spec::{BufferRole, WeakSet};
 use actc_ir::{ConstId, Node, Value};
-use actc_types::{Diagnostic, Dim, Order, Result, Role};
+use actc_types::{Dim, Order, Result, Role};
 use bytes::Bytes;
 
 /// A record that is made already in this cluster.
@@ -28,11 +28,6 @@ struct Operands<'a> {
     residual: Option<Value>,
     /// Where the sums go.
     outputs: Vec<u32>,
-}
-
-/// The error of a buffer that a kernel asks for and its cluster has not.
-fn unexpected(role: BufferRole) -> Diagnostic {
-    Diagnostic::new("codegen-buffer", format!("a kernel asks for a buffer {role:?} that its cluster has not"))
 }
 
 impl Steps<'_, '_> {
@@ -92,7 +87,18 @@ impl Steps<'_, '_> {
                 BufferRole::Input(_) => input,
                 BufferRole::WeakIndex(_) => self.buffers.part(&mut self.shared.tensors, id, Role::WeakIndex)?,
                 BufferRole::Prepared(_) => buffer,
-                other => return Err(unexpected(other)),
+                other @ (BufferRole::Weight { .. }
+                | BufferRole::Bias(_)
+                | BufferRole::Scale
+                | BufferRole::Residual
+                | BufferRole::Table
+                | BufferRole::Factors
+                | BufferRole::Keys
+                | BufferRole::Values
+                | BufferRole::Mask
+                | BufferRole::Error
+                | BufferRole::Scratch
+                | BufferRole::Output(_)) => return Err(unexpected(other)),
             });
         }
         let dims = std::iter::once(tokens.clone()).chain(scattered.then(|| Dim::from(weak))).collect();
@@ -102,7 +108,7 @@ impl Steps<'_, '_> {
         } else {
             format!("{label} (prepare {})", made.len() + 1)
         };
-        self.launch(&label, Call { kernel: Kernel::Template(kernel), bufs, dims, reason })?;
+        self.template(&label, kernel, bufs, dims, reason)?;
         made.push(Made { record, index, buffer });
         Ok(buffer)
     }
@@ -174,7 +180,15 @@ impl Steps<'_, '_> {
                     self.buffers.dense(&mut self.shared.tensors, value)?
                 }
                 BufferRole::Output(i) => operands.outputs[usize::from(i)],
-                other => return Err(unexpected(other)),
+                other @ (BufferRole::Scale
+                | BufferRole::WeakIndex(_)
+                | BufferRole::Table
+                | BufferRole::Factors
+                | BufferRole::Keys
+                | BufferRole::Values
+                | BufferRole::Mask
+                | BufferRole::Error
+                | BufferRole::Scratch) => return Err(unexpected(other)),
             });
         }
         let mut dims = Vec::new();
@@ -185,7 +199,7 @@ impl Steps<'_, '_> {
             });
         }
         let reason = format!("for {why}: {kernel}");
-        self.launch(label, Call { kernel: Kernel::Template(kernel), bufs, dims, reason })
+        self.template(label, kernel, bufs, dims, reason)
     }
 }
 

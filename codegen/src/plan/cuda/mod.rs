@@ -7,11 +7,14 @@
 //!
 //! An op that no kernel of a GPU does is an error of its own; all of them are reported.
 
+mod attention;
 mod kernels;
 mod linear;
 mod pointwise;
+mod state;
 
 pub use kernels::{Kernel, Kernels};
+use state::Waiting;
 
 use super::buffers::{Buffers, StateTable};
 use super::matrices::linear_spec;
@@ -19,9 +22,9 @@ use super::steps::{few_tokens, symbols_of};
 use super::tensors::TensorTable;
 use crate::cluster::{Cluster, Epilogue, cluster};
 use crate::emit::SizesIn;
-use crate::spec::KernelSpec;
-use crate::spec::gpu::{Products, Record};
+use crate::spec::gpu::{GpuKernel, Products, Record};
 use crate::spec::linear::Tokens;
+use crate::spec::{BufferRole, KernelSpec};
 use actc_artifact::{Entry, Launch, Step};
 use actc_ir::{Graph, Node, NodeData, Op, Region, Value};
 use actc_types::{Diagnostic, Dim, Order, Place, Result, Symbol};
@@ -80,6 +83,7 @@ pub fn entry(
         list: Vec::new(),
         clock: 0,
         rope_tables: BTreeMap::new(),
+        waiting: Vec::new(),
         findings: Vec::new(),
     };
     steps.region(graph.body());
@@ -119,6 +123,8 @@ struct Steps<'g, 's> {
     clock: usize,
     /// Tables of cosines and sines that are made already, by what they hold.
     rope_tables: BTreeMap<(String, Option<Value>), u32>,
+    /// Rows that are to be appended to states.
+    waiting: Vec<Waiting>,
     findings: Vec<Diagnostic>,
 }
 
@@ -143,6 +149,18 @@ fn found(d: Diagnostic, op: &str, origin: String) -> Diagnostic {
     }
 }
 
+/// The error of a buffer that a kernel asks for and its cluster has not.
+fn unexpected(role: BufferRole) -> Diagnostic {
+    Diagnostic::new("codegen-buffer", format!("a kernel asks for a buffer {role:?} that its cluster has not"))
+}
+
+fn nodes_of(cluster: &Cluster) -> &[Node] {
+    match cluster {
+        Cluster::Linear { nodes, .. } | Cluster::Elementwise { nodes, .. } => nodes,
+        Cluster::Single(node) => std::slice::from_ref(node),
+    }
+}
+
 impl Steps<'_, '_> {
     fn tick(&mut self, bufs: &[u32]) {
         bufs.iter().for_each(|b| self.buffers.touch(*b, self.clock));
@@ -160,6 +178,9 @@ impl Steps<'_, '_> {
                 self.findings.push(d);
             }
         }
+        if let Err(d) = self.append() {
+            self.findings.push(d);
+        }
         self.rope_tables = tables;
     }
 
@@ -175,6 +196,18 @@ impl Steps<'_, '_> {
     /// For how many rows of `x` a kernel is made.
     fn tokens(&self, x: Value) -> Tokens {
         few_tokens(self.graph.ty(x)).map_or(Tokens::Many, |few| Tokens::Few(few as u8))
+    }
+
+    /// Launches a kernel of a template.
+    fn template(
+        &mut self,
+        label: &str,
+        kernel: GpuKernel,
+        bufs: Vec<u32>,
+        dims: Vec<Dim>,
+        reason: String,
+    ) -> Result<()> {
+        self.launch(label, Call { kernel: Kernel::Template(kernel), bufs, dims, reason })
     }
 
     fn launch(&mut self, label: &str, call: Call) -> Result<()> {
@@ -211,16 +244,14 @@ impl Steps<'_, '_> {
     }
 
     fn cluster(&mut self, cluster: &Cluster) -> Result<()> {
-        let first = match cluster {
-            Cluster::Linear { nodes, .. } | Cluster::Elementwise { nodes, .. } => nodes[0],
-            Cluster::Single(node) => *node,
-        };
+        let first = nodes_of(cluster)[0];
         let (op, origin) = (self.graph.node(first).op.name(), self.graph.node(first).origin.clone());
-        let done = match cluster {
+        let read = nodes_of(cluster).iter().flat_map(|n| self.graph.node(*n).args.clone()).collect::<Vec<_>>();
+        let done = self.append_before(&read).and_then(|()| match cluster {
             Cluster::Linear { nodes, x, epilogue, outputs } => self.linears(nodes, *x, *epilogue, outputs),
             Cluster::Elementwise { nodes, output } => self.elementwise(nodes, *output),
             Cluster::Single(node) => self.single(*node),
-        };
+        });
         done.map_err(|d| found(d, op, origin))
     }
 
@@ -231,10 +262,17 @@ impl Steps<'_, '_> {
             Op::Const(_) | Op::Reshape(_) => Ok(()),
             // Positions are made where they are used.
             Op::Range(_) if self.only_turns(&data) => Ok(()),
+            Op::Embedding(e) => self.embedding(&label, &data, e),
+            Op::Attention(a) => self.attention(&label, &data, a),
+            Op::CacheAppend(_) => self.cache_append(&label, &data),
+            // Rounded where it is appended.
+            Op::RoundRows(_) if self.only_appended(&data) => Ok(()),
             Op::RmsNorm(n) => self.rms_norm(&label, &data, n.eps),
             Op::LayerNorm(n) => self.layer_norm(&label, &data, n.eps),
             Op::Rope(rope) => self.rope(&label, &data, rope),
-            _ => Err(no_kernel("there is none")),
+            other => {
+                Err(no_kernel(format!("no GPU kernel does `{}`", other.name())).at(Place::Node(data.origin.clone())))
+            }
         }
     }
 

@@ -3,8 +3,10 @@
 use crate::cuda;
 use crate::emit::{Backend, Image};
 use crate::plan::buffers::StateTable;
+use crate::plan::device::Device;
 use crate::plan::launch::Kernels;
 use crate::plan::steps::{self, Shared};
+use crate::plan::tensors::TensorTable;
 use crate::program::Program;
 use crate::spec::gpu::Products;
 use crate::specialise::{Rows, specialise};
@@ -101,7 +103,7 @@ pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diag
     let graph = lowered.graph();
     let states = StateTable::of(graph);
     let (cpus, gpus) = (options.of_class(false), options.of_class(true));
-    let mut shared = Shared::new(options.backend);
+    let mut shared = Shared::new(Device::cpu(options.backend), TensorTable::default());
     let mut entries = Vec::new();
     let mut findings = Vec::new();
     let for_cpus = gpus.is_empty() || !cpus.is_empty();
@@ -112,7 +114,11 @@ pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diag
             Err(more) => findings.extend(more.into_iter().filter(|d| !findings.contains(d)).collect::<Vec<_>>()),
         }
     }
-    let Shared { mut tensors, kernels, reasons, .. } = shared;
+    let Shared { mut tensors, device, reasons } = shared;
+    let kernels = match device {
+        Device::Cpu { kernels, .. } => kernels,
+        Device::Cuda { .. } => Kernels::default(),
+    };
     let mut planned = None;
     if !gpus.is_empty() {
         match cuda::plan(graph, options.entries, options.products, std::mem::take(&mut tensors)) {

@@ -5,7 +5,9 @@
 use crate::compile::Entries;
 use crate::emit::{Image, SizesIn};
 use crate::plan::buffers::StateTable;
-use crate::plan::cuda::{self, Kernel, Replay, Shared};
+use crate::plan::cuda::Kernel;
+use crate::plan::device::Device;
+use crate::plan::steps::{self, Shared};
 use crate::plan::tensors::TensorTable;
 use crate::spec::KernelSpec;
 use crate::spec::gpu::{self, GpuKernel, Products};
@@ -64,12 +66,11 @@ pub fn plan(
     tensors: TensorTable,
 ) -> Result<Planned, Vec<Diagnostic>> {
     let states = StateTable::of(graph);
-    let mut shared = Shared::new(tensors, products);
+    let mut shared = Shared::new(Device::cuda(products), tensors);
     let (mut made, mut findings) = (Vec::new(), Vec::new());
     for (name, fixed, rows) in entries.list() {
         let special = specialise(graph, &fixed, rows).map_err(|d| vec![d])?;
-        let replay = if fixed.is_empty() { Replay::Launched } else { Replay::Recorded };
-        match cuda::entry(name, &special, &fixed, replay, &states, &mut shared) {
+        match steps::entry(name, &special, &fixed, &states, &mut shared) {
             Ok(entry) => made.push(entry),
             Err(more) => findings.extend(more.into_iter().filter(|d| !findings.contains(d)).collect::<Vec<_>>()),
         }
@@ -77,8 +78,12 @@ pub fn plan(
     if !findings.is_empty() {
         return Err(findings);
     }
-    let Shared { tensors, kernels, reasons, .. } = shared;
-    Ok(Planned { kernels: kernels.into_list(), entries: made, reasons, tensors })
+    let Shared { tensors, device, reasons } = shared;
+    let kernels = match device {
+        Device::Cuda { kernels, .. } => kernels.into_list(),
+        Device::Cpu { .. } => Vec::new(),
+    };
+    Ok(Planned { kernels, entries: made, reasons, tensors })
 }
 
 impl Planned {

@@ -110,7 +110,6 @@ impl Steps<'_, '_> {
         let scratch = self.buffers.scratch(spec.scratch_bytes(&asked.queries, past).ok_or_else(overflow)?);
         bufs.insert(3, scratch);
         let (spec, dims) = (KernelSpec::Attention(spec), vec![asked.queries.clone(), past.clone()]);
-        self.launch(label, Call { reason: format!("few queries: {spec}"), spec, bufs, dims });
-        Ok(())
+        self.launch(label, Call { reason: format!("few queries: {spec}"), spec, bufs, dims })
     }
 }

@@ -1,5 +1,6 @@
 //! Linears as generated kernels: prepared inputs, then one launch for all matrices of the cluster.
 
+use super::device::Device;
 use super::launch::Call;
 use super::matrices::{linear_spec, weak_columns};
 use super::steps::{Steps, few_tokens, overflow, rows_of};
@@ -80,8 +81,7 @@ impl Steps<'_, '_> {
         let reason = format!("generated for {tokens} token(s): {kernel}");
         let counts = scattered.iter().map(|id| Dim::from(weak_columns(self.graph, *id)));
         let dims = (tokens == Tokens::Many).then_some(count).into_iter().chain(counts).collect();
-        self.launch(&label, Call { spec: kernel, bufs, dims, reason });
-        Ok(())
+        self.launch(&label, Call { spec: kernel, bufs, dims, reason })
     }
 
     /// For how many tokens a kernel is made for `node`, a linear; `None` where a library's product is faster.
@@ -94,7 +94,11 @@ impl Steps<'_, '_> {
         let constant = self.graph.const_data(self.weight(data, 1).ok()?);
         let encoding = constant.encoding.in_order(Order::Panels8);
         let mat = Mat { rows: 1, encoding, dtype: constant.ty.dtype, bias: false };
-        let fast = linear.act == Act::Int8 || self.shared.backend.outdoes_library();
+        let fast = linear.act == Act::Int8
+            || match self.shared.device {
+                Device::Cpu { backend, .. } => backend.outdoes_library(),
+                Device::Cuda { .. } => false,
+            };
         (fast && mat.in_panels()).then_some(Tokens::Many)
     }
 
@@ -152,8 +156,7 @@ impl Steps<'_, '_> {
         let counts = sets.iter().filter_map(|s| s.index_of).map(|id| Dim::from(weak_columns(self.graph, id)));
         let dims = std::iter::once(tokens.clone()).chain(counts).collect();
         let call = Call { reason: format!("inputs of {label}: {spec}"), spec, bufs, dims };
-        self.launch(&format!("{label} (prepare)"), call);
-        Ok(())
+        self.launch(&format!("{label} (prepare)"), call)
     }
 }
 

@@ -1,13 +1,14 @@
 //! From a graph to the runtime's bytecode: which buffers there are, where they lie, and which steps run on them.
 //!
 //! * [`steps`] turns clusters into launches and library calls;
-//! * [`cuda`] does the same for GPUs, from the same clusters;
+//! * [`device`] says whose kernels they are, [`cuda`] has what only GPUs do;
 //! * [`buffers`] owns the table of buffers: views share memory, donated state is updated in place, temporaries share slots.
 
 mod attention;
 pub mod buffers;
 mod control;
 pub mod cuda;
+pub mod device;
 mod extents;
 mod general;
 mod indices;

@@ -88,8 +88,7 @@ impl Steps<'_, '_> {
         }
         bufs.push(self.buffers.value(data.results[0])?);
         let dims = vec![rows_of(self.graph.ty(data.args[0]))?];
-        self.launch(label, Call { reason: format!("generated: {spec}"), spec, bufs, dims });
-        Ok(())
+        self.launch(label, Call { reason: format!("generated: {spec}"), spec, bufs, dims })
     }
 
     pub(super) fn rope(&mut self, label: &str, data: &NodeData, rope: &Rope) -> Result<()> {
@@ -108,15 +107,14 @@ impl Steps<'_, '_> {
                 bufs.push(buffer);
                 let dims = vec![tokens.clone(), start];
                 let reason = format!("cosines and sines once for all layers: {table}");
-                self.launch("rope table", Call { spec: table, bufs, dims, reason });
+                self.launch("rope table", Call { spec: table, bufs, dims, reason })?;
                 self.rope_tables.insert(key, buffer);
                 buffer
             }
         };
         let x = self.buffers.dense(&mut self.shared.tensors, data.args[0])?;
         let bufs = vec![x, table_buffer, self.buffers.value(data.results[0])?];
-        self.launch(label, Call { reason: format!("generated: {heads}"), spec: heads, bufs, dims: vec![tokens] });
-        Ok(())
+        self.launch(label, Call { reason: format!("generated: {heads}"), spec: heads, bufs, dims: vec![tokens] })
     }
 
     pub(super) fn elementwise(&mut self, nodes: &[Node], output: Value) -> Result<()> {
@@ -132,7 +130,7 @@ impl Steps<'_, '_> {
         let label = if origin.is_empty() { "elementwise".to_owned() } else { origin.clone() };
         let spec = KernelSpec::Elementwise(spec);
         let reason = format!("one pass over {} ops: {spec}", nodes.len());
-        self.launch(&label, Call { reason, spec, bufs, dims: extents });
+        self.launch(&label, Call { reason, spec, bufs, dims: extents })?;
         debug_assert_eq!(storage(self.graph, output), output, "chains end in a computed value");
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Attention: a few queries of one text read the cache at the speed of memory, more run on tensor cores.
 
-use super::{Steps, unexpected};
+use super::unexpected;
 use crate::plan::attention::Asked;
-use crate::plan::steps::overflow;
+use crate::plan::steps::{Steps, overflow};
 use crate::spec::BufferRole;
 use crate::spec::gpu::{Attend, Flash, GpuKernel};
 use actc_ir::NodeData;
@@ -10,7 +10,7 @@ use actc_ir::ops::attention::Attention;
 use actc_types::{Dim, Result};
 
 impl Steps<'_, '_> {
-    pub(super) fn attention(&mut self, label: &str, data: &NodeData, a: &Attention) -> Result<()> {
+    pub(super) fn attend(&mut self, label: &str, data: &NodeData, a: &Attention) -> Result<()> {
         let asked = Asked::of(self.graph, data)?;
         let attention = asked.spec(a)?;
         let mut read = Vec::new();
@@ -36,7 +36,7 @@ impl Steps<'_, '_> {
             | BufferRole::Error => Err(unexpected(role)),
         };
         let Some((queries, past)) = asked.few() else {
-            let flash = Flash { attention, products: self.shared.products, mask: asked.mask.is_some() };
+            let flash = Flash { attention, products: self.products(), mask: asked.mask.is_some() };
             let kernel = GpuKernel::Flash(flash);
             let bufs = kernel.buffers().iter().map(|b| role(b.role, None)).collect::<Result<_>>()?;
             let mut dims = vec![asked.batch.clone(), asked.queries.clone(), asked.positions.clone()];

@@ -1,14 +1,14 @@
 //! Linears: inputs as operands, then one launch for all matrices of the cluster, and where blocks share columns one that adds
 //! what they gave.
 
-use super::{MANY, Steps, no_kernel, unexpected};
+use super::{MANY, no_kernel, unexpected};
 use crate::cluster::Epilogue;
 use crate::plan::matrices::{linear_spec, weak_columns, weight};
-use crate::plan::steps::{overflow, rows_of};
+use crate::plan::steps::{Steps, few_tokens, overflow, rows_of};
 use crate::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Record, Reduce, Tile};
 use crate::spec::linear::{self, Linear, Mat, Tokens};
 use crate::spec::{BufferRole, WeakSet};
-use actc_ir::{ConstId, Node, Value};
+use actc_ir::{ConstId, Node, Op, Value};
 use actc_types::{Dim, Order, Result, Role};
 use bytes::Bytes;
 
@@ -31,12 +31,32 @@ struct Operands<'a> {
 }
 
 impl Steps<'_, '_> {
-    pub(super) fn linears(&mut self, nodes: &[Node], x: Value, epilogue: Epilogue, outputs: &[Value]) -> Result<()> {
+    /// Whether a kernel multiplies the matrix of `node`, a linear.
+    pub(in crate::plan) fn multiplies(&self, node: Node) -> bool {
+        let data = self.graph.node(node);
+        let Op::Linear(_) = data.op else { return false };
+        let tokens = self.tokens(data.args[0]);
+        let spec = linear_spec(self.graph, &[node], data.args[0], Epilogue::None, tokens, Order::Mma16);
+        spec.is_ok_and(|s| Record::of(&s.mats[0], s.cols, s.act, self.products(), tokens).is_ok())
+    }
+
+    /// For how many rows of `x` a kernel is made.
+    fn tokens(&self, x: Value) -> Tokens {
+        few_tokens(self.graph.ty(x)).map_or(Tokens::Many, |few| Tokens::Few(few as u8))
+    }
+
+    pub(in crate::plan) fn products_on_gpu(
+        &mut self,
+        nodes: &[Node],
+        x: Value,
+        epilogue: Epilogue,
+        outputs: &[Value],
+    ) -> Result<()> {
         let label = nodes.iter().map(|n| self.graph.node(*n).origin.as_str()).collect::<Vec<_>>().join(" + ");
         let tokens = self.tokens(x);
         let spec = linear_spec(self.graph, nodes, x, epilogue, tokens, Order::Mma16)?;
         let weights = nodes.iter().map(|n| weight(self.graph, self.graph.node(*n), 1)).collect::<Result<Vec<_>>>()?;
-        let products = self.shared.products;
+        let products = self.products();
         let record = |mat: &Mat| Record::of(mat, spec.cols, spec.act, products, tokens);
         let records = spec.mats.iter().map(record).collect::<Result<Vec<_>>>().map_err(|d| no_kernel(d.headline))?;
         let count = rows_of(self.graph.ty(x))?;
@@ -44,7 +64,7 @@ impl Steps<'_, '_> {
         let mut made: Vec<Made> = Vec::new();
         let mut prepared = Vec::new();
         for (record, id) in records.iter().zip(&weights) {
-            prepared.push(self.prepare(&label, input, *record, *id, &count, &mut made)?);
+            prepared.push(self.make_record(&label, input, *record, *id, &count, &mut made)?);
         }
         let residual = match epilogue {
             Epilogue::Residual(value) => Some(value),
@@ -62,7 +82,7 @@ impl Steps<'_, '_> {
     }
 
     /// The record `record` of `input`, for the matrix `id`: one that is there already, else made.
-    fn prepare(
+    fn make_record(
         &mut self,
         label: &str,
         input: u32,
@@ -122,7 +142,7 @@ impl Steps<'_, '_> {
         operands: Operands<'_>,
         count: &Dim,
     ) -> Result<()> {
-        let products = self.shared.products;
+        let products = self.products();
         let tokens = count.fixed().map_or(MANY, |n| n as usize);
         let rows = linear.mats.iter().map(|m| m.rows as usize).sum();
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);

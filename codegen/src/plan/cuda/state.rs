@@ -3,22 +3,22 @@
 //! Rows are appended when the first step reads a state that they belong to, those of several states in one launch: keys and values
 //! of a layer wait for each other.
 
-use super::{Steps, no_kernel, unexpected};
+use super::unexpected;
 use crate::cluster::storage;
 use crate::plan::matrices::weight;
 use crate::plan::pointwise::small;
-use crate::plan::steps::fixed;
+use crate::plan::steps::{Steps, fixed, overflow};
 use crate::spec::gpu::{Append, Embedding, GpuKernel, Rows};
 use crate::spec::{BufferRole, Mat};
 use actc_ir::ops::embedding;
-use actc_ir::{NodeData, Op, Value};
+use actc_ir::{NodeData, Op};
 use actc_types::{Diagnostic, Dim, Order, Result, Role, RowForm};
 
 /// Most states of a launch.
 const TOGETHER: usize = 8;
 
 /// New rows that wait to be appended.
-pub(super) struct Waiting {
+pub(in crate::plan) struct Waiting {
     label: String,
     rows: Rows,
     form: RowForm,
@@ -30,7 +30,7 @@ pub(super) struct Waiting {
 }
 
 impl Steps<'_, '_> {
-    pub(super) fn embedding(&mut self, label: &str, data: &NodeData, e: &embedding::Embedding) -> Result<()> {
+    pub(super) fn rows_of_table(&mut self, label: &str, data: &NodeData, e: &embedding::Embedding) -> Result<()> {
         let id = weight(self.graph, data, 1)?;
         let constant = self.graph.const_data(id);
         let (rows, cols) = constant.matrix()?;
@@ -68,18 +68,15 @@ impl Steps<'_, '_> {
     }
 
     /// New rows of a state wait until somebody reads it.
-    pub(super) fn cache_append(&mut self, label: &str, data: &NodeData) -> Result<()> {
-        if !self.buffers.is_state(data.results[0]) {
-            return Err(no_kernel("what is appended to is no state of a session"));
-        }
+    pub(super) fn append_rows(&mut self, label: &str, data: &NodeData) -> Result<()> {
         let (x, form) = self.rounded(data.args[1]).unwrap_or((data.args[1], RowForm::F32));
         let shape = &self.graph.ty(x).shape;
         let [new, heads @ .., n] = shape.dims() else {
             return Err(Diagnostic::new("codegen-dim", format!("rows of the shape {shape}")));
         };
-        let heads = heads.iter().try_fold(1u64, |all, d| {
-            fixed(Some(d), "the heads of a state")?.checked_mul(all).ok_or_else(crate::plan::steps::overflow)
-        })?;
+        let heads = heads
+            .iter()
+            .try_fold(1u64, |all, d| fixed(Some(d), "the heads of a state")?.checked_mul(all).ok_or_else(overflow))?;
         let rows =
             Rows { heads: small(heads, "the number of heads")?, n: small(fixed(Some(n), "the head")?, "the head")? };
         let waiting = Waiting {
@@ -101,15 +98,6 @@ impl Steps<'_, '_> {
         Ok(())
     }
 
-    /// What is rounded to make `value`, and to what, if it is made so.
-    fn rounded(&self, value: Value) -> Option<(Value, RowForm)> {
-        let data = self.graph.node(self.graph.def_node(value)?);
-        match &data.op {
-            Op::RoundRows(r) => Some((data.args[0], r.to)),
-            _ => None,
-        }
-    }
-
     /// Whether `data`, a rounding, is made where its rows are appended, and nowhere else.
     pub(super) fn only_appended(&self, data: &NodeData) -> bool {
         let appended = |node: &actc_ir::Node| {
@@ -123,7 +111,7 @@ impl Steps<'_, '_> {
     }
 
     /// Appends what waits.
-    pub(super) fn append(&mut self) -> Result<()> {
+    pub(in crate::plan) fn append(&mut self) -> Result<()> {
         let waiting = std::mem::take(&mut self.waiting);
         let Some(first) = waiting.first() else { return Ok(()) };
         let kernel = GpuKernel::Append(Append { states: waiting.iter().map(|w| w.rows).collect(), form: first.form });
@@ -133,13 +121,8 @@ impl Steps<'_, '_> {
         self.template(&label, kernel, bufs, vec![first.new.clone(), first.past.clone()], reason)
     }
 
-    /// Appends what waits before a step that reads `data`'s arguments, if that reads any of it.
-    pub(super) fn append_before(&mut self, args: &[Value]) -> Result<()> {
-        let states: Vec<u32> = self.waiting.iter().map(|w| w.to).collect();
-        let mut read = false;
-        for arg in args {
-            read |= self.buffers.is_state(*arg) && states.contains(&self.buffers.value(*arg)?);
-        }
-        if read { self.append() } else { Ok(()) }
+    /// Appends what waits before a step with buffers `bufs`, if that reads any of it.
+    pub(super) fn append_before(&mut self, bufs: &[u32]) -> Result<()> {
+        if self.waiting.iter().any(|w| bufs.contains(&w.to)) { self.append() } else { Ok(()) }
     }
 }

@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("actc-templates", &[]),
     ("actc-artifact", &["actc-types"]),
     ("actc-codegen", &["actc-types", "actc-ir", "actc-artifact", "actc-templates", "actc-ptx"]),
-    ("actc-runtime", &["actc-types", "actc-artifact"]),
+    ("actc-runtime", &["actc-types", "actc-artifact", "actc-ptx-driver"]),
     ("actc-capi", &["actc-types", "actc-artifact", "actc-runtime"]),
     // For tests alone: an emulator of PTX, and a stand-in for the driver over it.
     ("actc-ptx", &[]),

@@ -17,6 +17,17 @@ pub enum Trust {
     Vouch,
 }
 
+impl Trust {
+    /// An error where embedded code is refused.
+    pub(crate) fn check(self) -> Result<()> {
+        match self {
+            Trust::Vouch => Ok(()),
+            Trust::Refuse => Err(Diagnostic::new("code-untrusted", "the artifact's machine code is not trusted")
+                .help("vouch for it, or make code from the artifact's graph on this machine")),
+        }
+    }
+}
+
 /// Where the machine code of a model comes from.
 #[derive(Clone, Copy, Debug)]
 pub enum Code<'a> {
@@ -52,6 +63,9 @@ pub struct Model {
 }
 
 const RELINK: &str = "`actc relink FILE --target host` makes code for this machine";
+#[cfg(feature = "cuda")]
+pub(crate) const RELINK_GPU: &str =
+    "`actc relink FILE --target sm_89` makes code for that GPU and newer ones; `actc targets` lists them";
 
 fn missing(target: &Target) -> Diagnostic {
     Diagnostic::new("code-missing", format!("the artifact has no code for {target}"))
@@ -94,10 +108,9 @@ impl Model {
     /// `code-memory`, `code-linked`.
     pub fn link(&self, code: Code<'_>) -> Result<()> {
         let (target, section) = match code {
-            Code::Embedded { target, trust: Trust::Vouch } => (target, self.embedded(target)?),
-            Code::Embedded { trust: Trust::Refuse, .. } => {
-                return Err(Diagnostic::new("code-untrusted", "the artifact's machine code is not trusted")
-                    .help("vouch for it, or make code from the artifact's graph on this machine"));
+            Code::Embedded { target, trust } => {
+                trust.check()?;
+                (target, self.embedded(target)?)
             }
             Code::Image { target, section } => (target, CodeImage::parse(section)?),
         };
@@ -109,7 +122,7 @@ impl Model {
         self.linked.set(linked).map_err(|_| Diagnostic::new("code-linked", "the model has its code already"))
     }
 
-    fn embedded(&self, target: &Target) -> Result<CodeImage<'_>> {
+    pub(crate) fn embedded(&self, target: &Target) -> Result<CodeImage<'_>> {
         let abi = self.artifact.kernel_abi();
         if abi != KERNEL_ABI_VERSION {
             let headline = format!("the code follows kernel ABI {abi}, this build has {KERNEL_ABI_VERSION}");

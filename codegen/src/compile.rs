@@ -58,12 +58,14 @@ pub struct Options {
     pub entries: Entries,
     /// How inputs that are not rounded enter products on GPUs.
     pub products: Products,
+    /// Whether there is a plan for CPUs where no target is one.
+    pub plan_for_cpus: bool,
 }
 
 impl Options {
     /// A request for `targets`, products on GPUs as exact as single precision.
     pub fn new(targets: Vec<Target>, backend: Backend, entries: Entries) -> Options {
-        Options { targets, backend, entries, products: Products::Single }
+        Options { targets, backend, entries, products: Products::Single, plan_for_cpus: false }
     }
 
     /// The targets that are CPUs, or GPUs.
@@ -97,7 +99,7 @@ fn distinct(mut images: Vec<(Target, Image)>) -> (Vec<(Target, Image)>, Vec<(Tar
 
 /// Compiles `lowered`. All nodes without code are reported at once.
 ///
-/// A program for GPUs alone has no plan for CPUs.
+/// A program for GPUs alone has no plan for CPUs, unless the options ask for one.
 pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diagnostic>> {
     let one = |d: Diagnostic| vec![d];
     let graph = lowered.graph();
@@ -106,7 +108,7 @@ pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diag
     let mut shared = Shared::new(Device::cpu(options.backend), TensorTable::default());
     let mut entries = Vec::new();
     let mut findings = Vec::new();
-    let for_cpus = gpus.is_empty() || !cpus.is_empty();
+    let for_cpus = gpus.is_empty() || !cpus.is_empty() || options.plan_for_cpus;
     for (name, fixed, rows) in options.entries.list().into_iter().filter(|_| for_cpus) {
         let special = specialise(graph, &fixed, rows).map_err(one)?;
         match steps::entry(name, &special, &fixed, &states, &mut shared) {

@@ -9,6 +9,8 @@ mod room;
 mod attend;
 #[path = "gpu_kernels/attention.rs"]
 mod attention;
+#[path = "gpu_kernels/each.rs"]
+mod each;
 #[path = "gpu_kernels/flash.rs"]
 mod flash;
 #[path = "gpu_kernels/state.rs"]

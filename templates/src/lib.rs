@@ -28,6 +28,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("flash", include_str!("../cuda/flash.cu.tera")),
     ("embedding", include_str!("../cuda/embedding.cu.tera")),
     ("append", include_str!("../cuda/append.cu.tera")),
+    ("each", include_str!("../cuda/each.cu.tera")),
     ("combine", include_str!("../cuda/combine.cu.tera")),
 ];
 

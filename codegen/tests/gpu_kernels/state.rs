@@ -90,7 +90,10 @@ fn rows_behind_rows() {
                 // A row of zeros, one too large for halves, one with what is not finite.
                 x.iter_mut().take(n).for_each(|v| *v = 0.0);
                 x.iter_mut().skip(n).take(n).for_each(|v| *v *= 1e5);
-                x.iter_mut().skip(4 * n).take(1).for_each(|v| *v = if form == RowForm::Int8 { f32::INFINITY } else { f32::NAN });
+                x.iter_mut()
+                    .skip(4 * n)
+                    .take(1)
+                    .for_each(|v| *v = if form == RowForm::Int8 { f32::INFINITY } else { f32::NAN });
                 buffers.push(gpu.put_floats(&x));
                 let old = vec![0xa5; past * heads * form.row_bytes(n)];
                 wanted.push([old.clone(), rows(&x, n, form)].concat());

@@ -9,6 +9,7 @@ mod append;
 mod attend;
 mod call;
 mod combine;
+mod each;
 mod embedding;
 mod flash;
 mod gemm;
@@ -23,6 +24,7 @@ mod text;
 pub use append::{Append, Rows};
 pub use attend::Attend;
 pub use combine::Combine;
+pub use each::{Each, What};
 pub use embedding::Embedding;
 pub use flash::Flash;
 pub use gemm::{Gemm, Tile};
@@ -89,6 +91,8 @@ families! {
     Flash "flash",
     /// Sums of what the blocks of an `Attend` that share positions gave.
     Combine "combine",
+    /// What is computed or moved element by element.
+    Each "each",
     /// Rows of a stored matrix by ids.
     Embedding "embedding",
     /// New rows of states.

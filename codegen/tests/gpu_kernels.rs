@@ -13,5 +13,7 @@ mod attention;
 mod each;
 #[path = "gpu_kernels/flash.rs"]
 mod flash;
+#[path = "gpu_kernels/rows.rs"]
+mod rows;
 #[path = "gpu_kernels/state.rs"]
 mod state;

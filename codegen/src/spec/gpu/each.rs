@@ -19,6 +19,8 @@ use actc_templates::cuda;
 use actc_types::function::{BinaryFunction, UnaryFunction};
 use actc_types::{DType, Diagnostic, Dim, Result};
 use body::Body;
+pub(super) use body::cuda as cuda_type;
+pub(super) use function::takes;
 use std::fmt;
 
 /// Threads of a block.
@@ -119,18 +121,11 @@ impl What {
         let shape = |headline| Err(Diagnostic::new("kernel-shape", headline));
         let (size, rank) = match self {
             What::Unary { function, dtype } => {
-                function::check(*dtype)?;
-                if function.gives(*dtype).is_none() {
-                    return function::refuse(function.name(), *dtype);
-                }
-                return Ok(());
+                return takes(function.name(), function.takes(), *dtype);
             }
             What::Cast { from, to } => return function::check(*from).and(function::check(*to)),
             What::Binary { function, dtype, rank } => {
-                function::check(*dtype)?;
-                if function.gives(*dtype).is_none() {
-                    return function::refuse(function.name(), *dtype);
-                }
+                takes(function.name(), function.takes(), *dtype)?;
                 (1, *rank)
             }
             What::Pad { rank: 0, .. } => return shape("padding without an axis".to_owned()),

@@ -141,7 +141,7 @@ impl Body {
 }
 
 /// The type of `dtype` in CUDA.
-pub(super) fn cuda(dtype: DType) -> &'static str {
+pub(in super::super) fn cuda(dtype: DType) -> &'static str {
     match dtype {
         DType::F32 => "float",
         DType::I64 => "i64",

@@ -2,7 +2,7 @@
 
 use super::body::cuda;
 use actc_types::dtype::Kind;
-use actc_types::function::{BinaryFunction, UnaryFunction};
+use actc_types::function::{BinaryFunction, Takes, UnaryFunction};
 use actc_types::{DType, Diagnostic, Result};
 
 /// Neither end overflows before the quotient does.
@@ -20,8 +20,13 @@ pub(super) fn check(dtype: DType) -> Result<()> {
     }
 }
 
-pub(super) fn refuse<T>(name: &str, dtype: DType) -> Result<T> {
-    Err(Diagnostic::new("kernel-dtype", format!("`{name}` does not take {dtype}")))
+/// Refuses types that the function called `name`, which takes `takes`, does not take, or these kernels do not compute with.
+pub(in super::super) fn takes(name: &str, takes: Takes, dtype: DType) -> Result<()> {
+    check(dtype)?;
+    if takes.includes(dtype) {
+        return Ok(());
+    }
+    Err(Diagnostic::new("kernel-dtype", format!("`{name}` takes {}, not {dtype}", takes.words())))
 }
 
 fn signature(gives: DType, takes: DType, arguments: &[&str]) -> String {

@@ -9,7 +9,11 @@ mod room;
 mod attend;
 #[path = "gpu_kernels/attention.rs"]
 mod attention;
+#[path = "gpu_kernels/each.rs"]
+mod each;
 #[path = "gpu_kernels/flash.rs"]
 mod flash;
+#[path = "gpu_kernels/rows.rs"]
+mod rows;
 #[path = "gpu_kernels/state.rs"]
 mod state;

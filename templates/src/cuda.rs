@@ -3,9 +3,11 @@
 //! Every number is derived by whoever fills these in; a field that a template does not use, or the reverse, fails a test.
 
 mod attention;
+mod general;
 mod state;
 
 pub use attention::{Attend, Combine, Flash};
+pub use general::{Copy, Each, Matmul, Place, Rowwise};
 pub use state::{Append, Appended, Embedding};
 
 use crate::engine;

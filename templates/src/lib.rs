@@ -28,6 +28,12 @@ const SOURCES: &[(&str, &str)] = &[
     ("flash", include_str!("../cuda/flash.cu.tera")),
     ("embedding", include_str!("../cuda/embedding.cu.tera")),
     ("append", include_str!("../cuda/append.cu.tera")),
+    ("each", include_str!("../cuda/each.cu.tera")),
+    ("copy", include_str!("../cuda/copy.cu.tera")),
+    ("teams", include_str!("../cuda/teams.cu.tera")),
+    ("rowwise", include_str!("../cuda/rowwise.cu.tera")),
+    ("place", include_str!("../cuda/place.cu.tera")),
+    ("matmul", include_str!("../cuda/matmul.cu.tera")),
     ("combine", include_str!("../cuda/combine.cu.tera")),
 ];
 

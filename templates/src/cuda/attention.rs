@@ -93,6 +93,8 @@ pub struct Flash<'a> {
     pub keys: u32,
     /// Warps of a block.
     pub warps: u32,
+    /// Warps that share the numbers of a head.
+    pub halves: u32,
     /// Numbers that queries and weights are split into.
     pub parts: u32,
     /// Numbers that keys and values are split into.

@@ -51,9 +51,14 @@ impl Flash {
         }
     }
 
+    /// Warps that share the numbers of wide heads of the same queries: both have all scores, each the sums of its half.
+    fn halves(&self) -> u32 {
+        if self.attention.head_dim > 128 { 2 } else { 1 }
+    }
+
     /// A head up to whole steps.
     fn padded(&self) -> u32 {
-        self.attention.head_dim.next_multiple_of(16)
+        self.attention.head_dim.next_multiple_of(16 * self.halves())
     }
 
     /// Halves from row to row: rows at the same place are in different banks.
@@ -72,9 +77,17 @@ impl Flash {
         queries + 2 * keys + worths
     }
 
+    fn threads(&self, shape: &Shape) -> u32 {
+        2 * shape.queries * self.halves()
+    }
+
     /// The most that shared memory and registers have room for.
     fn shape(&self) -> Shape {
-        let most = if self.padded() <= 128 { 64 } else { 32 };
+        // A warp keeps the sums of its queries and the parts of their weights in registers.
+        let most = match (self.padded(), self.parts()) {
+            (0..=64, _) | (65..=128, 1) => 64,
+            (_, _) => 32,
+        };
         let shapes = [(64, 64), (64, 32), (64, 16), (32, 16)].map(|(queries, keys)| Shape { queries, keys });
         let fits = |s: &Shape| s.keys <= most && self.shared(s) as usize <= SHARED;
         shapes.into_iter().find(fits).unwrap_or(Shape { queries: 16, keys: 16 })
@@ -121,12 +134,12 @@ impl Flash {
         let shape = self.shape();
         let queries = Blocks::of(size(1), shape.queries as usize);
         let grid = [queries, Blocks::fixed(self.attention.heads as usize), Blocks::of(size(0), 1)];
-        Ok(Geometry { grid, threads: 2 * shape.queries, shared: self.shared(&shape) })
+        Ok(Geometry { grid, threads: self.threads(&shape), shared: self.shared(&shape) })
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
         let (a, shape) = (&self.attention, self.shape());
-        let threads = 2 * shape.queries;
+        let threads = self.threads(&shape);
         let [queries, keys, _] = self.bytes(&shape);
         let text = Text::new(symbol, self.to_string(), &self.buffers(), &self.dims(), Sizes::Int, threads);
         cuda::Flash {
@@ -141,6 +154,7 @@ impl Flash {
             queries: shape.queries,
             keys: shape.keys,
             warps: threads / 32,
+            halves: self.halves(),
             parts: self.parts(),
             key_parts: self.key_parts(),
             row_bytes: a.cache.row_bytes(a.head_dim as usize),

@@ -9,28 +9,38 @@ mod append;
 mod attend;
 mod call;
 mod combine;
+mod copy;
+mod each;
 mod embedding;
 mod flash;
 mod gemm;
 mod gemv;
 mod geometry;
+mod matmul;
 mod matrix;
+mod place;
 mod prepare;
 mod record;
 mod reduce;
+mod rowwise;
 mod text;
 
 pub use append::{Append, Rows};
 pub use attend::Attend;
 pub use combine::Combine;
+pub use copy::Copy;
+pub use each::{Each, What};
 pub use embedding::Embedding;
 pub use flash::Flash;
 pub use gemm::{Gemm, Tile};
 pub use gemv::Gemv;
 pub use geometry::{Blocks, Geometry, Launch, Sizes};
+pub use matmul::Matmul;
+pub use place::{Choose, Place};
 pub use prepare::Prepare;
 pub use record::{Columns, Products, Record};
 pub use reduce::Reduce;
+pub use rowwise::{Of, Rowwise};
 
 use super::Buffer;
 use actc_types::{Diagnostic, Result};
@@ -89,6 +99,18 @@ families! {
     Flash "flash",
     /// Sums of what the blocks of an `Attend` that share positions gave.
     Combine "combine",
+    /// What is computed or moved element by element.
+    Each "each",
+    /// Rows of bytes from one place to another.
+    Copy "copy",
+    /// Softmax of rows, or one number for each.
+    Rowwise "rowwise",
+    /// Where the extreme of each row stands.
+    Place "place",
+    /// The extreme of a row among those of its runs.
+    Choose "choose",
+    /// Products of matrices that are both computed.
+    Matmul "matmul",
     /// Rows of a stored matrix by ids.
     Embedding "embedding",
     /// New rows of states.

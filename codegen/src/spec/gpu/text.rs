@@ -66,7 +66,9 @@ fn element(buffer: &Buffer) -> &'static str {
         (_, DType::F32) => "float",
         (_, DType::I64) => "long long",
         (_, DType::I32) => "int",
-        (_, DType::F16 | DType::Bf16) => "u16",
+        (_, DType::U64) => "unsigned long long",
+        (_, DType::U32) => "u32",
+        (_, DType::F16 | DType::Bf16 | DType::U16) => "u16",
         _ => "u8",
     }
 }

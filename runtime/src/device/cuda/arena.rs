@@ -113,27 +113,16 @@ impl Arena {
 
     /// Makes room for what a run wants: `inward` bytes of sizes and inputs, slots and outputs. Nothing is in flight.
     pub(crate) fn reserve(&mut self, inward: usize, wanted: &Wanted) -> Result<()> {
-        if self.sent.as_ref().is_none_or(|pinned| pinned.bytes().len() < inward) {
-            self.sent = None;
-            self.sent = Some(Pinned::new(&self.context, stepped(inward))?);
-            self.epoch += 1;
-        }
-        for (i, bytes) in wanted.outputs.iter().enumerate() {
-            if self.given.get(i).is_none_or(|pinned| pinned.bytes().len() < *bytes) {
-                let pinned = Pinned::new(&self.context, stepped(*bytes))?;
-                match self.given.get_mut(i) {
-                    Some(place) => *place = pinned,
-                    None => self.given.push(pinned),
-                }
-                self.epoch += 1;
-            }
-        }
         let fits = |rooms: &[Room], sizes: &[usize]| {
             rooms.len() >= sizes.len() && rooms.iter().zip(sizes).all(|(room, bytes)| room.holds(*bytes))
         };
-        if self.inward.holds(inward) && fits(&self.slots, &wanted.slots) && fits(&self.outputs, &wanted.outputs) {
-            return Ok(());
+        if !self.inward.holds(inward) || !fits(&self.slots, &wanted.slots) || !fits(&self.outputs, &wanted.outputs) {
+            self.grow(inward, wanted)?;
         }
+        self.reserve_pinned(inward, wanted)
+    }
+
+    fn grow(&mut self, inward: usize, wanted: &Wanted) -> Result<()> {
         self.epoch += 1;
         self.slots.resize_with(self.slots.len().max(wanted.slots.len()), Room::default);
         self.outputs.resize_with(self.outputs.len().max(wanted.outputs.len()), Room::default);
@@ -141,6 +130,27 @@ impl Arena {
         let pairs = self.slots.iter_mut().zip(&wanted.slots).chain(self.outputs.iter_mut().zip(&wanted.outputs));
         for (room, bytes) in pairs.chain([(&mut self.inward, &inward)]) {
             room.reserve(&self.context, *bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Pinned memory for the same.
+    fn reserve_pinned(&mut self, inward: usize, wanted: &Wanted) -> Result<()> {
+        let small = |pinned: Option<&Pinned>, bytes: usize| pinned.is_none_or(|p| p.bytes().len() < bytes);
+        if small(self.sent.as_ref(), inward) {
+            self.epoch += 1;
+            self.sent = None;
+            self.sent = Some(Pinned::new(&self.context, stepped(inward))?);
+        }
+        for (i, bytes) in wanted.outputs.iter().enumerate() {
+            if small(self.given.get(i), *bytes) {
+                self.epoch += 1;
+                let pinned = Pinned::new(&self.context, stepped(*bytes))?;
+                match self.given.get_mut(i) {
+                    Some(place) => *place = pinned,
+                    None => self.given.push(pinned),
+                }
+            }
         }
         Ok(())
     }

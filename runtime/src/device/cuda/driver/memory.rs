@@ -1,13 +1,16 @@
 //! Memory on a device, and memory of the host that it copies from and to.
 
-use super::{Asked, Context, failed};
+use super::{Context, failed};
 use actc_types::{Diagnostic, Result};
-use cudarc::driver::{result, sys};
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// Bytes behind what was asked for that may be read too, as CPUs' buffers have them.
 const SPARE: usize = 64;
+
+const OUT_OF_MEMORY: DriverError = DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY);
 
 /// A piece of device memory. What it holds at first is not known.
 #[derive(Debug)]
@@ -39,13 +42,13 @@ impl DeviceMemory {
         let taken = DeviceMemory::taken(bytes);
         DeviceMemory::ask(context, taken, what)?;
         // SAFETY: the context is current; the memory is freed once, when this is dropped.
-        let address = unsafe { result::malloc_sync(taken) }.map_err(|error| match error.0 {
-            // Free memory need not be in one piece.
-            sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
-                let (free, total) = context.memory().unwrap_or_default();
-                full(what, taken, free, total)
+        let address = unsafe { result::malloc_sync(taken) }.map_err(|error| {
+            if error != OUT_OF_MEMORY {
+                return failed("taking GPU memory", error);
             }
-            _ => failed("taking GPU memory", error),
+            // Free memory need not be in one piece.
+            let (free, total) = context.memory().unwrap_or_default();
+            full(what, taken, free, total)
         })?;
         Ok(DeviceMemory { context: context.clone(), address, bytes })
     }
@@ -89,8 +92,12 @@ impl Pinned {
     pub(crate) fn new(context: &Arc<Context>, bytes: usize) -> Result<Pinned> {
         let taken = bytes.max(1);
         // SAFETY: the context is current; the memory is freed once, when this is dropped.
-        let start = unsafe { result::malloc_host(taken, 0) }.asked("taking host memory for copies")?;
+        let start = unsafe { result::malloc_host(taken, 0) };
         let full = || Diagnostic::new("out-of-memory", format!("cannot get {taken} bytes of memory for copies"));
+        let start = start.map_err(|error| match error == OUT_OF_MEMORY {
+            true => full(),
+            false => failed("taking host memory for copies", error),
+        })?;
         let start = NonNull::new(start.cast::<u8>()).ok_or_else(full)?;
         // SAFETY: the driver gave so many bytes.
         unsafe { start.write_bytes(0, taken) };

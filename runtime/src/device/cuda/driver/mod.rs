@@ -91,11 +91,11 @@ fn first_open() -> Result<u32> {
     if version < LEAST {
         return Err(too_old(version, LEAST, "actc"));
     }
-    result::init().map_err(|error| match error.0 {
-        sys::CUresult::CUDA_ERROR_NO_DEVICE => {
-            Diagnostic::new("cuda-device", "the driver finds no GPU").help(format!("see `nvidia-smi`; {WITHOUT}"))
+    result::init().map_err(|error| {
+        if error != DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE) {
+            return failed("starting the driver", error);
         }
-        _ => failed("starting the driver", error),
+        Diagnostic::new("cuda-device", "the driver finds no GPU").help(format!("see `nvidia-smi`; {WITHOUT}"))
     })?;
     Ok(version)
 }

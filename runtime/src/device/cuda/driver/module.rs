@@ -2,7 +2,8 @@
 
 use super::{Context, failed};
 use actc_types::{Diagnostic, Result};
-use cudarc::driver::{result, sys};
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys;
 use std::ffi::{CStr, CString, c_void};
 use std::sync::Arc;
 
@@ -78,9 +79,9 @@ impl Module {
         let name = CString::new(symbol).map_err(|_| missing())?;
         // SAFETY: the module is loaded.
         let found = unsafe { result::module::get_function(self.handle, name) };
-        let handle = found.map_err(|error| match error.0 {
-            sys::CUresult::CUDA_ERROR_NOT_FOUND => missing(),
-            _ => failed(&format!("looking for `{symbol}`"), error),
+        let handle = found.map_err(|error| match error == DriverError(sys::CUresult::CUDA_ERROR_NOT_FOUND) {
+            true => missing(),
+            false => failed(&format!("looking for `{symbol}`"), error),
         })?;
         if shared > SHARED {
             let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;

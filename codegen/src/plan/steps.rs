@@ -181,7 +181,7 @@ impl Steps<'_, '_> {
     /// Calls the runtime's library, or launches the kernel that a GPU has instead; that there is none is a finding.
     pub(super) fn builtin(&mut self, call: BuiltinCall, reason: &str) {
         if let Device::Cuda { .. } = self.shared.device {
-            if let Err(d) = self.library_on_gpu(&call) {
+            if let Err(d) = self.library_on_gpu(&call, reason) {
                 let (name, label) = (call.builtin.name(), call.label);
                 self.findings.push(cuda::found(d, name, label));
             }

@@ -8,8 +8,9 @@ use crate::plan::steps::{Steps, few_tokens, overflow, rows_of};
 use crate::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Record, Reduce, Tile};
 use crate::spec::linear::{self, Linear, Mat, Tokens};
 use crate::spec::{BufferRole, WeakSet};
+use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Node, Op, Value};
-use actc_types::{Dim, Order, Result, Role};
+use actc_types::{DType, Dim, Encoding, Order, Result, Role};
 use bytes::Bytes;
 
 /// A record that is made already in this cluster.
@@ -40,6 +41,32 @@ impl Steps<'_, '_> {
         spec.is_ok_and(|s| Record::of(&s.mats[0], s.cols, s.act, self.products(), tokens).is_ok())
     }
 
+    /// Whether the weight of `node` is dense, of f32, and multiplied by inputs as they are.
+    fn is_single_precision(&self, node: Node) -> bool {
+        let data = self.graph.node(node);
+        let Ok(id) = weight(self.graph, data, 1) else { return false };
+        let constant = self.graph.const_data(id);
+        let plain = matches!(&data.op, Op::Linear(l) if l.act == Act::F32);
+        plain && constant.encoding == Encoding::Dense && constant.ty.dtype == DType::F32
+    }
+
+    fn single_precision(&mut self, label: &str, node: Node, output: Value) -> Result<()> {
+        let data = self.graph.node(node);
+        let id = weight(self.graph, data, 1)?;
+        let (rows, cols) = self.graph.const_data(id).matrix()?;
+        let bufs = [
+            self.buffers.dense(&mut self.shared.tensors, data.args[0])?,
+            self.buffers.part(&mut self.shared.tensors, id, Role::Data)?,
+            self.buffers.value(output)?,
+        ];
+        let bias = match data.args.get(2) {
+            Some(bias) => Some(self.buffers.dense(&mut self.shared.tensors, *bias)?),
+            None => None,
+        };
+        let tokens = rows_of(self.graph.ty(data.args[0]))?;
+        self.dense_product(label, bufs, bias, [&tokens, &Dim::from(cols as u64), &Dim::from(rows as u64)])
+    }
+
     /// For how many rows of `x` a kernel is made.
     fn tokens(&self, x: Value) -> Tokens {
         few_tokens(self.graph.ty(x)).map_or(Tokens::Many, |few| Tokens::Few(few as u8))
@@ -53,6 +80,11 @@ impl Steps<'_, '_> {
         outputs: &[Value],
     ) -> Result<()> {
         let label = nodes.iter().map(|n| self.graph.node(*n).origin.as_str()).collect::<Vec<_>>().join(" + ");
+        if let ([node], [output]) = (nodes, outputs)
+            && self.is_single_precision(*node)
+        {
+            return self.single_precision(&label, *node, *output);
+        }
         let tokens = self.tokens(x);
         let spec = linear_spec(self.graph, nodes, x, epilogue, tokens, Order::Mma16)?;
         let weights = nodes.iter().map(|n| weight(self.graph, self.graph.node(*n), 1)).collect::<Result<Vec<_>>>()?;

@@ -30,9 +30,12 @@ use actc_types::{Diagnostic, Dim, Place, Result};
 /// Tokens that kernels are made for where their number is a symbol: a piece of a prompt.
 const MANY: usize = 512;
 
+/// The code of what no kernel does.
+const CODE: &str = "codegen-cuda";
+
 /// The error of an op that no kernel does.
 pub(super) fn no_kernel(what: impl Into<String>) -> Diagnostic {
-    Diagnostic::new("codegen-cuda", what).help("a CPU target takes it; `actc targets` lists them")
+    Diagnostic::new(CODE, what).help("a CPU target takes it; `actc targets` lists them")
 }
 
 /// `d`, found in an op called `op` at node `origin`, as an error of a plan for GPUs.
@@ -40,7 +43,12 @@ pub(super) fn found(d: Diagnostic, op: &str, origin: String) -> Diagnostic {
     let (help, headline) = (d.help, d.headline);
     match d.place {
         Place::Request => {
-            let d = no_kernel(format!("no GPU kernel does this `{op}`: {headline}")).at(Place::Node(origin));
+            // What says so already is not said twice.
+            let headline = match d.code {
+                CODE => headline,
+                _ => format!("no GPU kernel does this `{op}`: {headline}"),
+            };
+            let d = no_kernel(headline).at(Place::Node(origin));
             help.map_or(d.clone(), |help| d.help(help))
         }
         place @ (Place::File(_) | Place::Offset { .. } | Place::Node(_) | Place::Tensor(_) | Place::Span { .. }) => {

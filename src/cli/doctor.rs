@@ -69,6 +69,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     checks.extend(Backend::ALL.map(backend));
     checks.extend([
         gpu_code(),
+        gpu(),
         processor(),
         Check::good("threads", threads(None).to_string()),
         memory(),
@@ -124,6 +125,26 @@ fn gpu_code() -> Check {
         }
         Err(d) => Check::absent(NAME, d.headline, d.help.unwrap_or_default()),
     }
+}
+
+/// What runs code for GPUs.
+#[cfg(feature = "cuda")]
+fn gpu() -> Check {
+    const NAME: &str = "gpu";
+    match actc::runtime::CudaDevice::open(0) {
+        Ok(device) => {
+            let ((major, minor), driver) = (device.capability(), device.driver());
+            let version = format!("{}.{}", driver / 1000, driver % 1000 / 10);
+            Check::good(NAME, format!("{}, compute capability {major}.{minor}, CUDA {version}", device.name()))
+        }
+        Err(d) => Check::absent(NAME, d.headline, d.help.unwrap_or_default()),
+    }
+}
+
+/// What runs code for GPUs.
+#[cfg(not(feature = "cuda"))]
+fn gpu() -> Check {
+    Check::absent("gpu", "not in this build", "models run on the CPU; build with the feature `cuda`")
 }
 
 fn processor() -> Check {

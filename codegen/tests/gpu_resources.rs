@@ -88,7 +88,7 @@ fn kernels() -> Vec<(String, GpuKernel)> {
         };
         match size {
             Few(n) => {
-                let gemv = Gemv { linear, products: Products::Single };
+                let gemv = Gemv::of(linear, Products::Single).unwrap();
                 let record = gemv.records().unwrap()[0];
                 if n == 1 {
                     kernels.push((format!("{name} {stored}, prepare"), GpuKernel::Prepare(Prepare { record })));

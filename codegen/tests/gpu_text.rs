@@ -25,7 +25,7 @@ fn text(kernel: GpuKernel) -> String {
 #[test]
 fn gemv_of_three_bits_with_scattered_columns() {
     let linear = linear(3, WeakPlace::Scattered, Tokens::Few(1), Epilogue::GatedSilu);
-    let gemv = Gemv { linear, products: Products::Single };
+    let gemv = Gemv::of(linear, Products::Single).unwrap();
     let record = gemv.records().unwrap()[0];
     insta::assert_snapshot!("prepare", text(GpuKernel::Prepare(Prepare { record })));
     insta::assert_snapshot!("gemv", text(GpuKernel::Gemv(gemv)));

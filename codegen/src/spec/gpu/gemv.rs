@@ -15,11 +15,11 @@ use actc_types::packed::{CHUNK, mma16};
 use actc_types::{Diagnostic, Group, Result};
 use std::fmt;
 
-/// Stages of a warp's stream.
-const STAGES: usize = 4;
-
 /// Bytes of shared memory of a block that leave room for others beside it.
 const BLOCK_BYTES: usize = 64 << 10;
+
+/// Most stages of a warp's stream.
+const MOST_STAGES: u8 = 16;
 
 /// Bytes of a stage that are worth a round trip to memory.
 const STAGE_BYTES: usize = 512;
@@ -31,12 +31,26 @@ pub struct Gemv {
     pub linear: Linear,
     /// How inputs enter products.
     pub products: Products,
+    /// How a block shares the work.
+    pub tuning: Tuning,
 }
 
-/// How a block shares the work.
+/// How a block shares the work: what it is as fast as it is with, right with any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuning {
+    /// Warps that share the columns of a matrix.
+    pub warps: u8,
+    /// Panels of sixteen rows that a block computes.
+    pub gang: u8,
+    /// Stages of a warp's stream: all but one are on their way while one is multiplied.
+    pub stages: u8,
+}
+
+/// What follows from the tuning.
 struct Shape {
     warps: usize,
     gang: usize,
+    stages: usize,
     stage_chunks: usize,
     ring: usize,
     warp_bytes: usize,
@@ -65,6 +79,19 @@ impl Shape {
 }
 
 impl Gemv {
+    /// The kernel for `linear` with as many warps as there are chunks for and shared memory. Refuses what no kernel multiplies.
+    pub fn of(linear: Linear, products: Products) -> Result<Gemv> {
+        let gemv = |warps, gang| Gemv { linear: linear.clone(), products, tuning: Tuning { warps, gang, stages: 4 } };
+        let records = call::records(&linear, products)?;
+        // Several tiles of inputs are worth more rows.
+        let gang = if gemv(1, 1).tiles(&records) > 1 { 2 } else { 1 };
+        let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
+        let fits =
+            |warps: &u8| usize::from(*warps) <= chunks && gemv(*warps, gang).shape(&records).shared() <= BLOCK_BYTES;
+        let warps = [8, 4, 2].into_iter().find(fits).unwrap_or(1);
+        Ok(gemv(warps, gang))
+    }
+
     /// What each matrix reads.
     pub fn records(&self) -> Result<Vec<Record>> {
         call::records(&self.linear, self.products)
@@ -83,6 +110,14 @@ impl Gemv {
         }
         let records = self.records()?;
         call::check(&self.linear, &records)?;
+        let chunks = records.iter().map(Record::chunks).min().unwrap_or(0);
+        let Tuning { warps, gang, stages } = self.tuning;
+        if !(1..=chunks.min(16)).contains(&warps.into())
+            || !(1..=4).contains(&gang)
+            || !(2..=MOST_STAGES).contains(&stages)
+        {
+            return Err(Diagnostic::new("kernel-shape", format!("{} for {chunks} chunks", self.tuning)));
+        }
         let shared = self.shape(&records).shared();
         if shared > SHARED {
             let headline = format!("gemv needs {shared} bytes of shared memory, there are {SHARED}");
@@ -91,22 +126,21 @@ impl Gemv {
         Ok(())
     }
 
-    /// As many warps as there are chunks for and shared memory.
-    fn shape(&self, records: &[Record]) -> Shape {
-        let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
-        let fits = |warps: &usize| *warps <= chunks && self.shape_of(records, *warps).shared() <= BLOCK_BYTES;
-        self.shape_of(records, [8, 4, 2].into_iter().find(fits).unwrap_or(1))
+    /// Most tiles of a matrix.
+    fn tiles(&self, records: &[Record]) -> usize {
+        records.iter().map(|r| r.tiles(self.tokens())).max().unwrap_or(1)
     }
 
-    fn shape_of(&self, records: &[Record], warps: usize) -> Shape {
+    fn shape(&self, records: &[Record]) -> Shape {
+        let Tuning { warps, gang, stages } = self.tuning;
+        let (warps, gang, stages) = (usize::from(warps), usize::from(gang), usize::from(stages));
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
-        let tiles = records.iter().map(|r| r.tiles(self.tokens())).max().unwrap_or(1);
+        let tiles = self.tiles(records);
         let largest = self.linear.mats.iter().map(chunk_bytes).max().unwrap_or(1);
         let smallest = self.linear.mats.iter().map(chunk_bytes).min().unwrap_or(1);
-        // Several tiles of inputs are worth more rows; two chunks of the narrow widths make a stage.
-        let gang = if tiles > 1 { 2 } else { 1 };
+        // Two chunks of the narrow widths make a stage.
         let stage_chunks = if gang * smallest < STAGE_BYTES && chunks > 1 { 2 } else { 1 };
-        let ring = STAGES * gang * stage_chunks * largest;
+        let ring = stages * gang * stage_chunks * largest;
         let grid = self.linear.mats.iter().zip(records).map(|(mat, r)| {
             let Some(p) = mat.codes() else { return 0 };
             let steps = r.chunks().div_ceil(warps) * CHUNK / mma16::STEP;
@@ -118,7 +152,7 @@ impl Gemv {
         });
         let warp_bytes = (ring + grid.max().unwrap_or(0)).next_multiple_of(128);
         let together = if self.linear.gated() { 2 } else { 1 };
-        Shape { warps, gang, stage_chunks, ring, warp_bytes, tiles, together }
+        Shape { warps, gang, stages, stage_chunks, ring, warp_bytes, tiles, together }
     }
 
     pub(super) fn buffers(&self) -> Vec<Buffer> {
@@ -154,7 +188,7 @@ impl Gemv {
             gang: shape.gang,
             rows: shape.gang * mma16::PANEL,
             threads: shape.threads(),
-            stages: STAGES,
+            stages: shape.stages,
             stage_chunks: shape.stage_chunks,
             ring_bytes: shape.ring,
             warp_bytes: shape.warp_bytes,
@@ -167,6 +201,13 @@ impl Gemv {
 
 impl fmt::Display for Gemv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gpu_gemv{{products={}}} {}", self.products, self.linear)
+        write!(f, "gpu_gemv{{products={}, {}}} {}", self.products, self.tuning, self.linear)
+    }
+}
+
+impl fmt::Display for Tuning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tuning { warps, gang, stages } = self;
+        write!(f, "warps={warps}, gang={gang}, stages={stages}")
     }
 }

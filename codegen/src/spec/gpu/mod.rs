@@ -14,7 +14,7 @@ mod record;
 mod reduce;
 
 pub use gemm::{Gemm, Tile};
-pub use gemv::Gemv;
+pub use gemv::{Gemv, Tuning};
 pub use prepare::Prepare;
 pub use record::{Columns, Products, Record};
 pub use reduce::Reduce;

@@ -1,0 +1,19 @@
+//! The bound: bytes that a plain copy on the device reads and writes in a second.
+
+use crate::Result;
+use crate::device::Device;
+use cudarc::driver::result;
+
+/// Bytes that are copied.
+const BYTES: usize = 1 << 30;
+
+/// Bytes read and written in a second.
+pub(crate) fn copy(device: &Device) -> Result<f64> {
+    let (from, to) = (device.zeros(BYTES)?, device.zeros(BYTES)?);
+    let seconds = device.seconds(&|| {
+        // SAFETY: both have that many bytes and live until the copy is done.
+        unsafe { result::memcpy_dtod_async(to.address, from.address, BYTES, device.stream().cu_stream()) }?;
+        Ok(())
+    })?;
+    Ok(2.0 * BYTES as f64 / seconds)
+}

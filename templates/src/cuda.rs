@@ -154,7 +154,9 @@ pub struct Gemv<'a> {
     pub stage_chunks: usize,
     /// Bytes of a warp's stages.
     pub ring_bytes: usize,
-    /// Bytes of a warp's stages and grids.
+    /// Bytes of a warp's grids.
+    pub grid_bytes: usize,
+    /// Bytes of a warp's stages, grids and sums of inputs.
     pub warp_bytes: usize,
     /// Where the sums lie.
     pub sums_at: usize,

@@ -57,10 +57,11 @@ impl Pack {
     }
 }
 
-/// Every kernel, once.
-fn kernels() -> Result<BTreeMap<String, GpuKernel>> {
-    let all = products::kernels()?.into_iter().chain(speed::kernels()?).chain(sweep::kernels()?);
-    Ok(all.map(|kernel| (kernel.symbol(), kernel)).collect())
+/// Every kernel, once, and whether only `sweep` runs it: on one GPU.
+fn kernels() -> Result<BTreeMap<String, (GpuKernel, bool)>> {
+    let tried = sweep::kernels()?.into_iter().map(|kernel| (kernel, true));
+    let all = products::kernels()?.into_iter().chain(speed::kernels()?).map(|kernel| (kernel, false));
+    Ok(tried.chain(all).map(|(kernel, tried)| (kernel.symbol(), (kernel, tried))).collect())
 }
 
 /// Writes `onto`, or this program, with all kernels to `output`.
@@ -71,19 +72,20 @@ pub(crate) fn write(output: &Path, onto: Option<&Path>) -> Result<()> {
     }
     let (kernels, nvrtc, ptxas) = (kernels()?, Nvrtc::open()?, Ptxas::open()?);
     let (any, hopper) = (Target::parse(ANY)?, Target::parse(HOPPER)?);
-    let compile = |(symbol, kernel): (&String, &GpuKernel)| -> actc_types::Result<[Code; 2]> {
+    let compile = |(symbol, (kernel, tried)): (&String, &(GpuKernel, bool))| -> actc_types::Result<Vec<Code>> {
         kernel.check()?;
         let source = kernel.source()?;
-        let mut text = nvrtc.compile(symbol, &source, &any)?.text.into_bytes();
-        text.push(0);
-        let own = ptxas.assemble(symbol, &nvrtc.compile(symbol, &source, &hopper)?.text, &hopper)?.cubin;
-        Ok([(ANY, text), (HOPPER, own)].map(|(target, code)| Code {
-            target: target.into(),
-            symbol: symbol.clone(),
-            code,
-        }))
+        let code = |target: &str, code| Code { target: target.into(), symbol: symbol.clone(), code };
+        let own = nvrtc.compile(symbol, &source, &hopper)?.text;
+        let mut codes = vec![code(HOPPER, ptxas.assemble(symbol, &own, &hopper)?.cubin)];
+        if !tried {
+            let mut text = nvrtc.compile(symbol, &source, &any)?.text.into_bytes();
+            text.push(0);
+            codes.push(code(ANY, text));
+        }
+        Ok(codes)
     };
-    let codes: actc_types::Result<Vec<[Code; 2]>> = kernels.par_iter().map(compile).collect();
+    let codes: actc_types::Result<Vec<Vec<Code>>> = kernels.par_iter().map(compile).collect();
     let pack = Pack { kernels: codes?.into_iter().flatten().collect() };
     let packed = zstd::encode_all(&pack.encode_to_vec()[..], 9)?;
     let length = (packed.len() as u64).to_le_bytes();

@@ -9,7 +9,7 @@ use super::matrix::{chunk_bytes, grids, matrix};
 use super::record::{Products, Record};
 use super::{Launch, SHARED, parameters};
 use crate::spec::Buffer;
-use crate::spec::linear::{Linear, Tokens};
+use crate::spec::linear::{Act, Linear, Tokens};
 use actc_templates::cuda;
 use actc_types::packed::{CHUNK, mma16};
 use actc_types::{Diagnostic, Group, Result};
@@ -53,6 +53,7 @@ struct Shape {
     stages: usize,
     stage_chunks: usize,
     ring: usize,
+    grid_bytes: usize,
     warp_bytes: usize,
     /// Most tiles of a matrix.
     tiles: usize,
@@ -70,7 +71,8 @@ impl Shape {
     }
 
     fn warp_sums(&self) -> usize {
-        self.tiles * 8 * self.gang * mma16::PANEL
+        // Warps' sums of a row lie in different banks.
+        self.tiles * 8 * self.gang * mma16::PANEL + 32 / self.warps
     }
 
     fn shared(&self) -> usize {
@@ -112,10 +114,9 @@ impl Gemv {
         call::check(&self.linear, &records)?;
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(0);
         let Tuning { warps, gang, stages } = self.tuning;
-        if !(1..=chunks.min(16)).contains(&warps.into())
-            || !(1..=4).contains(&gang)
-            || !(2..=MOST_STAGES).contains(&stages)
-        {
+        let powers = warps.is_power_of_two() && gang.is_power_of_two();
+        let bounded = (1..=chunks.min(16)).contains(&warps.into()) && gang <= 4 && (2..=MOST_STAGES).contains(&stages);
+        if !powers || !bounded {
             return Err(Diagnostic::new("kernel-shape", format!("{} for {chunks} chunks", self.tuning)));
         }
         let shared = self.shape(&records).shared();
@@ -136,23 +137,33 @@ impl Gemv {
         let (warps, gang, stages) = (usize::from(warps), usize::from(gang), usize::from(stages));
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
         let tiles = self.tiles(records);
-        let largest = self.linear.mats.iter().map(chunk_bytes).max().unwrap_or(1);
         let smallest = self.linear.mats.iter().map(chunk_bytes).min().unwrap_or(1);
-        // Two chunks of the narrow widths make a stage.
-        let stage_chunks = if gang * smallest < STAGE_BYTES && chunks > 1 { 2 } else { 1 };
-        let ring = stages * gang * stage_chunks * largest;
-        let grid = self.linear.mats.iter().zip(records).map(|(mat, r)| {
+        // A stage is a unit of every matrix; two chunks of the narrow widths make one.
+        let unit = records.iter().map(|r| (copies(r) / gang).max(1)).max().unwrap_or(1);
+        let stage_chunks = if gang * unit * smallest < STAGE_BYTES && chunks > unit { 2 * unit } else { unit };
+        let each = || self.linear.mats.iter().zip(records);
+        let stage = each().map(|(mat, r)| {
+            let inputs = r.tiles(self.tokens()) * 128 * r.slots();
+            stage_chunks * (gang * chunk_bytes(mat) + inputs)
+        });
+        let share = |r: &Record| r.chunks().div_ceil(warps);
+        let grid = each().map(|(mat, r)| {
             let Some(p) = mat.codes() else { return 0 };
-            let steps = r.chunks().div_ceil(warps) * CHUNK / mma16::STEP;
             let groups = match (grids(p, r), p.group) {
                 (0, _) | (_, Group::Channel) => 1,
-                (_, Group::Columns(n)) => (steps * mma16::STEP).div_ceil(n as usize) + 1,
+                (_, Group::Columns(n)) => (share(r) * CHUNK).div_ceil(n as usize) + 1,
             };
             gang * groups * (mma16::PANEL * p.scale.size() + p.zero_group_bytes())
         });
-        let warp_bytes = (ring + grid.max().unwrap_or(0)).next_multiple_of(128);
+        let sums = each().map(|(mat, r)| {
+            let factors = usize::from(r.act == Act::Int8);
+            4 * r.tiles(self.tokens()) * r.slots() * share(r) * (mat.codes().map_or(0, |p| grids(p, r)) + factors)
+        });
+        let ring = stages * stage.max().unwrap_or(0);
+        let grid_bytes = grid.max().unwrap_or(0).next_multiple_of(16);
+        let warp_bytes = (ring + grid_bytes + sums.max().unwrap_or(0)).next_multiple_of(128);
         let together = if self.linear.gated() { 2 } else { 1 };
-        Shape { warps, gang, stages, stage_chunks, ring, warp_bytes, tiles, together }
+        Shape { warps, gang, stages, stage_chunks, ring, grid_bytes, warp_bytes, tiles, together }
     }
 
     pub(super) fn buffers(&self) -> Vec<Buffer> {
@@ -191,12 +202,18 @@ impl Gemv {
             stages: shape.stages,
             stage_chunks: shape.stage_chunks,
             ring_bytes: shape.ring,
+            grid_bytes: shape.grid_bytes,
             warp_bytes: shape.warp_bytes,
             sums_at: shape.sums_at(),
             warp_sums: shape.warp_sums(),
         };
         text.render().map_err(|e| Diagnostic::new("kernel-template", e))
     }
+}
+
+/// How many pairs of a panel and a chunk lanes tell apart.
+fn copies(record: &Record) -> usize {
+    8 / record.slots().next_power_of_two().clamp(2, 8)
 }
 
 impl fmt::Display for Gemv {

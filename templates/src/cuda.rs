@@ -148,6 +148,8 @@ pub struct Gemv<'a> {
     pub rows: usize,
     /// Threads of a block.
     pub threads: usize,
+    /// Blocks that a processor is to have room for.
+    pub blocks: usize,
     /// Stages of shared memory.
     pub stages: usize,
     /// Chunks of a stage.
@@ -273,6 +275,8 @@ pub struct Prepare<'a> {
     pub tail_at: usize,
     /// Where it has weak inputs.
     pub weak_at: usize,
+    /// In what sums are counted.
+    pub sum_unit: &'a str,
     /// How many sums a slot has.
     pub units: usize,
     /// Columns of a sum.

@@ -101,24 +101,37 @@ impl Device {
     pub(crate) fn ready(&self, kernel: &GpuKernel, buffers: &[u64], dims: &[u32]) -> Result<Ready> {
         let launch = kernel.launch(dims)?;
         let dims = dims.iter().map(|d| i32::try_from(*d)).collect::<std::result::Result<_, _>>()?;
-        Ok(Ready { function: self.function(kernel, launch.shared)?, launch, buffers: buffers.to_vec(), dims })
+        self.launch(&kernel.symbol(), launch, buffers, dims)
     }
 
-    fn function(&self, kernel: &GpuKernel, shared: u32) -> Result<CudaFunction> {
-        let symbol = kernel.symbol();
-        if let Some(function) = self.functions.borrow().get(&symbol) {
+    /// The kernel called `symbol` on these buffers and sizes.
+    pub(crate) fn launch(&self, symbol: &str, launch: Launch, buffers: &[u64], dims: Vec<i32>) -> Result<Ready> {
+        Ok(Ready { function: self.function(symbol, launch.shared)?, launch, buffers: buffers.to_vec(), dims })
+    }
+
+    fn function(&self, symbol: &str, shared: u32) -> Result<CudaFunction> {
+        if let Some(function) = self.functions.borrow().get(symbol) {
             return Ok(function.clone());
         }
-        let code = self.pack.code(self.context.compute_capability()?, &symbol)?;
-        let function = self.context.load_module(Ptx::from_binary(code.to_vec()))?.load_function(&symbol)?;
+        let code = self.pack.code(self.context.compute_capability()?, symbol)?;
+        let function = self.context.load_module(Ptx::from_binary(code.to_vec()))?.load_function(symbol)?;
         let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         function.set_attribute(attribute, i32::try_from(shared)?)?;
-        self.functions.borrow_mut().insert(symbol, function.clone());
+        self.functions.borrow_mut().insert(symbol.to_owned(), function.clone());
         Ok(function)
     }
 
     /// Starts one launch, which may overlap with the one before where the GPU can.
     pub(crate) fn start(&self, ready: &Ready) -> Result<()> {
+        self.start_with(ready, self.overlaps)
+    }
+
+    /// Starts one launch once the one before is done.
+    pub(crate) fn start_alone(&self, ready: &Ready) -> Result<()> {
+        self.start_with(ready, false)
+    }
+
+    fn start_with(&self, ready: &Ready, overlaps: bool) -> Result<()> {
         let Launch { grid: [x, y, z], block, shared } = ready.launch;
         let buffers = ready.buffers.iter().map(|address| std::ptr::from_ref(address).cast_mut().cast::<c_void>());
         let dims = ready.dims.iter().map(|dim| std::ptr::from_ref(dim).cast_mut().cast::<c_void>());
@@ -138,7 +151,7 @@ impl Device {
             sharedMemBytes: shared,
             hStream: self.stream.cu_stream(),
             attrs: &raw mut overlap,
-            numAttrs: u32::from(self.overlaps),
+            numAttrs: u32::from(overlaps),
         };
         // SAFETY: the caller gives what the kernel's `buffers` and `dims` ask for, of the lengths that its family states; `params`
         // points at as many values of their types.

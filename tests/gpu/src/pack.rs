@@ -1,6 +1,6 @@
 //! Kernels packed into a program: behind its own bytes, their PTX by architecture and symbol, compressed; the length; a mark.
 
-use crate::{Result, products, speed, sweep};
+use crate::{Result, products, speed, stream, sweep};
 use actc_codegen::spec::gpu::GpuKernel;
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
 use actc_types::Target;
@@ -85,8 +85,13 @@ pub(crate) fn write(output: &Path, onto: Option<&Path>) -> Result<()> {
         }
         Ok(codes)
     };
+    let copies = [(ANY, &any), (HOPPER, &hopper)].map(|(name, target)| -> actc_types::Result<Code> {
+        let text = nvrtc.compile(stream::SYMBOL, stream::SOURCE, target)?.text;
+        let code = [text.as_bytes(), &[0]].concat();
+        Ok(Code { target: name.into(), symbol: stream::SYMBOL.into(), code })
+    });
     let codes: actc_types::Result<Vec<Vec<Code>>> = kernels.par_iter().map(compile).collect();
-    let pack = Pack { kernels: codes?.into_iter().flatten().collect() };
+    let pack = Pack { kernels: codes?.into_iter().flatten().chain(copies.into_iter().collect::<actc_types::Result<Vec<Code>>>()?).collect() };
     let packed = zstd::encode_all(&pack.encode_to_vec()[..], 9)?;
     let length = (packed.len() as u64).to_le_bytes();
     [&packed[..], &length, MARK].iter().for_each(|part| program.extend_from_slice(part));

@@ -176,8 +176,7 @@ impl Rotation {
 /// Times everything that has `only` in its name, and prints it.
 pub(crate) fn measure(device: &Device, only: &str) -> Result<()> {
     let copy = stream::copy(device)?;
-    println!("copy: {:.0} GB/s read and written\n", copy / 1e9);
-    println!("gemv: one token                 us      GB/s  of copy");
+    println!("\ngemv: one token                 us      GB/s  of copy");
     for shape in SHAPES {
         for (name, encoding) in stored(shape.1) {
             let name = format!("gemv {} x {} {name}", shape.0, shape.1);

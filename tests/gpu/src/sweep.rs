@@ -11,8 +11,8 @@ use actc_types::Encoding;
 
 /// What is tried of each.
 const WARPS: [u8; 3] = [4, 8, 16];
-const GANGS: [u8; 3] = [1, 2, 4];
-const STAGES: [u8; 2] = [3, 4];
+const GANGS: [u8; 2] = [1, 2];
+const STAGES: [u8; 3] = [2, 3, 4];
 
 /// Kernels by name, with the matrix that they multiply.
 fn variants() -> Result<Vec<(String, (u32, u32), Encoding, GpuKernel)>> {

@@ -16,13 +16,16 @@ use actc_types::{Diagnostic, Group, Result};
 use std::fmt;
 
 /// Bytes of shared memory of a block that leave room for others beside it.
-const BLOCK_BYTES: usize = 64 << 10;
+const BLOCK_BYTES: usize = 98 << 10;
+
+/// Threads of a processor that there are registers for.
+const PROCESSOR_THREADS: usize = 768;
 
 /// Most stages of a warp's stream.
 const MOST_STAGES: u8 = 16;
 
 /// Bytes of a stage that are worth a round trip to memory.
-const STAGE_BYTES: usize = 512;
+const STAGE_BYTES: usize = 2048;
 
 /// Matrices times a few tokens.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +69,11 @@ impl Shape {
         32 * self.warps * self.together
     }
 
+    /// Blocks that a processor is to have room for: warps enough to hide each other's waits, where a lane's sums leave registers.
+    fn blocks(&self) -> usize {
+        if self.tiles == 1 { (PROCESSOR_THREADS / self.threads()).max(1) } else { 1 }
+    }
+
     fn sums_at(&self) -> usize {
         self.warps * self.together * self.warp_bytes
     }
@@ -83,15 +91,13 @@ impl Shape {
 impl Gemv {
     /// The kernel for `linear` with as many warps as there are chunks for and shared memory. Refuses what no kernel multiplies.
     pub fn of(linear: Linear, products: Products) -> Result<Gemv> {
-        let gemv = |warps, gang| Gemv { linear: linear.clone(), products, tuning: Tuning { warps, gang, stages: 4 } };
         let records = call::records(&linear, products)?;
-        // Several tiles of inputs are worth more rows.
-        let gang = if gemv(1, 1).tiles(&records) > 1 { 2 } else { 1 };
+        let gemv = |tuning| Gemv { linear: linear.clone(), products, tuning };
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
-        let fits =
-            |warps: &u8| usize::from(*warps) <= chunks && gemv(*warps, gang).shape(&records).shared() <= BLOCK_BYTES;
-        let warps = [8, 4, 2].into_iter().find(fits).unwrap_or(1);
-        Ok(gemv(warps, gang))
+        let tunings = [(8, 2, 4), (8, 2, 3), (8, 1, 3), (4, 2, 3), (4, 1, 3), (2, 1, 3), (1, 1, 3), (1, 1, 2)];
+        let tunings = tunings.map(|(warps, gang, stages)| Tuning { warps, gang, stages });
+        let fits = |t: &Tuning| usize::from(t.warps) <= chunks && gemv(*t).shape(&records).shared() <= BLOCK_BYTES;
+        Ok(gemv(tunings.into_iter().find(fits).unwrap_or(tunings[7])))
     }
 
     /// What each matrix reads.
@@ -138,7 +144,7 @@ impl Gemv {
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
         let tiles = self.tiles(records);
         let smallest = self.linear.mats.iter().map(chunk_bytes).min().unwrap_or(1);
-        // A stage is a unit of every matrix; two chunks of the narrow widths make one.
+        // A stage is a unit of every matrix, two of the narrow widths.
         let unit = records.iter().map(|r| (copies(r) / gang).max(1)).max().unwrap_or(1);
         let stage_chunks = if gang * unit * smallest < STAGE_BYTES && chunks > unit { 2 * unit } else { unit };
         let each = || self.linear.mats.iter().zip(records);
@@ -159,6 +165,9 @@ impl Gemv {
             let factors = usize::from(r.act == Act::Int8);
             4 * r.tiles(self.tokens()) * r.slots() * share(r) * (mat.codes().map_or(0, |p| grids(p, r)) + factors)
         });
+        // More than all of a warp's are of no use.
+        let most = records.iter().map(Record::chunks).max().unwrap_or(1);
+        let stages = stages.min(most.div_ceil(warps).div_ceil(stage_chunks));
         let ring = stages * stage.max().unwrap_or(0);
         let grid_bytes = grid.max().unwrap_or(0).next_multiple_of(16);
         let warp_bytes = (ring + grid_bytes + sums.max().unwrap_or(0)).next_multiple_of(128);
@@ -199,6 +208,7 @@ impl Gemv {
             gang: shape.gang,
             rows: shape.gang * mma16::PANEL,
             threads: shape.threads(),
+            blocks: shape.blocks(),
             stages: shape.stages,
             stage_chunks: shape.stage_chunks,
             ring_bytes: shape.ring,

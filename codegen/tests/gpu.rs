@@ -93,7 +93,7 @@ fn linear(problem: &Problem, tokens: Tokens) -> Linear {
 }
 
 fn gemv(gpu: &mut Gpu, problem: &Problem, products: Products) {
-    let gemv = Gemv { linear: linear(problem, Tokens::Few(problem.tokens as u8)), products };
+    let gemv = Gemv::of(linear(problem, Tokens::Few(problem.tokens as u8)), products).unwrap();
     let records = gemv.records().unwrap();
     let outputs = run(gpu, problem, &records, &GpuKernel::Gemv(gemv));
     problem.check(&outputs, bound(problem.cols, products, brain(problem)));

@@ -171,13 +171,17 @@ pub struct Gemv<'a> {
     pub rows: usize,
     /// Threads of a block.
     pub threads: usize,
+    /// Blocks that a processor is to have room for.
+    pub blocks: usize,
     /// Stages of shared memory.
     pub stages: usize,
     /// Chunks of a stage.
     pub stage_chunks: usize,
     /// Bytes of a warp's stages.
     pub ring_bytes: usize,
-    /// Bytes of a warp's stages and grids.
+    /// Bytes of a warp's grids.
+    pub grid_bytes: usize,
+    /// Bytes of a warp's stages, grids and sums of inputs.
     pub warp_bytes: usize,
     /// Where the sums lie.
     pub sums_at: usize,
@@ -294,6 +298,8 @@ pub struct Prepare<'a> {
     pub tail_at: usize,
     /// Where it has weak inputs.
     pub weak_at: usize,
+    /// In what sums are counted.
+    pub sum_unit: &'a str,
     /// How many sums a slot has.
     pub units: usize,
     /// Columns of a sum.

@@ -50,7 +50,7 @@ fn random(dtype: DType, n: usize, rng: &mut Rng) -> Vec<Element> {
     let element = |i: usize, rng: &mut Rng| match dtype {
         DType::F32 if i < floats.len() => of_float(floats[i]),
         DType::F32 => of_float(6.0 * rng.float()),
-        DType::Bool => of_integer((rng.next() & 1) as i64),
+        DType::Bool => of_integer((rng.word() & 1) as i64),
         DType::I32 if i < 2 => of_integer([i32::MIN, i32::MAX][i].into()),
         _ if dtype == DType::I64 && i < 2 => of_integer([i64::MIN, i64::MAX][i]),
         _ => of_integer(rng.below(15) as i64 - 7),
@@ -195,7 +195,7 @@ fn moves() {
     let Some(mut gpu) = Gpu::open() else { return };
     let mut rng = Rng(10);
     for size in [1usize, 2, 4, 8] {
-        let mut bytes = |n: usize| (0..n * size).map(|_| rng.next() as u8).collect::<Vec<u8>>();
+        let mut bytes = |n: usize| (0..n * size).map(|_| rng.word() as u8).collect::<Vec<u8>>();
         let mut check = |what: What, inputs: &[&[u8]], dims: &[u64], want: Vec<&[u8]>| {
             let want = want.concat();
             let mut buffers: Vec<u64> = inputs.iter().map(|x| gpu.put(x)).collect();

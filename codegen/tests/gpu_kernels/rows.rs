@@ -55,7 +55,7 @@ fn numbers_of_rows() {
                     got.is_nan() && want.is_nan() || (got - want).abs() <= want.abs() * f32::EPSILON || got == want
                 );
             }
-            let x: Vec<i64> = (0..rows * n).map(|_| rng.next() as i64).collect();
+            let x: Vec<i64> = (0..rows * n).map(|_| rng.word() as i64).collect();
             let (from, to) = (gpu.put_integers(&x), gpu.room(8 * rows));
             gpu.run(&of(DType::I64), &[from, to], &dims);
             for (row, got) in gpu.integers(to, rows).into_iter().enumerate() {
@@ -129,7 +129,7 @@ fn rows_of_bytes() {
         (4, 0, 0, 0, 0, 0),
     ] {
         let reach = |offset: usize, stride: usize| offset + rows.saturating_sub(1) * stride + bytes;
-        let from: Vec<u8> = (0..reach(from_offset, from_stride)).map(|_| rng.next() as u8).collect();
+        let from: Vec<u8> = (0..reach(from_offset, from_stride)).map(|_| rng.word() as u8).collect();
         let mut want = vec![0xee; reach(to_offset, to_stride)];
         for i in 0..rows {
             want[to_offset + i * to_stride..][..bytes].copy_from_slice(&from[from_offset + i * from_stride..][..bytes]);

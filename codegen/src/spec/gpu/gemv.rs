@@ -11,20 +11,23 @@ use super::matrix::{chunk_bytes, grids, matrix};
 use super::record::{Products, Record};
 use super::text::parameters;
 use crate::spec::Buffer;
-use crate::spec::linear::{Linear, Tokens};
+use crate::spec::linear::{Act, Linear, Tokens};
 use actc_templates::cuda;
 use actc_types::packed::{CHUNK, mma16};
 use actc_types::{Diagnostic, Group, Result};
 use std::fmt;
 
-/// Stages of a warp's stream.
-const STAGES: usize = 4;
-
 /// Bytes of shared memory of a block that leave room for others beside it.
-const BLOCK_BYTES: usize = 64 << 10;
+const BLOCK_BYTES: usize = 98 << 10;
+
+/// Threads of a processor that there are registers for.
+const PROCESSOR_THREADS: usize = 768;
+
+/// Most stages of a warp's stream.
+const MOST_STAGES: u8 = 16;
 
 /// Bytes of a stage that are worth a round trip to memory.
-const STAGE_BYTES: usize = 512;
+const STAGE_BYTES: usize = 2048;
 
 /// Matrices times a few tokens.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,14 +36,29 @@ pub struct Gemv {
     pub linear: Linear,
     /// How inputs enter products.
     pub products: Products,
+    /// How a block shares the work.
+    pub tuning: Tuning,
 }
 
-/// How a block shares the work.
+/// How a block shares the work: what it is as fast as it is with, right with any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuning {
+    /// Warps that share the columns of a matrix.
+    pub warps: u8,
+    /// Panels of sixteen rows that a block computes.
+    pub gang: u8,
+    /// Stages of a warp's stream: all but one are on their way while one is multiplied.
+    pub stages: u8,
+}
+
+/// What follows from the tuning.
 struct Shape {
     warps: usize,
     gang: usize,
+    stages: usize,
     stage_chunks: usize,
     ring: usize,
+    grid_bytes: usize,
     warp_bytes: usize,
     /// Most tiles of a matrix.
     tiles: usize,
@@ -53,12 +71,18 @@ impl Shape {
         32 * self.warps * self.together
     }
 
+    /// Blocks that a processor is to have room for: warps enough to hide each other's waits, where a lane's sums leave registers.
+    fn blocks(&self) -> usize {
+        if self.tiles == 1 { (PROCESSOR_THREADS / self.threads()).max(1) } else { 1 }
+    }
+
     fn sums_at(&self) -> usize {
         self.warps * self.together * self.warp_bytes
     }
 
     fn warp_sums(&self) -> usize {
-        self.tiles * 8 * self.gang * mma16::PANEL
+        // Warps' sums of a row lie in different banks.
+        self.tiles * 8 * self.gang * mma16::PANEL + 32 / self.warps
     }
 
     fn shared(&self) -> usize {
@@ -67,6 +91,17 @@ impl Shape {
 }
 
 impl Gemv {
+    /// The kernel for `linear` with as many warps as there are chunks for and shared memory. Refuses what no kernel multiplies.
+    pub fn of(linear: Linear, products: Products) -> Result<Gemv> {
+        let records = call::records(&linear, products)?;
+        let gemv = |tuning| Gemv { linear: linear.clone(), products, tuning };
+        let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
+        let tunings = [(8, 2, 4), (8, 2, 3), (8, 1, 3), (4, 2, 3), (4, 1, 3), (2, 1, 3), (1, 1, 3), (1, 1, 2)];
+        let tunings = tunings.map(|(warps, gang, stages)| Tuning { warps, gang, stages });
+        let fits = |t: &Tuning| usize::from(t.warps) <= chunks && gemv(*t).shape(&records).shared() <= BLOCK_BYTES;
+        Ok(gemv(tunings.into_iter().find(fits).unwrap_or(tunings[7])))
+    }
+
     /// What each matrix reads.
     pub fn records(&self) -> Result<Vec<Record>> {
         call::records(&self.linear, self.products)
@@ -85,6 +120,13 @@ impl Gemv {
         }
         let records = self.records()?;
         call::check(&self.linear, &records)?;
+        let chunks = records.iter().map(Record::chunks).min().unwrap_or(0);
+        let Tuning { warps, gang, stages } = self.tuning;
+        let powers = warps.is_power_of_two() && gang.is_power_of_two();
+        let bounded = (1..=chunks.min(16)).contains(&warps.into()) && gang <= 4 && (2..=MOST_STAGES).contains(&stages);
+        if !powers || !bounded {
+            return Err(Diagnostic::new("kernel-shape", format!("{} for {chunks} chunks", self.tuning)));
+        }
         let shared = self.shape(&records).shared();
         if shared > SHARED {
             let headline = format!("gemv needs {shared} bytes of shared memory, there are {SHARED}");
@@ -93,34 +135,46 @@ impl Gemv {
         Ok(())
     }
 
-    /// As many warps as there are chunks for and shared memory.
-    fn shape(&self, records: &[Record]) -> Shape {
-        let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
-        let fits = |warps: &usize| *warps <= chunks && self.shape_of(records, *warps).shared() <= BLOCK_BYTES;
-        self.shape_of(records, [8, 4, 2].into_iter().find(fits).unwrap_or(1))
+    /// Most tiles of a matrix.
+    fn tiles(&self, records: &[Record]) -> usize {
+        records.iter().map(|r| r.tiles(self.tokens())).max().unwrap_or(1)
     }
 
-    fn shape_of(&self, records: &[Record], warps: usize) -> Shape {
+    fn shape(&self, records: &[Record]) -> Shape {
+        let Tuning { warps, gang, stages } = self.tuning;
+        let (warps, gang, stages) = (usize::from(warps), usize::from(gang), usize::from(stages));
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
-        let tiles = records.iter().map(|r| r.tiles(self.tokens())).max().unwrap_or(1);
-        let largest = self.linear.mats.iter().map(chunk_bytes).max().unwrap_or(1);
+        let tiles = self.tiles(records);
         let smallest = self.linear.mats.iter().map(chunk_bytes).min().unwrap_or(1);
-        // Several tiles of inputs are worth more rows; two chunks of the narrow widths make a stage.
-        let gang = if tiles > 1 { 2 } else { 1 };
-        let stage_chunks = if gang * smallest < STAGE_BYTES && chunks > 1 { 2 } else { 1 };
-        let ring = STAGES * gang * stage_chunks * largest;
-        let grid = self.linear.mats.iter().zip(records).map(|(mat, r)| {
+        // A stage is a unit of every matrix, two of the narrow widths.
+        let unit = records.iter().map(|r| (copies(r) / gang).max(1)).max().unwrap_or(1);
+        let stage_chunks = if gang * unit * smallest < STAGE_BYTES && chunks > unit { 2 * unit } else { unit };
+        let each = || self.linear.mats.iter().zip(records);
+        let stage = each().map(|(mat, r)| {
+            let inputs = r.tiles(self.tokens()) * 128 * r.slots();
+            stage_chunks * (gang * chunk_bytes(mat) + inputs)
+        });
+        let share = |r: &Record| r.chunks().div_ceil(warps);
+        let grid = each().map(|(mat, r)| {
             let Some(p) = mat.codes() else { return 0 };
-            let steps = r.chunks().div_ceil(warps) * CHUNK / mma16::STEP;
             let groups = match (grids(p, r), p.group) {
                 (0, _) | (_, Group::Channel) => 1,
-                (_, Group::Columns(n)) => (steps * mma16::STEP).div_ceil(n as usize) + 1,
+                (_, Group::Columns(n)) => (share(r) * CHUNK).div_ceil(n as usize) + 1,
             };
             gang * groups * (mma16::PANEL * p.scale.size() + p.zero_group_bytes())
         });
-        let warp_bytes = (ring + grid.max().unwrap_or(0)).next_multiple_of(128);
+        let sums = each().map(|(mat, r)| {
+            let factors = usize::from(r.act == Act::Int8);
+            4 * r.tiles(self.tokens()) * r.slots() * share(r) * (mat.codes().map_or(0, |p| grids(p, r)) + factors)
+        });
+        // More than all of a warp's are of no use.
+        let most = records.iter().map(Record::chunks).max().unwrap_or(1);
+        let stages = stages.min(most.div_ceil(warps).div_ceil(stage_chunks));
+        let ring = stages * stage.max().unwrap_or(0);
+        let grid_bytes = grid.max().unwrap_or(0).next_multiple_of(16);
+        let warp_bytes = (ring + grid_bytes + sums.max().unwrap_or(0)).next_multiple_of(128);
         let together = if self.linear.gated() { 2 } else { 1 };
-        Shape { warps, gang, stage_chunks, ring, warp_bytes, tiles, together }
+        Shape { warps, gang, stages, stage_chunks, ring, grid_bytes, warp_bytes, tiles, together }
     }
 
     pub(super) fn buffers(&self) -> Vec<Buffer> {
@@ -165,9 +219,11 @@ impl Gemv {
             gang: shape.gang,
             rows: shape.gang * mma16::PANEL,
             threads: shape.threads(),
-            stages: STAGES,
+            blocks: shape.blocks(),
+            stages: shape.stages,
             stage_chunks: shape.stage_chunks,
             ring_bytes: shape.ring,
+            grid_bytes: shape.grid_bytes,
             warp_bytes: shape.warp_bytes,
             sums_at: shape.sums_at(),
             warp_sums: shape.warp_sums(),
@@ -176,8 +232,20 @@ impl Gemv {
     }
 }
 
+/// How many pairs of a panel and a chunk lanes tell apart.
+fn copies(record: &Record) -> usize {
+    8 / record.slots().next_power_of_two().clamp(2, 8)
+}
+
 impl fmt::Display for Gemv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gpu_gemv{{products={}}} {}", self.products, self.linear)
+        write!(f, "gpu_gemv{{products={}, {}}} {}", self.products, self.tuning, self.linear)
+    }
+}
+
+impl fmt::Display for Tuning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tuning { warps, gang, stages } = self;
+        write!(f, "warps={warps}, gang={gang}, stages={stages}")
     }
 }

@@ -33,7 +33,7 @@ pub use each::{Each, What};
 pub use embedding::Embedding;
 pub use flash::Flash;
 pub use gemm::{Gemm, Tile};
-pub use gemv::Gemv;
+pub use gemv::{Gemv, Tuning};
 pub use geometry::{Blocks, Geometry, Launch, Sizes};
 pub use matmul::Matmul;
 pub use place::{Choose, Place};

@@ -101,6 +101,7 @@ impl Prepare {
             factors_at: r.factors_at(),
             tail_at: r.tail_at(),
             weak_at: r.weak_at(),
+            sum_unit: if packed { "5.9604644775390625e-8" } else { "1.0" },
             units: r.units(),
             unit: if r.fine { mma16::STEP } else { actc_types::packed::CHUNK },
             brain,

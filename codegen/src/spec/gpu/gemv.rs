@@ -9,7 +9,7 @@ use super::matrix::{chunk_bytes, grids, matrix};
 use super::record::{Products, Record};
 use super::{Launch, SHARED, parameters};
 use crate::spec::Buffer;
-use crate::spec::linear::{Act, Linear, Tokens};
+use crate::spec::linear::{Linear, Tokens};
 use actc_templates::cuda;
 use actc_types::packed::{CHUNK, mma16};
 use actc_types::{Diagnostic, Group, Result};
@@ -144,12 +144,14 @@ impl Gemv {
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
         let tiles = self.tiles(records);
         let smallest = self.linear.mats.iter().map(chunk_bytes).min().unwrap_or(1);
-        // A stage is a unit of every matrix, two of the narrow widths.
-        let unit = records.iter().map(|r| (copies(r) / gang).max(1)).max().unwrap_or(1);
-        let stage_chunks = if gang * unit * smallest < STAGE_BYTES && chunks > unit { 2 * unit } else { unit };
+        // A stage is whole units of every matrix, as many as are worth a round.
+        let mut stage_chunks = records.iter().map(|r| (copies(r) / gang).max(1)).max().unwrap_or(1);
+        while gang * stage_chunks * smallest < STAGE_BYTES && chunks > stage_chunks {
+            stage_chunks *= 2;
+        }
         let each = || self.linear.mats.iter().zip(records);
         let stage = each().map(|(mat, r)| {
-            let inputs = r.tiles(self.tokens()) * 128 * r.slots();
+            let inputs = r.tiles(self.tokens()) * r.input_bytes() * r.slots();
             stage_chunks * (gang * chunk_bytes(mat) + inputs)
         });
         let share = |r: &Record| r.chunks().div_ceil(warps);
@@ -162,7 +164,7 @@ impl Gemv {
             gang * groups * (mma16::PANEL * p.scale.size() + p.zero_group_bytes())
         });
         let sums = each().map(|(mat, r)| {
-            let factors = usize::from(r.act == Act::Int8);
+            let factors = usize::from(r.has_factors());
             4 * r.tiles(self.tokens()) * r.slots() * share(r) * (mat.codes().map_or(0, |p| grids(p, r)) + factors)
         });
         // More than all of a warp's are of no use.

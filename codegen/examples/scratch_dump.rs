@@ -9,9 +9,14 @@ fn main() {
     let g = if group == 0 { Group::Channel } else { Group::Columns(group) };
     let e = Encoding::Packed(Packed { order: Order::Mma16, ..Packed::new(bits as u8, g) });
     let mat = Mat { rows, encoding: e, dtype: DType::F16, bias: false };
-    let linear = Linear { mats: vec![mat], cols, tokens: Tokens::Few(tokens as u8), act: Act::F32, epilogue: Epilogue::None };
+    let linear =
+        Linear { mats: vec![mat], cols, tokens: Tokens::Few(tokens as u8), act: Act::F32, epilogue: Epilogue::None };
     let products = if half == 1 { Products::Half } else { Products::Single };
-    let k = GpuKernel::Gemv(Gemv { linear, products, tuning: Tuning { warps: warps as u8, gang: gang as u8, stages: stages as u8 } });
+    let k = GpuKernel::Gemv(Gemv {
+        linear,
+        products,
+        tuning: Tuning { warps: warps as u8, gang: gang as u8, stages: stages as u8 },
+    });
     k.check().unwrap();
     let t = Target::parse("sm_90a").unwrap();
     let src = k.source().unwrap();

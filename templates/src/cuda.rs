@@ -71,6 +71,12 @@ pub struct Matrix {
     pub bytes: bool,
     /// Whether rows of a dense matrix start on multiples of 16 bytes.
     pub aligned: bool,
+    /// Whether operands are weights, rounded to f16, instead of codes.
+    pub scaled: bool,
+    /// Bits by which a code of a lane's second row lies higher.
+    pub place: u8,
+    /// What it is worth, twice as f16.
+    pub half_place: String,
     /// What a code of a lane's second row is worth.
     pub place_worth: String,
     /// By how much a code of a lane's second row is larger.

@@ -6,7 +6,7 @@
 
 use super::call;
 use super::matrix::{chunk_bytes, grids, matrix};
-use super::record::{Products, Record};
+use super::record::{Columns, Products, Record};
 use super::{Launch, SHARED, parameters};
 use crate::spec::Buffer;
 use crate::spec::linear::{Linear, Tokens};
@@ -20,6 +20,9 @@ const BLOCK_BYTES: usize = 98 << 10;
 
 /// Threads of a processor that there are registers for.
 const PROCESSOR_THREADS: usize = 768;
+
+/// Most tokens. With more than eight, and products that may be rounded, weights enter them as f16.
+const MOST_TOKENS: u8 = 16;
 
 /// Most stages of a warp's stream.
 const MOST_STAGES: u8 = 16;
@@ -94,7 +97,7 @@ impl Gemv {
         let records = call::records(&linear, products)?;
         let gemv = |tuning| Gemv { linear: linear.clone(), products, tuning };
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
-        let tunings = [(8, 2, 4), (8, 2, 3), (8, 1, 3), (4, 2, 3), (4, 1, 3), (2, 1, 3), (1, 1, 3), (1, 1, 2)];
+        let tunings = [(8, 2, 3), (8, 2, 2), (4, 2, 3), (8, 1, 3), (4, 1, 3), (2, 1, 3), (1, 1, 3), (1, 1, 2)];
         let tunings = tunings.map(|(warps, gang, stages)| Tuning { warps, gang, stages });
         let fits = |t: &Tuning| usize::from(t.warps) <= chunks && gemv(*t).shape(&records).shared() <= BLOCK_BYTES;
         Ok(gemv(tunings.into_iter().find(fits).unwrap_or(tunings[7])))
@@ -113,8 +116,11 @@ impl Gemv {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        if self.linear.tokens == Tokens::Many {
-            return Err(Diagnostic::new("kernel-shape", "gemv takes 1 to 8 tokens"));
+        match self.linear.tokens {
+            Tokens::Few(n) if (1..=MOST_TOKENS).contains(&n) => {}
+            Tokens::Few(_) | Tokens::Many => {
+                return Err(Diagnostic::new("kernel-shape", format!("gemv takes 1 to {MOST_TOKENS} tokens")));
+            }
         }
         let records = self.records()?;
         call::check(&self.linear, &records)?;
@@ -143,10 +149,10 @@ impl Gemv {
         let (warps, gang, stages) = (usize::from(warps), usize::from(gang), usize::from(stages));
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
         let tiles = self.tiles(records);
-        let smallest = self.linear.mats.iter().map(chunk_bytes).min().unwrap_or(1);
+        let largest = self.linear.mats.iter().map(chunk_bytes).max().unwrap_or(1);
         // A stage is whole units of every matrix, as many as are worth a round.
         let mut stage_chunks = records.iter().map(|r| (copies(r) / gang).max(1)).max().unwrap_or(1);
-        while gang * stage_chunks * smallest < STAGE_BYTES && chunks > stage_chunks {
+        while gang * stage_chunks * largest < STAGE_BYTES && chunks > stage_chunks {
             stage_chunks *= 2;
         }
         let each = || self.linear.mats.iter().zip(records);
@@ -165,7 +171,8 @@ impl Gemv {
         });
         let sums = each().map(|(mat, r)| {
             let factors = usize::from(r.has_factors());
-            4 * r.tiles(self.tokens()) * r.slots() * share(r) * (mat.codes().map_or(0, |p| grids(p, r)) + factors)
+            let sums = if r.columns == Columns::Bytes { mat.codes().map_or(0, |p| grids(p, r)) + factors } else { 0 };
+            4 * r.tiles(self.tokens()) * r.slots() * share(r) * sums
         });
         // More than all of a warp's are of no use.
         let most = records.iter().map(Record::chunks).max().unwrap_or(1);

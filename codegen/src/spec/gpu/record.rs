@@ -29,7 +29,8 @@ use std::fmt;
 /// How inputs that are not rounded enter products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Products {
-    /// With half the bits of single precision or so: two bytes, one f16 (or bf16, with bf16 weights).
+    /// With half the bits of single precision or so: two bytes, one f16 (or bf16, with bf16 weights). Behind one f16, weights are
+    /// rounded to f16 too.
     Half,
     /// As exact as single precision, within `2^-22`.
     Single,
@@ -88,7 +89,12 @@ impl Record {
         let refuse = |what: String| Err(Diagnostic::new("kernel-encoding", what));
         let packed = |p: &Packed| {
             let fine = matches!(p.group, Group::Columns(n) if !n.is_multiple_of(CHUNK as u32));
-            (if tokens == Tokens::Many { Columns::Codes } else { Columns::Bytes }, fine)
+            let rounded = products == Products::Half && act == Act::F32 && p.scale == DType::F16 && !fine;
+            let bytes = match tokens {
+                Tokens::Few(n) => n <= 8 || !rounded,
+                Tokens::Many => false,
+            };
+            (if bytes { Columns::Bytes } else { Columns::Codes }, fine)
         };
         let (columns, fine) = match (&mat.encoding, mat.dtype) {
             (Encoding::Dense, DType::F16) => (Columns::Half, false),
@@ -151,6 +157,12 @@ impl Record {
             Columns::Bytes => CHUNK,
             Columns::Codes | Columns::Half | Columns::Brain => 2 * CHUNK,
         }
+    }
+
+    /// Whether `mat`, which reads this, enters products as weights that are rounded to f16, with inputs that are too.
+    pub(super) fn scaled(&self, mat: &Mat) -> bool {
+        let halves = self.columns == Columns::Codes && self.parts == 1 && self.act == Act::F32 && !self.fine;
+        halves && mat.codes().is_some_and(|p| p.scale == DType::F16)
     }
 
     /// Whether chunks have factors.

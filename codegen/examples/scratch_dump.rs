@@ -23,6 +23,6 @@ fn main() {
     std::fs::write("/tmp/k.cu", &src).unwrap();
     let ptx = Nvrtc::open().unwrap().compile("k", &src, &t).unwrap();
     let made = Ptxas::open().unwrap().assemble("k", &ptx.text, &t).unwrap();
-    println!("{:?} {:?}", made.resources, k.launch(&[tokens]));
+    println!("{:?} {:?}", made.resources, k.launch(&[u64::from(tokens)]));
     std::fs::write("/tmp/k.cubin", made.cubin).unwrap();
 }

@@ -7,92 +7,23 @@ mod room;
 
 use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Record, Reduce, Tile};
 use actc_codegen::spec::{Act, BufferRole, Epilogue, Linear, Mat, Tokens};
-use actc_codegen::toolchain::Nvrtc;
-use actc_ptx::{Memory, Module, Shape};
-use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Role, Target, WeakPlace, Zero};
+use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Role, WeakPlace, Zero};
 use proptest::prelude::*;
+use room::cuda::{Gpu, bytes};
 use room::reference::{Problem, weak_count};
 
-/// A device with its memory, and the compiler for it.
-struct Gpu {
-    nvrtc: Nvrtc,
-    memory: Memory,
-}
-
-impl Gpu {
-    /// `None` where NVRTC is not installed, which is said once.
-    fn open() -> Option<Gpu> {
-        match Nvrtc::open() {
-            Ok(nvrtc) => Some(Gpu { nvrtc, memory: Memory::new(1 << 30) }),
-            Err(error) => {
-                eprintln!("kernels of GPUs are not run: {error}");
-                None
-            }
-        }
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> u64 {
-        let address = self.room(bytes.len());
-        self.memory.write(address, bytes).expect("it was allocated");
-        address
-    }
-
-    /// Memory that nobody has written.
-    fn room(&mut self, bytes: usize) -> u64 {
-        self.memory.allocate(bytes.max(1) as u64).expect("memory is left")
-    }
-
-    fn floats(&mut self, address: u64, count: usize) -> Vec<f32> {
-        let bytes = self.memory.read(address, 4 * count).expect("every output is written");
-        bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-    }
-
-    fn run(&mut self, kernel: &GpuKernel, buffers: &[u64], dims: &[u32]) {
-        kernel.check().unwrap_or_else(|e| panic!("{kernel}: {e}"));
-        let (symbol, source) = (kernel.symbol(), kernel.source().unwrap());
-        let ptx = self.nvrtc.compile(&symbol, &source, &Target::parse("sm_80").unwrap()).unwrap();
-        let module =
-            Module::load(&ptx.text, actc_ptx::Target::Sm80, &mut self.memory).unwrap_or_else(|e| panic!("{e}"));
-        let launch = kernel.launch(dims).unwrap();
-        let shape = Shape {
-            grid: launch.grid,
-            dynamic_shared: launch.shared,
-            dynamic_allowed: launch.shared,
-            ..Shape::of(1, launch.block)
-        };
-        let words: Vec<Vec<u8>> = buffers
-            .iter()
-            .map(|b| b.to_le_bytes().to_vec())
-            .chain(dims.iter().map(|d| d.to_le_bytes().to_vec()))
-            .collect();
-        let words: Vec<&[u8]> = words.iter().map(|w| &w[..]).collect();
-        let packed = module.kernel(&symbol).expect("the module has it").pack(&words).expect("parameters fit");
-        if let Err(finding) = module.launch(&symbol, &shape, &packed, &mut self.memory) {
-            panic!("{kernel}\n{finding}\n{source}");
-        }
-        module.unload(&mut self.memory);
-    }
-}
-
-fn bytes(x: &[f32]) -> Vec<u8> {
-    x.iter().flat_map(|v| v.to_le_bytes()).collect()
-}
-
 /// The dimensions that a kernel asks for by name.
-fn dims(names: &[String], tokens: usize, weak: &[usize]) -> Vec<u32> {
+fn dims(names: &[String], tokens: usize, weak: &[usize]) -> Vec<u64> {
     let value = |name: &String| match name.strip_prefix("weak") {
-        Some(i) => weak[i.parse::<usize>().unwrap()] as u32,
-        None => tokens as u32,
+        Some(i) => weak[i.parse::<usize>().unwrap()] as u64,
+        None => tokens as u64,
     };
     names.iter().map(value).collect()
 }
 
 /// How many parts of each output a kernel gives.
 fn splits(kernel: &GpuKernel) -> usize {
-    match kernel {
-        GpuKernel::Gemm(gemm) => gemm.splits.into(),
-        GpuKernel::Gemv(_) | GpuKernel::Prepare(_) | GpuKernel::Reduce(_) => 1,
-    }
+    if let GpuKernel::Gemm(gemm) = kernel { gemm.splits.into() } else { 1 }
 }
 
 /// Makes each matrix's records, runs `kernel` over them and gives its outputs.
@@ -201,7 +132,7 @@ fn gemm(gpu: &mut Gpu, problem: &Problem, products: Products, tile: Tile, splits
             role => panic!("reduce takes no {role:?}"),
         });
     }
-    gpu.run(&reduce, &buffers, &[problem.tokens as u32]);
+    gpu.run(&reduce, &buffers, &[problem.tokens as u64]);
     let outputs: Vec<Vec<f32>> = outs.iter().map(|(at, count)| gpu.floats(*at, *count)).collect();
     problem.check(&outputs, bound(problem.cols, products, brain(problem)));
 }

@@ -5,10 +5,14 @@
 // Nothing here is of LLVM: once is enough.
 #![cfg(not(feature = "emit-llvm"))]
 
-use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Tile};
-use actc_codegen::spec::{Act, Epilogue, Linear, Mat, Tokens};
+use actc_codegen::spec::gpu::{
+    Append, Attend, Copy, Each, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place, Prepare, Products, Rows,
+    Rowwise, Sizes, Tile, What,
+};
+use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
-use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Target, WeakPlace};
+use actc_types::function::{BinaryFunction, Extreme, RowFunction, UnaryFunction};
+use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, RowForm, Target, WeakPlace};
 use std::fmt::Write as _;
 
 /// The version of the tools that the table is of.
@@ -46,7 +50,7 @@ enum Size {
     Many(Tile),
 }
 
-fn kernels() -> Vec<(String, GpuKernel)> {
+fn linears() -> Vec<(String, GpuKernel)> {
     use Size::{Few, Many};
     let g64 = Group::Columns(64);
     let (suffix, scattered) = (WeakPlace::Suffix, WeakPlace::Scattered);
@@ -104,10 +108,76 @@ fn kernels() -> Vec<(String, GpuKernel)> {
     kernels
 }
 
+fn attention(heads: u32, kv_heads: u32, head_dim: u32, cache: RowForm) -> Attention {
+    Attention { heads, kv_heads, head_dim, scale: 0.125, causal: true, window: None, cap: None, cache }
+}
+
+/// What a language model has beside its linears.
+fn others() -> Vec<(String, GpuKernel)> {
+    let (smollm2, llama2) = (attention(9, 3, 64, RowForm::Int8), attention(32, 32, 128, RowForm::F16));
+    let gemma3 = Attention { window: Some(512), ..attention(4, 1, 256, RowForm::F32) };
+    let grouped = attention(32, 4, 128, RowForm::F16);
+    let bert = Attention { causal: false, ..attention(12, 12, 64, RowForm::F32) };
+    let mut kernels = Vec::new();
+    for (name, attention, tokens) in [
+        ("smollm2", &smollm2, 1),
+        ("smollm2", &smollm2, 8),
+        ("gemma3", &gemma3, 1),
+        ("gemma3", &gemma3, 8),
+        ("llama2", &llama2, 1),
+        ("grouped", &grouped, 1),
+    ] {
+        let attend = Attend::of(attention.clone(), tokens);
+        let combine = attend.combine().map(GpuKernel::Combine);
+        kernels.push((format!("{name}.attend {}, {tokens} tokens", attention.cache), GpuKernel::Attend(attend)));
+        kernels.extend(combine.filter(|_| tokens == 1).map(|c| (format!("{name}.combine"), c)));
+    }
+    for (name, attention, products, mask) in [
+        ("smollm2", smollm2, Products::Half, false),
+        ("gemma3", gemma3, Products::Single, false),
+        ("llama2", llama2, Products::Single, false),
+        ("bert", bert, Products::Single, true),
+    ] {
+        let name = format!("{name}.flash {}, {products} products", attention.cache);
+        kernels.push((name, GpuKernel::Flash(Flash { attention, products, mask })));
+    }
+    let table = |encoding| Mat { rows: 32000, encoding, dtype: DType::F16, bias: false };
+    let embedding = |table| GpuKernel::Embedding(Embedding { table, cols: 4096, scale: 1.0 });
+    let mixed = mixed(3, Group::Columns(64), WeakPlace::Scattered, 16);
+    kernels.push(("llama2.embedding f16".to_owned(), embedding(table(Encoding::Dense))));
+    kernels.push(("llama2.embedding 3 bits/64 +scattered".to_owned(), embedding(table(mixed))));
+    for form in RowForm::ALL {
+        let states = vec![Rows { heads: 32, n: 128 }; 2];
+        kernels.push((format!("llama2.append {form}"), GpuKernel::Append(Append { states, form })));
+    }
+    let (sizes, memory) = (Sizes::Int, Sizes::Memory);
+    let each = |what, sizes| GpuKernel::Each(Each { what, sizes });
+    let (binary, power) = (BinaryFunction::Mul, BinaryFunction::Pow);
+    let matmul = |few, sizes| GpuKernel::Matmul(Matmul { ta: false, tb: true, few, sizes });
+    let place = Place::of(Extreme { largest: true, last: false }, DType::F32, 128_000);
+    kernels.extend(place.choose().map(|choose| ("logits.choose".to_owned(), GpuKernel::Choose(choose))));
+    kernels.push(("logits.place".to_owned(), GpuKernel::Place(place)));
+    let general = [
+        ("transpose 4 bytes", each(What::Transpose { size: 4, order: vec![0, 2, 1, 3] }, sizes)),
+        ("gather 8 bytes", each(What::Gather { size: 8 }, sizes)),
+        ("pad 4 bytes", each(What::Pad { size: 4, rank: 4 }, sizes)),
+        ("multiply i64", each(What::Binary { function: binary, dtype: DType::I64, rank: 4 }, memory)),
+        ("power f32", each(What::Binary { function: power, dtype: DType::F32, rank: 3 }, sizes)),
+        ("sine f32", each(What::Unary { function: UnaryFunction::Sin, dtype: DType::F32 }, sizes)),
+        ("copy", GpuKernel::Copy(Copy { sizes })),
+        ("softmax", GpuKernel::Rowwise(Rowwise { of: Of::Softmax, wide: true, sizes })),
+        ("sum f32", GpuKernel::Rowwise(Rowwise { of: Of::Function(RowFunction::Sum, DType::F32), wide: false, sizes })),
+        ("matmul, many rows", matmul(false, sizes)),
+        ("matmul, few rows", matmul(true, memory)),
+    ];
+    kernels.extend(general.map(|(name, kernel)| (format!("general.{name}"), kernel)));
+    kernels
+}
+
 /// The rows of one kernel, and what is wrong with it.
 fn rows(nvrtc: &Nvrtc, ptxas: &Ptxas, name: &str, kernel: &GpuKernel) -> (String, Vec<String>) {
     kernel.check().unwrap_or_else(|e| panic!("{name}: {e}"));
-    let launch = kernel.launch(&[64, 16, 16, 16]).unwrap();
+    let launch = kernel.launch(&vec![16; kernel.dims().len()]).unwrap();
     let (mut rows, mut findings) = (String::new(), Vec::new());
     let source = kernel.source().unwrap();
     for target in TARGETS {
@@ -141,7 +211,7 @@ fn kernels_take_what_the_table_says() {
             return;
         }
     };
-    let kernels = kernels();
+    let kernels = [linears(), others()].concat();
     let all =
         |part: &[(String, GpuKernel)]| part.iter().map(|(name, k)| rows(&nvrtc, &ptxas, name, k)).collect::<Vec<_>>();
     let half = kernels.len().div_ceil(2);

@@ -2,9 +2,32 @@
 //!
 //! Every number is derived by whoever fills these in; a field that a template does not use, or the reverse, fails a test.
 
+mod attention;
+mod general;
+mod state;
+
+pub use attention::{Attend, Combine, Flash};
+pub use general::{Copy, Each, Matmul, Place, Rowwise};
+pub use state::{Append, Appended, Embedding};
+
 use crate::engine;
 use serde::Serialize;
 use tera::Context;
+
+/// What every kernel has.
+#[derive(Clone, Debug, Serialize)]
+pub struct Head<'a> {
+    /// The kernel's name.
+    pub symbol: &'a str,
+    /// What it computes, canonically.
+    pub spec: &'a str,
+    /// Its parameters as CUDA declares them.
+    pub parameters: &'a str,
+    /// Statements that read its sizes from memory; none where they are parameters.
+    pub given: &'a [String],
+    /// Threads of a block.
+    pub threads: u32,
+}
 
 /// One matrix of a launch, as `matrix` describes it.
 #[derive(Clone, Debug, Serialize)]

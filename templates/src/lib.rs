@@ -22,6 +22,20 @@ const SOURCES: &[(&str, &str)] = &[
     ("gemv", include_str!("../cuda/gemv.cu.tera")),
     ("gemm", include_str!("../cuda/gemm.cu.tera")),
     ("reduce", include_str!("../cuda/reduce.cu.tera")),
+    ("rows", include_str!("../cuda/rows.cu.tera")),
+    ("weights", include_str!("../cuda/weights.cu.tera")),
+    ("attend", include_str!("../cuda/attend.cu.tera")),
+    ("powers", include_str!("../cuda/powers.cu.tera")),
+    ("flash", include_str!("../cuda/flash.cu.tera")),
+    ("embedding", include_str!("../cuda/embedding.cu.tera")),
+    ("append", include_str!("../cuda/append.cu.tera")),
+    ("each", include_str!("../cuda/each.cu.tera")),
+    ("copy", include_str!("../cuda/copy.cu.tera")),
+    ("teams", include_str!("../cuda/teams.cu.tera")),
+    ("rowwise", include_str!("../cuda/rowwise.cu.tera")),
+    ("place", include_str!("../cuda/place.cu.tera")),
+    ("matmul", include_str!("../cuda/matmul.cu.tera")),
+    ("combine", include_str!("../cuda/combine.cu.tera")),
 ];
 
 /// What `listing` shows above the text of a kernel.

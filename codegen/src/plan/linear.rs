@@ -71,6 +71,8 @@ impl Steps<'_, '_> {
                 | BufferRole::Factors
                 | BufferRole::Keys
                 | BufferRole::Values
+                | BufferRole::Mask
+                | BufferRole::Error
                 | BufferRole::Scratch) => return Err(unexpected(other)),
             });
         }
@@ -177,6 +179,8 @@ impl Steps<'_, '_> {
                 | BufferRole::Factors
                 | BufferRole::Keys
                 | BufferRole::Values
+                | BufferRole::Mask
+                | BufferRole::Error
                 | BufferRole::Scratch
                 | BufferRole::Output(_)) => return Err(unexpected(other)),
             });

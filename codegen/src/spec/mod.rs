@@ -83,6 +83,10 @@ pub enum BufferRole {
     Keys,
     /// Values `[P + S, kv heads * head dim]`.
     Values,
+    /// What is added to the scores of an attention.
+    Mask,
+    /// A word that says that something was out of range.
+    Error,
     /// Working memory; its size is a function of dims and parts.
     Scratch,
     /// Results; several outputs are numbered.
@@ -134,6 +138,8 @@ impl Buffer {
             | BufferRole::Factors
             | BufferRole::Keys
             | BufferRole::Values
+            | BufferRole::Mask
+            | BufferRole::Error
             | BufferRole::Scratch => format!("{:?}", self.role).to_lowercase(),
         }
     }

@@ -6,11 +6,14 @@
 #![expect(unsafe_code, reason = "runs machine code")]
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+#[cfg(not(feature = "emit-llvm"))]
+pub(crate) mod cuda;
 mod emulated;
 #[cfg(feature = "emit-llvm")]
 mod gpu;
 pub(crate) mod parts;
 
+#[allow(unused_imports, reason = "each test uses a part of it")]
 pub(crate) use actc_problems::{Matrix, Rng, linear as reference};
 
 use actc_codegen::emit::{Backend, Image};

@@ -99,7 +99,7 @@ impl Device {
 
     /// `kernel` on these buffers and sizes.
     pub(crate) fn ready(&self, kernel: &GpuKernel, buffers: &[u64], dims: &[u32]) -> Result<Ready> {
-        let launch = kernel.launch(dims)?;
+        let launch = kernel.launch(&dims.iter().map(|d| u64::from(*d)).collect::<Vec<_>>())?;
         let dims = dims.iter().map(|d| i32::try_from(*d)).collect::<std::result::Result<_, _>>()?;
         self.launch(&kernel.symbol(), launch, buffers, dims)
     }

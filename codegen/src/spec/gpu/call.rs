@@ -47,7 +47,7 @@ pub(super) fn check(linear: &Linear, records: &[Record]) -> Result<()> {
 }
 
 /// Whether groups end where steps do.
-fn whole_steps(group: Group) -> bool {
+pub(super) fn whole_steps(group: Group) -> bool {
     match group {
         Group::Channel => true,
         Group::Columns(n) => n > 0 && n.is_multiple_of(mma16::STEP as u32),

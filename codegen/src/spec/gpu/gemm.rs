@@ -3,10 +3,12 @@
 //! Codes travel to shared memory as they are stored and become operands in registers; prepared inputs are operands already. The
 //! text of `templates/cuda/gemm.cu.tera` says how a block shares the work.
 
+use super::SHARED;
 use super::call;
+use super::geometry::{Blocks, Geometry, Sizes, size};
 use super::matrix::{chunk_bytes, grids, matrix};
 use super::record::{Products, Record};
-use super::{Launch, SHARED, parameters};
+use super::text::parameters;
 use crate::spec::Buffer;
 use crate::spec::linear::{Act, Epilogue, Linear, Tokens};
 use actc_templates::cuda;
@@ -162,13 +164,23 @@ impl Gemm {
         call::buffers(&self.linear)
     }
 
-    pub(super) fn launch(&self, dims: &[u32]) -> Result<Launch> {
+    pub(super) fn dims(&self) -> Vec<String> {
+        self.linear.dims()
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes::Int
+    }
+
+    pub(super) fn geometry(&self) -> Result<Geometry> {
         let (records, shape) = (self.records()?, self.shape());
-        let tiles = records.iter().map(|r| r.tiles(dims[0] as usize)).max().unwrap_or(0);
+        // Tokens of the smallest tiles: the matrix that has them needs the most blocks.
+        let tokens = records.iter().map(|r| usize::from(r.tokens)).min().unwrap_or(1);
         let blocks = call::blocks(&self.linear, shape.panels() * mma16::PANEL);
-        Ok(Launch {
-            grid: [blocks as u32, tiles.div_ceil(shape.tiles()) as u32, self.splits.into()],
-            block: 32 * shape.warps() as u32,
+        let across = Blocks::of(size(0), tokens * shape.tiles());
+        Ok(Geometry {
+            grid: [Blocks::fixed(blocks), across, Blocks::fixed(self.splits.into())],
+            threads: 32 * shape.warps() as u32,
             shared: self.shared(&records) as u32,
         })
     }
@@ -182,7 +194,7 @@ impl Gemm {
             spec: &self.to_string(),
             epilogue: self.linear.epilogue.name(),
             layout: &crate::listing::layout(&self.linear.mats),
-            parameters: &parameters(&self.buffers(), &self.linear.dims()),
+            parameters: &parameters(&self.buffers(), &self.dims(), Sizes::Int),
             mats: &mats,
             outputs: &call::outputs(&self.linear, &records, shape.panels() * mma16::PANEL),
             gate: call::gate(self.linear.epilogue),

@@ -4,10 +4,12 @@
 //! or not: the cost of a weight is a mask, and a shift for some. The text of `templates/cuda/gemv.cu.tera` says how a block shares
 //! the work.
 
+use super::SHARED;
 use super::call;
+use super::geometry::{Blocks, Geometry, Sizes};
 use super::matrix::{chunk_bytes, grids, matrix};
 use super::record::{Columns, Products, Record};
-use super::{Launch, SHARED, parameters};
+use super::text::parameters;
 use crate::spec::Buffer;
 use crate::spec::linear::{Linear, Tokens};
 use actc_templates::cuda;
@@ -65,6 +67,8 @@ struct Shape {
     tiles: usize,
     /// Matrices that a block computes.
     together: usize,
+    /// Whether no lane has more than four words of a chunk.
+    narrow: bool,
 }
 
 impl Shape {
@@ -74,7 +78,7 @@ impl Shape {
 
     /// Blocks that a processor is to have room for: warps enough to hide each other's waits, where a lane's sums leave registers.
     fn blocks(&self) -> usize {
-        if self.tiles == 1 { (PROCESSOR_THREADS / self.threads()).max(1) } else { 1 }
+        if self.tiles == 1 && self.narrow { (PROCESSOR_THREADS / self.threads()).max(1) } else { 1 }
     }
 
     fn sums_at(&self) -> usize {
@@ -181,17 +185,37 @@ impl Gemv {
         let grid_bytes = grid.max().unwrap_or(0).next_multiple_of(16);
         let warp_bytes = (ring + grid_bytes + sums.max().unwrap_or(0)).next_multiple_of(128);
         let together = if self.linear.gated() { 2 } else { 1 };
-        Shape { warps, gang, stages, stage_chunks, ring, grid_bytes, warp_bytes, tiles, together }
+        Shape {
+            warps,
+            gang,
+            stages,
+            stage_chunks,
+            ring,
+            grid_bytes,
+            warp_bytes,
+            tiles,
+            together,
+            narrow: largest <= 512,
+        }
     }
 
     pub(super) fn buffers(&self) -> Vec<Buffer> {
         call::buffers(&self.linear)
     }
 
-    pub(super) fn launch(&self) -> Result<Launch> {
+    pub(super) fn dims(&self) -> Vec<String> {
+        self.linear.dims()
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes::Int
+    }
+
+    pub(super) fn geometry(&self) -> Result<Geometry> {
         let shape = self.shape(&self.records()?);
         let blocks = call::blocks(&self.linear, shape.gang * mma16::PANEL);
-        Ok(Launch { grid: [blocks as u32, 1, 1], block: shape.threads() as u32, shared: shape.shared() as u32 })
+        let grid = [Blocks::fixed(blocks), Blocks::one(), Blocks::one()];
+        Ok(Geometry { grid, threads: shape.threads() as u32, shared: shape.shared() as u32 })
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
@@ -205,7 +229,7 @@ impl Gemv {
             spec: &self.to_string(),
             epilogue: self.linear.epilogue.name(),
             layout: &crate::listing::layout(&self.linear.mats),
-            parameters: &parameters(&self.buffers(), &self.linear.dims()),
+            parameters: &parameters(&self.buffers(), &self.dims(), Sizes::Int),
             mats: &mats,
             outputs: &call::outputs(&self.linear, &records, shape.gang * mma16::PANEL),
             gate: call::gate(self.linear.epilogue),

@@ -99,7 +99,7 @@ fn described(mat: &Mat) -> String {
 }
 
 /// Statements that load a lane's words of a chunk.
-fn loads(bits: u8) -> Vec<String> {
+pub(super) fn loads(bits: u8) -> Vec<String> {
     let (words, load) = (usize::from(mma16::width(bits)), mma16::load_words(bits));
     let vector = |first: usize| {
         let at = 128 * first;
@@ -122,7 +122,7 @@ fn loads(bits: u8) -> Vec<String> {
 
 /// Statements that make bytes of a lane's words, `a[step][row]` the four codes of a step: of each code's fields, where the order has
 /// them, shifted to the code's place and masked, for four columns at once.
-fn codes(packed: &Packed) -> Vec<String> {
+pub(super) fn codes(packed: &Packed) -> Vec<String> {
     let mut statements = Vec::new();
     let load = mma16::load_words(packed.bits);
     for (step, high) in (0..CHUNK / mma16::STEP).flat_map(|step| [(step, 0), (step, 1)]) {

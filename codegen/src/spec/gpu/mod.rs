@@ -3,145 +3,146 @@
 //! A [`GpuKernel`] is to a GPU what [`KernelSpec`](super::KernelSpec) is to a CPU: its text is canonical, it says which
 //! buffers it takes and in which order, and how it is launched. `Linear` is the same struct on both, its packed matrices in
 //! [`Order::Mma16`](actc_types::Order::Mma16). A kernel is called with the addresses of its buffers, then its runtime
-//! dimensions as `int`. No sum crosses blocks in an order that a run decides: equal inputs give equal bits.
+//! sizes as [`Sizes`] says. No sum crosses blocks in an order that a run decides: equal inputs give equal bits.
 
+mod append;
+mod attend;
 mod call;
+mod combine;
+mod copy;
+mod each;
+mod embedding;
+mod flash;
 mod gemm;
 mod gemv;
+mod geometry;
+mod matmul;
 mod matrix;
+mod place;
 mod prepare;
 mod record;
 mod reduce;
+mod rowwise;
+mod text;
 
+pub use append::{Append, Rows};
+pub use attend::Attend;
+pub use combine::Combine;
+pub use copy::Copy;
+pub use each::{Each, What};
+pub use embedding::Embedding;
+pub use flash::Flash;
 pub use gemm::{Gemm, Tile};
 pub use gemv::{Gemv, Tuning};
+pub use geometry::{Blocks, Geometry, Launch, Sizes};
+pub use matmul::Matmul;
+pub use place::{Choose, Place};
 pub use prepare::Prepare;
 pub use record::{Columns, Products, Record};
 pub use reduce::Reduce;
+pub use rowwise::{Of, Rowwise};
 
-use super::{Buffer, BufferRole};
-use actc_types::{DType, Result};
+use super::Buffer;
+use actc_types::{Diagnostic, Result};
 use std::fmt;
 
-/// A kernel of a GPU, by family.
-#[derive(Clone, Debug, PartialEq)]
-pub enum GpuKernel {
-    /// Inputs of matrices as operands of matrix instructions.
-    Prepare(Prepare),
-    /// Matrices times a few tokens.
-    Gemv(Gemv),
-    /// Matrices times many tokens.
-    Gemm(Gemm),
-    /// Sums of what the blocks of a `Gemm` that share columns gave.
-    Reduce(Reduce),
+macro_rules! families {
+    ($($(#[doc = $doc:literal])* $family:ident $name:literal),* $(,)?) => {
+        /// A kernel of a GPU, by family.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum GpuKernel { $($(#[doc = $doc])* $family($family)),* }
+
+        impl GpuKernel {
+            /// Refuses parameters that make no kernel.
+            pub fn check(&self) -> Result<()> { match self { $(GpuKernel::$family(s) => s.check()),* } }
+
+            /// The buffers in the order of the parameters.
+            pub fn buffers(&self) -> Vec<Buffer> { match self { $(GpuKernel::$family(s) => s.buffers()),* } }
+
+            /// The names of the sizes, which stand behind the buffers.
+            pub fn dims(&self) -> Vec<String> { match self { $(GpuKernel::$family(s) => s.dims()),* } }
+
+            /// How those are handed over.
+            pub fn sizes(&self) -> Sizes { match self { $(GpuKernel::$family(s) => s.sizes()),* } }
+
+            /// How it is started. The parameters must have passed [`Self::check`].
+            pub fn geometry(&self) -> Result<Geometry> { match self { $(GpuKernel::$family(s) => s.geometry()),* } }
+
+            /// The CUDA text. The parameters must have passed [`Self::check`].
+            pub fn source(&self) -> Result<String> {
+                match self { $(GpuKernel::$family(s) => s.source(&self.symbol())),* }
+            }
+
+            fn family(&self) -> &'static str { match self { $(GpuKernel::$family(_) => $name),* } }
+        }
+
+        impl fmt::Display for GpuKernel {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self { $(GpuKernel::$family(s) => write!(f, "{s}")),* }
+            }
+        }
+    };
 }
 
-/// How a kernel is started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Launch {
-    /// Blocks.
-    pub grid: [u32; 3],
-    /// Threads of a block.
-    pub block: u32,
-    /// Bytes of shared memory that are given at the launch.
-    pub shared: u32,
+families! {
+    /// Inputs of matrices as operands of matrix instructions.
+    Prepare "prepare",
+    /// Matrices times a few tokens.
+    Gemv "gemv",
+    /// Matrices times many tokens.
+    Gemm "gemm",
+    /// Sums of what the blocks of a `Gemm` that share columns gave.
+    Reduce "reduce",
+    /// Attention of a few tokens against a cache.
+    Attend "attend",
+    /// Attention of many tokens, of a batch, or with a mask.
+    Flash "flash",
+    /// Sums of what the blocks of an `Attend` that share positions gave.
+    Combine "combine",
+    /// What is computed or moved element by element.
+    Each "each",
+    /// Rows of bytes from one place to another.
+    Copy "copy",
+    /// Softmax of rows, or one number for each.
+    Rowwise "rowwise",
+    /// Where the extreme of each row stands.
+    Place "place",
+    /// The extreme of a row among those of its runs.
+    Choose "choose",
+    /// Products of matrices that are both computed.
+    Matmul "matmul",
+    /// Rows of a stored matrix by ids.
+    Embedding "embedding",
+    /// New rows of states.
+    Append "append",
 }
 
 /// Most bytes of shared memory that a block has on every GPU from sm_80 on.
 const SHARED: usize = 99 << 10;
 
+/// Blocks that keep a large GPU, of about 132 processors, busy twice.
+const TWO_WAVES: u32 = 2 * 132;
+
 impl GpuKernel {
-    /// Refuses parameters that make no kernel.
-    pub fn check(&self) -> Result<()> {
-        match self {
-            GpuKernel::Prepare(s) => s.check(),
-            GpuKernel::Gemv(s) => s.check(),
-            GpuKernel::Gemm(s) => s.check(),
-            GpuKernel::Reduce(s) => s.check(),
+    /// How it is started with sizes `sizes`; refuses those that it cannot be handed.
+    pub fn launch(&self, sizes: &[u64]) -> Result<Launch> {
+        let names = self.dims();
+        if names.len() != sizes.len() {
+            let headline = format!("a kernel of {} sizes is given {}", names.len(), sizes.len());
+            return Err(Diagnostic::new("kernel-launch", headline));
         }
-    }
-
-    /// The buffers in the order of the parameters.
-    pub fn buffers(&self) -> Vec<Buffer> {
-        match self {
-            GpuKernel::Prepare(s) => s.buffers(),
-            GpuKernel::Gemv(s) => s.buffers(),
-            GpuKernel::Gemm(s) => s.buffers(),
-            GpuKernel::Reduce(s) => s.buffers(),
+        let most = match self.sizes() {
+            Sizes::Int => i32::MAX as u64,
+            Sizes::Memory => i64::MAX as u64,
+        };
+        if let Some((name, n)) = names.iter().zip(sizes).find(|(_, n)| **n > most) {
+            return Err(Diagnostic::new("kernel-launch", format!("`{name}` is {n}, at most {most} can be")));
         }
-    }
-
-    /// The runtime dimensions, parameters behind the buffers.
-    pub fn dims(&self) -> Vec<String> {
-        match self {
-            GpuKernel::Prepare(s) => s.dims(),
-            GpuKernel::Gemv(s) => s.linear.dims(),
-            GpuKernel::Gemm(s) => s.linear.dims(),
-            GpuKernel::Reduce(s) => s.dims(),
-        }
-    }
-
-    /// How it is started with runtime dimensions `dims`.
-    pub fn launch(&self, dims: &[u32]) -> Result<Launch> {
-        match self {
-            GpuKernel::Prepare(s) => Ok(s.launch(dims)),
-            GpuKernel::Gemv(s) => s.launch(),
-            GpuKernel::Gemm(s) => s.launch(dims),
-            GpuKernel::Reduce(s) => Ok(s.launch(dims)),
-        }
-    }
-
-    fn family(&self) -> &'static str {
-        match self {
-            GpuKernel::Prepare(_) => "prepare",
-            GpuKernel::Gemv(_) => "gemv",
-            GpuKernel::Gemm(_) => "gemm",
-            GpuKernel::Reduce(_) => "reduce",
-        }
+        self.geometry()?.launch(sizes)
     }
 
     /// The symbol: the family and the start of the digest of the text.
     pub fn symbol(&self) -> String {
         format!("{}_{}", self.family(), &blake3::hash(self.to_string().as_bytes()).to_hex()[..12])
     }
-
-    /// The CUDA text. The parameters must have passed [`Self::check`].
-    pub fn source(&self) -> Result<String> {
-        match self {
-            GpuKernel::Prepare(s) => s.source(&self.symbol()),
-            GpuKernel::Gemv(s) => s.source(&self.symbol()),
-            GpuKernel::Gemm(s) => s.source(&self.symbol()),
-            GpuKernel::Reduce(s) => s.source(&self.symbol()),
-        }
-    }
-}
-
-impl fmt::Display for GpuKernel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            GpuKernel::Prepare(s) => write!(f, "{s}"),
-            GpuKernel::Gemv(s) => write!(f, "{s}"),
-            GpuKernel::Gemm(s) => write!(f, "{s}"),
-            GpuKernel::Reduce(s) => write!(f, "{s}"),
-        }
-    }
-}
-
-/// Parameters as CUDA declares them: floats as floats, weights and records as bytes; numbers of weak columns have a name of their
-/// own.
-fn parameters(buffers: &[Buffer], dims: &[String]) -> String {
-    let buffers = buffers.iter().map(|buffer| {
-        let constant = if buffer.access == super::Access::Read { "const " } else { "" };
-        let element = match (buffer.role, buffer.elem) {
-            (BufferRole::WeakIndex(_), _) => "u32",
-            (BufferRole::Weight { .. }, _) => "u8",
-            (_, DType::F32) => "float",
-            _ => "u8",
-        };
-        format!("{constant}{element}* {}", buffer.name())
-    });
-    buffers
-        .chain(dims.iter().map(|dim| format!("int {}", dim.replace("weak", "weak_count"))))
-        .collect::<Vec<_>>()
-        .join(", ")
 }

@@ -1,7 +1,8 @@
 //! `prepare` of GPUs: inputs `f32[tokens, cols]` as [`Record`]s, one block a token.
 
+use super::geometry::{Blocks, Geometry, Sizes, size};
 use super::record::{Columns, Record};
-use super::{Launch, parameters};
+use super::text::parameters;
 use crate::spec::linear::Act;
 use crate::spec::prepare::WeakSet;
 use crate::spec::{Access, Buffer, BufferRole};
@@ -56,9 +57,14 @@ impl Prepare {
         std::iter::once("tokens".to_owned()).chain(weak).collect()
     }
 
-    pub(super) fn launch(&self, dims: &[u32]) -> Launch {
-        let tokens = self.record.tiles(dims[0] as usize) * usize::from(self.record.tokens);
-        Launch { grid: [tokens as u32, 1, 1], block: self.threads() as u32, shared: 0 }
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes::Int
+    }
+
+    pub(super) fn geometry(&self) -> Result<Geometry> {
+        let tokens = usize::from(self.record.tokens);
+        let grid = [Blocks::of(size(0), tokens), Blocks::fixed(tokens), Blocks::one()];
+        Ok(Geometry { grid, threads: self.threads() as u32, shared: 0 })
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
@@ -79,7 +85,7 @@ impl Prepare {
         let text = cuda::Prepare {
             symbol,
             spec: &self.to_string(),
-            parameters: &parameters(&self.buffers(), &self.dims()),
+            parameters: &parameters(&self.buffers(), &self.dims(), Sizes::Int),
             threads: self.threads(),
             cols: self.cols() as usize,
             body: r.cols as usize,

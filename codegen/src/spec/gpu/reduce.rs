@@ -1,18 +1,17 @@
 //! `reduce` of GPUs: adds what the blocks of a [`Gemm`](super::Gemm) that share columns gave, in their order, and does what
 //! the launch does with sums.
 
-use super::{Launch, call, parameters};
+use super::call;
+use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::text::parameters;
 use crate::spec::linear::{Epilogue, Linear};
 use crate::spec::{Buffer, BufferRole};
 use actc_templates::cuda;
-use actc_types::{DType, Diagnostic, Result};
+use actc_types::{DType, Diagnostic, Dim, Result};
 use std::fmt;
 
 /// Threads of a block.
 const THREADS: usize = 256;
-
-/// Most blocks: enough for every processor of a large GPU, several times.
-const BLOCKS: usize = 1024;
 
 /// Sums of parts.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,10 +49,16 @@ impl Reduce {
         vec!["tokens".to_owned()]
     }
 
-    pub(super) fn launch(&self, dims: &[u32]) -> Launch {
-        let rows = self.linear.mats.iter().map(|m| m.rows as usize).max().unwrap_or(0);
-        let blocks = (rows * dims[0] as usize).div_ceil(THREADS).clamp(1, BLOCKS);
-        Launch { grid: [blocks as u32, 1, 1], block: THREADS as u32, shared: 0 }
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes::Int
+    }
+
+    pub(super) fn geometry(&self) -> Result<Geometry> {
+        let rows = self.linear.mats.iter().map(|m| u64::from(m.rows)).max().unwrap_or(0);
+        let sums = size(0).checked_mul(&Dim::from(rows));
+        let sums = sums.ok_or_else(|| Diagnostic::new("kernel-shape", format!("{rows} rows")))?;
+        let grid = [Blocks::of(sums, THREADS), Blocks::one(), Blocks::one()];
+        Ok(Geometry { grid, threads: THREADS as u32, shared: 0 })
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
@@ -73,7 +78,7 @@ impl Reduce {
             symbol,
             spec: &self.to_string(),
             epilogue: epilogue.name(),
-            parameters: &parameters(&self.buffers(), &self.dims()),
+            parameters: &parameters(&self.buffers(), &self.dims(), Sizes::Int),
             gate: call::gate(*epilogue),
             splits: self.splits.into(),
             threads: THREADS,

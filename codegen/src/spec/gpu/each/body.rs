@@ -1,0 +1,145 @@
+//! The CUDA statements of one element: which elements of the inputs it is made of, and how.
+
+use super::What;
+use super::function;
+use actc_types::{DType, Result};
+
+/// What a text says of one element `i`.
+pub(super) struct Body {
+    /// For people.
+    pub(super) formula: String,
+    /// Functions that it calls.
+    pub(super) functions: Vec<String>,
+    pub(super) lines: Vec<String>,
+}
+
+/// Coordinates `i0`, `i1`, … of element `i` of a tensor with these extents.
+fn coordinates(extents: &[String]) -> Vec<String> {
+    let mut lines = vec!["I rest = i;".to_owned()];
+    for (axis, extent) in extents.iter().enumerate().rev() {
+        if axis == 0 {
+            lines.push("const I i0 = rest;".to_owned());
+        } else {
+            lines.push(format!("const I i{axis} = rest % (I){extent};"));
+            lines.push(format!("rest /= (I){extent};"));
+        }
+    }
+    if extents.is_empty() {
+        lines.clear();
+    }
+    lines
+}
+
+/// `at`: the place of the element with coordinates `of(axis)` of a tensor whose extents are called `name`.
+fn place(at: &str, name: &str, rank: usize, of: impl Fn(usize) -> String) -> Vec<String> {
+    let mut lines = vec![format!("size_t {at} = 0;")];
+    lines.extend((0..rank).map(|axis| format!("{at} = {at} * {name}{axis} + {};", of(axis))));
+    lines
+}
+
+/// The same where extents of 1 repeat.
+fn repeated(at: &str, name: &str, rank: usize) -> Vec<String> {
+    place(at, name, rank, |axis| format!("({name}{axis} == 1 ? 0 : i{axis})"))
+}
+
+fn names(name: &str, rank: usize) -> Vec<String> {
+    (0..rank).map(|i| format!("{name}{i}")).collect()
+}
+
+impl Body {
+    pub(super) fn of(what: &What) -> Result<Body> {
+        let body = |formula: &str, lines: Vec<Vec<String>>| Body {
+            formula: formula.to_owned(),
+            functions: Vec::new(),
+            lines: lines.concat(),
+        };
+        let line = |line: &str| vec![line.to_owned()];
+        Ok(match what {
+            What::Unary { function, dtype } => {
+                let functions = function::unary(*function, *dtype)?;
+                let formula = format!("y[i] = {}(x[i])", function.name());
+                Body { formula, functions, lines: line("out0[i] = apply(*(in0 + i));") }
+            }
+            What::Binary { function, dtype, rank } => {
+                let rank = usize::from(*rank);
+                let lines = [
+                    coordinates(&names("y", rank)),
+                    repeated("a_at", "a", rank),
+                    repeated("b_at", "b", rank),
+                    line("out0[i] = apply(*(in0 + a_at), *(in1 + b_at));"),
+                ];
+                let formula = format!("y = {}(a, b), extents of 1 repeat", function.name());
+                Body { formula, functions: function::binary(*function, *dtype)?, lines: lines.concat() }
+            }
+            What::Select { rank, .. } => {
+                let rank = usize::from(*rank);
+                let lines = vec![
+                    coordinates(&names("y", rank)),
+                    repeated("c_at", "c", rank),
+                    repeated("a_at", "a", rank),
+                    repeated("b_at", "b", rank),
+                    line("out0[i] = *(in0 + c_at) ? *(in1 + a_at) : *(in2 + b_at);"),
+                ];
+                body("y = c ? a : b, extents of 1 repeat", lines)
+            }
+            What::Cast { from, to } => {
+                let functions = function::cast(*from, *to);
+                let formula = format!("y[i] = {to}(x[i])");
+                Body { formula, functions, lines: line("out0[i] = apply(*(in0 + i));") }
+            }
+            What::Transpose { order, .. } => {
+                let extents: Vec<String> = order.iter().map(|a| format!("x{a}")).collect();
+                let of = |axis: usize| {
+                    let at = order.iter().position(|a| usize::from(*a) == axis).unwrap_or_default();
+                    format!("i{at}")
+                };
+                let lines =
+                    vec![coordinates(&extents), place("x_at", "x", order.len(), of), line("out0[i] = *(in0 + x_at);")];
+                body(&format!("y = x with axes {order:?}"), lines)
+            }
+            What::Expand { rank, .. } => {
+                let rank = usize::from(*rank);
+                let lines =
+                    vec![coordinates(&names("y", rank)), repeated("x_at", "x", rank), line("out0[i] = *(in0 + x_at);")];
+                body("y = x, extents of 1 repeat", lines)
+            }
+            What::Gather { .. } => {
+                let lines = [
+                    "const I row = i / (I)inner;",
+                    "i64 at = *(in1 + row % (I)N);",
+                    "if (at < 0) at += extent;",
+                    "const bool there = at >= 0 && at < extent;",
+                    "if (!there) atomicMax(error, 1);",
+                    "out0[i] = there ? *(in0 + ((size_t)(row / (I)N) * extent + at) * inner + i % (I)inner) : 0;",
+                ];
+                let formula = "y[o, n] = x[o, index[n]], indices below 0 from the end; zeros, and an error word of 1, where there is none";
+                body(formula, vec![lines.map(str::to_owned).to_vec()])
+            }
+            What::Pad { rank, .. } => {
+                let rank = usize::from(*rank);
+                let inside = |axis: usize| format!("const i64 p{axis} = (i64)i{axis} - before{axis};");
+                let test: Vec<String> = (0..rank).map(|a| format!("p{a} >= 0 && p{a} < x{a}")).collect();
+                let lines = vec![
+                    coordinates(&names("y", rank)),
+                    (0..rank).map(inside).collect(),
+                    line(&format!("const bool inside = {};", test.join(" && "))),
+                    place("x_at", "x", rank, |axis| format!("p{axis}")),
+                    line("out0[i] = inside ? *(in0 + x_at) : *(in1);"),
+                ];
+                body("y = x where it stands in y, else the value", lines)
+            }
+            What::Range => body("y[i] = start + i", vec![line("out0[i] = (i64)start + (i64)i;")]),
+            What::Zero => body("y[i] = 0", vec![line("out0[i] = 0;")]),
+        })
+    }
+}
+
+/// The type of `dtype` in CUDA.
+pub(in super::super) fn cuda(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "float",
+        DType::I64 => "i64",
+        DType::I32 => "int",
+        _ => "u8",
+    }
+}

@@ -1,0 +1,109 @@
+//! What the kernels of general tensors are rendered from.
+
+use super::{Head, render};
+use serde::Serialize;
+
+/// `each`: the elements of a result.
+#[derive(Clone, Debug, Serialize)]
+pub struct Each<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// What an element is, for people.
+    pub formula: &'a str,
+    /// Functions that are called.
+    pub functions: &'a [String],
+    /// The number of elements.
+    pub count: &'a str,
+    /// Statements that make element `i`, whose type is `I`.
+    pub body: &'a [String],
+}
+
+/// `copy`: rows of bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Copy<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+}
+
+/// `rowwise`: functions of rows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rowwise<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// Whether it is softmax, of which the rest says nothing.
+    pub softmax: bool,
+    /// The function, for people.
+    pub function: &'a str,
+    /// The type of an element.
+    pub element: &'a str,
+    /// The type that elements come together in.
+    pub sum: &'a str,
+    /// What it is of none.
+    pub start: &'a str,
+    /// What it is of `a` and `b`.
+    pub combine: &'a str,
+    /// Threads that share a row.
+    pub team: u32,
+    /// Rows of a block.
+    pub rows: u32,
+}
+
+/// `place` and `choose`: where extremes stand.
+#[derive(Clone, Debug, Serialize)]
+pub struct Place<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// The type of an element.
+    pub element: &'a str,
+    /// Which extreme, for people.
+    pub extreme: &'a str,
+    /// Which of equal ones, for people.
+    pub which: &'a str,
+    /// How an extreme compares with others.
+    pub beyond: &'a str,
+    /// How its place compares with those of equal ones.
+    pub before: &'a str,
+    /// Runs of a row.
+    pub parts: u16,
+    /// Whether those of runs are compared, not elements.
+    pub choose: bool,
+}
+
+/// `matmul`: products of computed matrices.
+#[derive(Clone, Debug, Serialize)]
+pub struct Matmul<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// Whether the left one lies column by column.
+    pub ta: bool,
+    /// Whether the right one does.
+    pub tb: bool,
+    /// Rows of a tile.
+    pub tile_rows: u32,
+    /// Columns of a tile.
+    pub tile_cols: u32,
+    /// Rows of a thread.
+    pub down: u32,
+    /// Columns of a thread.
+    pub across: u32,
+    /// Terms in shared memory.
+    pub depth: u32,
+}
+
+macro_rules! renders {
+    ($($text:ident $name:literal),*) => {$(
+        impl $text<'_> {
+            /// The CUDA text. An error names the template and what is wrong with it.
+            pub fn render(&self) -> Result<String, String> {
+                render($name, self)
+            }
+        }
+    )*};
+}
+
+renders!(Each "each", Copy "copy", Rowwise "rowwise", Place "place", Matmul "matmul");

@@ -222,7 +222,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, max_shrink_iters: 20, ..ProptestConfig::default() })]
 
     #[test]
-    fn gemv_equals_the_reference((problem, products) in problem(700, 8)) {
+    fn gemv_equals_the_reference((problem, products) in problem(700, 16)) {
         if let Some(mut gpu) = Gpu::open() {
             gemv(&mut gpu, &problem, products);
         }

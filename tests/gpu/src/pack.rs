@@ -91,7 +91,13 @@ pub(crate) fn write(output: &Path, onto: Option<&Path>) -> Result<()> {
         Ok(Code { target: name.into(), symbol: stream::SYMBOL.into(), code })
     });
     let codes: actc_types::Result<Vec<Vec<Code>>> = kernels.par_iter().map(compile).collect();
-    let pack = Pack { kernels: codes?.into_iter().flatten().chain(copies.into_iter().collect::<actc_types::Result<Vec<Code>>>()?).collect() };
+    let pack = Pack {
+        kernels: codes?
+            .into_iter()
+            .flatten()
+            .chain(copies.into_iter().collect::<actc_types::Result<Vec<Code>>>()?)
+            .collect(),
+    };
     let packed = zstd::encode_all(&pack.encode_to_vec()[..], 9)?;
     let length = (packed.len() as u64).to_le_bytes();
     [&packed[..], &length, MARK].iter().for_each(|part| program.extend_from_slice(part));

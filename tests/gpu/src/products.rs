@@ -150,11 +150,10 @@ impl Case {
 
 /// What each matrix of a product reads.
 pub(crate) fn records(kernel: &GpuKernel) -> Result<Vec<Record>> {
-    match kernel {
-        GpuKernel::Gemv(gemv) => Ok(gemv.records()?),
-        GpuKernel::Gemm(gemm) => Ok(gemm.records()?),
-        GpuKernel::Prepare(_) | GpuKernel::Reduce(_) => Ok(Vec::new()),
+    if let GpuKernel::Gemv(gemv) = kernel {
+        return Ok(gemv.records()?);
     }
+    if let GpuKernel::Gemm(gemm) = kernel { Ok(gemm.records()?) } else { Ok(Vec::new()) }
 }
 
 /// All kernels that are checked.

@@ -23,6 +23,9 @@ const MOST_SETS: u64 = 96;
 /// Rows and columns of the matrices that `gemv` is timed on: Llama-2-7B's, and larger ones.
 pub(crate) const SHAPES: [(u32, u32); 5] = [(4096, 4096), (11008, 4096), (4096, 11008), (8192, 8192), (28672, 8192)];
 
+/// How inputs enter products of `gemv`.
+pub(crate) const PRODUCTS: [Products; 2] = [Products::Single, Products::Half];
+
 /// Tokens that `gemm` is timed with, on the shape of its row.
 const MANY: [usize; 4] = [16, 64, 256, 1024];
 
@@ -51,14 +54,18 @@ pub(crate) fn linear((rows, cols): (u32, u32), encoding: &Encoding, tokens: Toke
     Linear { mats: vec![mat], cols, tokens, act: Act::F32, epilogue: Epilogue::None }
 }
 
-fn gemv(shape: (u32, u32), encoding: &Encoding, tokens: u8) -> Result<GpuKernel> {
-    Ok(GpuKernel::Gemv(Gemv::of(linear(shape, encoding, Tokens::Few(tokens)), Products::Single)?))
+fn gemv(shape: (u32, u32), encoding: &Encoding, tokens: u8, products: Products) -> Result<GpuKernel> {
+    Ok(GpuKernel::Gemv(Gemv::of(linear(shape, encoding, Tokens::Few(tokens)), products)?))
 }
 
 /// The kernel that multiplies, and the one that adds its pieces, for `tokens` tokens.
 fn gemm(shape: (u32, u32), encoding: &Encoding, tokens: usize) -> Result<(GpuKernel, Option<GpuKernel>)> {
-    let linear = linear(shape, encoding, Tokens::Many);
     let products = Products::Half;
+    if tokens <= 16 {
+        let few = linear(shape, encoding, Tokens::Few(u8::try_from(tokens)?));
+        return Ok((GpuKernel::Gemv(Gemv::of(few, products)?), None));
+    }
+    let linear = linear(shape, encoding, Tokens::Many);
     let record = Gemm { linear: linear.clone(), products, tile: Tile::Small, splits: 1 }.records()?[0];
     let (tile, splits) = Tile::of(shape.0 as usize, record.chunks(), tokens * usize::from(record.parts));
     let reduce = (splits > 1).then(|| GpuKernel::Reduce(Reduce { linear: linear.clone(), splits }));
@@ -70,11 +77,15 @@ pub(crate) fn kernels() -> Result<Vec<GpuKernel>> {
     let mut products = Vec::new();
     for shape in SHAPES {
         for (_, encoding) in stored(shape.1) {
-            products.push(gemv(shape, &encoding, 1)?);
+            for precision in PRODUCTS {
+                products.push(gemv(shape, &encoding, 1, precision)?);
+            }
         }
     }
     for (_, encoding) in stored(LARGE.1) {
-        products.push(gemv(LARGE, &encoding, 4)?);
+        for precision in PRODUCTS {
+            products.push(gemv(LARGE, &encoding, 4, precision)?);
+        }
         for tokens in MANY {
             let (product, rest) = gemm(LARGE, &encoding, tokens)?;
             products.extend([product].into_iter().chain(rest));
@@ -176,19 +187,22 @@ impl Rotation {
 /// Times everything that has `only` in its name, and prints it.
 pub(crate) fn measure(device: &Device, only: &str) -> Result<()> {
     let copy = stream::copy(device)?;
-    println!("\ngemv: one token                 us      GB/s  of copy");
-    for shape in SHAPES {
+    println!("\ngemv: matrix, tokens, products                       us     GB/s  of copy");
+    let few = SHAPES.map(|shape| (shape, 1)).into_iter().chain([(LARGE, 4)]);
+    for ((shape, tokens), precision) in few.flat_map(|few| PRODUCTS.map(|p| (few, p))) {
         for (name, encoding) in stored(shape.1) {
-            let name = format!("gemv {} x {} {name}", shape.0, shape.1);
+            let name = format!("gemv {} x {} {name}, {tokens} {precision}", shape.0, shape.1);
             if name.contains(only) {
-                gemv_row(device, &name, shape, &encoding, &gemv(shape, &encoding, 1)?, copy)?;
+                gemv_row(
+                    device,
+                    &name,
+                    shape,
+                    &encoding,
+                    &gemv(shape, &encoding, tokens, precision)?,
+                    tokens.into(),
+                    copy,
+                )?;
             }
-        }
-    }
-    for (name, encoding) in stored(LARGE.1) {
-        let name = format!("gemv4 {} x {} {name}", LARGE.0, LARGE.1);
-        if name.contains(only) {
-            gemv_row(device, &name, LARGE, &encoding, &gemv(LARGE, &encoding, 4)?, copy)?;
         }
     }
     gemms(device, only)
@@ -200,17 +214,18 @@ pub(crate) fn gemv_row(
     shape: (u32, u32),
     encoding: &Encoding,
     kernel: &GpuKernel,
+    tokens: usize,
     copy: f64,
 ) -> Result<()> {
     let record = records(kernel)?[0];
     let prepare = GpuKernel::Prepare(Prepare { record });
     // The input is prepared once: in a model several matrices read it.
-    let first = Rotation::new(device, shape, encoding, &[&prepare, kernel], record.tokens.into())?;
+    let first = Rotation::new(device, shape, encoding, &[&prepare, kernel], tokens)?;
     first.sets[0].iter().try_for_each(|ready| device.start(ready))?;
     let rotation = Rotation { sets: first.sets.into_iter().map(|set| vec![set[1].clone()]).collect(), ..first };
     let seconds = rotation.seconds(device)?;
     let rate = rotation.bytes as f64 / seconds;
-    println!("{name:34} {:8.2} {:8.0} {:6.1}%", 1e6 * seconds, rate / 1e9, 100.0 * rate / copy);
+    println!("{name:46} {:8.2} {:8.0} {:6.1}%", 1e6 * seconds, rate / 1e9, 100.0 * rate / copy);
     Ok(())
 }
 

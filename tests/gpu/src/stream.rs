@@ -45,6 +45,10 @@ pub(crate) fn copy(device: &Device) -> Result<f64> {
     let ready = device.launch(SYMBOL, launch, &[to.address, from.address], Vec::new())?;
     let kernel = device.seconds(&|| (0..COPIES).try_for_each(|_| device.start_alone(&ready)))?;
     let rate = |seconds: f64| (2 * COPIES * BYTES) as f64 / seconds;
-    println!("copy: {:.0} GB/s read and written by the driver, {:.0} by a kernel", rate(driver) / 1e9, rate(kernel) / 1e9);
+    println!(
+        "copy: {:.0} GB/s read and written by the driver, {:.0} by a kernel",
+        rate(driver) / 1e9,
+        rate(kernel) / 1e9
+    );
     Ok(rate(driver.min(kernel)))
 }

@@ -8,10 +8,10 @@ use super::SHARED;
 use super::call;
 use super::geometry::{Blocks, Geometry, Sizes};
 use super::matrix::{chunk_bytes, grids, matrix};
-use super::record::{Products, Record};
+use super::record::{Columns, Products, Record};
 use super::text::parameters;
 use crate::spec::Buffer;
-use crate::spec::linear::{Act, Linear, Tokens};
+use crate::spec::linear::{Linear, Tokens};
 use actc_templates::cuda;
 use actc_types::packed::{CHUNK, mma16};
 use actc_types::{Diagnostic, Group, Result};
@@ -22,6 +22,9 @@ const BLOCK_BYTES: usize = 98 << 10;
 
 /// Threads of a processor that there are registers for.
 const PROCESSOR_THREADS: usize = 768;
+
+/// Most tokens. With more than eight, and products that may be rounded, weights enter them as f16.
+const MOST_TOKENS: u8 = 16;
 
 /// Most stages of a warp's stream.
 const MOST_STAGES: u8 = 16;
@@ -64,6 +67,8 @@ struct Shape {
     tiles: usize,
     /// Matrices that a block computes.
     together: usize,
+    /// Whether no lane has more than four words of a chunk.
+    narrow: bool,
 }
 
 impl Shape {
@@ -73,7 +78,7 @@ impl Shape {
 
     /// Blocks that a processor is to have room for: warps enough to hide each other's waits, where a lane's sums leave registers.
     fn blocks(&self) -> usize {
-        if self.tiles == 1 { (PROCESSOR_THREADS / self.threads()).max(1) } else { 1 }
+        if self.tiles == 1 && self.narrow { (PROCESSOR_THREADS / self.threads()).max(1) } else { 1 }
     }
 
     fn sums_at(&self) -> usize {
@@ -96,7 +101,7 @@ impl Gemv {
         let records = call::records(&linear, products)?;
         let gemv = |tuning| Gemv { linear: linear.clone(), products, tuning };
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
-        let tunings = [(8, 2, 4), (8, 2, 3), (8, 1, 3), (4, 2, 3), (4, 1, 3), (2, 1, 3), (1, 1, 3), (1, 1, 2)];
+        let tunings = [(8, 2, 3), (8, 2, 2), (4, 2, 3), (8, 1, 3), (4, 1, 3), (2, 1, 3), (1, 1, 3), (1, 1, 2)];
         let tunings = tunings.map(|(warps, gang, stages)| Tuning { warps, gang, stages });
         let fits = |t: &Tuning| usize::from(t.warps) <= chunks && gemv(*t).shape(&records).shared() <= BLOCK_BYTES;
         Ok(gemv(tunings.into_iter().find(fits).unwrap_or(tunings[7])))
@@ -115,8 +120,11 @@ impl Gemv {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        if self.linear.tokens == Tokens::Many {
-            return Err(Diagnostic::new("kernel-shape", "gemv takes 1 to 8 tokens"));
+        match self.linear.tokens {
+            Tokens::Few(n) if (1..=MOST_TOKENS).contains(&n) => {}
+            Tokens::Few(_) | Tokens::Many => {
+                return Err(Diagnostic::new("kernel-shape", format!("gemv takes 1 to {MOST_TOKENS} tokens")));
+            }
         }
         let records = self.records()?;
         call::check(&self.linear, &records)?;
@@ -145,13 +153,15 @@ impl Gemv {
         let (warps, gang, stages) = (usize::from(warps), usize::from(gang), usize::from(stages));
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
         let tiles = self.tiles(records);
-        let smallest = self.linear.mats.iter().map(chunk_bytes).min().unwrap_or(1);
-        // A stage is a unit of every matrix, two of the narrow widths.
-        let unit = records.iter().map(|r| (copies(r) / gang).max(1)).max().unwrap_or(1);
-        let stage_chunks = if gang * unit * smallest < STAGE_BYTES && chunks > unit { 2 * unit } else { unit };
+        let largest = self.linear.mats.iter().map(chunk_bytes).max().unwrap_or(1);
+        // A stage is whole units of every matrix, as many as are worth a round.
+        let mut stage_chunks = records.iter().map(|r| (copies(r) / gang).max(1)).max().unwrap_or(1);
+        while gang * stage_chunks * largest < STAGE_BYTES && chunks > stage_chunks {
+            stage_chunks *= 2;
+        }
         let each = || self.linear.mats.iter().zip(records);
         let stage = each().map(|(mat, r)| {
-            let inputs = r.tiles(self.tokens()) * 128 * r.slots();
+            let inputs = r.tiles(self.tokens()) * r.input_bytes() * r.slots();
             stage_chunks * (gang * chunk_bytes(mat) + inputs)
         });
         let share = |r: &Record| r.chunks().div_ceil(warps);
@@ -164,8 +174,9 @@ impl Gemv {
             gang * groups * (mma16::PANEL * p.scale.size() + p.zero_group_bytes())
         });
         let sums = each().map(|(mat, r)| {
-            let factors = usize::from(r.act == Act::Int8);
-            4 * r.tiles(self.tokens()) * r.slots() * share(r) * (mat.codes().map_or(0, |p| grids(p, r)) + factors)
+            let factors = usize::from(r.has_factors());
+            let sums = if r.columns == Columns::Bytes { mat.codes().map_or(0, |p| grids(p, r)) + factors } else { 0 };
+            4 * r.tiles(self.tokens()) * r.slots() * share(r) * sums
         });
         // More than all of a warp's are of no use.
         let most = records.iter().map(Record::chunks).max().unwrap_or(1);
@@ -174,7 +185,18 @@ impl Gemv {
         let grid_bytes = grid.max().unwrap_or(0).next_multiple_of(16);
         let warp_bytes = (ring + grid_bytes + sums.max().unwrap_or(0)).next_multiple_of(128);
         let together = if self.linear.gated() { 2 } else { 1 };
-        Shape { warps, gang, stages, stage_chunks, ring, grid_bytes, warp_bytes, tiles, together }
+        Shape {
+            warps,
+            gang,
+            stages,
+            stage_chunks,
+            ring,
+            grid_bytes,
+            warp_bytes,
+            tiles,
+            together,
+            narrow: largest <= 512,
+        }
     }
 
     pub(super) fn buffers(&self) -> Vec<Buffer> {

@@ -76,22 +76,22 @@ fn draw_planes(packed: &Packed) -> Vec<String> {
     lines
 }
 
-/// The lower halves of the words of lane 0, the highest bit first; upper halves hold the next column of each.
+/// The first bytes of the words of lane 0, the highest bit first; the others hold the next three columns of each.
 fn draw_words(packed: &Packed) -> Vec<String> {
     let (width, load) = (mma16::width(packed.bits), mma16::load_words(packed.bits));
     let mut lines = vec![format!(
-        "{} bits in fields of {width}: panels of {} rows, chunks of {CHUNK} columns in {} bytes, {width} words a lane, {load} side by side; lane 0:",
+        "{} bits in fields of {width}: panels of {} rows, chunks of {CHUNK} columns in {} bytes, {width} words a lane, {load} side by side; lane 0, each byte for its column:",
         packed.bits,
         mma16::PANEL,
         packed.chunk_bytes()
     )];
-    let mut halves = vec![[None; 16]; usize::from(width)];
-    for (row, col) in [0, 8].into_iter().flat_map(|row| (0..CHUNK).map(move |col| (row, col))) {
-        for field in packed.code_at(row, col, CHUNK).filter(|f| col % 16 < 4 && f.byte % 4 < 2) {
+    let mut halves = vec![[None; 8]; usize::from(width)];
+    for (row, col) in [0, 8].into_iter().flat_map(|row| (0..CHUNK).step_by(mma16::STEP).map(move |col| (row, col))) {
+        for field in packed.code_at(row, col, CHUNK) {
             let at = field.byte / 4;
             let word = at / (32 * load) * load + at % load;
             for bit in 0..usize::from(field.width) {
-                halves[word][field.byte % 2 * 8 + usize::from(field.bit) + bit] = Some((row, col));
+                halves[word][usize::from(field.bit) + bit] = Some((row, col));
             }
         }
     }
@@ -132,9 +132,9 @@ mod tests {
         assert_eq!(
             draw_words(&packed)[1..],
             [
-                "  word 0 = [ r8c50:1 | r8c2:3 | r8c0:3 | r0c48:3 | r0c2:3 | r0c0:3 ]",
-                "  word 1 = [ r8c50:1 | r8c18:3 | r8c16:3 | r8c48:3 | r0c18:3 | r0c16:3 ]",
-                "  word 2 = [ r8c50:1 | r8c34:3 | r8c32:3 | r0c50:3 | r0c34:3 | r0c32:3 ]",
+                "  word 0 = [ r0c48:2 | r8c0:3 | r0c0:3 ]",
+                "  word 1 = [ r8c48:1 | r0c48:1 | r8c16:3 | r0c16:3 ]",
+                "  word 2 = [ r8c48:2 | r8c32:3 | r0c32:3 ]",
             ]
         );
     }

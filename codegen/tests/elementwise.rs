@@ -262,7 +262,7 @@ fn tensor(dtype: DType, n: usize, rng: &mut Rng) -> (Vec<Element>, Buffer) {
             Element::Number(x)
         }
         DType::I32 => {
-            let x = (rng.next() >> 32) as i32 >> rng.below(30);
+            let x = (rng.word() >> 32) as i32 >> rng.below(30);
             bytes.extend(x.to_le_bytes());
             Element::Number(x as f32)
         }
@@ -271,7 +271,7 @@ fn tensor(dtype: DType, n: usize, rng: &mut Rng) -> (Vec<Element>, Buffer) {
             Element::Truth(bytes[bytes.len() - 1] == 1)
         }
         dtype => {
-            let x = rng.next() as u8;
+            let x = rng.word() as u8;
             bytes.push(x);
             Element::Number(if dtype == DType::I8 { f32::from(x as i8) } else { f32::from(x) })
         }

@@ -254,7 +254,7 @@ fn attention_over_long_caches_in_every_form() {
                     capped: turn % 5 == 0,
                     cache,
                 };
-                case.check(rng.next());
+                case.check(rng.word());
             }
         }
     }

@@ -93,7 +93,7 @@ fn linear(problem: &Problem, tokens: Tokens) -> Linear {
 }
 
 fn gemv(gpu: &mut Gpu, problem: &Problem, products: Products) {
-    let gemv = Gemv { linear: linear(problem, Tokens::Few(problem.tokens as u8)), products };
+    let gemv = Gemv::of(linear(problem, Tokens::Few(problem.tokens as u8)), products).unwrap();
     let records = gemv.records().unwrap();
     let outputs = run(gpu, problem, &records, &GpuKernel::Gemv(gemv));
     problem.check(&outputs, bound(problem.cols, products, brain(problem)));
@@ -222,7 +222,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, max_shrink_iters: 20, ..ProptestConfig::default() })]
 
     #[test]
-    fn gemv_equals_the_reference((problem, products) in problem(700, 8)) {
+    fn gemv_equals_the_reference((problem, products) in problem(700, 16)) {
         if let Some(mut gpu) = Gpu::open() {
             gemv(&mut gpu, &problem, products);
         }

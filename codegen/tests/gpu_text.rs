@@ -2,9 +2,13 @@
 // Nothing here is of LLVM: once is enough.
 #![cfg(not(feature = "emit-llvm"))]
 
-use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Tile};
-use actc_codegen::spec::{Act, Epilogue, Linear, Mat, Tokens};
-use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, WeakPlace};
+use actc_codegen::spec::gpu::{
+    Append, Attend, Copy, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place, Prepare, Products,
+    Rows, Rowwise, Sizes, Tile, What,
+};
+use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
+use actc_types::function::{BinaryFunction, Extreme};
+use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, RowForm, WeakPlace};
 
 fn linear(bits: u8, place: WeakPlace, tokens: Tokens, epilogue: Epilogue) -> Linear {
     let body = Packed { order: Order::Mma16, ..Packed::new(bits, Group::Columns(64)) };
@@ -25,7 +29,7 @@ fn text(kernel: GpuKernel) -> String {
 #[test]
 fn gemv_of_three_bits_with_scattered_columns() {
     let linear = linear(3, WeakPlace::Scattered, Tokens::Few(1), Epilogue::GatedSilu);
-    let gemv = Gemv { linear, products: Products::Single };
+    let gemv = Gemv::of(linear, Products::Single).unwrap();
     let record = gemv.records().unwrap()[0];
     insta::assert_snapshot!("prepare", text(GpuKernel::Prepare(Prepare { record })));
     insta::assert_snapshot!("gemv", text(GpuKernel::Gemv(gemv)));
@@ -38,4 +42,40 @@ fn gemm_of_four_bits_with_a_suffix() {
         "gemm",
         text(GpuKernel::Gemm(Gemm { linear, products: Products::Half, tile: Tile::Large, splits: 1 }))
     );
+}
+
+fn attention(cache: RowForm) -> Attention {
+    let (heads, kv_heads, head_dim) = (9, 3, 64);
+    Attention { heads, kv_heads, head_dim, scale: 0.125, causal: true, window: None, cap: None, cache }
+}
+
+#[test]
+fn attention_of_few_and_of_many() {
+    let attend = Attend::of(attention(RowForm::Int8), 1);
+    insta::assert_snapshot!("combine", text(GpuKernel::Combine(attend.combine().unwrap())));
+    insta::assert_snapshot!("attend", text(GpuKernel::Attend(attend)));
+    let flash = Flash { attention: attention(RowForm::F32), products: Products::Single, mask: true };
+    insta::assert_snapshot!("flash", text(GpuKernel::Flash(flash)));
+}
+
+#[test]
+fn tables_and_states() {
+    let table = linear(4, WeakPlace::Scattered, Tokens::Many, Epilogue::AddResidual).mats.remove(0);
+    insta::assert_snapshot!("embedding", text(GpuKernel::Embedding(Embedding { table, cols: 576, scale: 1.0 })));
+    let states = vec![Rows { heads: 3, n: 64 }; 2];
+    insta::assert_snapshot!("append", text(GpuKernel::Append(Append { states, form: RowForm::Int8 })));
+}
+
+#[test]
+fn general_tensors() {
+    let what = What::Binary { function: BinaryFunction::Mod, dtype: Element::I64, rank: 3 };
+    insta::assert_snapshot!("each", text(GpuKernel::Each(Each { what, sizes: Sizes::Int })));
+    insta::assert_snapshot!("copy", text(GpuKernel::Copy(Copy { sizes: Sizes::Memory })));
+    let rowwise = Rowwise { of: Of::Softmax, wide: true, sizes: Sizes::Int };
+    insta::assert_snapshot!("rowwise", text(GpuKernel::Rowwise(rowwise)));
+    let place = Place::of(Extreme { largest: true, last: false }, Element::F32, 128_000);
+    insta::assert_snapshot!("choose", text(GpuKernel::Choose(place.choose().unwrap())));
+    insta::assert_snapshot!("place", text(GpuKernel::Place(place)));
+    let matmul = Matmul { ta: false, tb: true, few: false, sizes: Sizes::Int };
+    insta::assert_snapshot!("matmul", text(GpuKernel::Matmul(matmul)));
 }

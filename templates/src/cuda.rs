@@ -64,6 +64,8 @@ pub struct Matrix {
     pub nibbles: bool,
     /// The zero point where none is stored.
     pub middle: u32,
+    /// Bytes of a chunk's inputs of a slot.
+    pub input_bytes: usize,
     /// Slots of a tile.
     pub slots: usize,
     /// Tiles of a launch for a few tokens.
@@ -86,10 +88,22 @@ pub struct Matrix {
     pub brain: bool,
     /// Whether it has weak columns.
     pub weak: bool,
-    /// Whether inputs are rounded to 8 bits.
+    /// Whether chunks of inputs have factors.
     pub rounded: bool,
+    /// Whether inputs are bytes.
+    pub bytes: bool,
     /// Whether rows of a dense matrix start on multiples of 16 bytes.
     pub aligned: bool,
+    /// Whether operands are weights, rounded to f16, instead of codes.
+    pub scaled: bool,
+    /// Bits by which a code of a lane's second row lies higher.
+    pub place: u8,
+    /// What it is worth, twice as f16.
+    pub half_place: String,
+    /// What a code of a lane's second row is worth.
+    pub place_worth: String,
+    /// By how much a code of a lane's second row is larger.
+    pub place_size: String,
     /// What a product of codes is worth.
     pub unit: &'static str,
     /// Words that a lane has of a chunk.
@@ -171,13 +185,17 @@ pub struct Gemv<'a> {
     pub rows: usize,
     /// Threads of a block.
     pub threads: usize,
+    /// Blocks that a processor is to have room for.
+    pub blocks: usize,
     /// Stages of shared memory.
     pub stages: usize,
     /// Chunks of a stage.
     pub stage_chunks: usize,
     /// Bytes of a warp's stages.
     pub ring_bytes: usize,
-    /// Bytes of a warp's stages and grids.
+    /// Bytes of a warp's grids.
+    pub grid_bytes: usize,
+    /// Bytes of a warp's stages, grids and sums of inputs.
     pub warp_bytes: usize,
     /// Where the sums lie.
     pub sums_at: usize,
@@ -294,6 +312,8 @@ pub struct Prepare<'a> {
     pub tail_at: usize,
     /// Where it has weak inputs.
     pub weak_at: usize,
+    /// In what sums are counted.
+    pub sum_unit: &'a str,
     /// How many sums a slot has.
     pub units: usize,
     /// Columns of a sum.
@@ -302,8 +322,12 @@ pub struct Prepare<'a> {
     pub brain: bool,
     /// Whether columns lie as those of packed codes.
     pub packed: bool,
+    /// Whether parts are bytes.
+    pub bytes: bool,
     /// Whether inputs are rounded to 8 bits.
     pub rounded: bool,
+    /// Whether chunks have factors.
+    pub factors: bool,
     /// Whether weak columns are named by an index.
     pub scattered: bool,
     /// Whether sums are of sixteen columns.
@@ -312,8 +336,6 @@ pub struct Prepare<'a> {
     pub weak: &'a str,
     /// Whether there are any.
     pub weak_given: bool,
-    /// The places of pairs of columns, by step.
-    pub places: &'a str,
     /// By what the rest of a part is multiplied.
     pub part_worth: &'a str,
     /// What each part is worth.

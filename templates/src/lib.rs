@@ -14,6 +14,7 @@ pub mod cuda;
 /// The templates by name.
 const SOURCES: &[(&str, &str)] = &[
     ("listing", include_str!("../listing.tera")),
+    ("overlap", include_str!("../cuda/overlap.cu.tera")),
     ("fragments", include_str!("../cuda/fragments.cu.tera")),
     ("matrix", include_str!("../cuda/matrix.cu.tera")),
     ("prepare", include_str!("../cuda/prepare.cu.tera")),

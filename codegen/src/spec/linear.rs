@@ -237,6 +237,11 @@ fn ways(sums: usize) -> u8 {
 
 impl Linear {
     pub(super) fn check(&self) -> Result<()> {
+        if let Tokens::Few(n) = self.tokens
+            && !(1..=TILE as u8).contains(&n)
+        {
+            return Err(shape(format!("{n} tokens")));
+        }
         self.check_shapes()?;
         if self.tokens == Tokens::Many && !self.mats.iter().all(Mat::in_panels) {
             return Err(shape("many tokens need packed matrices".into()));
@@ -244,14 +249,10 @@ impl Linear {
         self.mats.iter().try_for_each(|m| m.check(self.cols, self.act))
     }
 
-    /// What holds of every device: how many matrices and tokens there may be, and which epilogue fits them.
+    /// What holds of every device: how many matrices there may be, and which epilogue fits them.
     pub(super) fn check_shapes(&self) -> Result<()> {
-        let tokens = match self.tokens {
-            Tokens::Few(n) => (1..=TILE as u8).contains(&n),
-            Tokens::Many => true,
-        };
-        if !tokens || !(1..=4).contains(&self.mats.len()) {
-            return Err(shape(format!("{} matrices for {} tokens", self.mats.len(), self.tokens)));
+        if !(1..=4).contains(&self.mats.len()) {
+            return Err(shape(format!("{} matrices", self.mats.len())));
         }
         let rows: Vec<u32> = self.mats.iter().map(|m| m.rows).collect();
         let fits = match self.epilogue {

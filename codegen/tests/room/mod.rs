@@ -1,5 +1,4 @@
-//! A room in which tests run generated code: an executable mapping or an emulator, aligned buffers with hostile padding,
-//! and random matrices in any encoding.
+//! A room in which tests run generated code: an executable mapping or an emulator, and aligned buffers with hostile padding.
 //!
 //! Kernels run by turns for every level of this machine's family that it has and, those of families that LLVM makes for
 //! GPUs, in an emulator of one. `ACTC_TEST_TARGETS` names other targets (`sm_80` for the GPU alone),
@@ -13,14 +12,16 @@ mod emulated;
 #[cfg(feature = "emit-llvm")]
 mod gpu;
 pub(crate) mod parts;
-pub(crate) mod reference;
+
+#[allow(unused_imports, reason = "each test uses a part of it")]
+pub(crate) use actc_problems::{Matrix, Rng, linear as reference};
 
 use actc_codegen::emit::{Backend, Image};
 use actc_codegen::spec::{self, KernelSpec};
 use actc_types::rounded::{int8_scale, round_f16, round_int8};
-use actc_types::{BlockFormat, DType, Encoding, Packed, Role, RowForm, Target, WeakPlace, WeightView, Zero};
+use actc_types::{RowForm, Target};
 use emulated::Emulated;
-use half::{bf16, f16};
+use half::f16;
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
@@ -198,33 +199,6 @@ impl Buffer {
     }
 }
 
-/// A small deterministic generator.
-pub(crate) struct Rng(pub(crate) u64);
-
-impl Rng {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    /// In -1..1.
-    pub(crate) fn float(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    }
-
-    /// Mostly in -1..1, now and then eight times as large.
-    pub(crate) fn floats(&mut self, n: usize) -> Vec<f32> {
-        (0..n).map(|_| if self.below(17) == 0 { 8.0 * self.float() } else { self.float() }).collect()
-    }
-}
-
 /// The rows of `n` numbers that `x` holds, in `form`, as bytes.
 pub(crate) fn rows(x: &[f32], n: usize, form: RowForm) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(x.len() / n * form.row_bytes(n));
@@ -255,108 +229,4 @@ pub(crate) fn numbers(rows: &[u8], n: usize, form: RowForm) -> Vec<f64> {
         }
     });
     each.collect()
-}
-
-fn element(dtype: DType, x: f32) -> Vec<u8> {
-    match dtype {
-        DType::F16 => f16::from_f32(x).to_le_bytes().to_vec(),
-        DType::Bf16 => bf16::from_f32(x).to_le_bytes().to_vec(),
-        _ => x.to_le_bytes().to_vec(),
-    }
-}
-
-/// A random matrix in an encoding.
-pub(crate) struct Matrix {
-    pub(crate) encoding: Encoding,
-    pub(crate) dtype: DType,
-    pub(crate) rows: usize,
-    pub(crate) cols: usize,
-    pub(crate) parts: Vec<(Role, Vec<u8>)>,
-}
-
-impl Matrix {
-    pub(crate) fn random(encoding: &Encoding, dtype: DType, rows: usize, cols: usize, rng: &mut Rng) -> Matrix {
-        let mut parts = match encoding {
-            Encoding::Dense => {
-                vec![(Role::Data, (0..rows * cols).flat_map(|_| element(dtype, rng.float())).collect())]
-            }
-            Encoding::Block(format) => vec![(Role::Data, blocks(*format, rows * cols / format.block_len(), rng))],
-            Encoding::Packed(p) => body(p, rows, cols, &[], rng),
-            Encoding::Mixed(m) => {
-                let k = m.cols as usize;
-                let weak: Vec<usize> = match m.place {
-                    WeakPlace::Suffix => Vec::new(),
-                    WeakPlace::Scattered => {
-                        let mut all: Vec<usize> = (0..cols).collect();
-                        (0..cols).for_each(|i| all.swap(i, i + rng.below(cols - i)));
-                        all.truncate(k);
-                        all.sort_unstable();
-                        all
-                    }
-                };
-                let mut parts = body(&m.body, rows, m.body_cols(cols), &weak, rng);
-                let order = m.body.order;
-                let weights = order.panels(rows) * order.panel() * order.weak_columns(k);
-                parts.push((Role::Weak, (0..weights).flat_map(|_| element(m.weak, 2.0 * rng.float())).collect()));
-                if m.place == WeakPlace::Scattered {
-                    parts.push((Role::WeakIndex, weak.iter().flat_map(|c| (*c as u32).to_le_bytes()).collect()));
-                }
-                parts
-            }
-        };
-        parts.sort_by_key(|(role, _)| *role);
-        Matrix { encoding: encoding.clone(), dtype, rows, cols, parts }
-    }
-
-    pub(crate) fn part(&self, role: Role) -> Buffer {
-        Buffer::of(&self.parts.iter().find(|(r, _)| *r == role).expect("the part exists").1)
-    }
-
-    pub(crate) fn view(&self) -> WeightView<'_> {
-        let parts = self.parts.iter().map(|(role, bytes)| (*role, &bytes[..]));
-        WeightView::new(&self.encoding, self.dtype, self.rows, self.cols, parts).unwrap()
-    }
-}
-
-fn body(p: &Packed, rows: usize, cols: usize, weak: &[usize], rng: &mut Rng) -> Vec<(Role, Vec<u8>)> {
-    let groups = p.group.count(cols);
-    let width = p.group.width(cols);
-    let levels = p.levels() as usize;
-    let zeros: Vec<u8> = (0..rows * groups)
-        .map(|_| match p.zero {
-            Zero::Symmetric => (levels / 2) as u8,
-            Zero::Packed => rng.below(levels) as u8,
-        })
-        .collect();
-    let mut codes: Vec<u8> = (0..rows * cols).map(|_| rng.below(levels) as u8).collect();
-    for row in 0..rows {
-        for c in weak {
-            codes[row * cols + c] = zeros[row * groups + c / width];
-        }
-    }
-    let scales: Vec<f32> = (0..rows * groups).map(|_| (rng.float() + 1.5) / levels as f32).collect();
-    let mut parts = vec![(Role::Codes, p.pack_codes(&codes, rows, cols)), (Role::Scales, p.pack_scales(&scales, rows))];
-    if p.zero == Zero::Packed {
-        parts.push((Role::Zeros, p.pack_zeros(&zeros, rows)));
-    }
-    parts
-}
-
-fn blocks(format: BlockFormat, n: usize, rng: &mut Rng) -> Vec<u8> {
-    let floats: &[usize] = match format {
-        BlockFormat::Q4_0 | BlockFormat::Q5_0 | BlockFormat::Q8_0 => &[0],
-        BlockFormat::Q4_1 | BlockFormat::Q5_1 | BlockFormat::Q4K | BlockFormat::Q5K => &[0, 2],
-        BlockFormat::Q2K => &[80, 82],
-        BlockFormat::Q3K => &[108],
-        BlockFormat::Q6K => &[208],
-    };
-    let mut bytes = Vec::new();
-    for _ in 0..n {
-        let mut block: Vec<u8> = (0..format.block_bytes()).map(|_| rng.next() as u8).collect();
-        for at in floats {
-            block[*at..at + 2].copy_from_slice(&f16::from_f32(rng.float() / 64.0).to_le_bytes());
-        }
-        bytes.extend(block);
-    }
-    bytes
 }

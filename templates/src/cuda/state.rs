@@ -49,10 +49,12 @@ pub struct Embedding<'a> {
     pub words: usize,
     /// Statements that load them.
     pub loads: &'a [String],
-    /// Statements that place codes in pairs.
+    /// Statements that place codes in bytes.
     pub codes: &'a [String],
-    /// Where codes are placed, by step.
-    pub places: &'a str,
+    /// Bits by which codes of a lane's second row lie higher.
+    pub place: u8,
+    /// Bits of a code.
+    pub mask: u32,
 }
 
 /// What a position adds to a state.

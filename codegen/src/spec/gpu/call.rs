@@ -43,9 +43,6 @@ pub(super) fn check(linear: &Linear, records: &[Record]) -> Result<()> {
     if records.iter().any(|r| r.cols == 0 || r.cols > COLUMNS) {
         return Err(shape(format!("{} columns, a GPU kernel takes 1 to {COLUMNS}", linear.cols)));
     }
-    if linear.gated() && records[0].tokens != records[1].tokens {
-        return Err(shape("the matrices of a gate take their inputs in different parts".into()));
-    }
     Ok(())
 }
 

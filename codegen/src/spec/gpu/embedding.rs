@@ -112,8 +112,6 @@ impl Embedding {
             Group::Channel => chunks * CHUNK / mma16::STEP,
             Group::Columns(n) => n as usize / mma16::STEP,
         };
-        let place = |step: usize, pair: usize| packed.map_or(0, |p| mma16::place(p.bits, step, pair));
-        let places: Vec<String> = (0..4).map(|s| format!("{{{}, {}}}", place(s, 0), place(s, 1))).collect();
         let described = match &table.encoding {
             Encoding::Dense => format!("dense {}", table.dtype),
             other => other.to_string(),
@@ -142,7 +140,8 @@ impl Embedding {
             words: packed.map_or(0, |p| mma16::width(p.bits).into()),
             loads: &packed.map_or_else(Vec::new, |p| loads(p.bits)),
             codes: &packed.map_or_else(Vec::new, codes),
-            places: &places.join(", "),
+            place: packed.map_or(0, |p| mma16::place(p.bits)),
+            mask: packed.map_or(0, |p| (1u32 << mma16::width(p.bits)) - 1),
         }
         .render()
         .map_err(|e| Diagnostic::new("kernel-template", e))

@@ -125,6 +125,10 @@ impl Gemm {
             let headline = format!("{} blocks share {most} chunks, bias or epilogue: {whole}", self.splits);
             return Err(Diagnostic::new("kernel-shape", headline));
         }
+        if self.linear.gated() && records[0].tokens != records[1].tokens {
+            let headline = "the matrices of a gate take their inputs in different parts";
+            return Err(Diagnostic::new("kernel-shape", headline));
+        }
         call::check(&self.linear, &records)
     }
 

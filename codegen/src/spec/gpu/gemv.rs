@@ -8,7 +8,7 @@ use super::SHARED;
 use super::call;
 use super::geometry::{Blocks, Geometry, Sizes};
 use super::matrix::{chunk_bytes, grids, matrix};
-use super::record::{Products, Record};
+use super::record::{Columns, Products, Record};
 use super::text::parameters;
 use crate::spec::Buffer;
 use crate::spec::linear::{Linear, Tokens};
@@ -17,14 +17,20 @@ use actc_types::packed::{CHUNK, mma16};
 use actc_types::{Diagnostic, Group, Result};
 use std::fmt;
 
-/// Stages of a warp's stream.
-const STAGES: usize = 4;
-
 /// Bytes of shared memory of a block that leave room for others beside it.
-const BLOCK_BYTES: usize = 64 << 10;
+const BLOCK_BYTES: usize = 98 << 10;
+
+/// Threads of a processor that there are registers for.
+const PROCESSOR_THREADS: usize = 768;
+
+/// Most tokens. With more than eight, and products that may be rounded, weights enter them as f16.
+const MOST_TOKENS: u8 = 16;
+
+/// Most stages of a warp's stream.
+const MOST_STAGES: u8 = 16;
 
 /// Bytes of a stage that are worth a round trip to memory.
-const STAGE_BYTES: usize = 512;
+const STAGE_BYTES: usize = 2048;
 
 /// Matrices times a few tokens.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,19 +39,36 @@ pub struct Gemv {
     pub linear: Linear,
     /// How inputs enter products.
     pub products: Products,
+    /// How a block shares the work.
+    pub tuning: Tuning,
 }
 
-/// How a block shares the work.
+/// How a block shares the work: what it is as fast as it is with, right with any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuning {
+    /// Warps that share the columns of a matrix.
+    pub warps: u8,
+    /// Panels of sixteen rows that a block computes.
+    pub gang: u8,
+    /// Stages of a warp's stream: all but one are on their way while one is multiplied.
+    pub stages: u8,
+}
+
+/// What follows from the tuning.
 struct Shape {
     warps: usize,
     gang: usize,
+    stages: usize,
     stage_chunks: usize,
     ring: usize,
+    grid_bytes: usize,
     warp_bytes: usize,
     /// Most tiles of a matrix.
     tiles: usize,
     /// Matrices that a block computes.
     together: usize,
+    /// Whether no lane has more than four words of a chunk.
+    narrow: bool,
 }
 
 impl Shape {
@@ -53,12 +76,18 @@ impl Shape {
         32 * self.warps * self.together
     }
 
+    /// Blocks that a processor is to have room for: warps enough to hide each other's waits, where a lane's sums leave registers.
+    fn blocks(&self) -> usize {
+        if self.tiles == 1 && self.narrow { (PROCESSOR_THREADS / self.threads()).max(1) } else { 1 }
+    }
+
     fn sums_at(&self) -> usize {
         self.warps * self.together * self.warp_bytes
     }
 
     fn warp_sums(&self) -> usize {
-        self.tiles * 8 * self.gang * mma16::PANEL
+        // Warps' sums of a row lie in different banks.
+        self.tiles * 8 * self.gang * mma16::PANEL + 32 / self.warps
     }
 
     fn shared(&self) -> usize {
@@ -67,6 +96,17 @@ impl Shape {
 }
 
 impl Gemv {
+    /// The kernel for `linear` with as many warps as there are chunks for and shared memory. Refuses what no kernel multiplies.
+    pub fn of(linear: Linear, products: Products) -> Result<Gemv> {
+        let records = call::records(&linear, products)?;
+        let gemv = |tuning| Gemv { linear: linear.clone(), products, tuning };
+        let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
+        let tunings = [(8, 2, 3), (8, 2, 2), (4, 2, 3), (8, 1, 3), (4, 1, 3), (2, 1, 3), (1, 1, 3), (1, 1, 2)];
+        let tunings = tunings.map(|(warps, gang, stages)| Tuning { warps, gang, stages });
+        let fits = |t: &Tuning| usize::from(t.warps) <= chunks && gemv(*t).shape(&records).shared() <= BLOCK_BYTES;
+        Ok(gemv(tunings.into_iter().find(fits).unwrap_or(tunings[7])))
+    }
+
     /// What each matrix reads.
     pub fn records(&self) -> Result<Vec<Record>> {
         call::records(&self.linear, self.products)
@@ -80,11 +120,21 @@ impl Gemv {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        if self.linear.tokens == Tokens::Many {
-            return Err(Diagnostic::new("kernel-shape", "gemv takes 1 to 8 tokens"));
+        match self.linear.tokens {
+            Tokens::Few(n) if (1..=MOST_TOKENS).contains(&n) => {}
+            Tokens::Few(_) | Tokens::Many => {
+                return Err(Diagnostic::new("kernel-shape", format!("gemv takes 1 to {MOST_TOKENS} tokens")));
+            }
         }
         let records = self.records()?;
         call::check(&self.linear, &records)?;
+        let chunks = records.iter().map(Record::chunks).min().unwrap_or(0);
+        let Tuning { warps, gang, stages } = self.tuning;
+        let powers = warps.is_power_of_two() && gang.is_power_of_two();
+        let bounded = (1..=chunks.min(16)).contains(&warps.into()) && gang <= 4 && (2..=MOST_STAGES).contains(&stages);
+        if !powers || !bounded {
+            return Err(Diagnostic::new("kernel-shape", format!("{} for {chunks} chunks", self.tuning)));
+        }
         let shared = self.shape(&records).shared();
         if shared > SHARED {
             let headline = format!("gemv needs {shared} bytes of shared memory, there are {SHARED}");
@@ -93,34 +143,60 @@ impl Gemv {
         Ok(())
     }
 
-    /// As many warps as there are chunks for and shared memory.
-    fn shape(&self, records: &[Record]) -> Shape {
-        let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
-        let fits = |warps: &usize| *warps <= chunks && self.shape_of(records, *warps).shared() <= BLOCK_BYTES;
-        self.shape_of(records, [8, 4, 2].into_iter().find(fits).unwrap_or(1))
+    /// Most tiles of a matrix.
+    fn tiles(&self, records: &[Record]) -> usize {
+        records.iter().map(|r| r.tiles(self.tokens())).max().unwrap_or(1)
     }
 
-    fn shape_of(&self, records: &[Record], warps: usize) -> Shape {
+    fn shape(&self, records: &[Record]) -> Shape {
+        let Tuning { warps, gang, stages } = self.tuning;
+        let (warps, gang, stages) = (usize::from(warps), usize::from(gang), usize::from(stages));
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
-        let tiles = records.iter().map(|r| r.tiles(self.tokens())).max().unwrap_or(1);
+        let tiles = self.tiles(records);
         let largest = self.linear.mats.iter().map(chunk_bytes).max().unwrap_or(1);
-        let smallest = self.linear.mats.iter().map(chunk_bytes).min().unwrap_or(1);
-        // Several tiles of inputs are worth more rows; two chunks of the narrow widths make a stage.
-        let gang = if tiles > 1 { 2 } else { 1 };
-        let stage_chunks = if gang * smallest < STAGE_BYTES && chunks > 1 { 2 } else { 1 };
-        let ring = STAGES * gang * stage_chunks * largest;
-        let grid = self.linear.mats.iter().zip(records).map(|(mat, r)| {
+        // A stage is whole units of every matrix, as many as are worth a round.
+        let mut stage_chunks = records.iter().map(|r| (copies(r) / gang).max(1)).max().unwrap_or(1);
+        while gang * stage_chunks * largest < STAGE_BYTES && chunks > stage_chunks {
+            stage_chunks *= 2;
+        }
+        let each = || self.linear.mats.iter().zip(records);
+        let stage = each().map(|(mat, r)| {
+            let inputs = r.tiles(self.tokens()) * r.input_bytes() * r.slots();
+            stage_chunks * (gang * chunk_bytes(mat) + inputs)
+        });
+        let share = |r: &Record| r.chunks().div_ceil(warps);
+        let grid = each().map(|(mat, r)| {
             let Some(p) = mat.codes() else { return 0 };
-            let steps = r.chunks().div_ceil(warps) * CHUNK / mma16::STEP;
             let groups = match (grids(p, r), p.group) {
                 (0, _) | (_, Group::Channel) => 1,
-                (_, Group::Columns(n)) => (steps * mma16::STEP).div_ceil(n as usize) + 1,
+                (_, Group::Columns(n)) => (share(r) * CHUNK).div_ceil(n as usize) + 1,
             };
             gang * groups * (mma16::PANEL * p.scale.size() + p.zero_group_bytes())
         });
-        let warp_bytes = (ring + grid.max().unwrap_or(0)).next_multiple_of(128);
+        let sums = each().map(|(mat, r)| {
+            let factors = usize::from(r.has_factors());
+            let sums = if r.columns == Columns::Bytes { mat.codes().map_or(0, |p| grids(p, r)) + factors } else { 0 };
+            4 * r.tiles(self.tokens()) * r.slots() * share(r) * sums
+        });
+        // More than all of a warp's are of no use.
+        let most = records.iter().map(Record::chunks).max().unwrap_or(1);
+        let stages = stages.min(most.div_ceil(warps).div_ceil(stage_chunks));
+        let ring = stages * stage.max().unwrap_or(0);
+        let grid_bytes = grid.max().unwrap_or(0).next_multiple_of(16);
+        let warp_bytes = (ring + grid_bytes + sums.max().unwrap_or(0)).next_multiple_of(128);
         let together = if self.linear.gated() { 2 } else { 1 };
-        Shape { warps, gang, stage_chunks, ring, warp_bytes, tiles, together }
+        Shape {
+            warps,
+            gang,
+            stages,
+            stage_chunks,
+            ring,
+            grid_bytes,
+            warp_bytes,
+            tiles,
+            together,
+            narrow: largest <= 512,
+        }
     }
 
     pub(super) fn buffers(&self) -> Vec<Buffer> {
@@ -165,9 +241,11 @@ impl Gemv {
             gang: shape.gang,
             rows: shape.gang * mma16::PANEL,
             threads: shape.threads(),
-            stages: STAGES,
+            blocks: shape.blocks(),
+            stages: shape.stages,
             stage_chunks: shape.stage_chunks,
             ring_bytes: shape.ring,
+            grid_bytes: shape.grid_bytes,
             warp_bytes: shape.warp_bytes,
             sums_at: shape.sums_at(),
             warp_sums: shape.warp_sums(),
@@ -176,8 +254,20 @@ impl Gemv {
     }
 }
 
+/// How many pairs of a panel and a chunk lanes tell apart.
+fn copies(record: &Record) -> usize {
+    8 / record.slots().next_power_of_two().clamp(2, 8)
+}
+
 impl fmt::Display for Gemv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gpu_gemv{{products={}}} {}", self.products, self.linear)
+        write!(f, "gpu_gemv{{products={}, {}}} {}", self.products, self.tuning, self.linear)
+    }
+}
+
+impl fmt::Display for Tuning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tuning { warps, gang, stages } = self;
+        write!(f, "warps={warps}, gang={gang}, stages={stages}")
     }
 }

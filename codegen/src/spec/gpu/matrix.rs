@@ -1,7 +1,7 @@
 //! A matrix as the CUDA templates know it: every number derived here, the unpacking of codes from the order itself.
 
 use super::record::{Columns, Record};
-use crate::spec::linear::{Act, Mat};
+use crate::spec::linear::Mat;
 use actc_templates::cuda;
 use actc_types::packed::{BitPos, CHUNK, mma16};
 use actc_types::{Encoding, Group, Mixed, Packed};
@@ -19,10 +19,10 @@ impl Mat {
     }
 }
 
-/// Grids that sums are brought to within a chunk.
+/// Grids that sums are brought to within a chunk; none where the whole row has one and no chunk a factor.
 pub(super) fn grids(packed: &Packed, record: &Record) -> usize {
     match packed.group {
-        Group::Channel if record.act == Act::F32 => 0,
+        Group::Channel if !record.has_factors() => 0,
         Group::Channel | Group::Columns(_) if record.fine => CHUNK / mma16::STEP,
         Group::Channel | Group::Columns(_) => 1,
     }
@@ -70,13 +70,25 @@ pub(super) fn matrix(index: usize, mat: &Mat, record: &Record, tiles: usize) -> 
         packed: packed.is_some(),
         brain: record.columns == Columns::Brain,
         weak: record.weak != crate::spec::prepare::WeakSet::None,
-        rounded: record.act == Act::Int8,
+        rounded: record.has_factors(),
+        bytes: record.columns == Columns::Bytes,
+        input_bytes: record.input_bytes(),
+        scaled: record.scaled(mat),
+        place: packed.map_or(0, |p| mma16::place(p.bits)),
+        half_place: format!("0x{0:04x}{0:04x}", 0x3c00 - packed.map_or(0, |p| u32::from(mma16::place(p.bits)) << 10)),
+        place_worth: worth(packed, 1),
+        place_size: worth(packed, -1),
         aligned: cols.is_multiple_of(8),
-        unit: if packed.is_some() { CODE_UNIT } else { "1.0" },
+        unit: if record.columns == Columns::Codes && !record.scaled(mat) { CODE_UNIT } else { "1.0" },
         words: packed.map_or(0, |p| usize::from(mma16::width(p.bits))),
         loads: packed.map_or_else(Vec::new, |p| loads(p.bits)),
         codes: packed.map_or_else(Vec::new, codes),
     }
+}
+
+/// `2^(sign p)` where codes of the second row lie `p` bits higher.
+fn worth(packed: Option<&Packed>, sign: i32) -> String {
+    format!("{:?}", 0.5f32.powi(sign * packed.map_or(0, |p| i32::from(mma16::place(p.bits)))))
 }
 
 fn described(mat: &Mat) -> String {
@@ -108,29 +120,28 @@ pub(super) fn loads(bits: u8) -> Vec<String> {
     (0..words).step_by(load).map(vector).collect()
 }
 
-/// Statements that make the operands of the four steps: of each code's fields, where the order has them, shifted to the code's
-/// place and masked, for both columns of a pair at once.
+/// Statements that make bytes of a lane's words, `a[step][row]` the four codes of a step: of each code's fields, where the order has
+/// them, shifted to the code's place and masked, for four columns at once.
 pub(super) fn codes(packed: &Packed) -> Vec<String> {
     let mut statements = Vec::new();
     let load = mma16::load_words(packed.bits);
-    for step in 0..CHUNK / mma16::STEP {
-        for (pair, high) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            let place = mma16::place(packed.bits, step, pair);
-            // Lane 0, even column: its words are the first of each load.
-            let term = |field: BitPos| {
-                let (at, within) = (field.byte / 4, field.byte % 4);
-                let word = at / (32 * load) * load + at % load;
-                let (from, to) = (8 * within + usize::from(field.bit), usize::from(place + field.shift));
-                let mask = (((1u32 << field.width) - 1) << to) * 0x1_0001;
-                match from - to {
-                    0 => format!("w[{word}] & 0x{mask:08x}u"),
-                    shift => format!("w[{word}] >> {shift} & 0x{mask:08x}u"),
-                }
-            };
-            let fields: Vec<BitPos> = packed.code_at(8 * high, mma16::STEP * step + 2 * pair, CHUNK).collect();
-            let terms: Vec<String> = merged(&fields).into_iter().map(term).collect();
-            statements.push(format!("a[{step}][{}] = {};", 2 * pair + high, terms.join(" | ")));
-        }
+    for (step, high) in (0..CHUNK / mma16::STEP).flat_map(|step| [(step, 0), (step, 1)]) {
+        let place = if high == 1 { mma16::place(packed.bits) } else { 0 };
+        // Lane 0, its first column: its words are the first of each load.
+        let term = |field: BitPos| {
+            let at = field.byte / 4;
+            let word = at / (32 * load) * load + at % load;
+            let (from, to) = (usize::from(field.bit), usize::from(place + field.shift));
+            let mask = (((1u32 << field.width) - 1) << to) * 0x0101_0101;
+            match (from - to, field.width) {
+                (0, 8) => format!("w[{word}]"),
+                (0, _) => format!("w[{word}] & 0x{mask:08x}u"),
+                (shift, _) => format!("w[{word}] >> {shift} & 0x{mask:08x}u"),
+            }
+        };
+        let fields: Vec<BitPos> = packed.code_at(8 * high, mma16::STEP * step, CHUNK).collect();
+        let terms: Vec<String> = merged(&fields).into_iter().map(term).collect();
+        statements.push(format!("a[{step}][{high}] = {};", terms.join(" | ")));
     }
     statements
 }

@@ -69,13 +69,12 @@ impl Prepare {
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
         let r = &self.record;
-        let (brain, packed, bits) = match r.columns {
-            Columns::Codes(bits) => (false, true, bits),
-            Columns::Half => (false, false, 8),
-            Columns::Brain => (true, false, 8),
+        let (brain, packed) = match r.columns {
+            Columns::Bytes | Columns::Codes => (false, true),
+            Columns::Half => (false, false),
+            Columns::Brain => (true, false),
         };
-        let place = |step, pair| if packed { mma16::place(bits, step, pair) } else { 0 };
-        let places: Vec<String> = (0..4).map(|s| format!("{{{}, {}}}", place(s, 0), place(s, 1))).collect();
+        let bytes = r.columns == Columns::Bytes;
         let part_bits = if brain { 8 } else { 11 };
         let worths: Vec<String> = (0..3).map(|i| format!("{:?}f", 0.5f32.powi(i * part_bits))).collect();
         let weak = match r.weak {
@@ -101,16 +100,18 @@ impl Prepare {
             factors_at: r.factors_at(),
             tail_at: r.tail_at(),
             weak_at: r.weak_at(),
+            sum_unit: if r.columns == Columns::Codes { "5.9604644775390625e-8" } else { "1.0" },
             units: r.units(),
             unit: if r.fine { mma16::STEP } else { actc_types::packed::CHUNK },
             brain,
             packed,
+            bytes,
             rounded: r.act == Act::Int8,
+            factors: r.has_factors(),
             scattered: r.weak == WeakSet::Scattered,
             fine: r.fine,
             weak: &weak,
             weak_given: r.weak != WeakSet::None,
-            places: &places.join(", "),
             part_worth: &format!("{:?}f", 2f32.powi(part_bits)),
             part_worths: &worths.join(", "),
         };

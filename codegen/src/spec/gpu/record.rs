@@ -1,20 +1,24 @@
 //! Prepared inputs as a GPU's linears read them: right operands of matrix instructions, in records of a few tokens.
 //!
-//! An input is the sum of `parts` numbers of few bits, each the rest of the one before, so that products with codes or f16
-//! weights, which are exact, lose nothing that f32 has: 22 bits in two f16, 24 in three bf16. One part is the input rounded to
-//! the element. All inputs of a token are first brought below `2^15` by a power of two, weak ones by another, so that no value
-//! of f32 overflows. An operand has eight *slots*; every part of every token has one, and a record is a tile of up to eight:
+//! An input is the sum of `parts` numbers of few bits, each the rest of the one before. An operand has eight *slots*; every part
+//! of every token has one, and a record is a tile of up to eight. In front of codes and a few tokens inputs are bytes: what all
+//! columns of a chunk are worth is a factor, the largest input's 127th, and each further part is worth a 254th of the one before:
+//! 24 bits in three, and one is the input rounded to 8 bits. In front of dense weights, and of codes and many tokens, they are
+//! f16 (or bf16): all inputs of a token are first brought below `2^15` by a power of two, so that no value of f32 overflows, and
+//! 22 bits are in two f16, 24 in three bf16. Products with codes or 16-bit weights are exact. Weak inputs are f16 in either case,
+//! with a power of two of their own.
 //!
 //! ```text
-//! x        u16[chunks, 2, slots, 4, 8]   halves of a chunk; eight columns for each lane t, times 2^-place
+//! x        u8[chunks, slots, 4, 16]      bytes: sixteen columns for each lane t, four of each step
+//!          u16[chunks, 2, slots, 4, 8]   else: halves of a chunk; eight columns for each lane t
 //! sums     f32[units, slots]             sums of 16 or 64 columns of x
-//! factors  f32[chunks, slots]            rounded inputs only: what a part is worth in the chunk
+//! factors  f32[chunks, slots]            bytes, and rounded inputs: what a part is worth in the chunk
 //! tail     f32[3, slots]                 sums of all columns; worth of a part; worth of a weak part
 //! weak     u16[steps, slots, 4, 4]       steps of sixteen weak columns; four columns for each lane t
 //! ```
 //!
-//! Lane `t` multiplies columns `32h + 16i + 4t ..+4` (i = 0, 1) of half `h` where weights are packed, `32h + 8t ..+8` where they
-//! are dense.
+//! Lane `t` multiplies columns `16s + 4t ..+4` of step `s` where weights are packed, `32h + 8t ..+8` of half `h` where they are
+//! dense.
 
 use crate::spec::linear::{Act, Mat, Tokens};
 use crate::spec::prepare::WeakSet;
@@ -25,9 +29,10 @@ use std::fmt;
 /// How inputs that are not rounded enter products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Products {
-    /// As one f16 (or bf16, with bf16 weights).
+    /// With half the bits of single precision or so: two bytes, one f16 (or bf16, with bf16 weights). Behind one f16, weights are
+    /// rounded to f16 too.
     Half,
-    /// As a sum of several: as exact as single precision, within `2^-22`.
+    /// As exact as single precision, within `2^-22`.
     Single,
 }
 
@@ -58,8 +63,10 @@ impl fmt::Display for Products {
 /// In which order a matrix has its columns, and what multiplies them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Columns {
-    /// Codes of this many bits, by f16.
-    Codes(u8),
+    /// Codes, by bytes.
+    Bytes,
+    /// Codes, by f16.
+    Codes,
     /// Dense f16, by f16.
     Half,
     /// Dense bf16, by bf16.
@@ -91,7 +98,12 @@ impl Record {
         let refuse = |what: String| Err(Diagnostic::new("kernel-encoding", what));
         let packed = |p: &Packed| {
             let fine = matches!(p.group, Group::Columns(n) if !n.is_multiple_of(CHUNK as u32));
-            (Columns::Codes(mma16::width(p.bits)), fine)
+            let rounded = products == Products::Half && act == Act::F32 && p.scale == DType::F16 && !fine;
+            let bytes = match tokens {
+                Tokens::Few(n) => n <= 8 || !rounded,
+                Tokens::Many => false,
+            };
+            (if bytes { Columns::Bytes } else { Columns::Codes }, fine)
         };
         let (columns, fine) = match (&mat.encoding, mat.dtype) {
             (Encoding::Dense, DType::F16) => (Columns::Half, false),
@@ -116,13 +128,14 @@ impl Record {
             WeakSet::None | WeakSet::Scattered => cols,
             WeakSet::Suffix(n) => cols.saturating_sub(n),
         };
-        if act == Act::Int8 && !matches!(columns, Columns::Codes(_)) {
+        if act == Act::Int8 && matches!(columns, Columns::Half | Columns::Brain) {
             return refuse(format!("no GPU kernel multiplies dense {} weights with int8 activations", mat.dtype));
         }
         let parts = match (products, columns) {
-            (Products::Half, _) => 1,
-            (Products::Single, Columns::Codes(_) | Columns::Half) => 2,
-            (Products::Single, Columns::Brain) => 3,
+            (_, Columns::Bytes) if act == Act::Int8 => 1,
+            (Products::Half, Columns::Codes | Columns::Half | Columns::Brain) => 1,
+            (Products::Half, Columns::Bytes) | (Products::Single, Columns::Codes | Columns::Half) => 2,
+            (Products::Single, Columns::Bytes | Columns::Brain) => 3,
         };
         let most = 8 / parts;
         let tokens = match tokens {
@@ -147,9 +160,28 @@ impl Record {
         self.chunks() * if self.fine { CHUNK / mma16::STEP } else { 1 }
     }
 
+    /// Bytes of a chunk's inputs of a slot.
+    pub fn input_bytes(&self) -> usize {
+        match self.columns {
+            Columns::Bytes => CHUNK,
+            Columns::Codes | Columns::Half | Columns::Brain => 2 * CHUNK,
+        }
+    }
+
+    /// Whether `mat`, which reads this, enters products as weights that are rounded to f16, with inputs that are too.
+    pub(super) fn scaled(&self, mat: &Mat) -> bool {
+        let halves = self.columns == Columns::Codes && self.parts == 1 && self.act == Act::F32 && !self.fine;
+        halves && mat.codes().is_some_and(|p| p.scale == DType::F16)
+    }
+
+    /// Whether chunks have factors.
+    pub fn has_factors(&self) -> bool {
+        self.columns == Columns::Bytes || self.act == Act::Int8
+    }
+
     /// Byte at which the sums start.
     pub fn sums_at(&self) -> usize {
-        self.chunks() * CHUNK * 2 * self.slots()
+        self.chunks() * self.input_bytes() * self.slots()
     }
 
     /// Byte at which the factors start.
@@ -159,10 +191,8 @@ impl Record {
 
     /// Byte at which the tail starts.
     pub fn tail_at(&self) -> usize {
-        match self.act {
-            Act::F32 => self.factors_at(),
-            Act::Int8 => line(self.factors_at() + 4 * self.chunks() * self.slots()),
-        }
+        let factors = if self.has_factors() { self.chunks() * self.slots() } else { 0 };
+        line(self.factors_at() + 4 * factors)
     }
 
     /// Byte at which the weak inputs start.
@@ -199,7 +229,8 @@ fn line(bytes: usize) -> usize {
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = match self.columns {
-            Columns::Codes(bits) => format!("codes{bits}"),
+            Columns::Bytes => "bytes".to_owned(),
+            Columns::Codes => "codes".to_owned(),
             Columns::Half => "f16".to_owned(),
             Columns::Brain => "bf16".to_owned(),
         };

@@ -47,7 +47,7 @@ pub(super) fn parameters(buffers: &[Buffer], dims: &[String], sizes: Sizes) -> S
 
 /// Statements that read sizes from memory.
 fn given(dims: &[String], sizes: Sizes) -> Vec<String> {
-    let read = |(i, dim): (usize, &String)| format!("const long long {} = __ldg(sizes + {i});", named(dim));
+    let read = |(i, dim): (usize, &String)| format!("const long long {} = sizes[{i}];", named(dim));
     match sizes {
         Sizes::Int => Vec::new(),
         Sizes::Memory => dims.iter().enumerate().map(read).collect(),

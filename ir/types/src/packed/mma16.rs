@@ -1,21 +1,19 @@
 //! The order of NVIDIA GPUs: panels of sixteen rows, each a sequence of chunks of 64 columns in the registers of a warp.
 //!
-//! A chunk is four steps of sixteen columns, and a step is the left operand of one `mma.m16n8k16`: lane `4g + t` of a warp
-//! holds rows `g` and `g + 8` and, of step `s`, the columns `16s + 4t .. 16s + 4t + 4`. The instruction's own columns are
-//! `2t, 2t + 1, 2t + 8, 2t + 9`; a sum does not mind which four a lane has as long as the right operand agrees, and four in
-//! a row are one load of it. A lane's 32 codes are pairs of neighbouring columns, the even one in the lower half of a
-//! 32-bit word and the odd one in the same bits of its upper half: a word and a mask are two operands of a product, for a
-//! code in bits `p..` of a half float is the subnormal number `code * 2^(p - 24)`. Both rows of a pair of columns have the
-//! same `p` once the higher one's word is shifted, so that the right operand makes up for it ([`place`]).
+//! A chunk is four steps of sixteen columns: lane `4g + t` of a warp holds rows `g` and `g + 8` and, of step `s`, the columns
+//! `16s + 4t .. 16s + 4t + 4`. Two steps are the left operand of one `mma.m16n8k32` of bytes: a 32-bit word and a mask are four
+//! codes of a row in its four bytes. The same bytes, each in a half of a word, are operands of two `mma.m16n8k16` of f16: the
+//! instruction's own columns are `2t, 2t + 1, 2t + 8, 2t + 9`; a sum does not mind which four a lane has as long as the right
+//! operand agrees. Codes of the second row lie higher in their byte: they read as numbers `2^p` times as large ([`place`]), which
+//! the row's scale makes up for.
 //!
 //! ```text
-//! field of 2 bits, 2 words a lane   word s / 2: bit 8h + 4 (s % 2) + 2j   p = 4 (s % 2) + 2j
-//! field of 3 bits, 3 words a lane   word u: bits 0 and 9 (h) of pair 2u, 3 and 12 of pair 2u + 1, p = 0 and 3;
-//!                                   bits 6 of words 0, 1: pair 6, of word 2: pair 7 with h = 0, p = 6;
-//!                                   bit 15 of word b: bit b of pair 7 with h = 1
-//! field of 4 bits, 4 words a lane   word s: bit 8h + 4j                   p = 4j
-//! field of 8 bits, 8 words a lane   word 2s + j: bit 8h                   p = 0
-//!    h: row g + 8h    j: columns 4t + 2j and the next    pair 2s + j
+//! field of 2 bits, 2 words a lane   word s / 2: bits 4 (s % 2) + 2h of each byte     p = 2
+//! field of 3 bits, 3 words a lane   word s (s < 3): bits 3h                          p = 3
+//!                                   step 3: the bits 6 and 7 of words 0, 1, 2 are its six, 3h first
+//! field of 4 bits, 4 words a lane   word s: bits 4h                                  p = 4
+//! field of 8 bits, 8 words a lane   word 2s + h                                      p = 0
+//!    h: row g + 8h    byte b of a word: column 4t + b of the step
 //!
 //! words of a chunk   4 and 8 bits: [word / 4][lane][word % 4]     2 bits: [lane][word]     3 bits: [word][lane]
 //! ```
@@ -41,21 +39,13 @@ struct Slot {
     step: usize,
     /// Second row of the lane.
     high: usize,
-    /// Second pair of columns of the step.
-    pair: usize,
-    /// Odd column of the pair.
-    odd: usize,
+    /// Column of the lane's four.
+    byte: usize,
 }
 
 fn slot(row: usize, col: usize) -> Slot {
     let within = col % STEP;
-    Slot {
-        lane: row % 8 * 4 + within / 4,
-        step: col % CHUNK / STEP,
-        high: row % PANEL / 8,
-        pair: within % 4 / 2,
-        odd: within % 2,
-    }
+    Slot { lane: row % 8 * 4 + within / 4, step: col % CHUNK / STEP, high: row % PANEL / 8, byte: within % 4 }
 }
 
 /// Bits of the field of a code of `bits` bits.
@@ -82,15 +72,12 @@ pub fn chunk_bytes(bits: u8) -> usize {
     PANEL * CHUNK / 8 * width(bits) as usize
 }
 
-/// The `p` of columns `4t + 2 pair` and the next of step `step`: their codes read as numbers `2^(p - 24)` times as large.
-pub fn place(bits: u8, step: usize, pair: usize) -> u8 {
-    let place = match width(bits) {
-        2 => 4 * (step % 2) + 2 * pair,
-        3 => [0, 3, 0, 3, 0, 3, 6, 6][2 * step + pair],
-        4 => 4 * pair,
-        _ => 0,
-    };
-    place as u8
+/// The `p` of the second row of a lane: its codes read as numbers `2^p` times as large.
+pub fn place(bits: u8) -> u8 {
+    match width(bits) {
+        8 => 0,
+        width => width,
+    }
 }
 
 /// The fields of the code at (`row`, `col`) of a panel, from the start of its chunk.
@@ -99,22 +86,18 @@ pub(super) fn fields(bits: u8, row: usize, col: usize) -> ([BitPos; 3], usize) {
     let run = |word: usize, bit: usize, width: u8, shift: u8| {
         let load = load_words(bits);
         let word = (word / load * LANES + s.lane) * load + word % load;
-        let bit = 16 * s.odd + bit;
-        BitPos { byte: 4 * word + bit / 8, bit: (bit % 8) as u8, width, shift }
+        BitPos { byte: 4 * word + s.byte, bit: bit as u8, width, shift }
     };
     let one = |word, bit, width| ([run(word, bit, width, 0); 3], 1);
     match width(bits) {
-        2 => one(s.step / 2, 8 * s.high + 4 * (s.step % 2) + 2 * s.pair, 2),
-        3 => match (2 * s.step + s.pair, s.high) {
-            (7, 1) => ([run(0, 15, 1, 0), run(1, 15, 1, 1), run(2, 15, 1, 2)], 3),
-            (pair @ (6 | 7), high) => {
-                let word = 2 * (pair - 6) + high;
-                ([run(word, 6, 2, 0), run(word, 8, 1, 2), run(word, 8, 1, 2)], 2)
-            }
-            (pair, high) => one(pair / 2, 3 * (pair % 2) + 9 * high, 3),
+        2 => one(s.step / 2, 4 * (s.step % 2) + 2 * s.high, 2),
+        3 => match (s.step, s.high) {
+            (3, 0) => ([run(0, 6, 2, 0), run(1, 6, 1, 2), run(1, 6, 1, 2)], 2),
+            (3, _) => ([run(1, 7, 1, 0), run(2, 6, 2, 1), run(2, 6, 2, 1)], 2),
+            (step, high) => one(step, 3 * high, 3),
         },
-        4 => one(s.step, 8 * s.high + 4 * s.pair, 4),
-        _ => one(2 * s.step + s.pair, 8 * s.high, 8),
+        4 => one(s.step, 4 * s.high, 4),
+        _ => one(2 * s.step + s.high, 0, 8),
     }
 }
 
@@ -127,5 +110,5 @@ pub(super) fn index(row: usize, item: usize, items: usize) -> usize {
 pub(super) fn weak_index(row: usize, item: usize, items: usize) -> usize {
     let s = slot(row, item % STEP);
     let step = row / PANEL * items.div_ceil(STEP) + item / STEP;
-    ((step * LANES + s.lane) * 4 + 2 * s.pair + s.high) * 2 + s.odd
+    ((step * LANES + s.lane) * 4 + s.byte / 2 * 2 + s.high) * 2 + s.byte % 2
 }

@@ -1,0 +1,85 @@
+//! Checks every kernel for GPUs against a reference in double precision on a GPU, then times it.
+//!
+//! `actc-gpu pack` compiles all kernels and writes a program that holds their PTX and needs a driver only; that program,
+//! started without a command, checks and times. A check that fails is exit 1.
+#![allow(unsafe_code, reason = "launches kernels")]
+
+mod device;
+mod pack;
+mod products;
+mod rival;
+mod speed;
+mod stream;
+mod sweep;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Any error, as people read it.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Checks kernels for GPUs on a GPU, then times them.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Which of the machine's GPUs
+    #[arg(long, default_value_t = 0)]
+    device: usize,
+    /// Leave out what has not this in its name
+    #[arg(long, default_value = "", global = true)]
+    only: String,
+    /// Check, and time nothing
+    #[arg(long)]
+    no_timing: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compile all kernels into a program of their own
+    Pack {
+        /// Where it goes
+        #[arg(short, long)]
+        output: PathBuf,
+        /// The program that the kernels are put into, instead of this one
+        #[arg(long)]
+        onto: Option<PathBuf>,
+    },
+    /// Time other ways to share work, from which the defaults are chosen
+    Sweep,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match &args.command {
+        Some(Command::Pack { output, onto }) => pack::write(output, onto.as_deref()).map(|()| true),
+        Some(Command::Sweep) => open(&args).and_then(|device| sweep::measure(&device, &args.only)).map(|()| true),
+        None => run(&args),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn open(args: &Args) -> Result<device::Device> {
+    let device = device::Device::open(args.device, pack::Pack::read()?)?;
+    println!("{device}");
+    Ok(device)
+}
+
+/// Whether all checks passed.
+fn run(args: &Args) -> Result<bool> {
+    let device = open(args)?;
+    let right = products::check(&device, &args.only)?;
+    if right && !args.no_timing {
+        speed::measure(&device, &args.only)?;
+    }
+    Ok(right)
+}

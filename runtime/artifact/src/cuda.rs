@@ -3,6 +3,9 @@
 //! A kernel is called with the addresses of its launch's buffers, in their order, and then with the launch's sizes as
 //! [`Sizes`] says. Its text lies in the code section of each target, a [`CodeImage`](crate::CodeImage): at the symbol's offset a
 //! whole module of PTX starts, UTF-8 that ends with a zero byte. Several symbols may name one module.
+//!
+//! Launches follow each other. A kernel that is alone in its module and has `griddepcontrol.wait` may be started while the launch
+//! before it runs: up to there, on every path, it reads nothing that a launch before it wrote, and writes nothing.
 
 mod check;
 pub(crate) mod wire;

@@ -181,6 +181,25 @@ fn launches_that_gpus_cannot_do_are_refused() {
     assert_eq!(run(3).unwrap()[0].as_f32().unwrap(), [2.0, 4.0, 6.0]);
 }
 
+/// A plan that gives a kernel less than it takes: the driver is told how much there is.
+#[test]
+fn launches_with_too_few_parameters_are_refused() {
+    room::open();
+    for bufs in [1, 2] {
+        let mut plan = Plan::new(&["N"]);
+        let x = plan.input("x", DType::F32, &["N"]);
+        plan.output("y", DType::F32, &["N"]);
+        let add = plan.kernel("add", kernels::add(), "1", Sizes::Int);
+        plan.launch(add, &vec![x; bufs], &["N"]);
+        let model = CudaModel::embedded(plan.model(), 0, Trust::Vouch).unwrap();
+        let mut session = CudaSession::new(model, SessionOptions::default()).unwrap();
+        let x = Tensor::f32(&[3], vec![1.0, 2.0, 3.0]).unwrap();
+        let error = session.run("main", std::slice::from_ref(&x), &bindings(&[])).unwrap_err();
+        assert_eq!(error.code, "cuda-call");
+        assert!(error.headline.contains("`add`"), "{error}");
+    }
+}
+
 #[test]
 fn a_kernel_that_fails_is_an_error_of_the_run() {
     let test = "errors::a_kernel_that_fails_is_an_error_of_the_run";

@@ -34,6 +34,14 @@ pub(crate) fn add() -> String {
     )
 }
 
+/// The same by a kernel that waits by itself for the launch before it.
+pub(crate) fn add_behind() -> String {
+    add()
+        .replace(".target sm_80", ".target sm_90")
+        .replace("7.0", "7.8")
+        .replace("mov.u32 %r10", "griddepcontrol.wait;\nmov.u32 %r10")
+}
+
 /// `out[i] = a[i]`, `n` by value as an `i64`: a, out; n.
 pub(crate) fn copy() -> String {
     entry(

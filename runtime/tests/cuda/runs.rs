@@ -133,6 +133,26 @@ fn memory_that_grows_is_found_again() {
     assert_eq!(session.counts(), RunCounts { direct: 3, captured: 3, replayed: 6 });
 }
 
+/// Kernels that may overlap give what they give one after the other, one by one and as a graph.
+#[test]
+fn launches_may_overlap() {
+    let mut plan = Plan::new(&["N"]);
+    plan.targets[0].target = Target::parse("sm_90").unwrap();
+    let x = plan.input("x", DType::F32, &["N"]);
+    let between = plan.slot("4*N");
+    let y = plan.output("y", DType::F32, &["N"]);
+    let add = plan.kernel("add", kernels::add_behind(), "d0", Sizes::Int);
+    plan.launch(add, &[x, x, between], &["N"]);
+    plan.launch(add, &[between, x, y], &["N"]);
+    let mut session = CudaSession::new(place(&plan), SessionOptions::default()).unwrap();
+    for seed in 0..4 {
+        let x = floats(300, seed);
+        let y = session.run("main", &[vector(&x)], &bindings(&[])).unwrap();
+        assert_eq!(y[0].as_f32().unwrap(), x.iter().map(|x| x + x + x).collect::<Vec<f32>>());
+    }
+    assert_eq!(session.counts(), RunCounts { direct: 1, captured: 1, replayed: 3 });
+}
+
 #[test]
 fn profiles_have_the_time_of_each_step() {
     let options = SessionOptions { profile: true, ..SessionOptions::default() };

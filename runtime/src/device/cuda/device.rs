@@ -87,6 +87,11 @@ impl CudaDevice {
         })
     }
 
+    /// Whether launches can overlap, in graphs too.
+    pub(crate) fn overlaps(&self) -> bool {
+        self.capability.0 >= 9 && self.driver >= 12030
+    }
+
     /// What `plan` says of `target`; an error where the GPU or its driver does not run that.
     pub(crate) fn check<'p>(&self, plan: &'p CudaPlan, target: &Target) -> Result<&'p CudaTarget> {
         let Some(found) = plan.targets.iter().find(|t| t.target == *target) else {

@@ -120,6 +120,7 @@ impl Frame {
 
     /// Sets the places of all buffers. Gives whether any moved, or has another number of bytes that are copied.
     fn set_places(&mut self, model: &CudaModel, program: &Program, arena: &Arena, sizes: &[usize]) -> bool {
+        let first = self.laid.is_none();
         let mut moved = self.laid.as_ref().is_none_or(|(_, epoch)| *epoch != arena.epoch);
         for ((place, buffer), bytes) in self.places.iter_mut().zip(&program.buffers).zip(sizes) {
             let (address, copied) = match buffer.kind {
@@ -127,6 +128,8 @@ impl Frame {
                 BufferKind::Output(i) => (arena.output(i as usize), true),
                 BufferKind::Slot(i) => (arena.slot(i as usize), false),
                 BufferKind::State(i) => (arena.states[i as usize].memory.address(), false),
+                // Weights stay where they are.
+                BufferKind::Tensor { .. } if !first => continue,
                 BufferKind::Tensor { tensor, role } => (model.weights().address(tensor, role), false),
                 BufferKind::Errors => (arena.errors(), false),
             };

@@ -26,7 +26,14 @@ struct Axis {
 }
 
 /// The kernels of `wanted` from `image`, in their order. A module that several of them are in is loaded once.
-pub(crate) fn load(context: &Arc<Context>, image: &CodeImage<'_>, wanted: &[CudaKernel]) -> Result<Vec<Kernel>> {
+///
+/// `overlap` says that the device and its driver can start a launch while the one before it runs.
+pub(crate) fn load(
+    context: &Arc<Context>,
+    image: &CodeImage<'_>,
+    wanted: &[CudaKernel],
+    overlap: bool,
+) -> Result<Vec<Kernel>> {
     let mut modules: BTreeMap<usize, Arc<Module>> = BTreeMap::new();
     let mut kernels = Vec::with_capacity(wanted.len());
     for kernel in wanted {
@@ -37,7 +44,8 @@ pub(crate) fn load(context: &Arc<Context>, image: &CodeImage<'_>, wanted: &[Cuda
         let module = match modules.get(&offset) {
             Some(module) => module.clone(),
             None => {
-                let module = Arc::new(Module::new(context, text(image, offset, symbol)?)?);
+                let text = text(image, offset, symbol)?;
+                let module = Arc::new(Module::new(context, text, overlap && waits(text))?);
                 modules.insert(offset, module.clone());
                 module
             }
@@ -59,6 +67,12 @@ fn text<'a>(image: &CodeImage<'a>, offset: usize, symbol: &str) -> Result<&'a CS
     let text = image.image().get(offset..).and_then(|bytes| CStr::from_bytes_until_nul(bytes).ok());
     let text = text.ok_or_else(|| damaged("is cut off: no zero byte ends it"))?;
     if text.to_str().is_err() { Err(damaged("is no UTF-8")) } else { Ok(text) }
+}
+
+/// Whether `ptx` is one kernel that waits for what was launched before it.
+fn waits(ptx: &CStr) -> bool {
+    let text = ptx.to_str().unwrap_or_default();
+    text.contains("griddepcontrol.wait") && text.matches(".entry").count() == 1
 }
 
 fn axis(blocks: &Blocks) -> Result<Axis> {

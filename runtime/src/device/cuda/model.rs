@@ -62,7 +62,7 @@ impl CudaModel {
         device.check(plan, target)?;
         let programs = plan.entries.iter().map(Program::new).collect::<Result<Vec<_>>>()?;
         device.context.enter()?;
-        let kernels = kernel::load(&device.context, &image, &plan.kernels)?;
+        let kernels = kernel::load(&device.context, &image, &plan.kernels, device.overlaps())?;
         let weights = Weights::load(&device.context, model.artifact(), plan)?;
         let target = target.clone();
         Ok(Arc::new(CudaModel { model, device, target, programs, kernels, weights }))

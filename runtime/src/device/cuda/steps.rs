@@ -51,7 +51,7 @@ pub(crate) fn launch_all(
         clock.mark(stream, None)?;
     }
     for call in frame.calls.iter().flatten() {
-        launch(stream, model, program, call)?;
+        launch(stream, model, program, call, clock.is_some())?;
         if let Some(clock) = clock.as_deref_mut() {
             clock.mark(stream, Some(call.leaf))?;
         }
@@ -59,13 +59,13 @@ pub(crate) fn launch_all(
     Ok(())
 }
 
-fn launch(stream: &Stream, model: &CudaModel, program: &Program, call: &Call) -> Result<()> {
+fn launch(stream: &Stream, model: &CudaModel, program: &Program, call: &Call, alone: bool) -> Result<()> {
     let label = &program.labels[call.leaf];
     if !call.ready {
         let headline = format!("`{label}` is launched before a step gives its sizes their values");
         return Err(Diagnostic::new("run-bind", headline));
     }
-    stream.launch(&model.kernels()[call.kernel].function, call.grid, &call.params, label)
+    stream.launch(&model.kernels()[call.kernel].function, call.grid, &call.params, alone, label)
 }
 
 /// One run of a program with branches, rounds or extents that steps compute.
@@ -99,7 +99,7 @@ impl Steps<'_> {
         match op {
             Op::Launch { leaf, .. } => {
                 let Some(call) = &self.frame.calls[*leaf] else { return Ok(()) };
-                launch(self.stream, self.model, self.program, call)?;
+                launch(self.stream, self.model, self.program, call, self.clock.is_some())?;
                 self.mark(Some(*leaf))
             }
             // Reading a plan for GPUs refuses them.

@@ -18,6 +18,7 @@ const LOG: usize = 4096;
 pub(crate) struct Module {
     context: Arc<Context>,
     handle: sys::CUmodule,
+    overlaps: bool,
 }
 
 // SAFETY: the driver allows any thread to use a module; the handle is only a name.
@@ -35,6 +36,8 @@ pub(crate) struct Function {
     pub(super) threads: u32,
     /// Bytes of shared memory that a launch asks for.
     pub(super) shared: u32,
+    /// Whether it waits by itself for what was launched before it.
+    pub(super) overlaps: bool,
 }
 
 // SAFETY: the driver allows any thread to use a function; the handle is only a name.
@@ -43,8 +46,9 @@ unsafe impl Send for Function {}
 unsafe impl Sync for Function {}
 
 impl Module {
-    /// Compiles `ptx` for the device. The context is current.
-    pub(crate) fn new(context: &Arc<Context>, ptx: &CStr) -> Result<Module> {
+    /// Compiles `ptx` for the device. `overlaps` says that its one kernel waits by itself for what was launched before it. The
+    /// context is current.
+    pub(crate) fn new(context: &Arc<Context>, ptx: &CStr, overlaps: bool) -> Result<Module> {
         use sys::CUjit_option::{CU_JIT_ERROR_LOG_BUFFER as BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES as BYTES};
         let mut log = vec![0u8; LOG];
         let mut options = [BUFFER, BYTES];
@@ -70,7 +74,7 @@ impl Module {
             Diagnostic::new("cuda-ptx", headline)
                 .help("the code is damaged, or for a newer driver; make it again with `actc relink`")
         })?;
-        Ok(Module { context: context.clone(), handle })
+        Ok(Module { context: context.clone(), handle, overlaps })
     }
 
     /// The kernel called `symbol`, for launches of `threads` threads a block with `shared` bytes of shared memory.
@@ -92,7 +96,7 @@ impl Module {
                 Diagnostic::new("cuda-resources", headline).help("make code for this very GPU with `actc relink`")
             })?;
         }
-        Ok(Function { _module: self.clone(), handle, threads, shared })
+        Ok(Function { _module: self.clone(), handle, threads, shared, overlaps: self.overlaps })
     }
 }
 

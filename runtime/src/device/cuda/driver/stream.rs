@@ -75,8 +75,16 @@ impl Stream {
         Ok(())
     }
 
-    /// Starts `function`; `params` are its parameters as they lie in memory.
-    pub(crate) fn launch(&self, function: &Function, grid: Grid, params: &[u8], label: &str) -> Result<()> {
+    /// Starts `function`; `params` are its parameters as they lie in memory. Where the function waits by itself for the launch
+    /// before, it may start while that one runs, unless it is to be `alone`.
+    pub(crate) fn launch(
+        &self,
+        function: &Function,
+        grid: Grid,
+        params: &[u8],
+        alone: bool,
+        label: &str,
+    ) -> Result<()> {
         let mut bytes = params.len();
         // The driver compares the size with what the kernel takes.
         let mut extra: [*mut c_void; 5] = [
@@ -87,23 +95,27 @@ impl Stream {
             sys::CU_LAUNCH_PARAM_END_AS_INT as usize as *mut c_void,
         ];
         let [x, y, z] = grid;
+        let mut overlap = sys::CUlaunchAttribute {
+            id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+        };
+        let config = sys::CUlaunchConfig {
+            gridDimX: x,
+            gridDimY: y,
+            gridDimZ: z,
+            blockDimX: function.threads,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: function.shared,
+            hStream: self.handle,
+            attrs: &raw mut overlap,
+            numAttrs: u32::from(function.overlaps && !alone),
+        };
         // SAFETY: the function's module is loaded; the parameters are copied before the call returns; whoever linked the
         // module vouched for what it does to memory that they name.
-        let launched = unsafe {
-            sys::cuLaunchKernel(
-                function.handle(),
-                x,
-                y,
-                z,
-                function.threads,
-                1,
-                1,
-                function.shared,
-                self.handle,
-                std::ptr::null_mut(),
-                extra.as_mut_ptr(),
-            )
-        };
+        let launched =
+            unsafe { sys::cuLaunchKernelEx(&config, function.handle(), std::ptr::null_mut(), extra.as_mut_ptr()) };
         launched.result().asked(&format!("launching `{label}`"))
     }
 

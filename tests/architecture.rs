@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "actc-codegen",
             "actc-runtime",
             "actc-capi",
+            "actc-ptx-driver",
         ],
     ),
 ];

@@ -266,7 +266,8 @@ fn launches_fit_their_kernels() {
 fn a_step_has_few_launches() {
     let planned = llama2().plan();
     let decode = planned.entries.iter().find(|e| e.name == "decode").unwrap();
-    let of_layer: Vec<&str> = launches(decode).iter().map(|l| l.label.as_str()).filter(|l| l.starts_with("0.")).collect();
+    let of_layer: Vec<&str> =
+        launches(decode).iter().map(|l| l.label.as_str()).filter(|l| l.starts_with("0.")).collect();
     // Norm, prepare and product of q, k and v; two ropes, an append, attention and its sum; prepare and product of the output;
     // norm, prepare and product of the gate; prepare and product of the way down.
     assert!(of_layer.len() <= 15, "{}: {of_layer:?}", of_layer.len());

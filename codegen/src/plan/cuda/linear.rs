@@ -106,7 +106,7 @@ impl Steps<'_, '_> {
         let operands = Operands { nodes, weights, prepared, residual, outputs };
         match tokens {
             Tokens::Few(_) => {
-                let kernel = GpuKernel::Gemv(Gemv { linear: spec, products });
+                let kernel = GpuKernel::Gemv(Gemv::of(spec, products)?);
                 self.multiply(&label, kernel, &operands, &count, format!("{tokens} token(s)"))
             }
             Tokens::Many => self.many(&label, spec, &records, operands, &count),

@@ -36,11 +36,11 @@ impl Steps<'_, '_> {
             | BufferRole::Error => Err(unexpected(role)),
         };
         let Some((queries, past)) = asked.few() else {
-            let flash = Flash { attention, products: self.products(), mask: asked.mask.is_some() };
-            let kernel = GpuKernel::Flash(flash);
-            let bufs = kernel.buffers().iter().map(|b| role(b.role, None)).collect::<Result<_>>()?;
             let mut dims = vec![asked.batch.clone(), asked.queries.clone(), asked.positions.clone()];
             dims.extend(asked.mask.iter().flatten().cloned());
+            let (products, mask, sizes) = (self.products(), asked.mask.is_some(), self.handed(&dims));
+            let kernel = GpuKernel::Flash(Flash { attention, products, mask, sizes });
+            let bufs = kernel.buffers().iter().map(|b| role(b.role, None)).collect::<Result<_>>()?;
             let reason = format!("many queries, a batch, or a mask: {kernel}");
             return self.template(label, kernel, bufs, dims, reason);
         };

@@ -6,8 +6,8 @@
 #![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{
-    Append, Attend, Copy, Each, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place, Prepare, Products, Rows,
-    Rowwise, Sizes, Tile, What,
+    Append, Attend, Copy, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place, Prepare, Products,
+    Rows, Rowwise, Sizes, Tile, What,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
@@ -154,19 +154,22 @@ fn others() -> Vec<(String, GpuKernel)> {
     let each = |what, sizes| GpuKernel::Each(Each { what, sizes });
     let (binary, power) = (BinaryFunction::Mul, BinaryFunction::Pow);
     let matmul = |few, sizes| GpuKernel::Matmul(Matmul { ta: false, tb: true, few, sizes });
-    let place = Place::of(Extreme { largest: true, last: false }, DType::F32, 128_000);
+    let place = Place::of(Extreme { largest: true, last: false }, Element::F32, 128_000);
     kernels.extend(place.choose().map(|choose| ("logits.choose".to_owned(), GpuKernel::Choose(choose))));
     kernels.push(("logits.place".to_owned(), GpuKernel::Place(place)));
     let general = [
         ("transpose 4 bytes", each(What::Transpose { size: 4, order: vec![0, 2, 1, 3] }, sizes)),
         ("gather 8 bytes", each(What::Gather { size: 8 }, sizes)),
         ("pad 4 bytes", each(What::Pad { size: 4, rank: 4 }, sizes)),
-        ("multiply i64", each(What::Binary { function: binary, dtype: DType::I64, rank: 4 }, memory)),
-        ("power f32", each(What::Binary { function: power, dtype: DType::F32, rank: 3 }, sizes)),
-        ("sine f32", each(What::Unary { function: UnaryFunction::Sin, dtype: DType::F32 }, sizes)),
+        ("multiply i64", each(What::Binary { function: binary, dtype: Element::I64, rank: 4 }, memory)),
+        ("power f32", each(What::Binary { function: power, dtype: Element::F32, rank: 3 }, sizes)),
+        ("sine f32", each(What::Unary { function: UnaryFunction::Sin, dtype: Element::F32 }, sizes)),
         ("copy", GpuKernel::Copy(Copy { sizes })),
         ("softmax", GpuKernel::Rowwise(Rowwise { of: Of::Softmax, wide: true, sizes })),
-        ("sum f32", GpuKernel::Rowwise(Rowwise { of: Of::Function(RowFunction::Sum, DType::F32), wide: false, sizes })),
+        (
+            "sum f32",
+            GpuKernel::Rowwise(Rowwise { of: Of::Function(RowFunction::Sum, Element::F32), wide: false, sizes }),
+        ),
         ("matmul, many rows", matmul(false, sizes)),
         ("matmul, few rows", matmul(true, memory)),
     ];

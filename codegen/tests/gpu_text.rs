@@ -3,8 +3,8 @@
 #![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{
-    Append, Attend, Copy, Each, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place, Prepare, Products, Rows,
-    Rowwise, Sizes, Tile, What,
+    Append, Attend, Copy, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place, Prepare, Products,
+    Rows, Rowwise, Sizes, Tile, What,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_types::function::{BinaryFunction, Extreme};
@@ -68,12 +68,12 @@ fn tables_and_states() {
 
 #[test]
 fn general_tensors() {
-    let what = What::Binary { function: BinaryFunction::Mod, dtype: DType::I64, rank: 3 };
+    let what = What::Binary { function: BinaryFunction::Mod, dtype: Element::I64, rank: 3 };
     insta::assert_snapshot!("each", text(GpuKernel::Each(Each { what, sizes: Sizes::Int })));
     insta::assert_snapshot!("copy", text(GpuKernel::Copy(Copy { sizes: Sizes::Memory })));
     let rowwise = Rowwise { of: Of::Softmax, wide: true, sizes: Sizes::Int };
     insta::assert_snapshot!("rowwise", text(GpuKernel::Rowwise(rowwise)));
-    let place = Place::of(Extreme { largest: true, last: false }, DType::F32, 128_000);
+    let place = Place::of(Extreme { largest: true, last: false }, Element::F32, 128_000);
     insta::assert_snapshot!("choose", text(GpuKernel::Choose(place.choose().unwrap())));
     insta::assert_snapshot!("place", text(GpuKernel::Place(place)));
     let matmul = Matmul { ta: false, tb: true, few: false, sizes: Sizes::Int };

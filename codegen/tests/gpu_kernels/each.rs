@@ -2,66 +2,69 @@
 
 use super::room::Rng;
 use super::room::cuda::Gpu;
-use actc_codegen::spec::gpu::{Each, GpuKernel, Sizes, What};
-use actc_types::DType;
+use actc_codegen::spec::gpu::{Each, Element, GpuKernel, Sizes, What};
 use actc_types::function::{BinaryFunction, UnaryFunction};
 
 /// A tensor's elements, as numbers of both kinds.
 #[derive(Clone, Copy, Debug)]
-struct Element {
+struct Number {
     float: f64,
     integer: i128,
 }
 
-fn of_float(x: f32) -> Element {
-    Element { float: x.into(), integer: x as i128 }
+fn of_float(x: f32) -> Number {
+    Number { float: x.into(), integer: x as i128 }
 }
 
-fn of_integer(x: i64) -> Element {
-    Element { float: x as f64, integer: x.into() }
+fn of_integer(x: i64) -> Number {
+    Number { float: x as f64, integer: x.into() }
 }
 
-fn store(x: &[Element], dtype: DType) -> Vec<u8> {
+fn size(dtype: Element) -> usize {
+    dtype.dtype().size()
+}
+
+fn store(x: &[Number], dtype: Element) -> Vec<u8> {
     let each = x.iter().flat_map(|e| -> Vec<u8> {
         match dtype {
-            DType::F32 => (e.float as f32).to_le_bytes().to_vec(),
-            DType::I64 => (e.integer as i64).to_le_bytes().to_vec(),
-            DType::I32 => (e.integer as i32).to_le_bytes().to_vec(),
-            _ => vec![e.integer as u8],
+            Element::F32 => (e.float as f32).to_le_bytes().to_vec(),
+            Element::I64 => (e.integer as i64).to_le_bytes().to_vec(),
+            Element::I32 => (e.integer as i32).to_le_bytes().to_vec(),
+            Element::Bool => vec![e.integer as u8],
         }
     });
     each.collect()
 }
 
-fn restore(bytes: &[u8], dtype: DType) -> Vec<Element> {
-    let each = bytes.chunks_exact(dtype.size());
+fn restore(bytes: &[u8], dtype: Element) -> Vec<Number> {
+    let each = bytes.chunks_exact(size(dtype));
     each.map(|b| match dtype {
-        DType::F32 => of_float(f32::from_le_bytes(b.try_into().unwrap())),
-        DType::I64 => of_integer(i64::from_le_bytes(b.try_into().unwrap())),
-        DType::I32 => of_integer(i32::from_le_bytes(b.try_into().unwrap()).into()),
-        _ => of_integer(b[0].into()),
+        Element::F32 => of_float(f32::from_le_bytes(b.try_into().unwrap())),
+        Element::I64 => of_integer(i64::from_le_bytes(b.try_into().unwrap())),
+        Element::I32 => of_integer(i32::from_le_bytes(b.try_into().unwrap()).into()),
+        Element::Bool => of_integer(b[0].into()),
     })
     .collect()
 }
 
 /// Numbers among which are the ends and what functions treat apart.
-fn random(dtype: DType, n: usize, rng: &mut Rng) -> Vec<Element> {
+fn random(dtype: Element, n: usize, rng: &mut Rng) -> Vec<Number> {
     let floats = [0.0, -0.0, 1.0, -1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 2.5, -3.5, 1e-20, 88.0, -90.0];
     let element = |i: usize, rng: &mut Rng| match dtype {
-        DType::F32 if i < floats.len() => of_float(floats[i]),
-        DType::F32 => of_float(6.0 * rng.float()),
-        DType::Bool => of_integer((rng.word() & 1) as i64),
-        DType::I32 if i < 2 => of_integer([i32::MIN, i32::MAX][i].into()),
-        _ if dtype == DType::I64 && i < 2 => of_integer([i64::MIN, i64::MAX][i]),
-        _ => of_integer(rng.below(15) as i64 - 7),
+        Element::F32 if i < floats.len() => of_float(floats[i]),
+        Element::F32 => of_float(6.0 * rng.float()),
+        Element::Bool => of_integer((rng.word() & 1) as i64),
+        Element::I32 if i < 2 => of_integer([i32::MIN, i32::MAX][i].into()),
+        Element::I64 if i < 2 => of_integer([i64::MIN, i64::MAX][i]),
+        Element::I64 | Element::I32 => of_integer(rng.below(15) as i64 - 7),
     };
-    let mut all: Vec<Element> = (0..n).map(|i| element(i, rng)).collect();
+    let mut all: Vec<Number> = (0..n).map(|i| element(i, rng)).collect();
     (1..n).for_each(|i| all.swap(i, rng.below(i + 1)));
     all
 }
 
-fn same(got: Element, want: f64, whole: i128, dtype: DType, ulps: f64) -> bool {
-    if dtype == DType::F32 {
+fn same(got: Number, want: f64, whole: i128, dtype: Element, ulps: f64) -> bool {
+    if dtype == Element::F32 {
         let want32 = want as f32;
         let step = f64::from(f32::EPSILON) * want.abs().max(f64::from(f32::MIN_POSITIVE));
         return got.float.is_nan() && want.is_nan()
@@ -69,14 +72,12 @@ fn same(got: Element, want: f64, whole: i128, dtype: DType, ulps: f64) -> bool {
             || (got.float - want).abs() <= ulps * step;
     }
     let whole = match dtype {
-        DType::I64 => i128::from(whole as i64),
-        DType::I32 => i128::from(whole as i32),
-        _ => i128::from(whole as u8),
+        Element::I64 => i128::from(whole as i64),
+        Element::I32 => i128::from(whole as i32),
+        Element::F32 | Element::Bool => i128::from(whole as u8),
     };
     got.integer == whole
 }
-
-const TYPES: [DType; 4] = [DType::F32, DType::I64, DType::I32, DType::Bool];
 
 /// How far a function of floats may be off.
 fn ulps(exact: bool) -> f64 {
@@ -88,22 +89,22 @@ fn functions_of_one() {
     let Some(mut gpu) = Gpu::open() else { return };
     let mut rng = Rng(7);
     let n = 300;
-    for (f, dtype) in UnaryFunction::ALL.iter().flat_map(|f| TYPES.map(|t| (*f, t))) {
+    for (f, dtype) in UnaryFunction::ALL.iter().flat_map(|f| Element::ALL.map(|t| (*f, t))) {
         let kernel = GpuKernel::Each(Each { what: What::Unary { function: f, dtype }, sizes: Sizes::Int });
-        let Some(gives) = f.gives(dtype) else {
+        let Some(gives) = f.gives(dtype.dtype()).map(|g| Element::of(g).unwrap()) else {
             assert_eq!(kernel.check().unwrap_err().code, "kernel-dtype");
             continue;
         };
         let x = random(dtype, n, &mut rng);
-        let (from, to) = (gpu.put(&store(&x, dtype)), gpu.room(n * gives.size()));
+        let (from, to) = (gpu.put(&store(&x, dtype)), gpu.room(n * size(gives)));
         gpu.run(&kernel, &[from, to], &[n as u64]);
         let exact = matches!(
             f,
             UnaryFunction::Neg | UnaryFunction::Abs | UnaryFunction::Sqrt | UnaryFunction::Relu | UnaryFunction::Round
         );
-        for (x, got) in x.iter().zip(restore(&gpu.bytes(to, n * gives.size()), gives)) {
+        for (x, got) in x.iter().zip(restore(&gpu.bytes(to, n * size(gives)), gives)) {
             let want = f.apply(x.float);
-            let whole = if dtype == DType::F32 { want as i128 } else { f.apply_integer(x.integer).unwrap() };
+            let whole = if dtype == Element::F32 { want as i128 } else { f.apply_integer(x.integer).unwrap() };
             // The tails of gates are products with what is nearly nothing.
             let gate = matches!(f, UnaryFunction::GeluTanh | UnaryFunction::GeluErf | UnaryFunction::Silu);
             let near = gate && (got.float - want).abs() <= 2f64.powi(-22) * x.float.abs();
@@ -140,24 +141,24 @@ fn functions_of_two() {
     let mut rng = Rng(8);
     let shapes: [[&[usize]; 3]; 3] =
         [[&[3, 4, 25], &[3, 1, 25], &[1, 4, 25]], [&[301], &[301], &[301]], [&[2, 70], &[2, 70], &[1, 1]]];
-    for (i, (f, dtype)) in BinaryFunction::ALL.iter().flat_map(|f| TYPES.map(|t| (*f, t))).enumerate() {
+    for (i, (f, dtype)) in BinaryFunction::ALL.iter().flat_map(|f| Element::ALL.map(|t| (*f, t))).enumerate() {
         let [y, a, b] = shapes[i % 3];
         let what = What::Binary { function: f, dtype, rank: y.len() as u8 };
         let kernel = GpuKernel::Each(Each { what, sizes: if i % 2 == 0 { Sizes::Int } else { Sizes::Memory } });
-        let Some(gives) = f.gives(dtype) else {
+        let Some(gives) = f.gives(dtype.dtype()).map(|g| Element::of(g).unwrap()) else {
             assert_eq!(kernel.check().unwrap_err().code, "kernel-dtype");
             continue;
         };
         let [xa, xb] = [a, b].map(|e| random(dtype, count(e), &mut rng));
         let [pa, pb] = [&xa, &xb].map(|x| gpu.put(&store(x, dtype)));
-        let to = gpu.room(count(y) * gives.size());
+        let to = gpu.room(count(y) * size(gives));
         gpu.run(&kernel, &[pa, pb, to], &sizes(&[y, a, b]));
         let exact = f != BinaryFunction::Pow;
-        for (i, got) in restore(&gpu.bytes(to, count(y) * gives.size()), gives).into_iter().enumerate() {
+        for (i, got) in restore(&gpu.bytes(to, count(y) * size(gives)), gives).into_iter().enumerate() {
             let at = coordinates(i, y);
             let (a, b) = (xa[place(&at, a)], xb[place(&at, b)]);
             let want = f.apply(a.float, b.float);
-            let whole = if dtype == DType::F32 { want as i128 } else { f.apply_integer(a.integer, b.integer) };
+            let whole = if dtype == Element::F32 { want as i128 } else { f.apply_integer(a.integer, b.integer) };
             let ulps = if exact { 0.5 } else { 16.0 };
             assert!(same(got, want, whole, gives, ulps), "{} of {a:?} {b:?}: {got:?} but {want}, {whole}", f.name());
         }
@@ -169,22 +170,22 @@ fn casts() {
     let Some(mut gpu) = Gpu::open() else { return };
     let mut rng = Rng(9);
     let n = 70;
-    for (from, to) in TYPES.iter().flat_map(|f| TYPES.map(|t| (*f, t))) {
+    for (from, to) in Element::ALL.iter().flat_map(|f| Element::ALL.map(|t| (*f, t))) {
         let mut x = random(from, n, &mut rng);
-        if from == DType::F32 {
+        if from == Element::F32 {
             x.extend([1e30, -1e30, 3e9, -3e9].map(of_float));
         }
-        let (at, out) = (gpu.put(&store(&x, from)), gpu.room(x.len() * to.size()));
+        let (at, out) = (gpu.put(&store(&x, from)), gpu.room(x.len() * size(to)));
         let kernel = GpuKernel::Each(Each { what: What::Cast { from, to }, sizes: Sizes::Int });
         gpu.run(&kernel, &[at, out], &[x.len() as u64]);
-        for (x, got) in x.iter().zip(restore(&gpu.bytes(out, x.len() * to.size()), to)) {
+        for (x, got) in x.iter().zip(restore(&gpu.bytes(out, x.len() * size(to)), to)) {
             let whole = match (from, to) {
-                (_, DType::Bool) => i128::from(x.float != 0.0),
-                (DType::F32, DType::I64) => i128::from(x.float as i64),
-                (DType::F32, DType::I32) => i128::from(x.float as i32),
-                _ => x.integer,
+                (_, Element::Bool) => i128::from(x.float != 0.0),
+                (Element::F32, Element::I64) => i128::from(x.float as i64),
+                (Element::F32, Element::I32) => i128::from(x.float as i32),
+                (_, Element::F32 | Element::I64 | Element::I32) => x.integer,
             };
-            let float = if from == DType::F32 { x.float } else { f64::from(x.integer as f32) };
+            let float = if from == Element::F32 { x.float } else { f64::from(x.integer as f32) };
             assert!(same(got, float, whole, to, 0.0), "{from} {x:?} as {to}: {got:?}");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::room::Rng;
 use super::room::cuda::Gpu;
-use actc_codegen::spec::gpu::{Copy, GpuKernel, Matmul, Of, Place, Rowwise, Sizes};
+use actc_codegen::spec::gpu::{Copy, Element, GpuKernel, Matmul, Of, Place, Rowwise, Sizes};
 use actc_types::DType;
 use actc_types::function::{Extreme, RowFunction};
 
@@ -48,7 +48,7 @@ fn numbers_of_rows() {
             let mut x: Vec<f32> = (0..rows * n).map(|_| 1.0 + 0.2 * rng.float()).collect();
             x.iter_mut().skip(n + 3).take(1).for_each(|x| *x = f32::NAN);
             let (from, to) = (gpu.put_floats(&x), gpu.room(4 * rows));
-            gpu.run(&of(DType::F32), &[from, to], &dims);
+            gpu.run(&of(Element::F32), &[from, to], &dims);
             for (row, got) in gpu.floats(to, rows).into_iter().enumerate() {
                 let want = function.apply(x[row * n..][..n].iter().map(|x| f64::from(*x))) as f32;
                 assert!(
@@ -57,7 +57,7 @@ fn numbers_of_rows() {
             }
             let x: Vec<i64> = (0..rows * n).map(|_| rng.word() as i64).collect();
             let (from, to) = (gpu.put_integers(&x), gpu.room(8 * rows));
-            gpu.run(&of(DType::I64), &[from, to], &dims);
+            gpu.run(&of(Element::I64), &[from, to], &dims);
             for (row, got) in gpu.integers(to, rows).into_iter().enumerate() {
                 let own = x[row * n..][..n].iter().map(|x| i128::from(*x));
                 // Products of many would leave 128 bits, which wrap likewise.
@@ -66,13 +66,13 @@ fn numbers_of_rows() {
             if function.takes().includes(DType::Bool) {
                 let x: Vec<u8> = (0..rows * n).map(|i| u8::from(i % 5 == 0 && i < n)).collect();
                 let (from, to) = (gpu.put(&x), gpu.room(rows));
-                gpu.run(&of(DType::Bool), &[from, to], &dims);
+                gpu.run(&of(Element::Bool), &[from, to], &dims);
                 for (row, got) in gpu.bytes(to, rows).into_iter().enumerate() {
                     let own = x[row * n..][..n].iter().map(|x| i128::from(*x));
                     assert_eq!(i128::from(got), function.apply_integer(DType::Bool, own));
                 }
             } else {
-                assert_eq!(of(DType::Bool).check().unwrap_err().code, "kernel-dtype");
+                assert_eq!(of(Element::Bool).check().unwrap_err().code, "kernel-dtype");
             }
         }
     }
@@ -90,8 +90,8 @@ fn extremes_of_rows() {
             x.iter_mut().step_by(7).for_each(|x| *x *= -0.0);
             x.iter_mut().skip(1).step_by(if code % 2 == 0 { 11 } else { 40 }).for_each(|x| *x = f32::NAN);
             let whole: Vec<i64> = x.iter().map(|x| if x.is_nan() { 1 << 40 } else { (2.0 * x) as i64 }).collect();
-            for dtype in [DType::F32, DType::I64] {
-                let from = if dtype == DType::F32 { gpu.put_floats(&x) } else { gpu.put_integers(&whole) };
+            for dtype in [Element::F32, Element::I64] {
+                let from = if dtype == Element::F32 { gpu.put_floats(&x) } else { gpu.put_integers(&whole) };
                 let place = Place { extreme, dtype, parts };
                 let (to, dims) = (gpu.room(8 * rows), [rows as u64, n as u64]);
                 match place.choose() {
@@ -104,8 +104,8 @@ fn extremes_of_rows() {
                 }
                 for (row, got) in gpu.integers(to, rows).into_iter().enumerate() {
                     let want = match dtype {
-                        DType::F32 => extreme.place(x[row * n..][..n].iter()),
-                        _ => extreme.place(whole[row * n..][..n].iter()),
+                        Element::F32 => extreme.place(x[row * n..][..n].iter()),
+                        Element::I64 | Element::I32 | Element::Bool => extreme.place(whole[row * n..][..n].iter()),
                     };
                     assert_eq!(got, want as i64, "{extreme:?} of {dtype} row {row} of {n}");
                 }

@@ -12,6 +12,7 @@ mod body;
 mod function;
 
 use super::TWO_WAVES;
+use super::element::Element;
 use super::geometry::{Blocks, Geometry, Sizes, size};
 use super::text::Text;
 use crate::spec::{Access, Buffer, BufferRole};
@@ -19,7 +20,6 @@ use actc_templates::cuda;
 use actc_types::function::{BinaryFunction, UnaryFunction};
 use actc_types::{DType, Diagnostic, Dim, Result};
 use body::Body;
-pub(super) use body::cuda as cuda_type;
 pub(super) use function::takes;
 use std::fmt;
 
@@ -40,14 +40,14 @@ pub enum What {
         /// Which one.
         function: UnaryFunction,
         /// Of what.
-        dtype: DType,
+        dtype: Element,
     },
     /// A function of two tensors whose extents of 1 repeat.
     Binary {
         /// Which one.
         function: BinaryFunction,
         /// Of what.
-        dtype: DType,
+        dtype: Element,
         /// Axes.
         rank: u8,
     },
@@ -61,9 +61,9 @@ pub enum What {
     /// Another type.
     Cast {
         /// Of the input.
-        from: DType,
+        from: Element,
         /// Of the result.
-        to: DType,
+        to: Element,
     },
     /// Axes in another order.
     Transpose {
@@ -116,6 +116,11 @@ fn moved(size: u8) -> DType {
     }
 }
 
+/// What a function gives, which [`What::check`] has found to take elements of `dtype`.
+fn gives(given: Option<DType>, dtype: Element) -> DType {
+    given.unwrap_or(dtype.dtype())
+}
+
 impl What {
     fn check(&self) -> Result<()> {
         let shape = |headline| Err(Diagnostic::new("kernel-shape", headline));
@@ -123,7 +128,6 @@ impl What {
             What::Unary { function, dtype } => {
                 return takes(function.name(), function.takes(), *dtype);
             }
-            What::Cast { from, to } => return function::check(*from).and(function::check(*to)),
             What::Binary { function, dtype, rank } => {
                 takes(function.name(), function.takes(), *dtype)?;
                 (1, *rank)
@@ -139,7 +143,7 @@ impl What {
                 (*size, order.len() as u8)
             }
             What::Gather { size } => (*size, 0),
-            What::Range | What::Zero => return Ok(()),
+            What::Cast { .. } | What::Range | What::Zero => return Ok(()),
         };
         if ![1, 2, 4, 8].contains(&size) || rank > RANK {
             return shape(format!("elements of {size} bytes along {rank} axes"));
@@ -150,10 +154,14 @@ impl What {
     /// The element types of the inputs, whether there is an error word, and the type of the result.
     fn elements(&self) -> (Vec<DType>, bool, DType) {
         match self {
-            What::Unary { function, dtype } => (vec![*dtype], false, function.gives(*dtype).unwrap_or(*dtype)),
-            What::Binary { function, dtype, .. } => (vec![*dtype; 2], false, function.gives(*dtype).unwrap_or(*dtype)),
+            What::Unary { function, dtype } => {
+                (vec![dtype.dtype()], false, gives(function.gives(dtype.dtype()), *dtype))
+            }
+            What::Binary { function, dtype, .. } => {
+                (vec![dtype.dtype(); 2], false, gives(function.gives(dtype.dtype()), *dtype))
+            }
             What::Select { size, .. } => (vec![DType::Bool, moved(*size), moved(*size)], false, moved(*size)),
-            What::Cast { from, to } => (vec![*from], false, *to),
+            What::Cast { from, to } => (vec![from.dtype()], false, to.dtype()),
             What::Transpose { size, .. } | What::Expand { size, .. } => (vec![moved(*size)], false, moved(*size)),
             What::Gather { size } => (vec![moved(*size), DType::I64], true, moved(*size)),
             What::Pad { size, .. } => (vec![moved(*size); 2], false, moved(*size)),

@@ -7,10 +7,12 @@
 
 mod append;
 mod attend;
+mod builtin;
 mod call;
 mod combine;
 mod copy;
 mod each;
+mod element;
 mod embedding;
 mod flash;
 mod gemm;
@@ -32,6 +34,7 @@ pub use attend::Attend;
 pub use combine::Combine;
 pub use copy::Copy;
 pub use each::{Each, What};
+pub use element::Element;
 pub use embedding::Embedding;
 pub use flash::Flash;
 pub use gemm::{Gemm, Tile};

@@ -2,6 +2,7 @@
 //!
 //! Long rows are shared by several blocks, whose finds [`Choose`] compares: what is found does not depend on how many.
 
+use super::element::Element;
 use super::geometry::{Blocks, Geometry, Sizes, size};
 use super::text::Text;
 use crate::spec::{Access, Buffer, BufferRole};
@@ -21,8 +22,8 @@ const SHARE: u64 = 4096;
 pub struct Place {
     /// Which one.
     pub extreme: Extreme,
-    /// Of f32, i64, i32 or bool.
-    pub dtype: DType,
+    /// Of what.
+    pub dtype: Element,
     /// Blocks that share a row.
     pub parts: u16,
 }
@@ -33,7 +34,7 @@ pub struct Choose(pub Place);
 
 impl Place {
     /// For rows of about `length` elements.
-    pub fn of(extreme: Extreme, dtype: DType, length: u64) -> Place {
+    pub fn of(extreme: Extreme, dtype: Element, length: u64) -> Place {
         Place { extreme, dtype, parts: length.div_ceil(SHARE).clamp(1, 64) as u16 }
     }
 
@@ -47,7 +48,7 @@ impl Place {
         let text = Text::new(symbol, spec, buffers, &self.dims(), Sizes::Int, threads);
         cuda::Place {
             head: &text.head(),
-            element: super::each::cuda_type(self.dtype),
+            element: self.dtype.cuda(),
             extreme: if self.extreme.largest { "largest" } else { "smallest" },
             which: if self.extreme.last { "last" } else { "first" },
             beyond: if self.extreme.largest { ">" } else { "<" },
@@ -69,7 +70,7 @@ impl Place {
 
     /// `x [M, N]`, and `y i64[M]`, or `i64[M, parts]` where several blocks share a row.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
-        vec![Buffer::read(BufferRole::Input(0), self.dtype), places(Access::Write, BufferRole::Output(0))]
+        vec![Buffer::read(BufferRole::Input(0), self.dtype.dtype()), places(Access::Write, BufferRole::Output(0))]
     }
 
     /// Rows and their length.
@@ -103,7 +104,7 @@ impl Choose {
     /// `x [M, N]`, the places `i64[M, parts]`, and `y i64[M]`.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
         vec![
-            Buffer::read(BufferRole::Input(0), self.0.dtype),
+            Buffer::read(BufferRole::Input(0), self.0.dtype.dtype()),
             places(Access::Read, BufferRole::Input(1)),
             places(Access::Write, BufferRole::Output(0)),
         ]

@@ -37,7 +37,16 @@ pub enum Products {
 }
 
 impl Products {
-    fn name(self) -> &'static str {
+    /// All ways.
+    pub const ALL: [Products; 2] = [Products::Half, Products::Single];
+
+    /// The way called `name`.
+    pub fn parse(name: &str) -> Option<Products> {
+        Products::ALL.into_iter().find(|p| p.name() == name)
+    }
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
         match self {
             Products::Half => "half",
             Products::Single => "single",

@@ -5,14 +5,13 @@
 //! not-a-number.
 
 use super::TWO_WAVES;
-use super::each::cuda_type;
+use super::element::Element;
 use super::geometry::{Blocks, Geometry, Sizes, size};
 use super::text::Text;
 use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
-use actc_types::dtype::Kind;
 use actc_types::function::RowFunction;
-use actc_types::{DType, Diagnostic, Result};
+use actc_types::{Diagnostic, Result};
 use std::fmt;
 
 /// Threads of a block.
@@ -23,8 +22,8 @@ const THREADS: u32 = 256;
 pub enum Of {
     /// `f32[M, N]` from the same.
     Softmax,
-    /// One element for each row: of f32, i64, i32 or bool.
-    Function(RowFunction, DType),
+    /// One element for each row.
+    Function(RowFunction, Element),
 }
 
 /// A function of rows.
@@ -45,22 +44,22 @@ struct Sum {
     combine: &'static str,
 }
 
-fn sum(function: RowFunction, dtype: DType) -> Sum {
+fn sum(function: RowFunction, dtype: Element) -> Sum {
     let [least, most] = match dtype {
-        DType::F32 => ["__uint_as_float(0x7f800000u)", "__uint_as_float(0xff800000u)"],
-        DType::I64 => ["0x7fffffffffffffffll", "-0x7fffffffffffffffll - 1"],
-        DType::I32 => ["0x7fffffff", "-0x7fffffff - 1"],
-        _ => ["1", "0"],
+        Element::F32 => ["__uint_as_float(0x7f800000u)", "__uint_as_float(0xff800000u)"],
+        Element::I64 => ["0x7fffffffffffffffll", "-0x7fffffffffffffffll - 1"],
+        Element::I32 => ["0x7fffffff", "-0x7fffffff - 1"],
+        Element::Bool => ["1", "0"],
     };
-    let element = cuda_type(dtype);
-    match (function, dtype.kind()) {
-        (RowFunction::Sum, Kind::Float) => Sum { element: "double", start: "0.0", combine: "a + b" },
-        (RowFunction::Prod, Kind::Float) => Sum { element: "double", start: "1.0", combine: "a * b" },
+    let element = dtype.cuda();
+    match (function, dtype) {
+        (RowFunction::Sum, Element::F32) => Sum { element: "double", start: "0.0", combine: "a + b" },
+        (RowFunction::Prod, Element::F32) => Sum { element: "double", start: "1.0", combine: "a * b" },
         (RowFunction::Sum, _) => Sum { element: "u64", start: "0", combine: "a + b" },
         (RowFunction::Prod, _) => Sum { element: "u64", start: "1", combine: "a * b" },
         // Written so that what is no number stays.
-        (RowFunction::Least, Kind::Float) => Sum { element, start: least, combine: "b < a || b != b ? b : a" },
-        (RowFunction::Most, Kind::Float) => Sum { element, start: most, combine: "b > a || b != b ? b : a" },
+        (RowFunction::Least, Element::F32) => Sum { element, start: least, combine: "b < a || b != b ? b : a" },
+        (RowFunction::Most, Element::F32) => Sum { element, start: most, combine: "b > a || b != b ? b : a" },
         (RowFunction::Least, _) => Sum { element, start: least, combine: "a < b ? a : b" },
         (RowFunction::Most, _) => Sum { element, start: most, combine: "a > b ? a : b" },
     }
@@ -78,16 +77,16 @@ impl Rowwise {
         }
     }
 
-    fn element(&self) -> DType {
+    fn element(&self) -> Element {
         match self.of {
-            Of::Softmax => DType::F32,
+            Of::Softmax => Element::F32,
             Of::Function(_, dtype) => dtype,
         }
     }
 
     /// `x [M, N]`, and `y [M, N]` or `y [M]`.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
-        let elem = self.element();
+        let elem = self.element().dtype();
         vec![
             Buffer::read(BufferRole::Input(0), elem),
             Buffer { role: BufferRole::Output(0), elem, access: Access::Write },
@@ -114,14 +113,14 @@ impl Rowwise {
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
         let text = Text::new(symbol, self.to_string(), &self.buffers(), &self.dims(), self.sizes, THREADS);
         let (function, sum) = match self.of {
-            Of::Softmax => ("softmax", sum(RowFunction::Sum, DType::F32)),
+            Of::Softmax => ("softmax", sum(RowFunction::Sum, Element::F32)),
             Of::Function(function, dtype) => (function.name(), sum(function, dtype)),
         };
         cuda::Rowwise {
             head: &text.head(),
             softmax: self.of == Of::Softmax,
             function,
-            element: cuda_type(self.element()),
+            element: self.element().cuda(),
             sum: sum.element,
             start: sum.start,
             combine: sum.combine,

@@ -2,7 +2,7 @@
 
 use super::What;
 use super::function;
-use actc_types::{DType, Result};
+use actc_types::Result;
 
 /// What a text says of one element `i`.
 pub(super) struct Body {
@@ -58,7 +58,7 @@ impl Body {
             What::Unary { function, dtype } => {
                 let functions = function::unary(*function, *dtype)?;
                 let formula = format!("y[i] = {}(x[i])", function.name());
-                Body { formula, functions, lines: line("out0[i] = apply(*(in0 + i));") }
+                Body { formula, functions, lines: line("out0[i] = apply(in0[i]);") }
             }
             What::Binary { function, dtype, rank } => {
                 let rank = usize::from(*rank);
@@ -66,7 +66,7 @@ impl Body {
                     coordinates(&names("y", rank)),
                     repeated("a_at", "a", rank),
                     repeated("b_at", "b", rank),
-                    line("out0[i] = apply(*(in0 + a_at), *(in1 + b_at));"),
+                    line("out0[i] = apply(in0[a_at], in1[b_at]);"),
                 ];
                 let formula = format!("y = {}(a, b), extents of 1 repeat", function.name());
                 Body { formula, functions: function::binary(*function, *dtype)?, lines: lines.concat() }
@@ -78,14 +78,14 @@ impl Body {
                     repeated("c_at", "c", rank),
                     repeated("a_at", "a", rank),
                     repeated("b_at", "b", rank),
-                    line("out0[i] = *(in0 + c_at) ? *(in1 + a_at) : *(in2 + b_at);"),
+                    line("out0[i] = in0[c_at] ? in1[a_at] : in2[b_at];"),
                 ];
                 body("y = c ? a : b, extents of 1 repeat", lines)
             }
             What::Cast { from, to } => {
                 let functions = function::cast(*from, *to);
                 let formula = format!("y[i] = {to}(x[i])");
-                Body { formula, functions, lines: line("out0[i] = apply(*(in0 + i));") }
+                Body { formula, functions, lines: line("out0[i] = apply(in0[i]);") }
             }
             What::Transpose { order, .. } => {
                 let extents: Vec<String> = order.iter().map(|a| format!("x{a}")).collect();
@@ -94,23 +94,23 @@ impl Body {
                     format!("i{at}")
                 };
                 let lines =
-                    vec![coordinates(&extents), place("x_at", "x", order.len(), of), line("out0[i] = *(in0 + x_at);")];
+                    vec![coordinates(&extents), place("x_at", "x", order.len(), of), line("out0[i] = in0[x_at];")];
                 body(&format!("y = x with axes {order:?}"), lines)
             }
             What::Expand { rank, .. } => {
                 let rank = usize::from(*rank);
                 let lines =
-                    vec![coordinates(&names("y", rank)), repeated("x_at", "x", rank), line("out0[i] = *(in0 + x_at);")];
+                    vec![coordinates(&names("y", rank)), repeated("x_at", "x", rank), line("out0[i] = in0[x_at];")];
                 body("y = x, extents of 1 repeat", lines)
             }
             What::Gather { .. } => {
                 let lines = [
                     "const I row = i / (I)inner;",
-                    "i64 at = *(in1 + row % (I)N);",
+                    "i64 at = in1[row % (I)N];",
                     "if (at < 0) at += extent;",
                     "const bool there = at >= 0 && at < extent;",
                     "if (!there) atomicMax(error, 1);",
-                    "out0[i] = there ? *(in0 + ((size_t)(row / (I)N) * extent + at) * inner + i % (I)inner) : 0;",
+                    "out0[i] = there ? in0[((size_t)(row / (I)N) * extent + at) * inner + i % (I)inner] : 0;",
                 ];
                 let formula = "y[o, n] = x[o, index[n]], indices below 0 from the end; zeros, and an error word of 1, where there is none";
                 body(formula, vec![lines.map(str::to_owned).to_vec()])
@@ -124,22 +124,12 @@ impl Body {
                     (0..rank).map(inside).collect(),
                     line(&format!("const bool inside = {};", test.join(" && "))),
                     place("x_at", "x", rank, |axis| format!("p{axis}")),
-                    line("out0[i] = inside ? *(in0 + x_at) : *(in1);"),
+                    line("out0[i] = inside ? in0[x_at] : in1[0];"),
                 ];
                 body("y = x where it stands in y, else the value", lines)
             }
             What::Range => body("y[i] = start + i", vec![line("out0[i] = (i64)start + (i64)i;")]),
             What::Zero => body("y[i] = 0", vec![line("out0[i] = 0;")]),
         })
-    }
-}
-
-/// The type of `dtype` in CUDA.
-pub(in super::super) fn cuda(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F32 => "float",
-        DType::I64 => "i64",
-        DType::I32 => "int",
-        _ => "u8",
     }
 }

@@ -1,7 +1,6 @@
 //! Functions of one and two elements as CUDA functions `apply`, with the meaning that [`actc_types::function`] gives them.
 
-use super::body::cuda;
-use actc_types::dtype::Kind;
+use super::super::element::Element;
 use actc_types::function::{BinaryFunction, Takes, UnaryFunction};
 use actc_types::{DType, Diagnostic, Result};
 
@@ -9,29 +8,17 @@ use actc_types::{DType, Diagnostic, Result};
 const SIGMOID: &str =
     "__device__ __forceinline__ float sigmoid(float x) { return expf(fminf(x, 0.0f)) / (1.0f + expf(-fabsf(x))); }";
 
-/// Refuses what these kernels do not compute with.
-pub(super) fn check(dtype: DType) -> Result<()> {
-    match dtype {
-        DType::F32 | DType::I64 | DType::I32 | DType::Bool => Ok(()),
-        other => {
-            Err(Diagnostic::new("kernel-dtype", format!("no GPU kernel computes element by element with {other}"))
-                .help("f32, i64, i32 and bool can be"))
-        }
-    }
-}
-
-/// Refuses types that the function called `name`, which takes `takes`, does not take, or these kernels do not compute with.
-pub(in super::super) fn takes(name: &str, takes: Takes, dtype: DType) -> Result<()> {
-    check(dtype)?;
-    if takes.includes(dtype) {
+/// Refuses types that the function called `name`, which takes `takes`, does not take.
+pub(in super::super) fn takes(name: &str, takes: Takes, dtype: Element) -> Result<()> {
+    if takes.includes(dtype.dtype()) {
         return Ok(());
     }
     Err(Diagnostic::new("kernel-dtype", format!("`{name}` takes {}, not {dtype}", takes.words())))
 }
 
-fn signature(gives: DType, takes: DType, arguments: &[&str]) -> String {
-    let arguments: Vec<String> = arguments.iter().map(|a| format!("{} {a}", cuda(takes))).collect();
-    format!("__device__ __forceinline__ {} apply({})", cuda(gives), arguments.join(", "))
+fn signature(gives: Element, takes: Element, arguments: &[&str]) -> String {
+    let arguments: Vec<String> = arguments.iter().map(|a| format!("{} {a}", takes.cuda())).collect();
+    format!("__device__ __forceinline__ {} apply({})", gives.cuda(), arguments.join(", "))
 }
 
 /// `apply` as one expression.
@@ -39,14 +26,22 @@ fn expression(head: String, value: &str) -> Vec<String> {
     vec![format!("{head} {{ return {value}; }}")]
 }
 
-fn unsigned(dtype: DType) -> &'static str {
-    if dtype == DType::I64 { "u64" } else { "u32" }
+fn unsigned(dtype: Element) -> &'static str {
+    match dtype {
+        Element::I64 => "u64",
+        Element::F32 | Element::I32 | Element::Bool => "u32",
+    }
 }
 
-pub(super) fn unary(function: UnaryFunction, dtype: DType) -> Result<Vec<String>> {
-    let head = signature(function.gives(dtype).unwrap_or(dtype), dtype, &["x"]);
-    let float = dtype.kind() == Kind::Float;
-    let (t, u) = (cuda(dtype), unsigned(dtype));
+/// The element that a function gives of `dtype`, which it takes.
+fn given(gives: Option<DType>, dtype: Element) -> Result<Element> {
+    gives.map_or(Ok(dtype), Element::of)
+}
+
+pub(super) fn unary(function: UnaryFunction, dtype: Element) -> Result<Vec<String>> {
+    let head = signature(given(function.gives(dtype.dtype()), dtype)?, dtype, &["x"]);
+    let float = dtype == Element::F32;
+    let (t, u) = (dtype.cuda(), unsigned(dtype));
     let integer = |value: &str| Ok(expression(head.clone(), &value.replace("{t}", t).replace("{u}", u)));
     let value = match function {
         UnaryFunction::Neg if !float => return integer("({t})(0 - ({u})x)"),
@@ -92,12 +87,12 @@ pub(super) fn unary(function: UnaryFunction, dtype: DType) -> Result<Vec<String>
     Ok(if value.contains("sigmoid") { [vec![SIGMOID.to_owned()], body].concat() } else { body })
 }
 
-pub(super) fn binary(function: BinaryFunction, dtype: DType) -> Result<Vec<String>> {
-    let head = signature(function.gives(dtype).unwrap_or(dtype), dtype, &["a", "b"]);
-    let bits = 8 * dtype.size();
-    let float = dtype.kind() == Kind::Float;
+pub(super) fn binary(function: BinaryFunction, dtype: Element) -> Result<Vec<String>> {
+    let head = signature(given(function.gives(dtype.dtype()), dtype)?, dtype, &["a", "b"]);
+    let bits = 8 * dtype.dtype().size();
+    let float = dtype == Element::F32;
     let fill = |value: &str| {
-        value.replace("{t}", cuda(dtype)).replace("{u}", unsigned(dtype)).replace("{bits}", &bits.to_string())
+        value.replace("{t}", dtype.cuda()).replace("{u}", unsigned(dtype)).replace("{bits}", &bits.to_string())
     };
     let block = |lines: &[&str]| {
         let lines = lines.iter().map(|l| format!("    {}", fill(l)));
@@ -156,13 +151,13 @@ pub(super) fn binary(function: BinaryFunction, dtype: DType) -> Result<Vec<Strin
     Ok(expression(head, &fill(value)))
 }
 
-pub(super) fn cast(from: DType, to: DType) -> Vec<String> {
+pub(super) fn cast(from: Element, to: Element) -> Vec<String> {
     let head = signature(to, from, &["x"]);
-    let value = match (from.kind(), to.kind()) {
-        (_, Kind::Bool) => "x != 0".to_owned(),
+    let value = match (from, to) {
+        (_, Element::Bool) => "x != 0".to_owned(),
         // Truncated and saturated by the conversion, but for what is no number.
-        (Kind::Float, Kind::Signed | Kind::Unsigned) => format!("x != x ? 0 : ({})x", cuda(to)),
-        (_, Kind::Signed | Kind::Unsigned | Kind::Float) => format!("({})x", cuda(to)),
+        (Element::F32, Element::I64 | Element::I32) => format!("x != x ? 0 : ({})x", to.cuda()),
+        (_, Element::I64 | Element::I32 | Element::F32) => format!("({})x", to.cuda()),
     };
     expression(head, &value)
 }

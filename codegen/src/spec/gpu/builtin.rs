@@ -1,0 +1,147 @@
+//! What calls of the runtime's functions become on a GPU.
+
+use super::{Copy, Each, Element, GpuKernel, Matmul, Of, Place, Rowwise, Sizes, What};
+use actc_artifact::{Builtin, BuiltinCall};
+use actc_types::function::{BinaryFunction, Extreme, RowFunction, UnaryFunction};
+use actc_types::{DType, Diagnostic, Result};
+
+/// Elements of a row from which a block is worth more than a warp.
+const WIDE: u64 = 2048;
+
+/// Rows of a product that fill a tile.
+const FEW: u64 = 8;
+
+impl GpuKernel {
+    /// The kernel that does what `call` does, with the same sizes in the same order and the same buffers, an error word in front
+    /// of the result where indices are read. Refuses calls that no kernel of general tensors is for.
+    ///
+    /// A [`Place`] of long rows has several parts, which [`Place::choose`] compares.
+    pub fn of_call(call: &BuiltinCall, sizes: Sizes) -> Result<GpuKernel> {
+        let refuse = || {
+            Diagnostic::new(
+                "kernel-builtin",
+                format!("no GPU kernel does `{}` with {:?}", call.builtin.name(), call.ints),
+            )
+        };
+        let int = |i: usize| call.ints.get(i).copied().ok_or_else(refuse);
+        let element = |i: usize| DType::from_code(int(i)?).ok_or_else(refuse).and_then(Element::of);
+        let fixed = |i: usize| call.dims.get(i).and_then(actc_types::Dim::fixed);
+        let size = |i: usize| int(i).and_then(|n| u8::try_from(n).map_err(|_| refuse()));
+        // So many axes, with the extents of so many tensors.
+        let rank = |tensors: usize| match call.dims.len() {
+            n if n.is_multiple_of(tensors) => u8::try_from(n / tensors).map_err(|_| refuse()),
+            _ => Err(refuse()),
+        };
+        let each = |what| Ok(GpuKernel::Each(Each { what, sizes }));
+        let wide = fixed(1).is_none_or(|n| n >= WIDE);
+        match call.builtin {
+            Builtin::Unary => {
+                let function = UnaryFunction::from_code(int(0)?).ok_or_else(refuse)?;
+                each(What::Unary { function, dtype: element(1)? })
+            }
+            Builtin::Binary => {
+                let function = BinaryFunction::from_code(int(0)?).ok_or_else(refuse)?;
+                each(What::Binary { function, dtype: element(1)?, rank: rank(3)? })
+            }
+            Builtin::Select => each(What::Select { size: size(0)?, rank: rank(4)? }),
+            Builtin::Cast => each(What::Cast { from: element(0)?, to: element(1)? }),
+            Builtin::Transpose => {
+                let order = call.ints[1.min(call.ints.len())..].iter().map(|a| u8::try_from(*a).map_err(|_| refuse()));
+                each(What::Transpose { size: size(0)?, order: order.collect::<Result<_>>()? })
+            }
+            Builtin::Expand => each(What::Expand { size: size(0)?, rank: rank(2)? }),
+            Builtin::Gather => each(What::Gather { size: size(0)? }),
+            Builtin::Pad => each(What::Pad { size: size(0)?, rank: rank(3)? }),
+            Builtin::Range => each(What::Range),
+            Builtin::Zero => each(What::Zero),
+            Builtin::Copy => Ok(GpuKernel::Copy(Copy { sizes })),
+            Builtin::Softmax => Ok(GpuKernel::Rowwise(Rowwise { of: Of::Softmax, wide, sizes })),
+            Builtin::Reduce => {
+                let function = RowFunction::from_code(int(0)?).ok_or_else(refuse)?;
+                Ok(GpuKernel::Rowwise(Rowwise { of: Of::Function(function, element(1)?), wide, sizes }))
+            }
+            Builtin::Place => {
+                let extreme = Extreme::from_code(int(0)?).ok_or_else(refuse)?;
+                Ok(GpuKernel::Place(Place::of(extreme, element(1)?, fixed(1).unwrap_or(1))))
+            }
+            Builtin::Matmul => {
+                if call.ints.get(2).is_some_and(|code| DType::from_code(*code) != Some(DType::F32)) {
+                    return Err(refuse());
+                }
+                let few = fixed(1).is_some_and(|rows| rows <= FEW);
+                Ok(GpuKernel::Matmul(Matmul { ta: int(0)? != 0, tb: int(1)? != 0, few, sizes }))
+            }
+            Builtin::Linear
+            | Builtin::Attention
+            | Builtin::Embedding
+            | Builtin::Gram
+            | Builtin::ChannelStats
+            | Builtin::RoundRows
+            | Builtin::Recurrent
+            | Builtin::LinearAttention
+            | Builtin::GatherNd
+            | Builtin::GatherElements
+            | Builtin::ScatterNd
+            | Builtin::ScatterElements
+            | Builtin::Cumulate
+            | Builtin::TopK
+            | Builtin::NonZero
+            | Builtin::Unique
+            | Builtin::NonMaxSuppression
+            | Builtin::Row
+            | Builtin::Expect
+            | Builtin::Conv
+            | Builtin::ConvStored
+            | Builtin::ConvInteger
+            | Builtin::ConvTranspose
+            | Builtin::DeformConv
+            | Builtin::Pool
+            | Builtin::Fold
+            | Builtin::Unpool
+            | Builtin::RegionPool
+            | Builtin::Resample
+            | Builtin::GridSample
+            | Builtin::Det => Err(refuse()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actc_types::Dim;
+
+    #[test]
+    fn calls_become_kernels_with_their_sizes() {
+        let dims = |n: &[u64]| n.iter().map(|n| Dim::from(*n)).collect::<Vec<Dim>>();
+        let f32s = DType::F32.code();
+        for (builtin, sizes, ints) in [
+            (Builtin::Unary, dims(&[7]), vec![UnaryFunction::Tanh.code(), f32s]),
+            (Builtin::Binary, dims(&[2, 3, 2, 3, 1, 3]), vec![BinaryFunction::Add.code(), f32s]),
+            (Builtin::Select, dims(&[2, 2, 1, 2]), vec![8]),
+            (Builtin::Cast, dims(&[7]), vec![f32s, DType::I64.code(), 0, 0]),
+            (Builtin::Transpose, dims(&[2, 3, 4]), vec![4, 2, 0, 1]),
+            (Builtin::Expand, dims(&[2, 3, 1, 3]), vec![4]),
+            (Builtin::Gather, dims(&[1, 2, 3, 4]), vec![4]),
+            (Builtin::Pad, dims(&[4, 2, 1]), vec![4]),
+            (Builtin::Range, dims(&[4, 2]), Vec::new()),
+            (Builtin::Zero, dims(&[4]), Vec::new()),
+            (Builtin::Copy, dims(&[1, 2, 3, 4, 5, 6]), Vec::new()),
+            (Builtin::Softmax, dims(&[2, 3]), Vec::new()),
+            (Builtin::Reduce, dims(&[2, 3]), vec![RowFunction::Sum.code(), f32s]),
+            (Builtin::Place, dims(&[1, 128_000]), vec![2, f32s]),
+            (Builtin::Matmul, dims(&[1, 2, 3, 4]), vec![0, 1, f32s]),
+        ] {
+            let call = BuiltinCall { dims: sizes, ints, ..BuiltinCall::new("x", builtin) };
+            let kernel = GpuKernel::of_call(&call, Sizes::Int).unwrap();
+            kernel.check().unwrap();
+            assert_eq!(kernel.dims().len(), call.dims.len(), "{kernel}");
+        }
+        let doubles = BuiltinCall {
+            dims: dims(&[1, 2, 3, 4]),
+            ints: vec![0, 0, DType::F64.code()],
+            ..BuiltinCall::new("x", Builtin::Matmul)
+        };
+        assert_eq!(GpuKernel::of_call(&doubles, Sizes::Int).unwrap_err().code, "kernel-builtin");
+    }
+}

@@ -25,7 +25,7 @@ fn as_they_come(artifact: &Artifact, folder: &std::path::Path) -> Result<Artifac
             graph.set_op(node, Op::Linear(Linear::F32))?;
         }
     }
-    let options = Options { targets: vec![Target::host()], backend: Backend::best(), entries: Entries::of(&graph) };
+    let options = Options::new(vec![Target::host()], Backend::best(), Entries::of(&graph));
     let first = |mut errors: Vec<Diagnostic>| errors.swap_remove(0);
     let program = compile(&lower(&graph).map_err(first)?, &options).map_err(first)?;
     let path = folder.join("plain.actc");

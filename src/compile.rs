@@ -3,21 +3,45 @@
 use crate::evaluator::{Compiled, first};
 use crate::source::Source;
 use actc_artifact::{Artifact, LayerRow, ReadOptions, Writer, Written};
+use actc_codegen::spec::gpu::Products;
 use actc_codegen::{Backend, Description, Entries, Options, Program, compile};
 use actc_ir::{Graph, lower};
 use actc_passes::manager::{self, Config};
 use actc_passes::report::{ChannelOrder, LayerReport, Status};
-use actc_passes::{PASSES, PassCx, Pipeline};
-use actc_types::{Diagnostic, Place, Result, Target};
+use actc_passes::{PASSES, PassCx, Pipeline, spill};
+use actc_types::{Diagnostic, Order, Place, Result, Target};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What keys of the manifest's metadata begin with that hold orders of channels.
 const ORDER_KEY: &str = "reorder.";
 
-/// Compiles `graph` for `targets` by `backend` with the entries that suit it; all findings are given at once.
-pub fn program(graph: &Graph, targets: Vec<Target>, backend: Backend) -> Result<Program, Vec<Diagnostic>> {
+/// Compiles `graph` for `targets` by `backend`, and with `products` for GPUs, with the entries that suit it; all findings are
+/// given at once.
+pub fn program(
+    graph: &Graph,
+    targets: Vec<Target>,
+    backend: Backend,
+    products: Products,
+) -> Result<Program, Vec<Diagnostic>> {
     let lowered = lower(graph)?;
-    compile(&lowered, &Options { targets, backend, entries: Entries::of(graph) })
+    compile(&lowered, &Options { products, ..Options::new(targets, backend, Entries::of(graph)) })
+}
+
+/// `graph` with the bits of its weights in the order that `targets` want, that of CPUs where there are some among them: what an
+/// artifact stores of every weight in any case. Weights that are moved lie in unnamed files of `work`.
+pub fn in_order(graph: &Graph, targets: &[Target], work: &Path) -> Result<Graph> {
+    let gpus = !targets.is_empty() && targets.iter().all(|t| t.arch.is_gpu());
+    let order = if gpus { Order::Mma16 } else { Order::Panels8 };
+    let mut moved = graph.clone();
+    for (id, constant) in graph.constants() {
+        let Some(mut constant) = constant.in_order(order)? else { continue };
+        for (_, bytes) in &mut constant.parts {
+            *bytes = spill::store(work, bytes.to_vec())?;
+        }
+        moved.set_const(id, constant)?;
+    }
+    Ok(moved)
 }
 
 /// An artifact of the model as it was shipped, for this machine: cleaned, nothing else. It lies in an unnamed place that
@@ -28,7 +52,7 @@ pub fn as_shipped(source: &Source, threads: usize, backend: Backend) -> Result<A
     let evaluator = Compiled::new(threads).by(backend);
     let mut quiet = |_: actc_passes::Progress<'_>| ();
     manager::run(&pipeline, &mut graph, &mut PassCx::new(&evaluator, &mut quiet), &Config::default(), &mut |_| ())?;
-    let program = program(&graph, vec![Target::host()], backend).map_err(first)?;
+    let program = program(&graph, vec![Target::host()], backend, Products::Single).map_err(first)?;
     let mut description = source.description();
     description.pipeline = pipeline.to_string();
     temporary(&program, description)

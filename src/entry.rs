@@ -1,22 +1,21 @@
 //! One call of an artifact's entry on tensors: which entry, and a session that has room for its inputs.
 
-use actc_artifact::{Entry, Manifest};
+use actc_artifact::Entry;
 use actc_passes::Sample;
-use actc_runtime::{Model, Session, SessionOptions};
+use actc_runtime::{AnySession, Placed, SessionOptions};
 use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Result, Symbol, Tensor};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-/// The entry called `asked`; without a name the only one, or `score` of a language model.
-pub fn choose<'m>(manifest: &'m Manifest, asked: Option<&str>) -> Result<&'m Entry> {
-    let names: Vec<&str> = manifest.entries.iter().map(|e| e.name.as_str()).collect();
+/// The one of `entries` called `asked`; without a name the only one, or `score` of a language model.
+pub fn choose<'m>(entries: &'m [Entry], asked: Option<&str>) -> Result<&'m Entry> {
+    let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
     let wanted = match (asked, &names[..]) {
         (Some(name), _) => name,
         (None, [only]) => only,
         (None, _) => "score",
     };
-    manifest.entries.iter().find(|e| e.name == wanted).ok_or_else(|| {
+    entries.iter().find(|e| e.name == wanted).ok_or_else(|| {
         Diagnostic::request("unknown-entry", format!("the artifact has no entry `{wanted}`"))
             .help(format!("its entries: {}", names.join(", ")))
     })
@@ -30,7 +29,7 @@ pub fn given<'e>(entry: &'e Entry, sample: &Sample) -> std::result::Result<Vec<T
 
 /// Runs `entry` of `model` once in a session of its own; states start empty.
 pub fn call(
-    model: &Arc<Model>,
+    model: &Placed,
     entry: &Entry,
     inputs: &[Tensor],
     symbols: &Bindings,
@@ -42,13 +41,13 @@ pub fn call(
 
 /// A session for `entry` on inputs such as `inputs`, and those of `symbols` that the entry has.
 pub fn session(
-    model: &Arc<Model>,
+    model: &Placed,
     entry: &Entry,
     inputs: &[Tensor],
     symbols: &Bindings,
     threads: usize,
     profile: bool,
-) -> Result<(Session, Bindings)> {
+) -> Result<(AnySession, Bindings)> {
     let known: BTreeSet<&Symbol> = entry.symbols.iter().collect();
     let mut symbols = symbols.clone();
     symbols.retain(|s, _| known.contains(s));
@@ -61,5 +60,5 @@ pub fn session(
         }
     }
     let options = SessionOptions { threads, state_capacity: capacity, profile, ..SessionOptions::default() };
-    Ok((Session::new(model.clone(), options)?, symbols))
+    Ok((model.session(options)?, symbols))
 }

@@ -43,7 +43,7 @@ impl Compiled {
     pub fn model(&self, graph: &Graph) -> Result<Arc<Model>> {
         let lowered = lower(graph).map_err(first)?;
         let target = Target::host();
-        let options = Options { targets: vec![target.clone()], backend: self.backend, entries: Entries::Forward };
+        let options = Options::new(vec![target.clone()], self.backend, Entries::Forward);
         let program = compile(&lowered, &options).map_err(first)?;
         let artifact = open(&program)?;
         let (_, image) = &program.images[0];

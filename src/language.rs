@@ -1,15 +1,15 @@
 //! Language models as one thing: an artifact, its tokenizer and its chat template; and sessions that read and continue text.
 
-use crate::link::{self, Native};
+use crate::link::Native;
+use crate::place;
 use crate::source::{EOS_KEY, OBSTACLE_KEY};
 use crate::text::{ChatTemplate, Tokenizer};
 use actc_artifact::{Artifact, TextInfo};
 use actc_ir::eval::{new_tokens, past_tokens};
-use actc_runtime::{Model, Session, SessionOptions, StepTime};
+use actc_runtime::{AnySession, Device, Placed, SessionOptions, StepTime};
 use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Result, Tensor};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Tokens of a prompt that are read at once: bounds the memory of a run.
 const PROMPT_CHUNK: usize = 512;
@@ -20,7 +20,7 @@ const LOGIT_BYTES: usize = 64 << 20;
 /// An artifact that holds a language model, linked and ready for sessions.
 #[derive(Debug)]
 pub struct LanguageModel {
-    model: Arc<Model>,
+    placed: Placed,
     tokenizer: Tokenizer,
     text: TextInfo,
     vocabulary: usize,
@@ -43,35 +43,41 @@ fn described(artifact: &Artifact) -> Result<&TextInfo> {
 }
 
 impl LanguageModel {
-    /// Links the code of `artifact`; an artifact that is no language model is an error.
+    /// Links the code of `artifact` for CPUs; an artifact that is no language model is an error.
     pub fn new(artifact: Artifact, native: Native) -> Result<LanguageModel> {
-        described(&artifact)?;
-        LanguageModel::of(link::open(artifact, native)?)
+        LanguageModel::on(artifact, native, Device::Cpu)
     }
 
-    /// The language model that `model`, linked already, is; an error where it is none.
-    pub fn of(model: Arc<Model>) -> Result<LanguageModel> {
-        let artifact = model.artifact();
+    /// Links the code of `artifact` for `device`; errors are those of [`place`](place::place), and that of an artifact that is no
+    /// language model.
+    pub fn on(artifact: Artifact, native: Native, device: Device) -> Result<LanguageModel> {
+        described(&artifact)?;
+        LanguageModel::of(place::place(artifact, native, device)?)
+    }
+
+    /// The language model that `placed` is; an error where it is none.
+    pub fn of(placed: Placed) -> Result<LanguageModel> {
+        let artifact = placed.model().artifact();
         let text = described(artifact)?.clone();
         let tokenizer = Tokenizer::from_json(&artifact.tokenizer()?.ok_or_else(|| missing("tokenizer"))?)?;
-        let entry = |name: &str| artifact.manifest().entries.iter().find(|e| e.name == name);
+        let entry = |name: &str| place::entries(&placed).iter().find(|e| e.name == name);
         let score = entry("score").ok_or_else(|| missing("entry `score`"))?;
         for name in ["prefill", "decode"] {
             entry(name).ok_or_else(|| missing(&format!("entry `{name}`")))?;
         }
         let vocabulary = score.outputs.first().and_then(|port| port.dims.last()?.fixed());
         let vocabulary = vocabulary.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| missing("logits"))?;
-        Ok(LanguageModel { model, tokenizer, text, vocabulary })
+        Ok(LanguageModel { placed, tokenizer, text, vocabulary })
     }
 
-    /// The model that runs.
-    pub fn model(&self) -> &Model {
-        &self.model
+    /// The model where it runs.
+    pub fn placed(&self) -> &Placed {
+        &self.placed
     }
 
     /// The artifact.
     pub fn artifact(&self) -> &Artifact {
-        self.model.artifact()
+        self.placed.model().artifact()
     }
 
     /// Its tokenizer.
@@ -126,7 +132,7 @@ impl LanguageModel {
     fn session_of(&self, context: usize, options: SessionOptions) -> Result<LanguageSession> {
         let state_capacity = Bindings::from([(past_tokens(), context as u64), (new_tokens(), 0)]);
         let options = SessionOptions { state_capacity, ..options };
-        let session = Session::new(self.model.clone(), options)?;
+        let session = self.placed.session(options)?;
         Ok(LanguageSession { session, past: 0, context, chunk: self.score_chunk() })
     }
 
@@ -137,7 +143,7 @@ impl LanguageModel {
 
 /// One text on a language model. Positions count from the last [`LanguageSession::reset`].
 pub struct LanguageSession {
-    session: Session,
+    session: AnySession,
     past: usize,
     context: usize,
     chunk: usize,

@@ -16,6 +16,7 @@ pub mod link;
 pub mod npy;
 pub mod npz;
 pub mod output;
+pub mod place;
 pub mod quality;
 pub mod recipe;
 pub mod report;

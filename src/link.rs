@@ -4,13 +4,17 @@
 //! graph in the artifact is compiled again, and the result is kept under the artifact's digest, this program's digest,
 //! the back end with its version, and the target. Cached code carries its own digest, so that a damaged entry is made again.
 
-use crate::compile::temporary;
+use crate::compile::{in_order, program, temporary};
 use crate::evaluator::first;
-use actc_artifact::{Artifact, CodeImage, Digest};
-use actc_codegen::{BACKEND_KEY, Backend, Description, Entries, Image, Options, Program, compile, graph_of};
+use actc_artifact::{Artifact, CodeImage, Digest, Manifest};
+use actc_codegen::spec::gpu::Products;
+use actc_codegen::{BACKEND_KEY, Backend, Description, Image, PRODUCTS_KEY, Program, graph_of};
+#[cfg(feature = "cuda")]
+use actc_codegen::{Entries, Options, compile};
+#[cfg(feature = "cuda")]
 use actc_ir::lower;
 use actc_runtime::{Code, Model, Trust};
-use actc_types::{Result, Target};
+use actc_types::{Diagnostic, Result, Target};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -24,11 +28,38 @@ pub enum Native {
     Made(Backend),
 }
 
-/// Compiles the portable graph of `artifact` again for `targets` with `backend`.
+/// Compiles the portable graph of `artifact` again for `targets` with `backend`; inputs enter products on GPUs as they did.
 pub fn recompile(artifact: &Artifact, targets: Vec<Target>, backend: Backend) -> Result<Program> {
+    let graph = in_order(&graph_of(artifact)?, &targets, &std::env::temp_dir())?;
+    program(&graph, targets, backend, products(artifact)?).map_err(first)
+}
+
+/// As [`recompile`] for `gpus`, with a plan for CPUs where the artifact has one: tensors have the places that they have there.
+#[cfg(feature = "cuda")]
+pub(crate) fn recompile_as(artifact: &Artifact, gpus: Vec<Target>, backend: Backend) -> Result<Program> {
+    if artifact.manifest().entries.is_empty() {
+        return recompile(artifact, gpus, backend);
+    }
     let graph = graph_of(artifact)?;
     let lowered = lower(&graph).map_err(first)?;
-    compile(&lowered, &Options { targets, backend, entries: Entries::of(&graph) }).map_err(first)
+    let options = Options {
+        products: products(artifact)?,
+        plan_for_cpus: true,
+        ..Options::new(gpus, backend, Entries::of(&graph))
+    };
+    compile(&lowered, &options).map_err(first)
+}
+
+/// What makes code for GPUs, as caches name it.
+pub(crate) fn gpu_maker() -> String {
+    format!("gpu-{}", Backend::Llvm.full_name())
+}
+
+/// How inputs enter products in the code for GPUs of `artifact`, or would in some that is made.
+pub fn products(artifact: &Artifact) -> Result<Products> {
+    let Some(name) = artifact.manifest().metadata.get(PRODUCTS_KEY) else { return Ok(Products::Single) };
+    Products::parse(name)
+        .ok_or_else(|| Diagnostic::new("artifact-products", format!("unknown precision of products `{name}`")))
 }
 
 /// The bytes of a code section that holds `image`.
@@ -52,7 +83,7 @@ pub fn open(artifact: Artifact, native: Native) -> Result<Arc<Model>> {
     };
     let target = Target::host();
     let entry = cache_entry(&artifact, &target, &backend.full_name());
-    if let Some(section) = entry.as_deref().and_then(read) {
+    if let Some(section) = entry.as_deref().and_then(cached) {
         let model = Model::from_artifact(artifact)?;
         model.link(Code::Image { target: &target, section: &section })?;
         return Ok(model);
@@ -63,15 +94,22 @@ pub fn open(artifact: Artifact, native: Native) -> Result<Arc<Model>> {
     let same = program.entries == manifest.entries
         && program.kernels == manifest.kernels
         && program.states == manifest.states
-        && program.tensors.iter().eq(manifest.tensors.iter().map(|t| &t.name));
+        && first_tensors(&program, manifest);
     let artifact = if same { artifact } else { temporary(&program, redescribe(&artifact)?)? };
     // A cache that cannot be written costs time, not results.
     if let Some(entry) = entry.filter(|_| same) {
-        let _ = store(&entry, &section);
+        let _ = keep(&entry, &section);
     }
     let model = Model::from_artifact(artifact)?;
     model.link(Code::Image { target: &target, section: &section })?;
     Ok(model)
+}
+
+/// Whether the tensors of `program` are the first of `manifest`: those of GPUs are behind them.
+pub(crate) fn first_tensors(program: &Program, manifest: &Manifest) -> bool {
+    let pairs = program.tensors.iter().zip(&manifest.tensors);
+    program.tensors.len() <= manifest.tensors.len()
+        && pairs.into_iter().all(|(ours, stored)| ours.name() == stored.name)
 }
 
 /// What an artifact says about itself, for another one of the same model.
@@ -89,20 +127,25 @@ pub fn redescribe(artifact: &Artifact) -> Result<Description> {
     })
 }
 
-/// Puts an artifact's own code for this machine into the cache. For artifacts that this program has just made.
+/// Puts an artifact's own code for this machine, and for GPUs, into the cache. For artifacts that this program has just made.
 pub fn remember(artifact: &Artifact) -> Result<()> {
-    let target = Target::host();
-    let code = artifact.section(&actc_artifact::Section::Code(target.clone()));
-    let maker = artifact.manifest().metadata.get(BACKEND_KEY);
-    if let (Some(section), Some(entry)) = (code, maker.and_then(|maker| cache_entry(artifact, &target, maker))) {
-        let _ = store(&entry, section);
+    let gpus = artifact.manifest().targets.iter().filter(|t| t.arch.is_gpu());
+    for target in std::iter::once(&Target::host()).chain(gpus) {
+        let code = artifact.section(&actc_artifact::Section::Code(target.clone()));
+        let maker = match target.arch.is_gpu() {
+            true => Some(gpu_maker()),
+            false => artifact.manifest().metadata.get(BACKEND_KEY).cloned(),
+        };
+        if let (Some(section), Some(entry)) = (code, maker.and_then(|maker| cache_entry(artifact, target, &maker))) {
+            let _ = keep(&entry, section);
+        }
     }
     Ok(())
 }
 
 /// Where the code of `artifact` for `target` by `maker`, a back end with its version, is kept, if there is a place for
 /// caches. A back end in a shared library changes without the program.
-fn cache_entry(artifact: &Artifact, target: &Target, maker: &str) -> Option<PathBuf> {
+pub(crate) fn cache_entry(artifact: &Artifact, target: &Target, maker: &str) -> Option<PathBuf> {
     let program = program_digest()?;
     let maker = maker.replace(' ', "-");
     Some(folder()?.join(format!("{}-{program}-{maker}-{target}.code", artifact.digest())))
@@ -126,13 +169,15 @@ pub fn program_digest() -> Option<&'static str> {
     digest.as_deref()
 }
 
-fn read(path: &Path) -> Option<Vec<u8>> {
+/// The code that is kept at `path`, undamaged.
+pub(crate) fn cached(path: &Path) -> Option<Vec<u8>> {
     let bytes = std::fs::read(path).ok()?;
     let (digest, section) = bytes.split_first_chunk::<32>()?;
     (Digest::of(section).0 == *digest).then(|| section.to_vec())
 }
 
-fn store(path: &Path, section: &[u8]) -> std::io::Result<()> {
+/// Keeps `section` at `path`.
+pub(crate) fn keep(path: &Path, section: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let mut file = tempfile::Builder::new().prefix(".code-").tempfile_in(folder)?;
@@ -150,14 +195,14 @@ mod tests {
     fn damaged_entries_are_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/entry.code");
-        assert_eq!(read(&path), None);
-        store(&path, b"section").unwrap();
-        assert_eq!(read(&path).as_deref(), Some(&b"section"[..]));
-        let mut bytes = std::fs::read(&path).unwrap();
+        assert_eq!(cached(&path), None);
+        keep(&path, b"section").unwrap();
+        assert_eq!(cached(&path).as_deref(), Some(&b"section"[..]));
+        let mut bytes = std::fs::cached(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(read(&path), None);
+        assert_eq!(cached(&path), None);
         std::fs::write(&path, b"short").unwrap();
-        assert_eq!(read(&path), None);
+        assert_eq!(cached(&path), None);
     }
 }

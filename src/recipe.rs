@@ -67,6 +67,8 @@ pub struct Recipe {
     pub target: Vec<String>,
     /// What makes the code.
     pub backend: Option<String>,
+    /// How inputs enter products on GPUs.
+    pub products: Option<String>,
     /// Conditions on the quality of the result.
     pub require: Option<String>,
     /// Whether weaker methods may step in.
@@ -74,7 +76,7 @@ pub struct Recipe {
 }
 
 /// The keys of a recipe.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "passes",
     "preset",
     "pass",
@@ -91,6 +93,7 @@ const KEYS: [&str; 18] = [
     "dim",
     "target",
     "backend",
+    "products",
     "require",
     "allow-fallback",
 ];
@@ -153,6 +156,7 @@ impl Reader<'_> {
                 "dim" => recipe.dim = self.strings(name, value)?,
                 "target" => recipe.target = self.strings(name, value)?,
                 "backend" => recipe.backend = Some(self.string(name, value)?.to_owned()),
+                "products" => recipe.products = Some(self.string(name, value)?.to_owned()),
                 "require" => recipe.require = Some(self.string(name, value)?.to_owned()),
                 "allow-fallback" => recipe.allow_fallback = Some(self.flag(name, value)?),
                 _ => return Err(self.unknown(format!("a recipe has no key `{name}`"), name, &KEYS, key.span())),
@@ -367,6 +371,9 @@ impl fmt::Display for Recipe {
         if let Some(backend) = &self.backend {
             writeln!(f, "backend = {}", quoted(backend))?;
         }
+        if let Some(products) = &self.products {
+            writeln!(f, "products = {}", quoted(products))?;
+        }
         if let Some(conditions) = &self.require {
             writeln!(f, "require = {}", quoted(conditions))?;
         }
@@ -440,6 +447,7 @@ mod tests {
                 dim: require.clone().into_iter().collect(),
                 target: vec!["host".into()],
                 backend: require.clone(),
+                products: require.clone(),
                 require,
                 allow_fallback: allow,
             };

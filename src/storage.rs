@@ -1,11 +1,11 @@
 //! What an artifact's weights take, and which of them a step reads.
 
 use actc_artifact::{ALIGN, Artifact, CodeImage, HEADER_BYTES, Manifest, PartEntry, TensorEntry, bundle};
-use actc_codegen::{BACKEND_KEY, Description, Program, graph_of};
-use actc_ir::{Const, ConstId, Graph, Op, text};
+use actc_codegen::{Description, Program, graph_of};
+use actc_ir::{ConstId, Graph, Op, text};
 use actc_passes::columns::Input;
 use actc_types::Result;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Bytes and elements of weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,10 +116,10 @@ pub fn artifact_bytes(program: &Program, description: &Description, calibrated: 
         text: description.text.clone(),
         ..Manifest::default()
     };
-    manifest.metadata.insert(BACKEND_KEY.into(), program.backend.full_name());
-    let by_name: BTreeMap<&str, &Const> = program.graph.constants().map(|(_, c)| (c.name.as_str(), c)).collect();
+    manifest.cuda = program.cuda.as_ref().map(|cuda| cuda.plan.clone());
+    manifest.metadata.extend(program.makers());
     let mut total = HEADER_BYTES as u64 + ALIGN;
-    for constant in program.tensors.iter().filter_map(|name| by_name.get(name.as_str())) {
+    program.each_tensor(&mut |name, constant| {
         let mut offset = 0;
         let mut parts = Vec::new();
         for (role, bytes) in &constant.parts {
@@ -128,15 +128,16 @@ pub fn artifact_bytes(program: &Program, description: &Description, calibrated: 
         }
         total += offset;
         manifest.tensors.push(TensorEntry {
-            name: constant.name.clone(),
+            name: name.into(),
             dtype: constant.ty.dtype,
             dims: constant.fixed_dims()?,
             encoding: constant.encoding.clone(),
             parts,
         });
-    }
+        Ok(())
+    })?;
     total += aligned(text::print(&program.graph).len() as u64);
-    for (_, image) in &program.images {
+    for (_, image) in program.sections() {
         let symbols = image.symbols.iter().map(|(name, at)| (name.as_str(), *at as u64));
         total += aligned(CodeImage::encode(symbols, &image.code).len() as u64);
     }

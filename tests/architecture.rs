@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("actc-templates", &[]),
     ("actc-artifact", &["actc-types"]),
     ("actc-codegen", &["actc-types", "actc-ir", "actc-artifact", "actc-templates", "actc-ptx", "actc-problems"]),
-    ("actc-runtime", &["actc-types", "actc-artifact"]),
+    ("actc-runtime", &["actc-types", "actc-artifact", "actc-ptx-driver"]),
     ("actc-capi", &["actc-types", "actc-artifact", "actc-runtime"]),
     // For tests alone: problems with their answers, an emulator of PTX and a stand-in for the driver over it, checks on a GPU.
     ("actc-problems", &["actc-types", "actc-codegen"]),
@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "actc-codegen",
             "actc-runtime",
             "actc-capi",
+            "actc-ptx-driver",
         ],
     ),
 ];

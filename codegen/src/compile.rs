@@ -1,14 +1,18 @@
 //! The one way from a lowered graph to a program.
 
+use crate::cuda;
 use crate::emit::{Backend, Image};
 use crate::plan::buffers::StateTable;
+use crate::plan::device::Device;
 use crate::plan::launch::Kernels;
 use crate::plan::steps::{self, Shared};
+use crate::plan::tensors::TensorTable;
 use crate::program::Program;
+use crate::spec::gpu::Products;
 use crate::specialise::{Rows, specialise};
 use actc_artifact::StateEntry;
 use actc_ir::eval::new_tokens;
-use actc_ir::{Graph, Lowered};
+use actc_ir::{Graph, Lowered, text};
 use actc_types::{Diagnostic, Result, Symbol, Target};
 use std::panic::resume_unwind;
 
@@ -23,7 +27,7 @@ pub enum Entries {
 }
 
 impl Entries {
-    fn list(self) -> Vec<(&'static str, Vec<(Symbol, u64)>, Rows)> {
+    pub(crate) fn list(self) -> Vec<(&'static str, Vec<(Symbol, u64)>, Rows)> {
         match self {
             Entries::Forward => vec![("forward", Vec::new(), Rows::All)],
             Entries::Language => vec![
@@ -52,15 +56,31 @@ pub struct Options {
     pub backend: Backend,
     /// Which entries to make.
     pub entries: Entries,
+    /// How inputs that are not rounded enter products on GPUs.
+    pub products: Products,
+    /// Whether there is a plan for CPUs where no target is one.
+    pub plan_for_cpus: bool,
 }
 
-/// Code for every target, made on a thread each.
-fn images(kernels: &Kernels, options: &Options) -> Result<Vec<(Target, Image)>> {
+impl Options {
+    /// A request for `targets`, products on GPUs as exact as single precision.
+    pub fn new(targets: Vec<Target>, backend: Backend, entries: Entries) -> Options {
+        Options { targets, backend, entries, products: Products::Single, plan_for_cpus: false }
+    }
+
+    /// The targets that are CPUs, or GPUs.
+    fn of_class(&self, gpu: bool) -> Vec<Target> {
+        self.targets.iter().filter(|t| t.arch.is_gpu() == gpu).cloned().collect()
+    }
+}
+
+/// Code for every CPU target, made on a thread each.
+fn images(kernels: &Kernels, backend: Backend, targets: &[Target]) -> Result<Vec<(Target, Image)>> {
     std::thread::scope(|scope| {
-        let made = |target| scope.spawn(move || kernels.compile(options.backend, target));
-        let running: Vec<_> = options.targets.iter().map(made).collect();
+        let made = |target| scope.spawn(move || kernels.compile(backend, target));
+        let running: Vec<_> = targets.iter().map(made).collect();
         let ended = running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        options.targets.iter().cloned().zip(ended).map(|(target, image)| Ok((target, image?))).collect()
+        targets.iter().cloned().zip(ended).map(|(target, image)| Ok((target, image?))).collect()
     })
 }
 
@@ -78,36 +98,64 @@ fn distinct(mut images: Vec<(Target, Image)>) -> (Vec<(Target, Image)>, Vec<(Tar
 }
 
 /// Compiles `lowered`. All nodes without code are reported at once.
+///
+/// A program for GPUs alone has no plan for CPUs, unless the options ask for one.
 pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diagnostic>> {
+    let one = |d: Diagnostic| vec![d];
     let graph = lowered.graph();
     let states = StateTable::of(graph);
-    let mut shared = Shared::new(options.backend);
+    let (cpus, gpus) = (options.of_class(false), options.of_class(true));
+    let mut shared = Shared::new(Device::cpu(options.backend), TensorTable::default());
     let mut entries = Vec::new();
     let mut findings = Vec::new();
-    for (name, fixed, rows) in options.entries.list() {
-        let special = specialise(graph, &fixed, rows).map_err(|d| vec![d])?;
+    let for_cpus = gpus.is_empty() || !cpus.is_empty() || options.plan_for_cpus;
+    for (name, fixed, rows) in options.entries.list().into_iter().filter(|_| for_cpus) {
+        let special = specialise(graph, &fixed, rows).map_err(one)?;
         match steps::entry(name, &special, &fixed, &states, &mut shared) {
             Ok(entry) => entries.push(entry),
             Err(more) => findings.extend(more.into_iter().filter(|d| !findings.contains(d)).collect::<Vec<_>>()),
         }
     }
+    let Shared { mut tensors, device, reasons } = shared;
+    let kernels = match device {
+        Device::Cpu { kernels, .. } => kernels,
+        Device::Cuda { .. } => Kernels::default(),
+    };
+    let mut planned = None;
+    if !gpus.is_empty() {
+        match cuda::plan(graph, options.entries, options.products, std::mem::take(&mut tensors)) {
+            Ok(plan) => planned = Some(plan),
+            Err(more) => findings.extend(more),
+        }
+    }
     if !findings.is_empty() {
         return Err(findings);
     }
-    let (images, covered) = distinct(images(&shared.kernels, options).map_err(|d| vec![d])?);
+    let mut gpu = None;
+    if let Some(plan) = planned {
+        let (made, all) = plan.compile(&gpus).map_err(one)?;
+        (gpu, tensors) = (Some(made), all);
+    }
+    // What the portable graph names by digest is there for who reads it.
+    for (_, constant) in graph.constants().filter(|(_, c)| text::by_digest(c)) {
+        tensors.index(&constant.name);
+    }
+    let (images, covered) = distinct(images(&kernels, options.backend, &cpus).map_err(one)?);
     let states =
         states.states.into_iter().map(|(name, dtype, shape)| StateEntry { name, dtype, dims: shape.0 }).collect();
     Ok(Program {
         graph: graph.clone(),
-        tensors: shared.tensors.order,
+        tensors: tensors.order,
         states,
-        kernels: shared.kernels.symbols(),
+        kernels: kernels.symbols(),
         entries,
         images,
         covered,
+        cuda: gpu,
+        products: options.products,
         backend: options.backend,
-        reasons: shared.reasons,
-        specs: shared.kernels.specs().to_vec(),
+        reasons,
+        specs: kernels.specs().to_vec(),
     })
 }
 

@@ -10,6 +10,7 @@
 pub mod chain;
 pub mod cluster;
 pub mod compile;
+pub mod cuda;
 pub mod emit;
 pub mod kir;
 pub mod listing;
@@ -21,5 +22,5 @@ pub mod toolchain;
 
 pub use compile::{Entries, Options, compile};
 pub use emit::{Backend, Image};
-pub use program::{BACKEND_KEY, Description, Program, graph_of};
+pub use program::{BACKEND_KEY, Description, PRODUCTS_KEY, Program, graph_of};
 pub use spec::KernelSpec;

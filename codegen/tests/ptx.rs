@@ -7,6 +7,7 @@
 
 mod room;
 
+use actc_codegen::emit::SizesIn;
 use actc_codegen::kir::{FloatOp, Fun, Team, to_threads};
 use actc_codegen::spec::elementwise::Input;
 use actc_codegen::spec::{
@@ -14,6 +15,7 @@ use actc_codegen::spec::{
     WeakSet, compile_ptx,
 };
 use actc_codegen::toolchain::Ptxas;
+use actc_ptx::{Memory, Module, Shape};
 use actc_types::{DType, Group, RowForm, Symbol, Target};
 use proptest::prelude::*;
 use room::parts::EPS;
@@ -92,7 +94,7 @@ fn the_assembler_takes_every_kernel_for_every_gpu_without_spills() {
         }
     };
     for spec in all() {
-        let kernel = compile_ptx(&spec).unwrap();
+        let kernel = compile_ptx(&spec, SizesIn::Parameters).unwrap();
         for target in TARGETS {
             let taken =
                 assembler.assemble(&kernel.symbol, &kernel.text, &Target::parse(target).unwrap()).unwrap().resources;
@@ -117,9 +119,9 @@ fn texts() {
         ("prepare", prepare(64, Act::Int8, None, WeakSet::Scattered)),
         ("elementwise", gated(Fun::Abs, &[true], DType::F32)),
     ] {
-        let kernel = compile_ptx(&spec).unwrap();
+        let kernel = compile_ptx(&spec, SizesIn::Parameters).unwrap();
         insta::assert_snapshot!(format!("{name}_ptx"), format!("{spec}\n{}\n{}", kernel.launch, bare(&kernel.text)));
-        assert_eq!(compile_ptx(&spec).unwrap(), kernel, "not compiled the same twice");
+        assert_eq!(compile_ptx(&spec, SizesIn::Parameters).unwrap(), kernel, "not compiled the same twice");
     }
     insta::assert_snapshot!("layer_norm_threads", to_threads(&layer_norm(512).kernel(), Team::Block(2)).to_string());
 }
@@ -128,7 +130,7 @@ fn texts() {
 fn launches_have_blocks_for_their_work() {
     let blocks = |spec: &KernelSpec, dims: &[(&str, u64)]| {
         let dims = dims.iter().map(|(name, n)| (Symbol::new(name).unwrap(), *n)).collect();
-        let launch = compile_ptx(spec).unwrap().launch;
+        let launch = compile_ptx(spec, SizesIn::Parameters).unwrap().launch;
         (launch.blocks(&dims).unwrap(), launch.threads, launch.shared)
     };
     assert_eq!(blocks(&rms_norm(4096, true), &[("rows", 7)]), (7, 512, 64), "a row a block");
@@ -136,7 +138,7 @@ fn launches_have_blocks_for_their_work() {
     assert_eq!(blocks(&rms_norm(256, false), &[("rows", 0)]), (1, 128, 0), "a launch has a block");
     assert_eq!(blocks(&rope(9, 64, 64, RopeStyle::Half), &[("S", 5)]), (12, 128, 0));
     assert_eq!(blocks(&gated(Fun::Silu, &[true], DType::F32), &[("n0", 11008)]), (22, 256, 32));
-    let unbound = compile_ptx(&rms_norm(64, false)).unwrap().launch.blocks(&Default::default());
+    let unbound = compile_ptx(&rms_norm(64, false), SizesIn::Parameters).unwrap().launch.blocks(&Default::default());
     assert!(unbound.is_err());
     let most = blocks(&rope(32, 128, 128, RopeStyle::Half), &[("S", 1 << 40)]);
     assert_eq!(most.0, i32::MAX as u32);
@@ -154,7 +156,7 @@ fn families_of_templates_are_refused() {
         cap: None,
         cache: RowForm::F32,
     };
-    assert_eq!(compile_ptx(&KernelSpec::Attention(attention)).unwrap_err().code, "kernel-target");
+    assert_eq!(compile_ptx(&KernelSpec::Attention(attention), SizesIn::Parameters).unwrap_err().code, "kernel-target");
 }
 
 fn gpu() -> Target {
@@ -228,4 +230,31 @@ fn long_rows() {
             }
         }
     }
+}
+
+/// A kernel that finds its dimensions in memory makes what one does that is given them.
+#[test]
+fn dimensions_in_memory() {
+    let (spec, tokens, past) = (table(64, false), 3u64, 41u64);
+    let made = [SizesIn::Parameters, SizesIn::Memory].map(|sizes| {
+        let kernel = compile_ptx(&spec, sizes).unwrap();
+        let mut memory = Memory::new(1 << 20);
+        let module = Module::load(&kernel.text, actc_ptx::Target::Sm80, &mut memory).unwrap();
+        let table = memory.allocate(tokens * 4 * 64).unwrap();
+        let dims: Vec<u8> = [tokens, past].into_iter().flat_map(u64::to_le_bytes).collect();
+        let mut words = table.to_le_bytes().to_vec();
+        match sizes {
+            SizesIn::Parameters => words.extend(&dims),
+            SizesIn::Memory => {
+                let place = memory.allocate(dims.len() as u64).unwrap();
+                memory.write(place, &dims).unwrap();
+                words.extend(place.to_le_bytes());
+            }
+        }
+        let words: Vec<&[u8]> = words.chunks(8).collect();
+        let params = module.kernel(&kernel.symbol).unwrap().pack(&words).unwrap();
+        module.launch(&kernel.symbol, &Shape::of(2, kernel.launch.threads), &params, &mut memory).unwrap();
+        memory.read(table, tokens as usize * 4 * 64).unwrap().to_vec()
+    });
+    assert_eq!(made[0], made[1]);
 }

@@ -1,7 +1,8 @@
 //! Constants: named, typed, encoded bytes. Bytes are reference-counted views, of a mapping or owned.
 
 use crate::types::TensorType;
-use actc_types::{Diagnostic, Encoding, Place, Result, Role, Shape, Tensor, TensorData, WeightView};
+use actc_types::repack::repack;
+use actc_types::{Diagnostic, Encoding, Order, Place, Result, Role, Shape, Tensor, TensorData, WeightView};
 use bytes::Bytes;
 
 /// Where a constant's bytes come from; decides how the text form prints it.
@@ -112,6 +113,16 @@ impl Const {
             view.row(r, row);
         }
         Tensor::f32(&dims, out)
+    }
+
+    /// The same weights with their bits in `order`; `None` where they lie so already, or lie alike on all devices.
+    pub fn in_order(&self, order: Order) -> Result<Option<Const>> {
+        if self.encoding.order().is_none_or(|own| own == order) {
+            return Ok(None);
+        }
+        let Some((encoding, parts)) = repack(&self.view()?, order) else { return Ok(None) };
+        let parts = parts.into_iter().map(|(role, bytes)| (role, Bytes::from(bytes))).collect();
+        Const::new(self.name.clone(), self.ty.clone(), encoding, parts).map(Some)
     }
 
     /// The fixed extents.

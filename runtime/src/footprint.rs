@@ -3,9 +3,9 @@
 use crate::binding;
 use crate::builtin;
 use crate::device::cpu::memory::Memory;
-use crate::frame::{Frame, Stale};
 use crate::model::Model;
-use crate::session::state_sizes;
+use crate::stale::Stale;
+use crate::states::state_sizes;
 use actc_artifact::BufferKind;
 use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Result};
@@ -74,7 +74,7 @@ impl Model {
                     BufferKind::Input(i) => (0, i),
                     BufferKind::Output(i) => (1, i),
                     BufferKind::Slot(i) => (2, i),
-                    BufferKind::State(_) | BufferKind::Tensor { .. } => continue,
+                    BufferKind::State(_) | BufferKind::Tensor { .. } | BufferKind::Errors => continue,
                 };
                 let size: &mut usize = &mut sizes[list][i as usize];
                 *size = bytes.max(*size);
@@ -82,10 +82,10 @@ impl Model {
             widen(&mut inputs, &sizes[0]);
             widen(&mut outputs, &sizes[1]);
             widen(&mut slots, &sizes[2]);
-            let mut frame = Frame::default();
-            frame.set_dims(program, &values, Stale::All)?;
+            let mut dims = Vec::new();
+            Stale::All.set_dims(program, &values, &mut dims)?;
             for call in &program.calls {
-                workspace = builtin::workspace(call, &frame.dims[call.dims.clone()], self)?.max(workspace);
+                workspace = builtin::workspace(call, &dims[call.dims.clone()], self)?.max(workspace);
             }
         }
         Ok(Footprint {

@@ -1,8 +1,8 @@
 //! What one run of an entry works on: addresses, sizes and arguments, laid flat for the interpreter.
 
 use crate::device::cpu::memory::{Addresses, Region};
-use crate::expr::{Expr, SymbolSet, UNBOUND};
 use crate::program::Program;
+use crate::stale::Stale;
 use crate::work::Work;
 use actc_types::{Diagnostic, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,30 +33,10 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// What has to be laid out again for `program` with `values`, or `None`. What depends on a symbol that has no value yet
-    /// stays as it is until the symbol gets one, unless something else that it depends on changes.
+    /// What has to be laid out again for `program` with `values`, or `None`; see [`Stale::between`].
     pub(crate) fn stale(&self, program: usize, values: &[u64]) -> Option<Stale> {
         let Some((_, laid)) = self.laid.as_ref().filter(|(of, _)| *of == program) else { return Some(Stale::All) };
-        let mut changed = SymbolSet::default();
-        let mut any = false;
-        for (i, (value, laid)) in values.iter().zip(laid).enumerate() {
-            if *value != UNBOUND && value != laid {
-                changed.add(i);
-                any = true;
-            }
-        }
-        any.then_some(Stale::Some(changed))
-    }
-
-    /// Evaluates the sizes of steps that are `stale`; what is not known yet is 0.
-    pub(crate) fn set_dims(&mut self, program: &Program, values: &[u64], stale: Stale) -> Result<()> {
-        self.dims.resize(program.dims.len(), 0);
-        for (dim, size) in program.dims.iter().zip(&mut self.dims).filter(|(dim, _)| stale.has(dim)) {
-            let value = if dim.is_known(values) { dim.eval(values)? } else { 0 };
-            let overflow = |_| Diagnostic::new("dim-overflow", format!("size {value} exceeds 63 bits"));
-            *size = i64::try_from(value).map_err(overflow)?;
-        }
-        Ok(())
+        Stale::between(laid, values)
     }
 
     /// Lays out the arguments of all steps.
@@ -101,25 +81,7 @@ impl Frame {
     }
 }
 
-/// Sizes that are not those of the values that symbols have.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Stale {
-    /// All of them.
-    All,
-    /// Those that depend on one of these symbols.
-    Some(SymbolSet),
-}
-
-impl Stale {
-    /// Whether `size` is one.
-    pub(crate) fn has(self, size: &Expr) -> bool {
-        match self {
-            Stale::All => true,
-            Stale::Some(symbols) => !size.symbols().is_disjoint(symbols),
-        }
-    }
-}
-
-fn too_small(what: &str, bytes: usize) -> Diagnostic {
+/// The error of a buffer that is smaller than what a step reads of it or writes to it.
+pub(crate) fn too_small(what: &str, bytes: usize) -> Diagnostic {
     Diagnostic::new("run-buffer", format!("the buffer of a {what} cannot be used: it needs {bytes} bytes of its own"))
 }

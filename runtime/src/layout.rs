@@ -6,13 +6,15 @@
 
 use crate::builtin;
 use crate::device::cpu::memory::{Memory, Region};
-use crate::frame::{Frame, Stale};
-use crate::program::{Buffer, Port, Program};
-use crate::session::{Session, check_limit};
+use crate::frame::Frame;
+use crate::program::{Port, Program};
+use crate::session::Session;
+use crate::stale::Stale;
 use crate::values;
 use crate::walk::Walk;
+use crate::wanted::{Wanted, check_limit};
 use actc_artifact::BufferKind;
-use actc_types::{Diagnostic, Place, Result, Tensor};
+use actc_types::{Result, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -67,7 +69,7 @@ impl Session {
         let content = unique(&mut frame);
         let mut laid = content.laid.take().map_or_else(Vec::new, |(_, values)| values);
         self.set_buffers(content, program, &walk.values, stale)?;
-        content.set_dims(program, &walk.values, stale)?;
+        stale.set_dims(program, &walk.values, &mut content.dims)?;
         content.set_args(program);
         content.work.estimate(program, &self.model, &content.dims, &content.buffers, self.options.share_from);
         content.workspace = self.workspace(program, &content.dims)?;
@@ -88,31 +90,10 @@ impl Session {
 
     /// Memory for buffers of `program` that are `stale` and whose sizes are known; others of those are empty.
     fn set_buffers(&mut self, frame: &mut Frame, program: &Program, values: &[u64], stale: Stale) -> Result<()> {
-        let size = |(buffer, region): (&Buffer, &Region)| match () {
-            () if !stale.has(&buffer.bytes) => Ok(region.len()),
-            () if buffer.bytes.is_known(values) => buffer.bytes.size(values),
-            () => Ok(0),
-        };
         frame.buffers.resize(program.buffers.len(), Region::read_only(&[]));
-        let sizes: Vec<usize> = program.buffers.iter().zip(&frame.buffers).map(size).collect::<Result<_>>()?;
-        let (mut slots, mut given) = (vec![0usize; program.slots], vec![0usize; program.outputs.len()]);
-        for (buffer, bytes) in program.buffers.iter().zip(&sizes) {
-            match buffer.kind {
-                BufferKind::Input(_) | BufferKind::Tensor { .. } => {}
-                BufferKind::Output(i) => given[i as usize] = *bytes,
-                BufferKind::Slot(i) => slots[i as usize] = slots[i as usize].max(*bytes),
-                BufferKind::State(i) => {
-                    let state = &self.states[i as usize];
-                    if *bytes > state.bytes {
-                        let name = &self.model.artifact().manifest().states[i as usize].name;
-                        let headline = format!("the run needs {bytes} bytes of state, {} are laid out", state.bytes);
-                        return Err(Diagnostic::request("state-capacity", headline)
-                            .at(Place::Tensor(name.clone()))
-                            .help("make the session with a larger capacity"));
-                    }
-                }
-            }
-        }
+        let sizes = stale.buffer_sizes(program, values, |i| frame.buffers[i].len())?;
+        let states: Vec<usize> = self.states.iter().map(|s| s.bytes).collect();
+        let Wanted { slots, outputs: given } = Wanted::of(program, &sizes, &self.model, &states)?;
         let fit = fit(&self.slots, &slots) && fit(&self.outputs, &given);
         if !fit {
             self.check([&slots, &[], &given])?;
@@ -134,6 +115,8 @@ impl Session {
                     let part = artifact.manifest().tensors[tensor as usize].part(role);
                     Region::read_only(part.map_or(&[][..], |p| artifact.part(p)))
                 }
+                // Reading a plan for CPUs refuses it.
+                BufferKind::Errors => Region::read_only(&[]),
             };
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! A model: an artifact opened once, its plan prepared, its code linked if the caller allows it.
 
 use crate::device::cpu::code::Kernels;
-use crate::program::Program;
+use crate::program::{self, Program};
 use actc_artifact::{Artifact, CodeImage, KERNEL_ABI_VERSION, ReadOptions, Section};
 use actc_types::{Diagnostic, Result, Target};
 use bytes::Bytes;
@@ -15,6 +15,17 @@ pub enum Trust {
     Refuse,
     /// Yes: the code may do whatever this process may.
     Vouch,
+}
+
+impl Trust {
+    /// An error where embedded code is refused.
+    pub(crate) fn check(self) -> Result<()> {
+        match self {
+            Trust::Vouch => Ok(()),
+            Trust::Refuse => Err(Diagnostic::new("code-untrusted", "the artifact's machine code is not trusted")
+                .help("vouch for it, or make code from the artifact's graph on this machine")),
+        }
+    }
 }
 
 /// Where the machine code of a model comes from.
@@ -52,6 +63,9 @@ pub struct Model {
 }
 
 const RELINK: &str = "`actc relink FILE --target host` makes code for this machine";
+#[cfg(feature = "cuda")]
+pub(crate) const RELINK_GPU: &str =
+    "`actc relink FILE --target sm_89` makes code for that GPU and newer ones; `actc targets` lists them";
 
 fn missing(target: &Target) -> Diagnostic {
     Diagnostic::new("code-missing", format!("the artifact has no code for {target}"))
@@ -94,10 +108,9 @@ impl Model {
     /// `code-memory`, `code-linked`.
     pub fn link(&self, code: Code<'_>) -> Result<()> {
         let (target, section) = match code {
-            Code::Embedded { target, trust: Trust::Vouch } => (target, self.embedded(target)?),
-            Code::Embedded { trust: Trust::Refuse, .. } => {
-                return Err(Diagnostic::new("code-untrusted", "the artifact's machine code is not trusted")
-                    .help("vouch for it, or make code from the artifact's graph on this machine"));
+            Code::Embedded { target, trust } => {
+                trust.check()?;
+                (target, self.embedded(target)?)
             }
             Code::Image { target, section } => (target, CodeImage::parse(section)?),
         };
@@ -109,7 +122,7 @@ impl Model {
         self.linked.set(linked).map_err(|_| Diagnostic::new("code-linked", "the model has its code already"))
     }
 
-    fn embedded(&self, target: &Target) -> Result<CodeImage<'_>> {
+    pub(crate) fn embedded(&self, target: &Target) -> Result<CodeImage<'_>> {
         let abi = self.artifact.kernel_abi();
         if abi != KERNEL_ABI_VERSION {
             let headline = format!("the code follows kernel ABI {abi}, this build has {KERNEL_ABI_VERSION}");
@@ -159,11 +172,7 @@ impl Model {
     }
 
     pub(crate) fn program_index(&self, entry: &str) -> Result<usize> {
-        self.programs.iter().position(|p| p.name == entry).ok_or_else(|| {
-            let names: Vec<&str> = self.programs.iter().map(|p| p.name.as_str()).collect();
-            Diagnostic::request("unknown-entry", format!("the artifact has no entry `{entry}`"))
-                .help(format!("its entries: {}", names.join(", ")))
-        })
+        program::index(&self.programs, entry)
     }
 
     pub(crate) fn programs(&self) -> &[Program] {

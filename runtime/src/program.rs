@@ -76,6 +76,15 @@ pub(crate) struct Call {
     pub floats: Vec<f64>,
 }
 
+/// The index of the program called `entry`.
+pub(crate) fn index(programs: &[Program], entry: &str) -> Result<usize> {
+    programs.iter().position(|p| p.name == entry).ok_or_else(|| {
+        let names: Vec<&str> = programs.iter().map(|p| p.name.as_str()).collect();
+        Diagnostic::request("unknown-entry", format!("the artifact has no entry `{entry}`"))
+            .help(format!("its entries: {}", names.join(", ")))
+    })
+}
+
 impl Program {
     /// Prepares `entry`, whose indices were checked when it was read.
     pub(crate) fn new(entry: &Entry) -> Result<Program> {

@@ -8,11 +8,13 @@ use crate::frame::Frame;
 use crate::interpret::not_linked;
 use crate::model::Model;
 use crate::program::{self, Program};
+use crate::states;
 use crate::values::{self, View};
 use crate::walk::Walk;
+use crate::wanted::check_limit;
 use crate::work::SHARE_FROM;
 use actc_types::dim::Bindings;
-use actc_types::{Diagnostic, Place, Result, Shape, Tensor};
+use actc_types::{Diagnostic, Result, Tensor};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -86,6 +88,17 @@ pub struct StepTime {
     pub nanoseconds: u64,
 }
 
+impl StepTime {
+    /// Adds the nanoseconds that each leaf step of `program` took in a run to `all`.
+    pub(crate) fn add(all: &mut BTreeMap<String, StepTime>, program: &Program, times: impl Iterator<Item = u64>) {
+        for (label, nanoseconds) in program.labels.iter().zip(times) {
+            let entry = all.entry(format!("{}/{label}", program.name)).or_default();
+            entry.runs += 1;
+            entry.nanoseconds += nanoseconds;
+        }
+    }
+}
+
 impl Session {
     /// A session on `model`, with all states zero and threads of its own.
     pub fn new(model: Arc<Model>, options: SessionOptions) -> Result<Session> {
@@ -107,7 +120,7 @@ impl Session {
     }
 
     fn with_team(model: Arc<Model>, options: SessionOptions, team: impl FnOnce() -> Result<Team>) -> Result<Session> {
-        let sizes = state_sizes(&model, &options.state_capacity)?;
+        let sizes = states::state_sizes(&model, &options.state_capacity)?;
         check_limit(sizes.iter().map(|(_, bytes)| *bytes), options.memory_limit)?;
         let mut states = Vec::with_capacity(sizes.len());
         for (dims, bytes) in sizes {
@@ -182,37 +195,15 @@ impl Session {
         Ok(View { dtype, dims, bytes: self.outputs[i].bytes(*bytes) })
     }
 
-    fn state_index(&self, name: &str) -> Result<usize> {
-        let states = &self.model.artifact().manifest().states;
-        states.iter().position(|s| s.name == name).ok_or_else(|| {
-            let names: Vec<&str> = states.iter().map(|s| s.name.as_str()).collect();
-            Diagnostic::request("unknown-state", format!("the artifact has no state `{name}`"))
-                .help(format!("its states: {}", names.join(", ")))
-        })
-    }
-
     /// The state called `name`, at its full capacity.
     pub fn state(&self, name: &str) -> Result<View<'_>> {
-        Ok(self.state_at(self.state_index(name)?))
+        Ok(self.state_at(states::index(&self.model, name)?))
     }
 
     /// Sets the first rows of the state called `name` and makes the others zero.
     pub fn set_state(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
-        let index = self.state_index(name)?;
-        let dtype = self.model.artifact().manifest().states[index].dtype;
-        let state = &self.states[index];
-        let fits = tensor.dims().len() == state.dims.len()
-            && tensor.dims().first() <= state.dims.first()
-            && tensor.dims().get(1..) == state.dims.get(1..);
-        if !fits || tensor.dtype() != dtype {
-            let headline = format!(
-                "a {} tensor of shape {:?} does not fit the state, {dtype} {:?}",
-                tensor.dtype(),
-                tensor.dims(),
-                state.dims
-            );
-            return Err(Diagnostic::request("state-shape", headline).at(Place::Tensor(name.to_owned())));
-        }
+        let index = states::index(&self.model, name)?;
+        states::check_fits(&self.model, index, &self.states[index].dims, tensor)?;
         self.set_state_at(index, values::bytes(tensor.data()));
         Ok(())
     }
@@ -252,45 +243,12 @@ impl Session {
 
     fn add_profile(&mut self, program: &Program) {
         if let Some(profile) = &self.frame.profile {
-            for (label, time) in program.labels.iter().zip(profile) {
-                let entry = self.profile.entry(format!("{}/{label}", program.name)).or_default();
-                entry.runs += 1;
-                entry.nanoseconds += time.load(Ordering::Relaxed);
-            }
+            StepTime::add(&mut self.profile, program, profile.iter().map(|time| time.load(Ordering::Relaxed)));
         }
     }
 
     /// Time per step, by `entry/label`, where the session was made with `profile`.
     pub fn profile(&self) -> &BTreeMap<String, StepTime> {
         &self.profile
-    }
-}
-
-/// Extents and bytes of each state, laid out for `capacity`.
-pub(crate) fn state_sizes(model: &Model, capacity: &Bindings) -> Result<Vec<(Vec<u64>, usize)>> {
-    let states = model.artifact().manifest().states.iter();
-    states
-        .map(|s| {
-            let place = || Place::Tensor(s.name.clone());
-            let dims = Shape(s.dims.clone()).eval(capacity).map_err(|e| e.at(place()))?;
-            let bytes = dims.iter().try_fold(s.dtype.size() as u64, |n, d| n.checked_mul(*d));
-            let bytes = bytes.and_then(|n| usize::try_from(n).ok()).ok_or_else(|| {
-                Diagnostic::new("dim-overflow", format!("state of shape {dims:?} exceeds the address space"))
-                    .at(place())
-            })?;
-            Ok((dims, bytes))
-        })
-        .collect()
-}
-
-pub(crate) fn check_limit(sizes: impl IntoIterator<Item = usize>, limit: u64) -> Result<()> {
-    let total = sizes.into_iter().try_fold(0u64, |n, bytes| n.checked_add(bytes as u64));
-    match total {
-        Some(total) if total <= limit => Ok(()),
-        Some(_) | None => {
-            let total = total.map_or("over 2^64".into(), |t| t.to_string());
-            Err(Diagnostic::request("memory-limit", format!("{total} bytes of buffers, at most {limit} are allowed"))
-                .help("raise the session's memory limit, or shrink the input"))
-        }
     }
 }

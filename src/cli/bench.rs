@@ -1,10 +1,11 @@
 //! `actc bench`: how fast an artifact runs on this machine.
 
-use super::backend::running;
+use super::device::{DeviceArgs, running};
 use super::open::ArtifactArgs;
 use super::render::{Progress, Stop, json};
 use super::{Format, threads};
 use actc::language::LanguageModel;
+use actc::runtime::Placed;
 use actc::storage::Storage;
 use actc_types::Diagnostic;
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use std::time::Instant;
 pub(super) struct Args {
     #[command(flatten)]
     artifact: ArtifactArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 512)]
     prompt: usize,
@@ -90,6 +93,10 @@ fn steps(
     Ok(shares)
 }
 
+fn of_machine(share: f64) -> String {
+    format!(", {:.0} % of what this machine reads", 100.0 * share)
+}
+
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let threads = threads(args.threads);
     let opening = &args.artifact.opening;
@@ -98,7 +105,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let name = artifact.manifest().model.name.clone();
     let digest = artifact.digest().to_string();
     let native = opening.native()?;
-    let model = LanguageModel::new(artifact, native)?;
+    let model = LanguageModel::on(artifact, native, args.device.device()?)?;
 
     let generate = args.generate.max(1);
     let prompt = args.prompt.min(model.context().saturating_sub(generate)).max(1);
@@ -131,8 +138,13 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let (prefill, decode) = (median(prefill), median(decode));
     let seconds = 1.0 / decode;
     let rate = storage.read_bytes as f64 / seconds;
-    let share = rate / bandwidth(threads);
-    let backend = running(model.model(), native, threads);
+    // What a GPU reads is not measured here.
+    let share = match model.placed() {
+        Placed::Cpu(_) => Some(rate / bandwidth(threads)),
+        #[cfg(feature = "cuda")]
+        Placed::Cuda(_) => None,
+    };
+    let backend = running(model.placed(), native, threads);
     match args.format {
         Format::Json => json(&serde_json::json!({
             "name": name,
@@ -155,7 +167,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
                 format!("model      {name}"),
                 format!("prefill    {prefill:.1} tokens/s ({prompt} tokens)"),
                 format!("decode     {decode:.1} tokens/s ({generate} tokens behind them)"),
-                format!("weights    {:.2} GB/s, {:.0} % of what this machine reads", rate / 1e9, 100.0 * share),
+                format!("weights    {:.2} GB/s{}", rate / 1e9, share.map_or(String::new(), of_machine)),
                 format!("backend    {backend}"),
                 format!("digest     {digest}"),
             ];

@@ -8,13 +8,13 @@ use super::{Format, threads};
 use actc::calibration::{TEXT, synthetic};
 use actc::codegen::graph_of;
 use actc::language::LanguageModel;
+use actc::place::entries;
 use actc::quality::{Evaluation, Summary, evaluate, summarise};
-use actc::runtime::Model;
+use actc::runtime::Placed;
 use actc_types::{Diagnostic, Place, Tensor};
 use serde_json::{Value, json as value};
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Options of `actc compare`.
 #[derive(Debug, clap::Args)]
@@ -95,10 +95,9 @@ fn mismatch(headline: String) -> Diagnostic {
 }
 
 /// The outputs of both models on the same inputs.
-fn outputs(args: &Args, a: &Arc<Model>, b: &Arc<Model>, threads: usize) -> Result<Vec<Difference>, Stop> {
-    let (mine, theirs) = (a.artifact().manifest(), b.artifact().manifest());
-    let entry = entry::choose(mine, args.entry.as_deref())?;
-    let other = entry::choose(theirs, Some(&entry.name))?;
+fn outputs(args: &Args, a: &Placed, b: &Placed, threads: usize) -> Result<Vec<Difference>, Stop> {
+    let entry = entry::choose(entries(a), args.entry.as_deref())?;
+    let other = entry::choose(entries(b), Some(&entry.name))?;
     let names = |ports: &[actc::artifact::Port]| ports.iter().map(|p| p.name.clone()).collect::<Vec<_>>().join(", ");
     for (what, ours, others) in [("inputs", &entry.inputs, &other.inputs), ("outputs", &entry.outputs, &other.outputs)]
     {
@@ -112,7 +111,7 @@ fn outputs(args: &Args, a: &Arc<Model>, b: &Arc<Model>, threads: usize) -> Resul
         for symbol in &entry.symbols {
             symbols.entry(symbol.clone()).or_insert(16);
         }
-        let samples = synthetic::samples(&graph_of(a.artifact())?, &symbols, 1, args.seed)?;
+        let samples = synthetic::samples(&graph_of(a.model().artifact())?, &symbols, 1, args.seed)?;
         entry::given(entry, &samples[0]).map_err(|name| mismatch(format!("no input `{name}`")))?
     } else {
         entry::tensors(&args.input, entry)?
@@ -157,13 +156,16 @@ fn on_text(args: &Args, a: &LanguageModel, b: &LanguageModel, threads: usize) ->
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let threads = threads(args.threads);
     let (a, b) = (args.opening.model(&args.a, threads)?, args.opening.model(&args.b, threads)?);
-    let found = outputs(args, &a, &b, threads)?;
+    let found = outputs(args, &Placed::Cpu(a.clone()), &Placed::Cpu(b.clone()), threads)?;
     let both = a.artifact().manifest().text.is_some() && b.artifact().manifest().text.is_some();
     if args.text.is_some() && !both {
         return Err(Diagnostic::request("no-language-model", "a text compares language models only").into());
     }
     let on_text = match both && args.windows > 0 {
-        true => Some(on_text(args, &LanguageModel::of(a.clone())?, &LanguageModel::of(b.clone())?, threads)?),
+        true => {
+            let [a, b] = [&a, &b].map(|model| LanguageModel::of(Placed::Cpu(model.clone())));
+            Some(on_text(args, &a?, &b?, threads)?)
+        }
         false => None,
     };
     let digests = [a.artifact().digest().to_string(), b.artifact().digest().to_string()];

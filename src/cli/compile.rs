@@ -8,7 +8,7 @@ use super::request::{self, Emit, folder_of, free, unwritten};
 use super::verdict::Judgement;
 use actc::artifact::{Artifact, LayerRow, ReadOptions, Section, Writer, append};
 use actc::codegen::{Description, Image, Program};
-use actc::compile::{final_reports, layer_rows, order_entries, program};
+use actc::compile::{final_reports, in_order, layer_rows, order_entries, program};
 use actc::evaluator::Compiled;
 use actc::link;
 use actc::output::Pending;
@@ -54,7 +54,8 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let layers = account(&timed)?;
 
     let Job { request, source, .. } = &job;
-    let program = program(&graph, request.targets.clone(), request.backend)?;
+    let graph = in_order(&graph, &request.targets, &request.work)?;
+    let program = program(&graph, request.targets.clone(), request.backend, request.products)?;
     emit(&request.emit, &source.import.graph, &graph, &program)?;
     let mut description = job.description()?;
     description.layers = layers;
@@ -209,10 +210,8 @@ fn emit(emit: &Emit, before: &Graph, after: &Graph, program: &Program) -> Result
         write(folder, "compiled.air", &text::print(after))?;
     }
     if let Some(folder) = &emit.kernels {
-        for (target, _) in &program.images {
-            for (name, text) in program.kernel_texts(target)? {
-                write(folder, &format!("{name}.{target}.{}", program.backend.extension()), &text)?;
-            }
+        for (name, text) in program.kernel_texts()? {
+            write(folder, &name, &text)?;
         }
     }
     Ok(())
@@ -225,7 +224,23 @@ fn code(program: &Program) -> String {
         let also: Vec<String> = also.collect();
         if also.is_empty() { target.to_string() } else { format!("{target} (also for {})", also.join(", ")) }
     };
-    let targets: Vec<String> = program.images.iter().map(shown).collect();
-    let bytes: usize = program.images.iter().map(|(_, image)| image.code.len()).sum();
-    format!("{}: {}, by {}", targets.join(", "), size(bytes as u64), program.backend.full_name())
+    let mut lines = Vec::new();
+    if !program.images.is_empty() {
+        let targets: Vec<String> = program.images.iter().map(shown).collect();
+        let bytes: usize = program.images.iter().map(|(_, image)| image.code.len()).sum();
+        lines.push(format!("{}: {}, by {}", targets.join(", "), size(bytes as u64), program.backend.full_name()));
+    }
+    if let Some(cuda) = &program.cuda {
+        let targets: Vec<String> = cuda.images.iter().map(|(target, _)| target.to_string()).collect();
+        let bytes: usize = cuda.images.iter().map(|(_, image)| image.code.len()).sum();
+        let (kernels, products) = (cuda.kernels.len(), program.products);
+        let driver = cuda.plan.targets.iter().map(|t| t.driver).max().unwrap_or(0);
+        let driver = format!("{}.{}", driver / 1000, driver % 1000 / 10);
+        lines.push(format!(
+            "{}: {kernels} kernels, {} of PTX, {products} products, for drivers from CUDA {driver} on",
+            targets.join(", "),
+            size(bytes as u64)
+        ));
+    }
+    lines.join("\n             ")
 }

@@ -2,7 +2,8 @@
 
 use super::render::{Stop, json, size, table};
 use super::{Format, threads};
-use actc::codegen::Backend;
+use actc::codegen::toolchain::Nvrtc;
+use actc::codegen::{Backend, cuda};
 use actc::evaluator::Compiled;
 use actc::link;
 use actc_ir::{Evaluator, Interpreter, text};
@@ -67,6 +68,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let mut checks = vec![Check::good("build", format!("actc {}", env!("CARGO_PKG_VERSION")))];
     checks.extend(Backend::ALL.map(backend));
     checks.extend([
+        gpu_code(),
         gpu(),
         processor(),
         Check::good("threads", threads(None).to_string()),
@@ -113,10 +115,36 @@ fn backend(backend: Backend) -> Check {
     }
 }
 
+/// What makes code for GPUs.
+fn gpu_code() -> Check {
+    const NAME: &str = "gpu code";
+    match cuda::ready().and_then(|()| Nvrtc::open()) {
+        Ok(nvrtc) => {
+            let (major, minor) = nvrtc.version();
+            Check::good(NAME, format!("NVRTC {major}.{minor}, no GPU needed"))
+        }
+        Err(d) => Check::absent(NAME, d.headline, d.help.unwrap_or_default()),
+    }
+}
+
+/// What runs code for GPUs.
+#[cfg(feature = "cuda")]
 fn gpu() -> Check {
-    let driver = Path::new("/proc/driver/nvidia/version").exists();
-    let found = if driver { "not in this build; the machine has an NVIDIA driver" } else { "not in this build" };
-    Check::absent("gpu", found, "models run on the CPU; `actc targets` lists what code can be made for")
+    const NAME: &str = "gpu";
+    match actc::runtime::CudaDevice::open(0) {
+        Ok(device) => {
+            let ((major, minor), driver) = (device.capability(), device.driver());
+            let version = format!("{}.{}", driver / 1000, driver % 1000 / 10);
+            Check::good(NAME, format!("{}, compute capability {major}.{minor}, CUDA {version}", device.name()))
+        }
+        Err(d) => Check::absent(NAME, d.headline, d.help.unwrap_or_default()),
+    }
+}
+
+/// What runs code for GPUs.
+#[cfg(not(feature = "cuda"))]
+fn gpu() -> Check {
+    Check::absent("gpu", "not in this build", "models run on the CPU; build with the feature `cuda`")
 }
 
 fn processor() -> Check {

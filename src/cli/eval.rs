@@ -1,6 +1,6 @@
 //! `actc eval`: perplexity on a text, and the distance from a reference, through the artifact's own kernels.
 
-use super::backend::running;
+use super::device::{DeviceArgs, running};
 use super::open::Opening;
 use super::render::{Progress, Stop, json, note, size, unreadable};
 use super::request::exists;
@@ -46,6 +46,8 @@ pub(super) struct Args {
     format: Format,
     #[command(flatten)]
     opening: Opening,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -81,15 +83,15 @@ pub(super) fn read(path: &Path) -> Result<String, Diagnostic> {
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let threads = threads(args.threads);
-    let native = args.opening.native()?;
+    let (native, device) = (args.opening.native()?, args.device.device()?);
     let text = read(&args.text)?;
     if let Some(path) = args.save_ref.as_deref().filter(|p| p.symlink_metadata().is_ok()) {
         return Err(exists(path).into());
     }
     let saved = args.saved.as_deref().map(Reference::read).transpose()?;
-    let (model, file_bytes) = args.opening.language(&args.model, threads)?;
+    let (model, file_bytes) = args.opening.language(&args.model, threads, device)?;
     let reference = match &args.reference {
-        Some(path) => Some(args.opening.language(path, threads)?.0),
+        Some(path) => Some(args.opening.language(path, threads, device)?.0),
         None => None,
     };
     let context = reference.as_ref().map_or(model.context(), |r| r.context().min(model.context()));
@@ -125,7 +127,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
         evaluation,
         storage: Storage::of(model.artifact())?,
         file_bytes,
-        backend: running(model.model(), native, threads),
+        backend: running(model.placed(), native, threads),
         digest: model.artifact().digest().to_string(),
         kept: saved.as_ref().filter(|s| s.kept < s.vocabulary).map(|s| s.kept),
     };

@@ -1,5 +1,6 @@
 //! `actc generate`: text from a language model, streamed to standard output; with `--chat` and no prompt, a conversation.
 
+use super::device::DeviceArgs;
 use super::interrupt;
 use super::open::{ArtifactArgs, is_artifact};
 use super::render::{Stop, note, unreadable};
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     #[command(flatten)]
     artifact: ArtifactArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// The prompt
     #[arg(short, long, value_name = "TEXT")]
     prompt: Option<String>,
@@ -135,7 +138,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     if !is_artifact(path)? {
         note("not an artifact: `actc compile` makes one, which starts faster");
     }
-    let (model, _) = args.artifact.opening.language(path, threads)?;
+    let (model, _) = args.artifact.opening.language(path, threads, args.device.device()?)?;
     let template = args.template(&model)?;
     let prompt = match (&template, prompt) {
         (Some(template), Some(text)) => Some(ids(&model, &template.render(&[Message::new("user", text)], true)?)?),

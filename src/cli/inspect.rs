@@ -6,12 +6,14 @@ use super::layers::{calibration_json, layer_table, measured_json};
 use super::open::{Opening, is_artifact};
 use super::render::{Stop, json, size, table};
 use super::request::free;
-use actc::artifact::{Artifact, Section};
+use actc::artifact::{Artifact, CudaPlan, CudaTarget, Entry, Manifest, Section};
 use actc::calibration::shown;
-use actc::codegen::{BACKEND_KEY, Backend};
+use actc::codegen::plan::tensors::TensorTable;
+use actc::codegen::{BACKEND_KEY, Backend, Entries, PRODUCTS_KEY, cuda, graph_of};
 use actc::compile::channel_orders;
+use actc::evaluator::first;
 use actc::frontend::{Import, load};
-use actc::link::recompile;
+use actc::link::{self, recompile};
 use actc::report::Report;
 use actc::storage::{Share, Storage};
 use actc_types::diagnostic::nearest;
@@ -157,7 +159,14 @@ fn whole(artifact: &Artifact, format: Format) -> Result<(), Stop> {
                     "name": row.section.to_string(), "bytes": row.length,
                 })).collect::<Vec<_>>(),
                 "targets": manifest.targets.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "entries": manifest.entries.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(),
+                "entries": entries(manifest).iter().map(|e| e.name.as_str()).collect::<Vec<_>>(),
+                "gpu": manifest.cuda.as_ref().map(|plan| value!({
+                    "kernels": plan.kernels.len(),
+                    "products": manifest.metadata.get(PRODUCTS_KEY),
+                    "targets": plan.targets.iter().map(|t| value!({
+                        "name": t.target.to_string(), "driver": t.driver,
+                    })).collect::<Vec<_>>(),
+                })),
                 "bits_per_weight": storage.bits_per_weight(),
                 "file_bytes": artifact.length(),
                 "digest": artifact.digest().to_string(),
@@ -192,7 +201,10 @@ fn text(artifact: &Artifact, storage: &Storage, report: &Report) -> Result<(), S
         writeln!(out, "quality    KL {:.4} nats, top-1 {top1:.1} %, on {windows} held-out windows", q.kl)?;
     }
     writeln!(out, "code       {}", code(artifact))?;
-    for entry in &manifest.entries {
+    if let Some(plan) = &manifest.cuda {
+        writeln!(out, "gpu        {}", gpu(plan, manifest))?;
+    }
+    for entry in entries(manifest) {
         let ports = |ports: &[actc::artifact::Port]| {
             let shown = ports.iter().map(|p| format!("{}: {}{}", p.name, p.dtype, Shape(p.dims.clone())));
             shown.collect::<Vec<_>>().join(", ")
@@ -204,6 +216,22 @@ fn text(artifact: &Artifact, storage: &Storage, report: &Report) -> Result<(), S
     writeln!(out, "digest     {}", artifact.digest())?;
     write!(out, "{}", layer_table(&manifest.layers, true))?;
     Ok(())
+}
+
+/// What can be run: on GPUs the same as on CPUs, where there are plans for both.
+fn entries(manifest: &Manifest) -> &[Entry] {
+    match &manifest.cuda {
+        Some(plan) if manifest.entries.is_empty() => &plan.entries,
+        Some(_) | None => &manifest.entries,
+    }
+}
+
+/// What GPUs run, and the drivers that it needs.
+fn gpu(plan: &CudaPlan, manifest: &Manifest) -> String {
+    let driver = |t: &CudaTarget| format!("{} from CUDA {}.{} on", t.target, t.driver / 1000, t.driver % 1000 / 10);
+    let targets: Vec<String> = plan.targets.iter().map(driver).collect();
+    let products = manifest.metadata.get(PRODUCTS_KEY).map_or(String::new(), |p| format!(", {p} products"));
+    format!("{} kernels{products}: {}", plan.kernels.len(), targets.join(", "))
 }
 
 /// The machines that there is code for, which of it would run here, and what made it.
@@ -219,21 +247,49 @@ fn code(artifact: &Artifact) -> String {
         return "none; it is made from the graph".into();
     }
     let best = Target::best(targets.iter().map(|(target, _)| *target));
-    let shown = targets.iter().map(|(target, bytes)| {
+    let shown = |(target, bytes): &(&Target, u64)| {
         let here = if Some(*target) == best { ", best here" } else { "" };
         format!("{target} ({}{here})", size(*bytes))
-    });
-    let by = artifact.manifest().metadata.get(BACKEND_KEY).map_or(String::new(), |by| format!(" by {by}"));
-    shown.collect::<Vec<_>>().join(", ") + &by
+    };
+    let of = |gpu: bool| targets.iter().filter(move |(t, _)| t.arch.is_gpu() == gpu).map(shown).collect::<Vec<_>>();
+    let (cpus, gpus) = (of(false), of(true));
+    let by = artifact.manifest().metadata.get(BACKEND_KEY).filter(|_| !cpus.is_empty());
+    let cpus = by.map_or(cpus.join(", "), |by| format!("{} by {by}", cpus.join(", ")));
+    [cpus, gpus.join(", ")].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+/// Why a step runs as it does.
+struct Reason {
+    step: String,
+    device: &'static str,
+    reason: String,
+}
+
+/// The reasons of all steps, on the devices that the artifact has plans for.
+fn reasons(artifact: &Artifact) -> Result<Vec<Reason>, Diagnostic> {
+    let manifest = artifact.manifest();
+    let mut reasons = Vec::new();
+    let mut add = |device, all: BTreeMap<String, String>| {
+        reasons.extend(all.into_iter().map(|(step, reason)| Reason { step, device, reason }));
+    };
+    if manifest.cuda.is_none() || !manifest.entries.is_empty() {
+        add("cpu", recompile(artifact, Vec::new(), Backend::best())?.reasons);
+    }
+    if manifest.cuda.is_some() {
+        let graph = graph_of(artifact)?;
+        let planned = cuda::plan(&graph, Entries::of(&graph), link::products(artifact)?, TensorTable::default());
+        add("cuda", planned.map_err(first)?.reasons);
+    }
+    Ok(reasons)
 }
 
 /// Why steps run as they do: the artifact's graph is compiled again, and the reasons are those of this build.
 fn why(artifact: &Artifact, node: &str, format: Format) -> Result<(), Stop> {
-    let program = recompile(artifact, Vec::new(), Backend::best())?;
-    let found: Vec<(&String, &String)> = program.reasons.iter().filter(|(label, _)| label.contains(node)).collect();
+    let reasons = reasons(artifact)?;
+    let found: Vec<&Reason> = reasons.iter().filter(|reason| reason.step.contains(node)).collect();
     if found.is_empty() {
         let d = Diagnostic::request("unknown-node", format!("no step is called `{node}`"));
-        let d = match nearest(node, program.reasons.keys().map(String::as_str)) {
+        let d = match nearest(node, reasons.iter().map(|reason| reason.step.as_str())) {
             Some(word) => d.help(format!("did you mean `{word}`?")),
             None => d.help("`--why ''` lists all steps"),
         };
@@ -241,12 +297,12 @@ fn why(artifact: &Artifact, node: &str, format: Format) -> Result<(), Stop> {
     }
     match format {
         Format::Json => {
-            let rows = found.iter().map(|(label, reason)| value!({ "step": label, "reason": reason }));
+            let rows = found.iter().map(|r| value!({ "step": r.step, "device": r.device, "reason": r.reason }));
             json(&value!({ "steps": rows.collect::<Vec<_>>() }))
         }
         Format::Text => {
-            let rows: Vec<Vec<String>> = found.into_iter().map(|(l, r)| vec![l.clone(), r.clone()]).collect();
-            write!(std::io::stdout().lock(), "{}", table("<<", &rows))?;
+            let rows = found.into_iter().map(|r| vec![r.step.clone(), r.device.to_owned(), r.reason.clone()]);
+            write!(std::io::stdout().lock(), "{}", table("<<<", &rows.collect::<Vec<_>>()))?;
             Ok(())
         }
     }

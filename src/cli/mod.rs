@@ -9,6 +9,7 @@ mod compare;
 mod compile;
 mod completions;
 mod data;
+mod device;
 mod doctor;
 mod entry;
 mod eval;

@@ -7,7 +7,7 @@ use actc::codegen::Backend;
 use actc::compile;
 use actc::language::LanguageModel;
 use actc::link::{self, Native};
-use actc::runtime::Model;
+use actc::runtime::{Device, Model};
 use actc::source::Source;
 use actc_types::{Diagnostic, Place};
 use std::io::Read;
@@ -57,18 +57,23 @@ impl Opening {
         Artifact::open(path, &ReadOptions { verify: !self.no_verify, ..ReadOptions::default() })
     }
 
-    /// Opens the artifact at `path`, or compiles the model there as it was shipped; gives the bytes of the file or folder.
-    pub(super) fn language(&self, path: &Path, threads: usize) -> Result<(LanguageModel, u64), Stop> {
+    /// Opens the artifact at `path` for `device`, or compiles the model there as it was shipped; gives the bytes of the file or
+    /// folder.
+    pub(super) fn language(&self, path: &Path, threads: usize, device: Device) -> Result<(LanguageModel, u64), Stop> {
         if is_artifact(path)? {
             let artifact = self.artifact(path)?;
             let bytes = artifact.length();
-            return Ok((LanguageModel::new(artifact, self.native()?)?, bytes));
+            return Ok((LanguageModel::on(artifact, self.native()?, device)?, bytes));
         }
         let source = Source::load(path)?;
         note(format!("compiling {} as it was shipped", path.display()));
         let bytes = source.import.source.bytes;
-        // The code was made here a moment ago.
-        Ok((LanguageModel::new(compile::as_shipped(&source, threads, self.backend()?)?, Native::Embedded)?, bytes))
+        // Code for this processor was made here a moment ago.
+        let native = match device {
+            Device::Cpu => Native::Embedded,
+            Device::Cuda(_) => Native::Made(self.backend()?),
+        };
+        Ok((LanguageModel::on(compile::as_shipped(&source, threads, self.backend()?)?, native, device)?, bytes))
     }
 
     /// The artifact at `path`, linked; or the model there, compiled as it was shipped.

@@ -10,7 +10,7 @@ use super::layers::{calibration_json, layer_json, layer_table};
 use super::render::{Stop, json, size};
 use super::{Format, request};
 use actc::artifact::LayerRow;
-use actc::compile::{layer_rows, program};
+use actc::compile::{in_order, layer_rows, program};
 use actc::storage::{Storage, artifact_bytes};
 use actc_passes::forecast::{BASE_BYTES, Forecast};
 use actc_types::Diagnostic;
@@ -72,7 +72,8 @@ fn foresee(job: &Job, args: &request::Args) -> Result<Plan, Stop> {
     let storage = Storage::of_graph(&graph);
     let mut description = job.description()?;
     description.layers = layers.clone();
-    let program = program(&graph, job.request.targets.clone(), job.request.backend)?;
+    let graph = in_order(&graph, &job.request.targets, &job.request.work)?;
+    let program = program(&graph, job.request.targets.clone(), job.request.backend, job.request.products)?;
     let artifact_bytes = artifact_bytes(&program, &description, job.calibration().is_some())?;
     let seconds = seconds(job, &forecast, &storage);
     Ok(Plan { layers, refused: refused(&timed), storage, artifact_bytes, forecast, seconds })

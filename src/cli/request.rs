@@ -8,7 +8,8 @@ use super::pipeline::Watch;
 use super::render::{Stop, note, unreadable};
 use super::require::{self, Condition};
 use actc::calibration::Pixels;
-use actc::codegen::Backend;
+use actc::codegen::spec::gpu::Products;
+use actc::codegen::{Backend, cuda};
 use actc::recipe::{Passes, Recipe};
 use actc_passes::{PASSES, PRESETS, Pipeline};
 use actc_types::diagnostic::nearest;
@@ -68,6 +69,10 @@ pub(super) struct Args {
     target: Vec<String>,
     #[command(flatten)]
     backend: BackendArgs,
+    /// How activations enter products on GPUs: single, as exact as single precision, or half, rounded to 16 bits and faster
+    /// with many tokens [default: single]
+    #[arg(long, value_name = "PRECISION")]
+    products: Option<String>,
     /// The artifact; default: the model's name with .actc, in the current folder
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -111,6 +116,7 @@ pub(super) struct Request {
     pub(super) pipeline: Pipeline,
     pub(super) targets: Vec<Target>,
     pub(super) backend: Backend,
+    pub(super) products: Products,
     pub(super) conditions: Vec<Condition>,
     pub(super) emit: Emit,
     pub(super) calib: Vec<PathBuf>,
@@ -176,6 +182,7 @@ impl Args {
             asked.target = Target::portable().iter().map(ToString::to_string).collect();
         }
         asked.backend = self.backend.backend.clone().or(asked.backend);
+        asked.products = self.products.clone().or(asked.products);
         asked.require = self.require.clone().or(asked.require);
         if self.allow_fallback {
             asked.allow_fallback = Some(true);
@@ -190,6 +197,7 @@ impl Args {
         self.watch.config(&pipeline)?;
         let targets = targets(&asked.target)?;
         let backend = backend::named(asked.backend.as_deref())?;
+        let products = asked.products.as_deref().map_or(Ok(Products::Single), products)?;
         let conditions = asked.require.as_deref().map(require::parse).transpose()?.unwrap_or_default();
         let emit = emit(&self.emit)?;
         let output = self.output.clone().unwrap_or_else(|| default_output(&self.model));
@@ -206,6 +214,7 @@ impl Args {
             pipeline,
             targets,
             backend,
+            products,
             conditions,
             emit,
             calib: asked.calib.clone(),
@@ -291,14 +300,24 @@ fn form(text: &str) -> Result<RowForm, String> {
     RowForm::parse(text).ok_or_else(|| "expected f32, f16 or int8".into())
 }
 
-/// The machines called `names`, each once.
+/// How inputs enter products, called `name`.
+fn products(name: &str) -> Result<Products, Diagnostic> {
+    Products::parse(name).ok_or_else(|| {
+        let d = Diagnostic::request("unknown-products", format!("unknown precision of products `{name}`"));
+        match nearest(name, Products::ALL.iter().map(|p| p.name())) {
+            Some(word) => d.help(format!("did you mean `{word}`?")),
+            None => d.help("there are single and half"),
+        }
+    })
+}
+
+/// The machines called `names`, each once; an error where this build on this machine makes no code for one.
 pub(super) fn targets(names: &[String]) -> Result<Vec<Target>, Diagnostic> {
     let mut targets = Vec::new();
     for name in names {
         let target = Target::parse(name)?;
-        if target.arch.is_gpu() {
-            return Err(Diagnostic::request("target-unavailable", format!("this build makes no code for {target}"))
-                .help("`actc targets` lists the machines that it makes code for"));
+        if target.arch.is_gpu() && !targets.iter().any(|t: &Target| t.arch.is_gpu()) {
+            cuda::ready()?;
         }
         if !targets.contains(&target) {
             targets.push(target);

@@ -1,10 +1,12 @@
 //! `actc run`: an artifact on tensors in `.npy` files.
 
 use super::bench::median;
+use super::device::DeviceArgs;
 use super::open::ArtifactArgs;
 use super::render::Stop;
 use super::{entry, threads};
-use actc::{link, npy};
+use actc::npy;
+use actc::place::{entries, place};
 use actc_types::{Diagnostic, Place};
 use std::io::Write;
 use std::path::PathBuf;
@@ -18,6 +20,8 @@ const MOST_STEPS: usize = 40;
 pub(super) struct Args {
     #[command(flatten)]
     artifact: ArtifactArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// A tensor for an input; once for each
     #[arg(long, value_name = "NAME=FILE.npy")]
     input: Vec<String>,
@@ -51,9 +55,9 @@ fn file_name(name: &str) -> String {
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let opening = &args.artifact.opening;
-    let model = link::open(opening.artifact(&args.artifact.artifact)?, opening.native()?)?;
-    let manifest = model.artifact().manifest();
-    let entry = entry::choose(manifest, args.entry.as_deref())?;
+    let (device, native) = (args.device.device()?, opening.native()?);
+    let model = place(opening.artifact(&args.artifact.artifact)?, native, device)?;
+    let entry = entry::choose(entries(&model), args.entry.as_deref())?;
     let inputs = entry::tensors(&args.input, entry)?;
     let symbols = entry::symbols(&args.dim, entry)?;
     let (mut session, symbols) = entry::session(&model, entry, &inputs, &symbols, threads(args.threads), args.steps)?;

@@ -2,9 +2,9 @@
 
 use super::Format;
 use super::render::{Stop, json, table};
-use actc::codegen::Backend;
-use actc_types::Target;
+use actc::codegen::{Backend, cuda};
 use actc_types::target::Arch;
+use actc_types::{Diagnostic, Target};
 use std::io::Write;
 
 /// Options of `actc targets`.
@@ -14,8 +14,8 @@ pub(super) struct Args {
     format: Format,
 }
 
-fn state(arch: Arch) -> &'static str {
-    if arch.is_gpu() { "not in this build" } else { "yes" }
+fn state(arch: Arch, gpus: &Result<(), Diagnostic>) -> &'static str {
+    if arch.is_gpu() && gpus.is_err() { "no" } else { "yes" }
 }
 
 /// The back ends of this build, the one that is used first.
@@ -26,7 +26,7 @@ fn backends() -> Vec<String> {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
-    let host = Target::host();
+    let (host, gpus) = (Target::host(), cuda::ready());
     match args.format {
         Format::Json => {
             let row = |a: &Arch| {
@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
                     "name": a.name(),
                     "summary": a.summary(),
                     "features": a.features(),
-                    "available": !a.is_gpu(),
+                    "available": !a.is_gpu() || gpus.is_ok(),
                     "host": *a == host.arch,
                 })
             };
@@ -50,12 +50,16 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
             rows.push(vec!["host".into(), "yes".into(), format!("this machine: {host}"), String::new()]);
             rows.extend(Arch::ALL.iter().map(|a| {
                 let features: Vec<String> = a.features().iter().map(|f| format!("+{f}")).collect();
-                vec![a.name().into(), state(*a).into(), a.summary().into(), features.join(" ")]
+                vec![a.name().into(), state(*a, &gpus).into(), a.summary().into(), features.join(" ")]
             }));
             write!(std::io::stdout().lock(), "{}", table("<<<<", &rows))?;
             let portable: Vec<String> = Target::portable().iter().map(ToString::to_string).collect();
             writeln!(std::io::stdout().lock(), "default: {}", portable.join(", "))?;
             writeln!(std::io::stdout().lock(), "code by {}", backends().join(", "))?;
+            if let Err(d) = &gpus {
+                let help = d.help.as_deref().unwrap_or_default();
+                writeln!(std::io::stdout().lock(), "for GPUs: {}; {help}", d.headline)?;
+            }
             Ok(())
         }
     }

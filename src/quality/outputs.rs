@@ -15,16 +15,16 @@ use super::judge::native;
 use super::summary::{Figure, figure};
 use crate::compile::as_shipped;
 use crate::entry::{call, choose, given};
-use crate::link::{self, Native};
+use crate::link::Native;
+use crate::place::{entries, place};
 use crate::source::Source;
 use actc_artifact::{Artifact, Entry};
 use actc_codegen::Backend;
 use actc_ir::eval::past_tokens;
 use actc_passes::Sample;
-use actc_runtime::Model;
+use actc_runtime::{Device, Placed};
 use actc_types::dim::Bindings;
 use actc_types::{Diagnostic, Place, Result, Tensor};
-use std::sync::Arc;
 
 /// Most axes of an output whose rows are looked at.
 const ROW_AXES: usize = 3;
@@ -65,10 +65,10 @@ pub fn judge_outputs(
     done: &mut dyn FnMut(usize),
 ) -> Result<Vec<OutputDistance>> {
     let native = native(&artifact, backend);
-    let model = link::open(artifact, native)?;
-    let reference = link::open(as_shipped(source, threads, backend)?, Native::Embedded)?;
-    let entry = choose(model.artifact().manifest(), None)?;
-    let other = choose(reference.artifact().manifest(), None)?;
+    let model = place(artifact, native, Device::Cpu)?;
+    let reference = place(as_shipped(source, threads, backend)?, Native::Embedded, Device::Cpu)?;
+    let entry = choose(entries(&model), None)?;
+    let other = choose(entries(&reference), None)?;
     let names: Vec<String> = entry.outputs.iter().map(|port| port.name.clone()).collect();
     let mut seen: Vec<Vec<Seen>> = vec![Vec::with_capacity(samples.len()); names.len()];
     for (i, sample) in samples.iter().enumerate() {
@@ -81,7 +81,7 @@ pub fn judge_outputs(
     Ok(names.into_iter().zip(seen).map(|(name, seen)| summarise(name, &seen)).collect())
 }
 
-fn run(model: &Arc<Model>, entry: &Entry, sample: &Sample, threads: usize) -> Result<Vec<Tensor>> {
+fn run(model: &Placed, entry: &Entry, sample: &Sample, threads: usize) -> Result<Vec<Tensor>> {
     let missing = |name: &str| Diagnostic::new("quality-input", format!("a sample has no `{name}`"));
     let inputs = given(entry, sample).map_err(missing)?;
     call(model, entry, &inputs, &Bindings::from([(past_tokens(), 0)]), threads)

@@ -10,7 +10,19 @@ fn this_machine_has_what_is_needed() {
     assert_eq!(got["ok"], true);
     let checks = got["checks"].as_array().unwrap();
     let names: Vec<&str> = checks.iter().map(|c| c["name"].as_str().unwrap()).collect();
-    let known = ["build", "cranelift", "llvm", "gpu", "processor", "threads", "memory", "cache", "temporary", "code"];
+    let known = [
+        "build",
+        "cranelift",
+        "llvm",
+        "gpu code",
+        "gpu",
+        "processor",
+        "threads",
+        "memory",
+        "cache",
+        "temporary",
+        "code",
+    ];
     assert_eq!(names, known);
     for check in checks.iter().filter(|c| c["state"] != "ok") {
         assert!(!check["fix"].as_str().unwrap().is_empty(), "{check} has no fix");

@@ -43,7 +43,7 @@ fn wrong_requests_exit_with_two() {
         (&["compile", model, "-o", "taken.actc"][..], "output-exists"),
         (&["compile", model, "--preset", "w5"], "unknown-preset"),
         (&["compile", model, "--target", "x86-64-v5"], "unknown-target"),
-        (&["compile", model, "--target", "sm_80"], "target-unavailable"),
+        (&["compile", model, "--products", "hal"], "unknown-products"),
         (&["compile", model, "--emit", "asm=x"], "emit"),
         (&["compile", model, "--passes", "rtn", "--require", "kk<1"], "require-syntax"),
         (&["compile", model, "--passes", "calibrate", "--calib", "missing.txt"], "calib-file"),

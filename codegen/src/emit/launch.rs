@@ -7,6 +7,15 @@ use std::fmt;
 /// Most blocks of a launch.
 const MOST_BLOCKS: u64 = (1 << 31) - 1;
 
+/// Where a kernel finds its runtime dimensions, 64-bit integers each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SizesIn {
+    /// In its parameters, behind the buffers: a launch is of one size.
+    Parameters,
+    /// In the device's memory, whose address is the parameter behind the buffers: one recorded launch serves any size.
+    Memory,
+}
+
 /// Blocks along x, threads along x. A kernel is right with any number of blocks; this is how many it is fast with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launch {

@@ -8,7 +8,7 @@ pub mod launch;
 #[cfg(feature = "emit-llvm")]
 pub mod llvm;
 
-pub use launch::Launch;
+pub use launch::{Launch, SizesIn};
 
 use crate::kir::{Dot, Isa, Kernel, Lanes, legalise};
 use actc_types::diagnostic::nearest;

@@ -3,32 +3,12 @@
 //! Every value with storage of its own has a buffer; a reshape has its argument's, a donated state's new value has the
 //! state's. Temporaries whose lifetimes do not meet share a slot: lifetimes are whole steps, between which all threads meet.
 
+use super::tensors::TensorTable;
 use crate::cluster::storage;
 use actc_artifact::{Buffer, BufferKind, Port};
 use actc_ir::{ConstId, Graph, Op, Value};
-use actc_types::{DType, Diagnostic, Dim, Encoding, Place, Result, Role, Shape, Symbol};
+use actc_types::{DType, Diagnostic, Dim, Encoding, Order, Place, Result, Role, Shape, Symbol};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The constants that a program stores, in the order of their tensors.
-#[derive(Debug, Default)]
-pub struct TensorTable {
-    names: BTreeMap<String, u32>,
-    /// Names in the order of their tensors.
-    pub order: Vec<String>,
-}
-
-impl TensorTable {
-    /// The tensor that holds constant `name`.
-    pub fn index(&mut self, name: &str) -> u32 {
-        if let Some(i) = self.names.get(name) {
-            return *i;
-        }
-        let i = self.order.len() as u32;
-        self.names.insert(name.into(), i);
-        self.order.push(name.into());
-        i
-    }
-}
 
 /// The states of a program: donated inputs by name, shared by all entries.
 #[derive(Debug, Default)]
@@ -49,6 +29,8 @@ impl StateTable {
 /// The buffers of one entry under construction.
 pub struct Buffers<'g> {
     graph: &'g Graph,
+    /// How the device wants the bits of weights.
+    order: Order,
     table: Vec<Buffer>,
     /// First and last step that touches a buffer.
     life: Vec<Option<(usize, usize)>>,
@@ -68,10 +50,11 @@ fn bytes_of(dtype: DType, shape: &Shape) -> Result<Dim> {
 }
 
 impl<'g> Buffers<'g> {
-    /// Buffers for the inputs, states and outputs of `graph`.
-    pub fn new(graph: &'g Graph) -> Result<Buffers<'g>> {
+    /// Buffers for the inputs, states and outputs of `graph` on a device that reads weights in `order`.
+    pub fn new(graph: &'g Graph, order: Order) -> Result<Buffers<'g>> {
         let mut b = Buffers {
             graph,
+            order,
             table: Vec::new(),
             life: Vec::new(),
             of_value: BTreeMap::new(),
@@ -186,16 +169,27 @@ impl<'g> Buffers<'g> {
         self.push(BufferKind::Slot(0), bytes)
     }
 
-    /// The buffer of a part of constant `id`.
+    /// Where kernels of a GPU say that an id was out of range.
+    pub fn errors(&mut self) -> u32 {
+        match self.table.iter().position(|b| b.kind == BufferKind::Errors) {
+            Some(there) => there as u32,
+            None => self.push(BufferKind::Errors, Dim::from(64)),
+        }
+    }
+
+    /// The buffer of a part of constant `id` in the device's order.
     pub fn part(&mut self, tensors: &mut TensorTable, id: ConstId, role: Role) -> Result<u32> {
         let constant = self.graph.const_data(id);
-        let tensor = tensors.index(&constant.name);
+        let tensor = tensors.index_in(constant, self.order);
         if let Some(b) = self.parts.get(&(tensor, role)) {
             return Ok(*b);
         }
-        let length = constant.parts.iter().find(|(r, _)| *r == role).map(|(_, bytes)| bytes.len() as u64);
+        let (rows, cols) = constant.matrix()?;
+        let encoding = constant.encoding.in_order(self.order);
+        let parts = encoding.parts(constant.ty.dtype, rows, cols)?;
+        let length = parts.iter().find(|(r, _)| *r == role).map(|(_, bytes)| *bytes);
         let length = length.ok_or_else(|| {
-            let headline = format!("{} has no part `{}`", constant.encoding, role.name());
+            let headline = format!("{encoding} has no part `{}`", role.name());
             Diagnostic::new("plan-part", headline).at(Place::Tensor(constant.name.clone()))
         })?;
         let buffer = self.push(BufferKind::Tensor { tensor, role }, Dim::from(length));

@@ -1,14 +1,16 @@
 //! Linears as generated kernels: prepared inputs, then one launch for all matrices of the cluster.
 
+use super::device::Device;
 use super::launch::Call;
+use super::matrices::{linear_spec, weak_columns};
 use super::steps::{Steps, few_tokens, overflow, rows_of};
 use crate::cluster::Epilogue;
-use crate::spec::linear::{self, Input, Mat, Tokens};
+use crate::spec::linear::{Input, Mat, Tokens};
 use crate::spec::prepare::{Prepare, Prepared, WeakSet};
 use crate::spec::{BufferRole, KernelSpec};
 use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Node, Op, Value};
-use actc_types::{Diagnostic, Dim, Encoding, Mixed, Result, Role, WeakPlace};
+use actc_types::{Diagnostic, Dim, Order, Result, Role};
 
 /// A prepared input and the constant whose weak index it needs.
 struct Set {
@@ -27,7 +29,7 @@ impl Steps<'_, '_> {
         tokens: Tokens,
     ) -> Result<()> {
         let label = nodes.iter().map(|n| self.graph.node(*n).origin.as_str()).collect::<Vec<_>>().join(" + ");
-        let spec = self.linear_spec(nodes, x, epilogue, tokens)?;
+        let spec = linear_spec(self.graph, nodes, x, epilogue, tokens, Order::Panels8)?;
         let weights = nodes.iter().map(|n| self.weight(self.graph.node(*n), 1)).collect::<Result<Vec<_>>>()?;
         let input = self.buffers.dense(&mut self.shared.tensors, x)?;
         let count = rows_of(self.graph.ty(x))?;
@@ -77,10 +79,9 @@ impl Steps<'_, '_> {
             });
         }
         let reason = format!("generated for {tokens} token(s): {kernel}");
-        let counts = scattered.iter().map(|id| Dim::from(self.weak_columns(*id)));
+        let counts = scattered.iter().map(|id| Dim::from(weak_columns(self.graph, *id)));
         let dims = (tokens == Tokens::Many).then_some(count).into_iter().chain(counts).collect();
-        self.launch(&label, Call { spec: kernel, bufs, dims, reason });
-        Ok(())
+        self.launch(&label, Call { spec: kernel, bufs, dims, reason })
     }
 
     /// For how many tokens a kernel is made for `node`, a linear; `None` where a library's product is faster.
@@ -91,47 +92,14 @@ impl Steps<'_, '_> {
             return Some(Tokens::Few(few as u8));
         }
         let constant = self.graph.const_data(self.weight(data, 1).ok()?);
-        let mat = Mat { rows: 1, encoding: constant.encoding.clone(), dtype: constant.ty.dtype, bias: false };
-        let fast = act(linear.act) == linear::Act::Int8 || self.shared.backend.outdoes_library();
+        let encoding = constant.encoding.in_order(Order::Panels8);
+        let mat = Mat { rows: 1, encoding, dtype: constant.ty.dtype, bias: false };
+        let fast = linear.act == Act::Int8
+            || match self.shared.device {
+                Device::Cpu { backend, .. } => backend.outdoes_library(),
+                Device::Cuda { .. } => false,
+            };
         (fast && mat.in_panels()).then_some(Tokens::Many)
-    }
-
-    fn weak_columns(&self, id: ConstId) -> u64 {
-        match &self.graph.const_data(id).encoding {
-            Encoding::Mixed(m) => u64::from(m.cols),
-            Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => 0,
-        }
-    }
-
-    fn linear_spec(&self, nodes: &[Node], x: Value, epilogue: Epilogue, tokens: Tokens) -> Result<linear::Linear> {
-        let graph = self.graph;
-        let too_large = |what: &str, n: u64| Diagnostic::new("codegen-dim", format!("{n} {what} exceed 32 bits"));
-        let mut mats = Vec::new();
-        let mut precision = linear::Act::F32;
-        for node in nodes {
-            let data = graph.node(*node);
-            let constant = graph.const_data(self.weight(data, 1)?);
-            let (rows, _) = constant.matrix()?;
-            let rows = u32::try_from(rows).map_err(|_| too_large("rows", rows as u64))?;
-            let bias = data.args.len() == 3;
-            mats.push(Mat { rows, encoding: counted(&constant.encoding), dtype: constant.ty.dtype, bias });
-            if let Op::Linear(l) = &data.op {
-                precision = act(l.act);
-            }
-        }
-        let cols = super::steps::fixed(graph.ty(x).shape.last(), "the width of a linear's input")?;
-        Ok(linear::Linear {
-            mats,
-            cols: u32::try_from(cols).map_err(|_| too_large("columns", cols))?,
-            tokens,
-            act: precision,
-            epilogue: match epilogue {
-                Epilogue::None => linear::Epilogue::None,
-                Epilogue::Residual(_) => linear::Epilogue::AddResidual,
-                Epilogue::GatedSilu => linear::Epilogue::GatedSilu,
-                Epilogue::GatedGeluTanh => linear::Epilogue::GatedGeluTanh,
-            },
-        })
     }
 
     /// The set that serves `weight`: one that is there already where the weak columns are the same.
@@ -150,7 +118,7 @@ impl Steps<'_, '_> {
             return Ok(i);
         }
         let bytes = tokens
-            .checked_mul(&Dim::from(prepared.record_bytes(self.weak_columns(weight) as usize) as u64))
+            .checked_mul(&Dim::from(prepared.record_bytes(weak_columns(self.graph, weight) as usize) as u64))
             .ok_or_else(overflow)?;
         let buffer = self.buffers.scratch(bytes);
         sets.push(Set { prepared, index_of, buffer });
@@ -185,29 +153,10 @@ impl Steps<'_, '_> {
                 | BufferRole::Output(_)) => return Err(unexpected(other)),
             });
         }
-        let counts = sets.iter().filter_map(|s| s.index_of).map(|id| Dim::from(self.weak_columns(id)));
+        let counts = sets.iter().filter_map(|s| s.index_of).map(|id| Dim::from(weak_columns(self.graph, id)));
         let dims = std::iter::once(tokens.clone()).chain(counts).collect();
         let call = Call { reason: format!("inputs of {label}: {spec}"), spec, bufs, dims };
-        self.launch(&format!("{label} (prepare)"), call);
-        Ok(())
-    }
-}
-
-/// The encoding as kernels know it: they are told the number of scattered weak columns at run time, and are the same for
-/// every number.
-fn counted(encoding: &Encoding) -> Encoding {
-    match encoding {
-        Encoding::Mixed(m) if m.place == WeakPlace::Scattered => {
-            Encoding::Mixed(Mixed { cols: m.cols.min(1), ..m.clone() })
-        }
-        Encoding::Mixed(_) | Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => encoding.clone(),
-    }
-}
-
-fn act(act: Act) -> linear::Act {
-    match act {
-        Act::F32 => linear::Act::F32,
-        Act::Int8 => linear::Act::Int8,
+        self.launch(&format!("{label} (prepare)"), call)
     }
 }
 

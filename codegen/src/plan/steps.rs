@@ -4,10 +4,13 @@
 //! only at run time) packed linears with rounded activations do, other linears and attention are library matrix products.
 //! Everything else is generated. The choice and its reason are recorded per step.
 
-use super::buffers::{Buffers, StateTable, TensorTable};
-use super::launch::Kernels;
+use super::buffers::{Buffers, StateTable};
+use super::cuda::{self, Waiting};
+use super::device::Device;
+use super::matrices::weight;
+use super::pointwise::{layer_norm, rms_norm};
+use super::tensors::TensorTable;
 use crate::cluster::{Cluster, Epilogue, cluster, storage};
-use crate::emit::Backend;
 use actc_artifact::{Builtin, BuiltinCall, Entry, Launch, Step};
 use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Graph, Node, NodeData, Op, Region, TensorType, Value};
@@ -20,20 +23,18 @@ pub const FEW_TOKENS: u64 = 8;
 /// What entries of one program share while they are built.
 #[derive(Debug)]
 pub struct Shared {
-    /// What makes the kernels.
-    pub backend: Backend,
+    /// Whose kernels they run.
+    pub device: Device,
     /// Stored constants.
     pub tensors: TensorTable,
-    /// Generated kernels.
-    pub kernels: Kernels,
     /// Why each step is what it is, by label.
     pub reasons: BTreeMap<String, String>,
 }
 
 impl Shared {
-    /// Nothing yet, of a program whose kernels `backend` makes.
-    pub fn new(backend: Backend) -> Shared {
-        Shared { backend, tensors: TensorTable::default(), kernels: Kernels::default(), reasons: BTreeMap::new() }
+    /// Nothing yet but `tensors`, of a program for `device`.
+    pub fn new(device: Device, tensors: TensorTable) -> Shared {
+        Shared { device, tensors, reasons: BTreeMap::new() }
     }
 }
 
@@ -46,13 +47,15 @@ pub fn entry(
     shared: &mut Shared,
 ) -> Result<Entry, Vec<Diagnostic>> {
     let one = |d: Diagnostic| vec![d];
-    let mut buffers = Buffers::new(graph).map_err(one)?;
+    let mut buffers = Buffers::new(graph, shared.device.order()).map_err(one)?;
     let copies = buffers.outputs().map_err(one)?;
     let mut steps = Steps {
         graph,
         buffers,
         shared,
         users: graph.users(),
+        recorded: !fixed.is_empty(),
+        waiting: Vec::new(),
         list: Vec::new(),
         clock: 0,
         rope_tables: BTreeMap::new(),
@@ -80,7 +83,7 @@ pub(super) fn few_tokens(ty: &TensorType) -> Option<u64> {
     (1..=FEW_TOKENS).contains(&rows).then_some(rows)
 }
 
-fn symbols_of(graph: &Graph, states: &StateTable) -> Vec<Symbol> {
+pub(super) fn symbols_of(graph: &Graph, states: &StateTable) -> Vec<Symbol> {
     let mut all: BTreeSet<Symbol> = BTreeSet::new();
     graph.order().iter().for_each(|n| graph.symbols_of(*n, &mut all));
     graph.inputs().for_each(|(_, v)| all.extend(graph.ty(v).shape.symbols()));
@@ -93,7 +96,11 @@ pub(super) struct Steps<'g, 's> {
     pub(super) graph: &'g Graph,
     pub(super) buffers: Buffers<'g>,
     /// For each value, the nodes that use it.
-    users: Vec<Vec<Node>>,
+    pub(super) users: Vec<Vec<Node>>,
+    /// Whether the entry is one that GPUs record once and launch with other sizes.
+    pub(super) recorded: bool,
+    /// On GPUs, rows that are to be appended to states.
+    pub(super) waiting: Vec<Waiting>,
     pub(super) shared: &'s mut Shared,
     /// Steps of the region that is being built.
     pub(super) list: Vec<Step>,
@@ -134,8 +141,7 @@ impl Steps<'_, '_> {
     pub(super) fn region(&mut self, region: Region) {
         let graph = self.graph;
         // Linears fuse where they become kernels.
-        let generated: BTreeSet<Node> =
-            graph.region_nodes(region).iter().copied().filter(|n| self.generated(*n).is_some()).collect();
+        let generated: BTreeSet<Node> = graph.region_nodes(region).iter().copied().filter(|n| self.fuses(*n)).collect();
         // What a branch or a round makes is not there outside of it.
         let tables = self.rope_tables.clone();
         for c in cluster(graph, region, generated) {
@@ -143,19 +149,44 @@ impl Steps<'_, '_> {
                 self.findings.push(d);
             }
         }
+        if let Err(d) = self.append() {
+            self.findings.push(d);
+        }
         self.rope_tables = tables;
     }
 
-    pub(super) fn launch(&mut self, label: &str, launch: super::launch::Call) {
-        let asked = (launch.spec.buffers().len(), launch.spec.dims().len());
-        assert_eq!((launch.bufs.len(), launch.dims.len()), asked, "{label}: buffers and dimensions of {}", launch.spec);
-        let kernel = self.shared.kernels.index(launch.spec);
-        self.tick(&launch.bufs);
-        self.list.push(Step::Launch(Launch { label: label.into(), kernel, bufs: launch.bufs, dims: launch.dims }));
-        self.shared.reasons.insert(label.into(), launch.reason);
+    /// Whether `node`, if it is a linear, is done by a kernel.
+    fn fuses(&self, node: Node) -> bool {
+        match self.shared.device {
+            Device::Cpu { .. } => self.generated(node).is_some(),
+            Device::Cuda { .. } => self.multiplies(node),
+        }
     }
 
+    /// Launches a kernel that both classes of machines have.
+    pub(super) fn launch(&mut self, label: &str, launch: super::launch::Call) -> Result<()> {
+        let super::launch::Call { spec, bufs, dims, reason } = launch;
+        let Device::Cpu { kernels, .. } = &mut self.shared.device else {
+            return self.generated_for_gpu(label, spec, bufs, dims, reason);
+        };
+        let asked = (spec.buffers().len(), spec.dims().len());
+        assert_eq!((bufs.len(), dims.len()), asked, "{label}: buffers and dimensions of {spec}");
+        let kernel = kernels.index(spec);
+        self.tick(&bufs);
+        self.list.push(Step::Launch(Launch { label: label.into(), kernel, bufs, dims }));
+        self.shared.reasons.insert(label.into(), reason);
+        Ok(())
+    }
+
+    /// Calls the runtime's library, or launches the kernel that a GPU has instead; that there is none is a finding.
     pub(super) fn builtin(&mut self, call: BuiltinCall, reason: &str) {
+        if let Device::Cuda { .. } = self.shared.device {
+            if let Err(d) = self.library_on_gpu(&call, reason) {
+                let (name, label) = (call.builtin.name(), call.label);
+                self.findings.push(cuda::found(d, name, label));
+            }
+            return;
+        }
         self.tick(&call.bufs);
         self.shared.reasons.insert(call.label.clone(), format!("library `{}`: {reason}", call.builtin.name()));
         self.list.push(Step::Builtin(call));
@@ -166,29 +197,28 @@ impl Steps<'_, '_> {
             Cluster::Linear { nodes, .. } | Cluster::Elementwise { nodes, .. } => nodes[0],
             Cluster::Single(node) => *node,
         };
-        let origin = self.graph.node(first).origin.clone();
+        let (op, origin) = (self.graph.node(first).op.name(), self.graph.node(first).origin.clone());
         let done = match cluster {
             Cluster::Linear { nodes, x, epilogue, outputs } => self.linears(nodes, *x, *epilogue, outputs),
             Cluster::Elementwise { nodes, output } => self.elementwise(nodes, *output),
             Cluster::Single(node) => self.single(*node),
         };
-        done.map_err(|d| match d.place {
-            Place::Request => d.at(Place::Node(origin)),
-            _ => d,
+        done.map_err(|d| match (&self.shared.device, &d.place) {
+            (Device::Cuda { .. }, _) => cuda::found(d, op, origin),
+            (Device::Cpu { .. }, Place::Request) => d.at(Place::Node(origin)),
+            (Device::Cpu { .. }, _) => d,
         })
     }
 
     /// The constant that is argument `i` of `data`.
     pub(super) fn weight(&self, data: &NodeData, i: usize) -> Result<ConstId> {
-        self.graph.as_const(storage(self.graph, data.args[i])).ok_or_else(|| {
-            Diagnostic::new(
-                "codegen-weight",
-                format!("argument {i} of `{}` is computed, expected a constant", data.op.name()),
-            )
-        })
+        weight(self.graph, data, i)
     }
 
     fn linears(&mut self, nodes: &[Node], x: Value, epilogue: Epilogue, outputs: &[Value]) -> Result<()> {
+        if let Device::Cuda { .. } = self.shared.device {
+            return self.products_on_gpu(nodes, x, epilogue, outputs);
+        }
         if let Some(tokens) = self.generated(nodes[0]) {
             return self.linear_kernels(nodes, x, epilogue, outputs, tokens);
         }
@@ -220,6 +250,11 @@ impl Steps<'_, '_> {
     fn single(&mut self, node: Node) -> Result<()> {
         let data = self.graph.node(node).clone();
         let label = if data.origin.is_empty() { data.op.name().to_owned() } else { data.origin.clone() };
+        if let Device::Cuda { .. } = self.shared.device
+            && let Some(done) = self.single_on_gpu(&label, &data)
+        {
+            return done;
+        }
         let result = data.results[0];
         let ty = self.graph.ty(result).clone();
         match &data.op {
@@ -274,8 +309,8 @@ impl Steps<'_, '_> {
                 self.builtin(call, "a few rows of any encoding");
                 Ok(())
             }
-            Op::RmsNorm(n) => self.rms_norm(&label, &data, n.eps),
-            Op::LayerNorm(n) => self.layer_norm(&label, &data, n.eps),
+            Op::RmsNorm(n) => self.norm(&label, &data, rms_norm(self.graph, &data, n.eps)?),
+            Op::LayerNorm(n) => self.norm(&label, &data, layer_norm(self.graph, &data, n.eps)?),
             Op::Rope(rope) => self.rope(&label, &data, rope),
             Op::Attention(a) => self.attention(&label, &data, a),
             Op::RoundRows(r) => {
@@ -367,7 +402,7 @@ impl Steps<'_, '_> {
     }
 
     /// What `value` is the rounding of, and to what, if it is one.
-    fn rounded(&self, value: Value) -> Option<(Value, RowForm)> {
+    pub(super) fn rounded(&self, value: Value) -> Option<(Value, RowForm)> {
         let data = self.graph.node(self.graph.def_node(value)?);
         match &data.op {
             Op::RoundRows(r) => Some((data.args[0], r.to)),
@@ -376,7 +411,7 @@ impl Steps<'_, '_> {
     }
 
     /// Whether the rounding `value` is only ever appended to a state, where it is made in its place.
-    fn rounds_into_state(&self, value: Value) -> bool {
+    pub(super) fn rounds_into_state(&self, value: Value) -> bool {
         let appended = |node: &Node| {
             let data = self.graph.node(*node);
             let in_place = matches!(data.op, Op::CacheAppend(_)) && self.buffers.is_state(data.results[0]);

@@ -12,12 +12,11 @@ pub mod linear;
 pub mod norm;
 pub mod prepare;
 pub mod rope;
-#[cfg(feature = "emit-llvm")]
 mod teams;
 
 #[cfg(feature = "emit-llvm")]
 use crate::emit::llvm::ptx::PtxKernel;
-use crate::emit::{Backend, CompiledKernel, Emitter, Image};
+use crate::emit::{Backend, CompiledKernel, Emitter, Image, SizesIn};
 use crate::kir::Kernel;
 use actc_types::{DType, Result, Role, Target};
 use std::fmt;
@@ -205,6 +204,14 @@ impl KernelSpec {
         format!("{}_{}", self.family(), &blake3::hash(self.to_string().as_bytes()).to_hex()[..12])
     }
 
+    /// The symbol on GPUs, where kernels that find their dimensions elsewhere are others.
+    pub fn gpu_symbol(&self, sizes: SizesIn) -> String {
+        match sizes {
+            SizesIn::Parameters => self.symbol(),
+            SizesIn::Memory => format!("{}_memory", self.symbol()),
+        }
+    }
+
     /// The kernel as it is built, before legalisation. The parameters must have passed [`Self::check`].
     pub fn kernel(&self) -> Kernel {
         let names: Vec<String> = self.buffers().iter().map(Buffer::name).collect();
@@ -257,10 +264,12 @@ pub fn compile_all(specs: &[KernelSpec], backend: Backend, target: &Target) -> R
     Ok(image)
 }
 
-/// Text of one kernel for NVIDIA GPUs, the same for all of them. Refuses families whose kernels come from templates.
+/// Text of one kernel for NVIDIA GPUs, the same for all of them; it finds its dimensions in `sizes`. Refuses families whose
+/// kernels come from templates.
 #[cfg(feature = "emit-llvm")]
-pub fn compile_ptx(spec: &KernelSpec) -> Result<PtxKernel> {
-    spec.check()?;
-    let teams::Plan { team, work, share } = spec.on_gpu()?;
-    crate::emit::llvm::ptx::compile(&crate::kir::to_threads(&spec.kernel(), team), team, work, share)
+pub fn compile_ptx(spec: &KernelSpec, sizes: SizesIn) -> Result<PtxKernel> {
+    let (team, launch) = spec.on_gpu()?;
+    let mut kernel = spec.kernel();
+    kernel.name = spec.gpu_symbol(sizes);
+    crate::emit::llvm::ptx::compile(&crate::kir::to_threads(&kernel, team), team, sizes, launch)
 }

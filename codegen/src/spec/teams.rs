@@ -1,6 +1,7 @@
 //! How families run on GPUs through LLVM: the team that has a unit of work, and the work of a launch.
 
 use super::{Act, KernelSpec};
+use crate::emit::Launch;
 use crate::kir::Team;
 use actc_types::{Diagnostic, Dim, Result};
 
@@ -8,15 +9,28 @@ use actc_types::{Diagnostic, Dim, Result};
 const CHAIN: u32 = 512;
 
 /// What a launch does: a team has a unit, a block has `share` of `work`.
-pub(super) struct Plan {
-    pub(super) team: Team,
-    pub(super) work: Dim,
-    pub(super) share: u32,
+struct Plan {
+    team: Team,
+    work: Dim,
+    share: u32,
 }
 
 impl KernelSpec {
-    /// Refuses families whose kernels for GPUs come from templates.
-    pub(super) fn on_gpu(&self) -> Result<Plan> {
+    /// How it is launched on a GPU, and which threads have a unit of work. Refuses families whose kernels for GPUs come from
+    /// templates.
+    pub(super) fn on_gpu(&self) -> Result<(Team, Launch)> {
+        self.check()?;
+        let Plan { team, work, share } = self.plan()?;
+        let (threads, shared) = (team.threads() * team.in_block(), 4 * team.slots());
+        Ok((team, Launch { work, share, threads, shared }))
+    }
+
+    /// How it is launched on a GPU; see [`Self::gpu_symbol`].
+    pub fn gpu_launch(&self) -> Result<Launch> {
+        self.on_gpu().map(|(_, launch)| launch)
+    }
+
+    fn plan(&self) -> Result<Plan> {
         let too_large = || Diagnostic::new("kernel-launch", format!("too much work in {self}"));
         let each = |team: Team, work: Dim| Ok(Plan { team, work, share: team.in_block() });
         match self {

@@ -2,6 +2,7 @@
 //! that an access past an end stops the test, as does one that another thread may disturb.
 
 use super::Buffer;
+use actc_codegen::emit::SizesIn;
 use actc_codegen::emit::llvm::ptx::PtxKernel;
 use actc_codegen::spec::{self, KernelSpec};
 use actc_ptx::{Memory, Module, Shape, Target};
@@ -22,7 +23,7 @@ impl Gpu {
 
     /// Compiles `specs`.
     pub(crate) fn new(specs: &[KernelSpec]) -> Gpu {
-        Gpu { kernels: specs.iter().map(|spec| spec::compile_ptx(spec).unwrap()).collect() }
+        Gpu { kernels: specs.iter().map(|spec| spec::compile_ptx(spec, SizesIn::Parameters).unwrap()).collect() }
     }
 
     /// Launches `blocks` blocks. Buffers that are given twice are one.

@@ -20,4 +20,4 @@ mod parse;
 mod print;
 
 pub use parse::{Bind, parse, parse_op, unbound};
-pub use print::print;
+pub use print::{by_digest, print};

@@ -136,11 +136,10 @@ impl Printer<'_> {
 
     fn constant(&mut self, name: &str, constant: &Const) {
         self.write(format_args!("{name} = const @{}", word(&constant.name)));
-        let elements = constant.ty.shape.as_fixed().map_or(usize::MAX, |d| d.iter().product::<u64>() as usize);
         match constant.source {
             Source::Rng { seed, scale } => self.write(format_args!(" = rng{{seed={seed}, scale={scale}}}")),
             Source::Iota => self.write(" = iota"),
-            Source::Data if constant.encoding == Encoding::Dense && elements <= INLINE => {
+            Source::Data if !by_digest(constant) => {
                 let data = TensorData::from_le_bytes(constant.ty.dtype, &constant.parts[0].1);
                 self.write(format_args!(" = [{}]", numbers(&data).join(", ")));
             }
@@ -152,6 +151,12 @@ impl Printer<'_> {
         }
         self.write("\n");
     }
+}
+
+/// Whether the text names `constant` by its digest, so that its bytes have to come from elsewhere.
+pub fn by_digest(constant: &Const) -> bool {
+    let elements = constant.ty.shape.as_fixed().map_or(usize::MAX, |d| d.iter().product::<u64>() as usize);
+    constant.source == Source::Data && (constant.encoding != Encoding::Dense || elements > INLINE)
 }
 
 /// Shortest texts that read back to the same numbers.

@@ -269,6 +269,23 @@ impl Encoding {
         }
     }
 
+    /// The order of its bits in memory; `None` where all devices share one.
+    pub fn order(&self) -> Option<Order> {
+        match self {
+            Encoding::Dense | Encoding::Block(_) => None,
+            Encoding::Packed(p) | Encoding::Mixed(Mixed { body: p, .. }) => Some(p.order),
+        }
+    }
+
+    /// The same codes, grids and weak columns in `order`.
+    pub fn in_order(&self, order: Order) -> Encoding {
+        match self {
+            Encoding::Dense | Encoding::Block(_) => self.clone(),
+            Encoding::Packed(p) => Encoding::Packed(Packed { order, ..*p }),
+            Encoding::Mixed(m) => Encoding::Mixed(Mixed { body: Packed { order, ..m.body }, ..*m }),
+        }
+    }
+
     /// Bytes of all parts of a matrix `[rows, cols]`.
     pub fn stored_bytes(&self, dtype: DType, rows: usize, cols: usize) -> Result<u64> {
         self.parts(dtype, rows, cols)?.iter().try_fold(0u64, |n, (_, b)| n.checked_add(*b)).ok_or_else(overflow)

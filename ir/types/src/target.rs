@@ -75,6 +75,25 @@ arches! {
     Nvidia Sm120 "sm_120" "NVIDIA Blackwell (RTX 50)" [] adds [],
 }
 
+/// What code for an NVIDIA GPU asks of the device: its compute capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Capability {
+    /// The number before the point.
+    pub major: u32,
+    /// The number behind it.
+    pub minor: u32,
+    /// Whether no newer device runs the code.
+    pub exact: bool,
+}
+
+impl Capability {
+    /// Whether a device of compute capability `major.minor` runs PTX for this one.
+    pub fn runs_on(self, major: u32, minor: u32) -> bool {
+        let own = (self.major, self.minor);
+        if self.exact { own == (major, minor) } else { own <= (major, minor) }
+    }
+}
+
 /// A function that asks the processor for a feature by its name.
 macro_rules! detected {
     ($detect:ident $($name:tt)*) => {
@@ -108,6 +127,21 @@ impl Arch {
     /// Whether it is an NVIDIA GPU.
     pub fn is_gpu(self) -> bool {
         self.family() == Family::Nvidia
+    }
+
+    /// What its code asks of an NVIDIA GPU; nothing where it is none.
+    pub fn capability(self) -> Option<Capability> {
+        let of = |major, minor| Some(Capability { major, minor, exact: false });
+        match self {
+            Arch::X86V2 | Arch::X86V3 | Arch::X86V4 | Arch::Aarch64 => None,
+            Arch::Sm80 => of(8, 0),
+            Arch::Sm86 => of(8, 6),
+            Arch::Sm89 => of(8, 9),
+            Arch::Sm90 => of(9, 0),
+            Arch::Sm90a => Some(Capability { major: 9, minor: 0, exact: true }),
+            Arch::Sm100 => of(10, 0),
+            Arch::Sm120 => of(12, 0),
+        }
     }
 
     /// CPU features that its code may use, by the names of Rust's feature detection. None of a GPU.
@@ -285,6 +319,20 @@ mod tests {
             ("sm_90", "sm_90", true),
         ] {
             assert_eq!(target(high).includes(&target(low)), yes, "{high} {low}");
+        }
+    }
+
+    #[test]
+    fn newer_gpus_run_what_older_ones_do() {
+        for arch in Arch::ALL {
+            assert_eq!(arch.capability().is_some(), arch.is_gpu());
+            let Some(c) = arch.capability() else { continue };
+            // The name says it.
+            let name = format!("sm_{}{}{}", c.major, c.minor, if c.exact { "a" } else { "" });
+            assert_eq!(arch.name(), name);
+            assert!(c.runs_on(c.major, c.minor) && !c.runs_on(c.major - 1, 9));
+            assert_eq!(c.runs_on(c.major, c.minor + 1), !c.exact);
+            assert_eq!(c.runs_on(c.major + 1, 0), !c.exact);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The writer runs the same checks before it writes, so no artifact is written that cannot be read.
 
+use crate::cuda::{self, CudaPlan};
 use crate::header::ALIGN;
 use crate::limits::Limits;
 use crate::manifest::{Manifest, StateEntry, TensorEntry};
@@ -14,10 +15,12 @@ use std::collections::BTreeSet;
 const MAX_RANK: usize = 8;
 /// Most terms of a byte size.
 const MAX_PRODUCT: usize = 256;
+/// Bytes of a buffer for errors.
+const ERROR_BYTES: u64 = 64;
 /// Most symbols of an entry.
 const MAX_SYMBOLS: usize = 4096;
 
-fn wrong(headline: impl Into<String>) -> Diagnostic {
+pub(crate) fn wrong(headline: impl Into<String>) -> Diagnostic {
     Diagnostic::new("artifact-plan", headline)
 }
 
@@ -35,15 +38,29 @@ pub(crate) fn check(m: &Manifest, weights: u64, limits: &Limits) -> Result<()> {
         state(s).map_err(|e| e.at(Place::Tensor(s.name.clone())))?;
     }
     for e in &m.entries {
-        entry(e, m, limits).map_err(|d| match d.place {
+        entry(e, &Room { manifest: m, cuda: None }, limits).map_err(|d| match d.place {
             Place::Request => d.at(Place::Node(e.name.clone())),
             Place::File(_) | Place::Offset { .. } | Place::Node(_) | Place::Tensor(_) | Place::Span { .. } => d,
         })?;
     }
-    Ok(())
+    m.cuda.as_ref().map_or(Ok(()), |plan| cuda::check(plan, m, limits))
 }
 
-fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
+/// What an entry is part of.
+pub(crate) struct Room<'a> {
+    pub manifest: &'a Manifest,
+    /// The plan that it belongs to where it is one for GPUs.
+    pub cuda: Option<&'a CudaPlan>,
+}
+
+impl Room<'_> {
+    /// Number of kernels that launches may name.
+    fn kernels(&self) -> usize {
+        self.cuda.map_or(self.manifest.kernels.len(), |plan| plan.kernels.len())
+    }
+}
+
+pub(crate) fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let mut seen = BTreeSet::new();
     for name in names {
         if !seen.insert(name) {
@@ -128,7 +145,8 @@ fn state(s: &StateEntry) -> Result<()> {
     byte_size(s.dtype, &s.dims, &[]).map(|_| ())
 }
 
-fn entry(e: &Entry, m: &Manifest, limits: &Limits) -> Result<()> {
+pub(crate) fn entry(e: &Entry, room: &Room<'_>, limits: &Limits) -> Result<()> {
+    let m = room.manifest;
     unique("symbol", e.symbols.iter().map(Symbol::as_str))?;
     unique("fixed symbol", e.fixed.iter().map(|(s, _)| s.as_str()))?;
     unique("input", e.inputs.iter().map(|p| p.name.as_str()))?;
@@ -174,12 +192,14 @@ fn entry(e: &Entry, m: &Manifest, limits: &Limits) -> Result<()> {
                 exists("tensor", tensor, m.tensors.len())?;
                 Dim::from(part_length(&m.tensors[tensor as usize], role)?)
             }
+            BufferKind::Errors if room.cuda.is_some() => Dim::from(ERROR_BYTES),
+            BufferKind::Errors => return Err(wrong(format!("buffer {i} is for errors of GPUs, the plan is for CPUs"))),
         };
         if specialise(&b.bytes, &e.fixed)? != size {
             return Err(wrong(format!("buffer {i} has `{}` bytes, what it holds has `{size}`", b.bytes)));
         }
     }
-    steps(e, m, &symbols, &e.steps, limits.nesting)
+    steps(e, room, &symbols, &e.steps, limits.nesting)
 }
 
 fn part_length(t: &TensorEntry, role: Role) -> Result<u64> {
@@ -237,7 +257,8 @@ fn bound(e: &Entry, m: &Manifest) -> Result<()> {
     }
 }
 
-fn steps(e: &Entry, m: &Manifest, symbols: &BTreeSet<&Symbol>, list: &[Step], depth: usize) -> Result<()> {
+fn steps(e: &Entry, room: &Room<'_>, symbols: &BTreeSet<&Symbol>, list: &[Step], depth: usize) -> Result<()> {
+    let tensors = room.manifest.tensors.len();
     let buffer = |b: u32| {
         let count = e.buffers.len();
         if (b as usize) < count { Ok(()) } else { Err(wrong(format!("a step names buffer {b} of {count}"))) }
@@ -250,8 +271,8 @@ fn steps(e: &Entry, m: &Manifest, symbols: &BTreeSet<&Symbol>, list: &[Step], de
     for step in list {
         match step {
             Step::Launch(l) => {
-                if l.kernel as usize >= m.kernels.len() {
-                    return Err(wrong(format!("`{}` launches kernel {} of {}", l.label, l.kernel, m.kernels.len())));
+                if l.kernel as usize >= room.kernels() {
+                    return Err(wrong(format!("`{}` launches kernel {} of {}", l.label, l.kernel, room.kernels())));
                 }
                 l.bufs.iter().try_for_each(|b| buffer(*b))?;
                 known(symbols, &l.dims)?;
@@ -271,20 +292,20 @@ fn steps(e: &Entry, m: &Manifest, symbols: &BTreeSet<&Symbol>, list: &[Step], de
                 }
                 b.bufs.iter().try_for_each(|b| buffer(*b))?;
                 known(symbols, &b.dims)?;
-                if let Some(t) = b.tensors.iter().find(|t| **t as usize >= m.tensors.len()) {
-                    return Err(wrong(format!("`{}` names tensor {t} of {}", b.label, m.tensors.len())));
+                if let Some(t) = b.tensors.iter().find(|t| **t as usize >= tensors) {
+                    return Err(wrong(format!("`{}` names tensor {t} of {tensors}", b.label)));
                 }
             }
             Step::If { cond, then, otherwise } => {
                 buffer(*cond)?;
                 let depth = deeper()?;
-                steps(e, m, symbols, then, depth)?;
-                steps(e, m, symbols, otherwise, depth)?;
+                steps(e, room, symbols, then, depth)?;
+                steps(e, room, symbols, otherwise, depth)?;
             }
             Step::Loop { trips, live, index, body } => {
                 buffer(*trips)?;
                 live.iter().chain(index).try_for_each(|b| buffer(*b))?;
-                steps(e, m, symbols, body, deeper()?)?;
+                steps(e, room, symbols, body, deeper()?)?;
             }
             Step::Bind { symbols: given, values } => {
                 buffer(*values)?;

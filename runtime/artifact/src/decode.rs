@@ -6,7 +6,7 @@ use crate::builtin::Builtin;
 use crate::limits::Limits;
 use crate::manifest::{Calibration, LayerRow, Manifest, ModelInfo, PartEntry, StateEntry, TensorEntry, TextInfo};
 use crate::plan::{Buffer, BufferKind, BuiltinCall, Entry, Launch, Port, Step};
-use crate::{scan, wire};
+use crate::{cuda, scan, wire};
 use actc_types::braced::Fields;
 use actc_types::{Braced, DType, Diagnostic, Dim, Encoding, Place, Result, Role, Symbol, Target};
 use prost::Message;
@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 const MAX_TERMS: usize = 16;
 const MAX_DEGREE: usize = 8;
 
-fn malformed(headline: impl Into<String>) -> Diagnostic {
+pub(crate) fn malformed(headline: impl Into<String>) -> Diagnostic {
     Diagnostic::new("artifact-manifest", headline)
 }
 
@@ -68,6 +68,7 @@ impl Manifest {
                 .collect::<Result<_>>()?,
             kernels: m.kernels,
             entries: m.entries.into_iter().map(|e| entry(e, limits)).collect::<Result<_>>()?,
+            cuda: m.cuda.map(|c| cuda::decode(c, limits)).transpose()?,
             layers: m
                 .layers
                 .into_iter()
@@ -100,7 +101,7 @@ impl Manifest {
     }
 }
 
-fn target(text: &str) -> Result<Target> {
+pub(crate) fn target(text: &str) -> Result<Target> {
     let target = Target::parse(text)?;
     // `host` would mean another machine on every machine.
     if target.to_string() == text { Ok(target) } else { Err(malformed(format!("`{text}` is no full target name"))) }
@@ -118,7 +119,7 @@ fn symbol(text: &str) -> Result<Symbol> {
     Symbol::new(text).ok_or_else(|| malformed(format!("`{text}` is no symbol")))
 }
 
-fn dim(text: &str) -> Result<Dim> {
+pub(crate) fn dim(text: &str) -> Result<Dim> {
     let dim = Dim::parse(text)?;
     if dim.terms().count() > MAX_TERMS || dim.terms().any(|(_, factors)| factors.len() > MAX_DEGREE) {
         let headline = format!("dimension `{text}` has over {MAX_TERMS} terms or over {MAX_DEGREE} factors");
@@ -155,7 +156,7 @@ fn tensor(t: wire::Tensor) -> Result<TensorEntry> {
     Ok(TensorEntry { name: t.name, dtype, dims: t.dims, encoding, parts })
 }
 
-fn entry(e: wire::Entry, limits: &Limits) -> Result<Entry> {
+pub(crate) fn entry(e: wire::Entry, limits: &Limits) -> Result<Entry> {
     let fixed = e.fixed.iter().map(|f| Ok((symbol(&f.symbol)?, f.value))).collect::<Result<_>>()?;
     Ok(Entry {
         name: e.name,
@@ -180,6 +181,7 @@ fn buffer(b: &wire::Buffer) -> Result<Buffer> {
         wire::BufferKind::Slot(i) => BufferKind::Slot(*i),
         wire::BufferKind::State(i) => BufferKind::State(*i),
         wire::BufferKind::Tensor(t) => BufferKind::Tensor { tensor: t.tensor, role: role(&t.role)? },
+        wire::BufferKind::Errors(_) => BufferKind::Errors,
     };
     Ok(Buffer { kind, bytes: dim(&b.bytes)? })
 }

@@ -1,5 +1,6 @@
 //! From [`Manifest`] to its bytes. The same manifest always gives the same bytes.
 
+use crate::cuda;
 use crate::manifest::{Manifest, TensorEntry};
 use crate::plan::{Buffer, BufferKind, Entry, Port, Step};
 use crate::wire;
@@ -16,14 +17,15 @@ impl Manifest {
         to_wire(self).encode_to_vec()
     }
 
-    /// The part of the manifest that kernels and their arguments depend on, as bytes: tensors, states, kernel names and
-    /// entries. Two artifacts with equal bytes here can run each other's code.
+    /// The part of the manifest that kernels and their arguments depend on, as bytes: tensors, states, kernel names,
+    /// entries and what GPUs run. Two artifacts with equal bytes here can run each other's code.
     pub fn encode_plan(&self) -> Vec<u8> {
         let plan = wire::Manifest {
             tensors: self.tensors.iter().map(tensor).collect(),
             states: to_wire(self).states,
             kernels: self.kernels.clone(),
             entries: self.entries.iter().map(entry).collect(),
+            cuda: self.cuda.as_ref().map(cuda::encode),
             ..wire::Manifest::default()
         };
         plan.encode_to_vec()
@@ -84,6 +86,7 @@ fn to_wire(m: &Manifest) -> wire::Manifest {
             .map(|b| wire::BuiltinVersion { name: b.name().into(), version: b.version() })
             .collect(),
         metadata: m.metadata.iter().map(|(k, v)| wire::Pair { key: k.clone(), value: v.clone() }).collect(),
+        cuda: m.cuda.as_ref().map(cuda::encode),
     }
 }
 
@@ -101,7 +104,7 @@ fn tensor(t: &TensorEntry) -> wire::Tensor {
     }
 }
 
-fn entry(e: &Entry) -> wire::Entry {
+pub(crate) fn entry(e: &Entry) -> wire::Entry {
     wire::Entry {
         name: e.name.clone(),
         symbols: e.symbols.iter().map(ToString::to_string).collect(),
@@ -127,6 +130,7 @@ fn buffer(b: &Buffer) -> wire::Buffer {
         BufferKind::Tensor { tensor, role } => {
             wire::BufferKind::Tensor(wire::TensorPart { tensor, role: role.name().into() })
         }
+        BufferKind::Errors => wire::BufferKind::Errors(wire::Errors {}),
     };
     wire::Buffer { kind: Some(kind), bytes: b.bytes.to_string() }
 }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! 0      8   magic "actc" 1a 0d 0a 00
-//! 8      4   version of the data format, 1
+//! 8      4   version of the data format, 2
 //! 12     4   version of the kernel ABI of the code sections, 1
 //! 16     4   number of sections, at most 50
 //! 20     4   zero
@@ -24,11 +24,11 @@
 //! | section | content |
 //! |---|---|
 //! | `weights` | parts of tensors, each on a multiple of 64 from the start of the section, zeros between them, 64 zeros at the end: 64 bytes behind any part may be read |
-//! | `code.<target>` | symbols and a flat image of machine code: [`image`] |
+//! | `code.<target>` | symbols and a flat image of machine code: [`image`]; of NVIDIA GPUs PTX: [`cuda`] |
 //! | `ir` | the portable graph after all passes, UTF-8 |
 //! | `tokenizer` | a JSON text, length and zstd frame: [`bundle`] |
 //! | `report` | the report of the compile, a JSON text stored as the tokenizer's is |
-//! | `manifest` | a protobuf message; what it says is [`Manifest`] and [`plan`] |
+//! | `manifest` | a protobuf message; what it says is [`Manifest`], [`plan`] and [`cuda`] |
 //!
 //! The digest of an artifact is the BLAKE3 digest of its first 4096 bytes, which hold the digests of all sections. The
 //! same content always gives the same bytes: no times, no paths, no order that depends on a run.
@@ -47,6 +47,7 @@
 
 pub mod builtin;
 pub mod bundle;
+pub mod cuda;
 pub mod image;
 pub mod manifest;
 pub mod plan;
@@ -70,6 +71,7 @@ mod writer;
 pub use append::append;
 pub use artifact::Artifact;
 pub use builtin::Builtin;
+pub use cuda::{Blocks, CudaKernel, CudaPlan, CudaTarget, Sizes};
 pub use digest::Digest;
 pub use header::{ALIGN, FORMAT_VERSION, HEADER_BYTES, Header, KERNEL_ABI_VERSION, MAGIC, MAX_SECTIONS, SectionRow};
 pub use image::CodeImage;

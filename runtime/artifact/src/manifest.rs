@@ -1,6 +1,7 @@
 //! What an artifact says about itself: the model, its tensors and states, what was done to it, and the plan.
 
 use crate::builtin::Builtin;
+use crate::cuda::CudaPlan;
 use crate::plan::{Entry, Step};
 use actc_types::{DType, Diagnostic, Dim, Encoding, Result, Role, Shape, Target};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,8 @@ pub struct Manifest {
     pub kernels: Vec<String>,
     /// What can be run.
     pub entries: Vec<Entry>,
+    /// What CUDA devices run, where it was made for any.
+    pub cuda: Option<CudaPlan>,
     /// One row per layer that passes looked at.
     pub layers: Vec<LayerRow>,
     /// For language models, what a caller needs to feed and stop them.

@@ -68,6 +68,9 @@ pub enum BufferKind {
         /// Which part.
         role: Role,
     },
+    /// 16 `i32`s, zero before each run: a kernel of a GPU that finds an id out of range makes the first of them something else.
+    /// Only plans for GPUs have it; on CPUs a step that fails says so itself.
+    Errors,
 }
 
 /// One step of a plan.

@@ -17,6 +17,8 @@ enum Kind {
     Step,
     If,
     Loop,
+    Cuda,
+    CudaKernel,
     /// A message without messages inside.
     Leaf,
 }
@@ -27,8 +29,12 @@ impl Kind {
         match (self, tag) {
             (Kind::Manifest, 5) => Some(Kind::Tensor),
             (Kind::Manifest, 8) => Some(Kind::Entry),
+            (Kind::Manifest, 13) => Some(Kind::Cuda),
+            (Kind::Cuda, 1) => Some(Kind::CudaKernel),
+            (Kind::Cuda, 2) => Some(Kind::Entry),
+            (Kind::Cuda, 3) | (Kind::CudaKernel, 2) => Some(Kind::Leaf),
             (Kind::Manifest, 1 | 3 | 6 | 9..=12) | (Kind::Tensor, 5) => Some(Kind::Leaf),
-            (Kind::Entry, 3..=5) | (Kind::Buffer, 5) | (Kind::Step, 1 | 2) => Some(Kind::Leaf),
+            (Kind::Entry, 3..=5) | (Kind::Buffer, 5 | 7) | (Kind::Step, 1 | 2) => Some(Kind::Leaf),
             (Kind::Entry, 6) => Some(Kind::Buffer),
             (Kind::Entry, 8) | (Kind::If, 2 | 3) | (Kind::Loop, 3) => Some(Kind::Step),
             (Kind::Step, 3) => Some(Kind::If),
@@ -41,6 +47,8 @@ impl Kind {
                 | Kind::Step
                 | Kind::If
                 | Kind::Loop
+                | Kind::Cuda
+                | Kind::CudaKernel
                 | Kind::Leaf,
                 _,
             ) => None,
@@ -132,6 +140,7 @@ fn count_kind(kind: Kind, mut bytes: &[u8], depth: usize, limit: usize, count: &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cuda::WirePlan;
     use crate::wire::*;
     use prost::Message;
 
@@ -147,6 +156,7 @@ mod tests {
         };
         let port = Port { dims: vec!["S".into()], ..Port::default() };
         let kind = Some(BufferKind::Tensor(TensorPart { tensor: 1, role: "data".into() }));
+        let errors = Buffer { kind: Some(BufferKind::Errors(Errors {})), bytes: "64".into() };
         let entry = Entry {
             fixed: vec![Fixed::default(); 2],
             inputs: vec![port.clone(); 3],
@@ -156,7 +166,11 @@ mod tests {
             steps: vec![rounds],
             ..Entry::default()
         };
+        let gpu = Entry { buffers: vec![errors; 2], ..Entry::default() };
+        let kernel = crate::cuda::wire::Kernel { grid: vec![Default::default(); 3], ..Default::default() };
+        let cuda = WirePlan { kernels: vec![kernel; 2], entries: vec![gpu], targets: vec![Default::default(); 3] };
         let manifest = Manifest {
+            cuda: Some(cuda),
             model: Some(Model::default()),
             calibration: Some(Calibration::default()),
             tensors: vec![Tensor { parts: vec![Part::default(); 4], ..Tensor::default() }; 2],
@@ -169,7 +183,8 @@ mod tests {
             ..Manifest::default()
         };
         let bytes = manifest.encode_to_vec();
-        let wanted = 1 + 1 + 1 + 2 * 5 + 3 + (1 + 2 + 3 + 2 + 3 * 2 + 8) + 2 + 1 + 2 + 3;
+        let of_gpus = 1 + 2 * 4 + (1 + 2 * 2) + 3;
+        let wanted = of_gpus + 1 + 1 + 1 + 2 * 5 + 3 + (1 + 2 + 3 + 2 + 3 * 2 + 8) + 2 + 1 + 2 + 3;
         assert_eq!(count_messages(&bytes, 1000).unwrap(), wanted);
         assert_eq!(count_messages(&bytes, wanted - 1).unwrap_err().code, "artifact-limit");
     }

@@ -31,6 +31,8 @@ pub(crate) struct Manifest {
     pub builtins: Vec<BuiltinVersion>,
     #[prost(message, repeated, tag = "12")]
     pub metadata: Vec<Pair>,
+    #[prost(message, optional, tag = "13")]
+    pub cuda: Option<crate::cuda::WirePlan>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -189,7 +191,7 @@ pub(crate) struct Port {
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Buffer {
-    #[prost(oneof = "BufferKind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "BufferKind", tags = "1, 2, 3, 4, 5, 7")]
     pub kind: Option<BufferKind>,
     #[prost(string, tag = "6")]
     pub bytes: String,
@@ -207,7 +209,12 @@ pub(crate) enum BufferKind {
     State(u32),
     #[prost(message, tag = "5")]
     Tensor(TensorPart),
+    #[prost(message, tag = "7")]
+    Errors(Errors),
 }
+
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct Errors {}
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TensorPart {

@@ -1,3 +1,5 @@
-//! The machines that plans run on. CPUs so far.
+//! The machines that plans run on.
 
 pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;

@@ -62,6 +62,11 @@ impl Device {
         &self.stream
     }
 
+    /// Whether it is of compute capability 9.0.
+    pub(crate) fn is_hopper(&self) -> Result<bool> {
+        Ok(self.context.compute_capability()? == (9, 0))
+    }
+
     /// Processors of the GPU.
     pub(crate) fn processors(&self) -> Result<usize> {
         let attribute = sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;

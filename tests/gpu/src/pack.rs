@@ -79,7 +79,7 @@ pub(crate) fn write(output: &Path, onto: Option<&Path>) -> Result<()> {
         let code = |target: &str, code| Code { target: target.into(), symbol: symbol.clone(), code };
         let own = nvrtc.compile(symbol, &source, &hopper)?.text;
         let mut codes = vec![code(HOPPER, ptxas.assemble(symbol, &own, &hopper)?.cubin)];
-        if !tried {
+        if !tried && !products::of_hopper(kernel) {
             let mut text = nvrtc.compile(symbol, &source, &any)?.text.into_bytes();
             text.push(0);
             codes.push(code(ANY, text));

@@ -1,14 +1,15 @@
 //! Text for GPUs: kernels of which a thread runs its part, see [`crate::kir::to_threads`].
 //!
 //! All NVIDIA targets take the same text, that of sm_80 and of the oldest version of PTX that has it: nothing here is done
-//! better with what later ones have. A kernel takes the addresses of its buffers, then its dimensions as 64-bit integers.
+//! better with what later ones have. A kernel takes the addresses of its buffers, then its dimensions as 64-bit integers or the
+//! address where these lie ([`SizesIn`]).
 //! Products and sums are rounded one by one unless the kernel says `muladd`; quotients and roots are rounded correctly;
 //! small numbers stay.
 
 use super::{Emitter, Interface, Made, Wrong, internal};
-use crate::emit::launch::Launch;
+use crate::emit::launch::{Launch, SizesIn};
 use crate::kir::{Elem, Kernel, Mem, Peer, Team, TeamOp, TeamStep, Val};
-use actc_types::{Dim, Result};
+use actc_types::Result;
 use inkwell::attributes::{Attribute, AttributeLoc};
 use inkwell::context::Context;
 use inkwell::module::{Linkage, Module};
@@ -49,15 +50,16 @@ pub(super) struct Parameters<'c> {
     slots: Option<PointerValue<'c>>,
 }
 
-/// Text of a kernel whose lanes are mapped to the threads of `team`; a block is to have `share` units of `work`.
-pub fn compile(kernel: &Kernel, team: Team, work: Dim, share: u32) -> Result<PtxKernel> {
+/// Text of a kernel whose lanes are mapped to the threads of `team` and whose dimensions are in `sizes`, to be launched as
+/// `launch` says.
+pub fn compile(kernel: &Kernel, team: Team, sizes: SizesIn, launch: Launch) -> Result<PtxKernel> {
     let machine = machine()?;
     let context = Context::create();
     let module = context.create_module(&kernel.name);
     module.set_triple(&machine.get_triple());
     module.set_data_layout(&machine.get_target_data().get_data_layout());
     let at = |what: &str| format!("{}: {what}", kernel.name);
-    emit(&context, &module, kernel, team).map_err(|e| internal(&kernel.name, e.0))?;
+    emit(&context, &module, kernel, team, sizes, launch.threads).map_err(|e| internal(&kernel.name, e.0))?;
     module.verify().map_err(|e| internal(&at("not valid"), e.to_string()))?;
     let options = PassBuilderOptions::create();
     options.set_loop_unrolling(false);
@@ -69,7 +71,6 @@ pub fn compile(kernel: &Kernel, team: Team, work: Dim, share: u32) -> Result<Ptx
         .map_err(|e| internal(&at("text"), e.to_string()))?;
     // The buffer ends in a zero byte.
     let text = String::from_utf8_lossy(text.as_slice()).trim_end_matches('\0').to_owned();
-    let launch = Launch { work, share, threads: threads(team), shared: 4 * team.slots() };
     Ok(PtxKernel { symbol: kernel.name.clone(), text, launch })
 }
 
@@ -84,15 +85,20 @@ fn machine() -> Result<TargetMachine> {
         .ok_or_else(|| internal("target", "LLVM has no machine for sm_80"))
 }
 
-/// Threads of a block.
-fn threads(team: Team) -> u32 {
-    team.threads() * team.in_block()
-}
-
-fn emit<'c>(context: &'c Context, module: &Module<'c>, kernel: &Kernel, team: Team) -> Result<(), Wrong> {
+fn emit<'c>(
+    context: &'c Context,
+    module: &Module<'c>,
+    kernel: &Kernel,
+    team: Team,
+    sizes: SizesIn,
+    threads: u32,
+) -> Result<(), Wrong> {
     let (pointer, int, word) = (context.ptr_type(AddressSpace::from(GLOBAL)), context.i64_type(), context.i32_type());
     let mut types: Vec<BasicMetadataTypeEnum> = vec![pointer.into(); kernel.buffers.len()];
-    types.resize(kernel.buffers.len() + kernel.dims.len(), int.into());
+    match sizes {
+        SizesIn::Parameters => types.resize(kernel.buffers.len() + kernel.dims.len(), int.into()),
+        SizesIn::Memory => types.push(pointer.into()),
+    }
     let function = module.add_function(&kernel.name, context.void_type().fn_type(&types, false), None);
     let enumerated = |name: &str| {
         let kind = Attribute::get_named_enum_kind_id(name);
@@ -102,7 +108,7 @@ fn emit<'c>(context: &'c Context, module: &Module<'c>, kernel: &Kernel, team: Te
     // Threads that meet are not sent there one by one.
     enumerated("convergent");
     let address = function.as_global_value().as_pointer_value();
-    for (what, value) in [("kernel", 1), ("reqntidx", threads(team))] {
+    for (what, value) in [("kernel", 1), ("reqntidx", threads)] {
         let value = word.const_int(value.into(), false).into();
         let note = context.metadata_node(&[address.into(), context.metadata_string(what).into(), value]);
         module.add_global_metadata("nvvm.annotations", &note).map_err(|e| Wrong(e.to_string()))?;
@@ -138,7 +144,18 @@ fn emit<'c>(context: &'c Context, module: &Module<'c>, kernel: &Kernel, team: Te
     for param in function.get_param_iter().take(kernel.buffers.len()) {
         buffers.push(emitter.b.build_ptr_to_int(param.into_pointer_value(), int, "")?);
     }
-    dims.extend(function.get_param_iter().skip(kernel.buffers.len()).map(|param| param.into_int_value()));
+    let behind = function.get_param_iter().skip(kernel.buffers.len());
+    match sizes {
+        SizesIn::Parameters => dims.extend(behind.map(|param| param.into_int_value())),
+        SizesIn::Memory => {
+            for table in behind {
+                let table = emitter.b.build_ptr_to_int(table.into_pointer_value(), int, "sizes")?;
+                for n in 0..kernel.dims.len() {
+                    dims.push(emitter.load(int, table, 8 * n as i32)?.into_int_value());
+                }
+            }
+        }
+    }
     let [own, block, blocks] = ["tid", "ctaid", "nctaid"].map(|name| emitter.register(name));
     let (own, block, blocks) = (own?, block?, blocks?);
     let n = |n: u32| int.const_int(n.into(), false);

@@ -101,10 +101,16 @@ impl Gemv {
         let records = call::records(&linear, products)?;
         let gemv = |tuning| Gemv { linear: linear.clone(), products, tuning };
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
-        let tunings = [(8, 2, 3), (8, 2, 2), (4, 2, 3), (8, 1, 3), (4, 1, 3), (2, 1, 3), (1, 1, 3), (1, 1, 2)];
-        let tunings = tunings.map(|(warps, gang, stages)| Tuning { warps, gang, stages });
+        // Inputs of several tiles are worth more rows.
+        let several = gemv(Tuning { warps: 1, gang: 1, stages: 2 }).tiles(&records) > 1;
+        let first = if several { [(8, 4, 3), (8, 4, 2), (4, 4, 2)] } else { [(8, 2, 3), (8, 2, 2), (4, 2, 3)] };
+        let then = [(8, 1, 3), (4, 1, 3), (2, 1, 3), (1, 1, 3), (1, 1, 2)];
+        let tunings = [&first[..], &then].concat();
+        let tunings: Vec<Tuning> =
+            tunings.into_iter().map(|(warps, gang, stages)| Tuning { warps, gang, stages }).collect();
         let fits = |t: &Tuning| usize::from(t.warps) <= chunks && gemv(*t).shape(&records).shared() <= BLOCK_BYTES;
-        Ok(gemv(tunings.into_iter().find(fits).unwrap_or(tunings[7])))
+        let last = tunings[tunings.len() - 1];
+        Ok(gemv(tunings.into_iter().find(fits).unwrap_or(last)))
     }
 
     /// What each matrix reads.

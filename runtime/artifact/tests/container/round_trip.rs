@@ -20,6 +20,8 @@ fn everything_comes_back() {
     assert_eq!(code.symbols().collect::<Vec<_>>(), [("add", 0), ("mul", 64)]);
     assert_eq!(code.image().len(), 200);
     assert!(artifact.code(&actc_types::Target::parse("sm_90").unwrap()).unwrap().is_none());
+    let ptx = artifact.code(&sample::gpu()).unwrap().unwrap();
+    assert_eq!(ptx.symbols().collect::<Vec<_>>(), [("attend", 0), ("copy", 8), ("gemv", 0)]);
     let bias = artifact.weight(0).unwrap();
     let mut row = [0f32; 3];
     bias.row(0, &mut row);
@@ -100,6 +102,20 @@ fn plans_are_equal_where_only_words_differ() {
     assert_eq!(artifact.manifest().encode_plan(), other.encode_plan());
     other.entries[0].buffers[2].bytes = sample::dim("24*S");
     assert_ne!(artifact.manifest().encode_plan(), other.encode_plan());
+    let mut other = artifact.manifest().clone();
+    other.cuda = None;
+    assert_ne!(artifact.manifest().encode_plan(), other.encode_plan());
+}
+
+/// An artifact without a plan for GPUs has the bytes that it had before there were any.
+#[test]
+fn a_plan_for_gpus_is_one_more_field() {
+    let manifest = sample::manifest(Vec::new());
+    let without = Manifest { cuda: None, ..manifest.clone() }.encode();
+    let with = manifest.encode();
+    assert_eq!(with[..without.len()], without);
+    assert_eq!(with[without.len()], 13 << 3 | 2);
+    assert_eq!(Manifest::decode(&with, &Limits::default()).unwrap(), manifest);
 }
 
 #[test]

@@ -7,6 +7,10 @@ pub(crate) fn target() -> Target {
     Target::parse("x86-64-v3+avxvnni").unwrap()
 }
 
+pub(crate) fn gpu() -> Target {
+    Target::parse("sm_89").unwrap()
+}
+
 pub(crate) fn dim(text: &str) -> Dim {
     Dim::parse(text).unwrap()
 }
@@ -58,6 +62,41 @@ pub(crate) fn entry(name: &str, fixed: Option<u64>) -> Entry {
     }
 }
 
+/// What a GPU runs instead: `decode` alone, with a buffer for errors.
+pub(crate) fn cuda() -> CudaPlan {
+    let kernel =
+        |symbol: &str, grid, sizes| CudaKernel { symbol: symbol.into(), grid, threads: 256, shared: 1024, sizes };
+    let blocks = |work: &str, share| Blocks { work: dim(work), share };
+    let launch = |kernel, bufs, dims: &[&str]| {
+        let dims = dims.iter().map(|d| dim(d)).collect();
+        Step::Launch(Launch { label: "step".into(), kernel, bufs, dims })
+    };
+    let mut entry = entry("decode", Some(1));
+    entry.buffers.push(buffer(BufferKind::Errors, "64"));
+    entry.steps = vec![
+        launch(0, vec![0, 5, 2, 7], &["S", "P"]),
+        Step::If {
+            cond: 1,
+            then: vec![launch(1, vec![2, 4], &[])],
+            otherwise: vec![Step::Loop {
+                trips: 6,
+                live: None,
+                index: Some(6),
+                body: vec![launch(2, vec![4, 3], &["P"])],
+            }],
+        },
+    ];
+    CudaPlan {
+        kernels: vec![
+            kernel("gemv", [blocks("d0*d1 + 3", 64), blocks("2", 1), Blocks::fixed(1)], Sizes::Int),
+            kernel("copy", [Blocks::fixed(4), Blocks::fixed(1), Blocks::fixed(1)], Sizes::Long),
+            kernel("attend", [blocks("d0", 128), Blocks::fixed(2), Blocks::fixed(1)], Sizes::Memory),
+        ],
+        entries: vec![entry],
+        targets: vec![CudaTarget { target: gpu(), driver: 12020 }],
+    }
+}
+
 /// A manifest around `tensors`.
 pub(crate) fn manifest(tensors: Vec<TensorEntry>) -> Manifest {
     Manifest {
@@ -77,11 +116,12 @@ pub(crate) fn manifest(tensors: Vec<TensorEntry>) -> Manifest {
             window_len: 16,
             tokens: 32,
         }),
-        targets: vec![target()],
+        targets: vec![target(), gpu()],
         tensors,
         states: vec![StateEntry { name: "cache".into(), dtype: DType::F32, dims: vec![dim("P + S"), dim("3")] }],
         kernels: vec!["add".into()],
         entries: vec![entry("prefill", None), entry("decode", Some(1))],
+        cuda: Some(cuda()),
         layers: vec![LayerRow {
             name: "fc".into(),
             encoding: "dense".into(),
@@ -128,6 +168,8 @@ pub(crate) fn fill(writer: &mut Writer) -> Result<Manifest> {
     ];
     let image: Vec<u8> = (0..200).map(|i| i as u8).collect();
     writer.section(Section::Code(target()), &CodeImage::encode([("mul", 64), ("add", 0)], &image))?;
+    let symbols = [("attend", 0), ("copy", 8), ("gemv", 0)];
+    writer.section(Section::Code(gpu()), &CodeImage::encode(symbols, b"// one\0\0// two\0"))?;
     writer.section(Section::Ir, b"air 1\n")?;
     writer.section(Section::Tokenizer, &br#"{"model": {"vocab": {}}}"#.repeat(20))?;
     writer.section(Section::Report, br#"{"layers": []}"#)?;

@@ -1,0 +1,289 @@
+//! Plans for GPUs of the shapes of real decoders: every launch gives its kernel what that takes, and what changes from one
+//! recorded step to the next is in memory.
+
+use actc_artifact::{BufferKind, Entry, Launch, Step};
+use actc_codegen::cuda::{self, Planned};
+use actc_codegen::emit::SizesIn;
+use actc_codegen::plan::cuda::Kernel;
+use actc_codegen::spec::gpu::Products;
+use actc_codegen::{Entries, plan::tensors::TensorTable};
+use actc_ir::{Const, Graph, TensorType, text};
+use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Place, Shape, Symbol, WeakPlace, Zero, dim::Bindings};
+use bytes::Bytes;
+use std::fmt::Write as _;
+
+/// The sizes of a decoder, and how its weights are stored.
+struct Decoder {
+    width: u64,
+    inner: u64,
+    heads: u64,
+    shared: u64,
+    head: u64,
+    words: u64,
+    layers: usize,
+    /// Norms behind attention and feed-forward, and of queries and keys, as gemma has them.
+    gemma: bool,
+    encoding: Encoding,
+    table: DType,
+}
+
+fn mixed(bits: u8, cols: u32, place: WeakPlace) -> Encoding {
+    let body = Packed { zero: Zero::Packed, ..Packed::new(bits, Group::Columns(64)) };
+    Encoding::Mixed(Mixed { body, cols, place, weak: DType::F16 })
+}
+
+fn smollm2() -> Decoder {
+    let encoding = mixed(3, 5, WeakPlace::Scattered);
+    Decoder {
+        width: 576,
+        inner: 1536,
+        heads: 9,
+        shared: 3,
+        head: 64,
+        words: 512,
+        layers: 2,
+        gemma: false,
+        encoding,
+        table: DType::Bf16,
+    }
+}
+
+fn gemma() -> Decoder {
+    let encoding = mixed(4, 16, WeakPlace::Suffix);
+    Decoder {
+        width: 640,
+        inner: 2048,
+        heads: 4,
+        shared: 1,
+        head: 256,
+        words: 512,
+        layers: 2,
+        gemma: true,
+        encoding,
+        table: DType::Bf16,
+    }
+}
+
+fn llama2() -> Decoder {
+    let encoding = mixed(4, 6, WeakPlace::Suffix);
+    Decoder {
+        width: 4096,
+        inner: 11008,
+        heads: 32,
+        shared: 32,
+        head: 128,
+        words: 512,
+        layers: 1,
+        gemma: false,
+        encoding,
+        table: DType::F16,
+    }
+}
+
+impl Decoder {
+    /// The graph as importers write it, weights all zeros.
+    fn graph(&self) -> Graph {
+        let Decoder { width, inner, heads, shared, head, words, .. } = self;
+        let (q, kv) = (heads * head, shared * head);
+        let mut caches = String::new();
+        let mut donated = String::new();
+        for i in 0..self.layers {
+            for part in ["k", "v"] {
+                write!(caches, ", %{part}{i}: f32[P, {shared}, {head}]").unwrap();
+                write!(donated, ", donate %{part}{i} -> %{part}n{i}").unwrap();
+            }
+        }
+        let mut body = String::new();
+        let mut line = |s: String| body.push_str(&format!("  {s}\n"));
+        let hex = "0".repeat(64);
+        let weight = |name: String, rows: u64, cols: u64| {
+            format!("%{name} = const @{name} = digest{{hex={hex}}} : f16[{rows}, {cols}] {}", self.encoding)
+        };
+        let vector = |name: String, n: u64| format!("%{name} = const @{name} = digest{{hex={hex}}} : f32[{n}]");
+        line(format!("%table = const @table = digest{{hex={hex}}} : {}[{words}, {width}]", self.table));
+        line(format!("%x0 = embedding %t, %table : f32[S, {width}] @embedding"));
+        line("%p = range{start=P, len=S} : i64[S] @positions".into());
+        for i in 0..self.layers {
+            line(vector(format!("n{i}"), *width));
+            line(format!("%a{i} = rms_norm{{eps=1e-5}} %x{i}, %n{i} : f32[S, {width}] @{i}.norm"));
+            for (name, rows) in [("q", q), ("k", kv), ("v", kv)] {
+                line(weight(format!("w{name}{i}"), rows, *width));
+                line(format!("%{name}l{i} = linear %a{i}, %w{name}{i} : f32[S, {rows}] @{i}.{name}"));
+                let n = rows / head;
+                line(format!(
+                    "%{name}h{i} = reshape{{shape=\"S, {n}, {head}\"}} %{name}l{i} : f32[S, {n}, {head}] @{i}.{name}"
+                ));
+            }
+            for (name, n) in [("q", heads), ("k", shared)] {
+                let mut from = format!("{name}h{i}");
+                if self.gemma {
+                    line(vector(format!("n{name}{i}"), *head));
+                    line(format!(
+                        "%{name}n_{i} = rms_norm{{eps=1e-6}} %{from}, %n{name}{i} : f32[S, {n}, {head}] @{i}.{name}_norm"
+                    ));
+                    from = format!("{name}n_{i}");
+                }
+                line(format!(
+                    "%{name}r{i} = rope{{dims={head}, theta=10000, style=half}} %{from}, %p : f32[S, {n}, {head}] @{i}.{name}_rope"
+                ));
+            }
+            line(format!("%kn{i} = cache_append %k{i}, %kr{i} : f32[P + S, {shared}, {head}] @{i}.k_cache"));
+            line(format!("%vn{i} = cache_append %v{i}, %vh{i} : f32[P + S, {shared}, {head}] @{i}.v_cache"));
+            line(format!(
+                "%s{i} = attention{{scale=0.125, causal}} %qr{i}, %kn{i}, %vn{i} : f32[S, {heads}, {head}] @{i}.scores"
+            ));
+            line(format!("%sf{i} = reshape{{shape=\"S, {q}\"}} %s{i} : f32[S, {q}] @{i}.out"));
+            line(weight(format!("wo{i}"), *width, q));
+            line(format!("%o{i} = linear %sf{i}, %wo{i} : f32[S, {width}] @{i}.out"));
+            let mut out = format!("o{i}");
+            if self.gemma {
+                line(vector(format!("m{i}"), *width));
+                line(format!("%on{i} = rms_norm{{eps=1e-6}} %{out}, %m{i} : f32[S, {width}] @{i}.after"));
+                out = format!("on{i}");
+            }
+            line(format!("%y{i} = add %x{i}, %{out} : f32[S, {width}] @{i}.add"));
+            line(vector(format!("f{i}"), *width));
+            line(format!("%b{i} = rms_norm{{eps=1e-5}} %y{i}, %f{i} : f32[S, {width}] @{i}.ff_norm"));
+            for name in ["g", "u"] {
+                line(weight(format!("w{name}{i}"), *inner, *width));
+                line(format!("%{name}{i} = linear %b{i}, %w{name}{i} : f32[S, {inner}] @{i}.{name}"));
+            }
+            let act = if self.gemma { "gelu_tanh" } else { "silu" };
+            line(format!("%ga{i} = {act} %g{i} : f32[S, {inner}] @{i}.act"));
+            line(format!("%gu{i} = mul %ga{i}, %u{i} : f32[S, {inner}] @{i}.product"));
+            line(weight(format!("wd{i}"), *width, *inner));
+            line(format!("%d{i} = linear %gu{i}, %wd{i} : f32[S, {width}] @{i}.down"));
+            line(format!("%x{} = add %y{i}, %d{i} : f32[S, {width}] @{i}.ff_add", i + 1));
+        }
+        let last = self.layers;
+        line(vector("last".into(), *width));
+        line(format!("%z = rms_norm{{eps=1e-5}} %x{last}, %last : f32[S, {width}] @norm"));
+        line(format!("%logits = linear %z, %table : f32[S, {words}] @head"));
+        let source =
+            format!("air 1\ngraph @decoder(%t: i64[S]{caches}) {{\n{body}  return logits=%logits{donated}\n}}\n");
+        text::parse(&source, &|name, _| self.zeros(name)).unwrap_or_else(|e| panic!("{e}\n{source}"))
+    }
+
+    /// The constant called `name`.
+    fn zeros(&self, name: &str) -> actc_types::Result<Const> {
+        let Decoder { width, inner, heads, shared, head, words, .. } = self;
+        let (q, kv) = (heads * head, shared * head);
+        let stem: String = name.chars().take_while(|c| !c.is_ascii_digit()).collect();
+        let (dims, dtype, encoding): (Vec<u64>, DType, Encoding) = match stem.as_str() {
+            "table" => (vec![*words, *width], self.table, Encoding::Dense),
+            "wq" => (vec![q, *width], DType::F16, self.encoding.clone()),
+            "wk" | "wv" => (vec![kv, *width], DType::F16, self.encoding.clone()),
+            "wo" => (vec![*width, q], DType::F16, self.encoding.clone()),
+            "wg" | "wu" => (vec![*inner, *width], DType::F16, self.encoding.clone()),
+            "wd" => (vec![*width, *inner], DType::F16, self.encoding.clone()),
+            "nq" | "nk" => (vec![*head], DType::F32, Encoding::Dense),
+            _ => (vec![*width], DType::F32, Encoding::Dense),
+        };
+        let (rows, cols) = Shape::matrix(&dims).unwrap();
+        let parts = encoding.parts(dtype, rows as usize, cols as usize)?.into_iter().map(|(role, bytes)| {
+            // An index ascends.
+            let mut data = vec![0u8; bytes as usize];
+            if role == actc_types::Role::WeakIndex {
+                data = (0..bytes as u32 / 4).flat_map(|i| (7 * i).to_le_bytes()).collect();
+            }
+            (role, Bytes::from(data))
+        });
+        Const::new(name, TensorType::new(dtype, Shape::fixed(&dims)), encoding, parts.collect())
+    }
+
+    fn plan(&self) -> Planned {
+        let graph = self.graph();
+        assert_eq!(Entries::of(&graph), Entries::Language);
+        let planned = cuda::plan(&graph, Entries::Language, Products::Single, TensorTable::default());
+        planned.unwrap_or_else(|all| panic!("{}", all.iter().map(|d| format!("{d}\n")).collect::<String>()))
+    }
+}
+
+fn launches(entry: &Entry) -> Vec<&Launch> {
+    let mut all = Vec::new();
+    entry.each_step(&mut |step| {
+        if let Step::Launch(launch) = step {
+            all.push(launch);
+        }
+    });
+    all
+}
+
+/// A run of `entry` with a few values of its symbols.
+fn check(planned: &Planned, entry: &Entry) {
+    let recorded = !entry.fixed.is_empty();
+    for launch in launches(entry) {
+        let kernel = &planned.kernels[launch.kernel as usize];
+        let label = &launch.label;
+        let (asked, sizes) = (kernel.buffers(), kernel.dims());
+        assert_eq!((launch.bufs.len(), launch.dims.len()), (asked.len(), sizes.len()), "{label}: {kernel}");
+        for (buffer, asked) in launch.bufs.iter().zip(&asked) {
+            let kind = entry.buffers[*buffer as usize].kind;
+            if let BufferKind::Tensor { role, .. } = kind {
+                let wanted = match asked.role {
+                    actc_codegen::spec::BufferRole::Weight { part, .. } => part,
+                    actc_codegen::spec::BufferRole::WeakIndex(_) => actc_types::Role::WeakIndex,
+                    _ => actc_types::Role::Data,
+                };
+                assert_eq!(role, wanted, "{label}: {kernel}");
+            }
+        }
+        if recorded && launch.dims.iter().any(|d| d.fixed().is_none()) {
+            let in_memory = match kernel {
+                Kernel::Generated(_, sizes) => *sizes == SizesIn::Memory,
+                Kernel::Template(template) => template.sizes() == actc_codegen::spec::gpu::Sizes::Memory,
+            };
+            assert!(in_memory, "{label}: {kernel} is recorded with sizes of one step");
+        }
+    }
+    let symbols = [("S", 3), ("P", 5)].map(|(name, n)| (Symbol::new(name).unwrap(), n));
+    let bindings: Bindings = symbols.into_iter().filter(|(s, _)| entry.fixed.iter().all(|(f, _)| f != s)).collect();
+    for buffer in &entry.buffers {
+        buffer.bytes.eval(&bindings).unwrap();
+    }
+}
+
+#[test]
+fn launches_fit_their_kernels() {
+    for decoder in [smollm2(), gemma(), llama2()] {
+        let planned = decoder.plan();
+        let names: Vec<&str> = planned.entries.iter().map(|e| e.name.as_str()).collect();
+        assert_eq!(names, ["prefill", "decode", "score"]);
+        for entry in &planned.entries {
+            check(&planned, entry);
+        }
+        for kernel in &planned.kernels {
+            kernel.check().unwrap();
+        }
+        for tensor in &planned.tensors.order {
+            let packed = tensor.constant.starts_with('w');
+            assert_eq!(tensor.order, packed.then_some(Order::Mma16), "{}", tensor.name());
+        }
+    }
+}
+
+#[test]
+fn a_step_has_few_launches() {
+    let planned = llama2().plan();
+    let decode = planned.entries.iter().find(|e| e.name == "decode").unwrap();
+    let of_layer: Vec<&str> =
+        launches(decode).iter().map(|l| l.label.as_str()).filter(|l| l.starts_with("0.")).collect();
+    // Norm, prepare and product of q, k and v; two ropes, an append, attention and its sum; prepare and product of the output;
+    // norm, prepare and product of the gate; prepare and product of the way down.
+    assert!(of_layer.len() <= 15, "{}: {of_layer:?}", of_layer.len());
+}
+
+#[test]
+fn all_that_has_no_kernel_is_said_at_once() {
+    let source = "air 1\ngraph @g(%x: f32[2, 8, 8]) {\n  %0 = det %x : f32[2] @first\n  %1 = det %x : f32[2] @second\n  \
+        return a=%0, b=%1\n}\n";
+    let graph = text::parse(source, &text::unbound).unwrap();
+    let findings = cuda::plan(&graph, Entries::Forward, Products::Single, TensorTable::default()).unwrap_err();
+    let shown: Vec<String> = findings.iter().map(|d| format!("{} {:?} {}", d.code, d.place, d.headline)).collect();
+    assert_eq!(findings.len(), 2, "{shown:?}");
+    for (finding, node) in findings.iter().zip(["first", "second"]) {
+        assert_eq!(finding.code, "codegen-cuda");
+        assert_eq!(finding.place, Place::Node(node.into()));
+        assert!(finding.headline.contains("`det`") && finding.help.as_ref().unwrap().contains("CPU"), "{finding}");
+    }
+}

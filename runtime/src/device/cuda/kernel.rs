@@ -1,0 +1,126 @@
+//! Kernels of a plan on a device: their code, and how many blocks and which parameters a launch has.
+
+use super::driver::{Context, Function, Grid, Module};
+use crate::expr::Expr;
+use actc_artifact::{Blocks, CodeImage, CudaKernel, Sizes};
+use actc_types::{Diagnostic, Result, Symbol};
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::sync::Arc;
+
+/// Most blocks along x, y and z.
+const MOST_BLOCKS: [u64; 3] = [(1 << 31) - 1, 65535, 65535];
+
+/// A kernel that is ready on a device.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub function: Function,
+    pub sizes: Sizes,
+    grid: [Axis; 3],
+}
+
+#[derive(Debug)]
+struct Axis {
+    work: Expr,
+    share: u64,
+}
+
+/// The kernels of `wanted` from `image`, in their order. A module that several of them are in is loaded once.
+///
+/// `overlap` says that the device and its driver can start a launch while the one before it runs.
+pub(crate) fn load(
+    context: &Arc<Context>,
+    image: &CodeImage<'_>,
+    wanted: &[CudaKernel],
+    overlap: bool,
+) -> Result<Vec<Kernel>> {
+    let mut modules: BTreeMap<usize, Arc<Module>> = BTreeMap::new();
+    let mut kernels = Vec::with_capacity(wanted.len());
+    for kernel in wanted {
+        let symbol = &kernel.symbol;
+        let offset = image
+            .symbol(symbol)
+            .ok_or_else(|| Diagnostic::new("code-symbol", format!("the code has no kernel `{symbol}`")))?;
+        let module = match modules.get(&offset) {
+            Some(module) => module.clone(),
+            None => {
+                let text = text(image, offset, symbol)?;
+                let module = Arc::new(Module::new(context, text, overlap && waits(text))?);
+                modules.insert(offset, module.clone());
+                module
+            }
+        };
+        let function = module.function(symbol, kernel.threads, kernel.shared)?;
+        let [x, y, z] = &kernel.grid;
+        let grid = [axis(x)?, axis(y)?, axis(z)?];
+        kernels.push(Kernel { function, sizes: kernel.sizes, grid });
+    }
+    Ok(kernels)
+}
+
+/// The PTX that starts at `offset`.
+fn text<'a>(image: &CodeImage<'a>, offset: usize, symbol: &str) -> Result<&'a CStr> {
+    let damaged = |what: &str| {
+        Diagnostic::new("cuda-ptx", format!("the PTX of `{symbol}` {what}"))
+            .help("the code is damaged; make it again with `actc relink`")
+    };
+    let text = image.image().get(offset..).and_then(|bytes| CStr::from_bytes_until_nul(bytes).ok());
+    let text = text.ok_or_else(|| damaged("is cut off: no zero byte ends it"))?;
+    if text.to_str().is_err() { Err(damaged("is no UTF-8")) } else { Ok(text) }
+}
+
+/// Whether `ptx` is one kernel that waits for what was launched before it.
+fn waits(ptx: &CStr) -> bool {
+    let text = ptx.to_str().unwrap_or_default();
+    text.contains("griddepcontrol.wait") && text.matches(".entry").count() == 1
+}
+
+fn axis(blocks: &Blocks) -> Result<Axis> {
+    let sizes = blocks.work.symbols().into_iter().filter_map(|s| Blocks::size_index(s.as_str())).max();
+    let symbols: Vec<Symbol> =
+        sizes.map_or_else(Vec::new, |most| (0..=most).filter_map(|i| Symbol::new(&format!("d{i}"))).collect());
+    Ok(Axis { work: Expr::new(&blocks.work, &symbols)?, share: u64::from(blocks.share) })
+}
+
+impl Kernel {
+    /// The blocks of a launch with sizes `dims`.
+    pub(crate) fn grid(&self, dims: &[u64], label: &str) -> Result<Grid> {
+        let mut grid = [1; 3];
+        for ((axis, blocks), most) in self.grid.iter().zip(&mut grid).zip(MOST_BLOCKS) {
+            let count = axis.work.eval(dims)?.div_ceil(axis.share).max(1);
+            if count > most {
+                let headline = format!("`{label}` takes {count} blocks along an axis, GPUs have at most {most}");
+                return Err(Diagnostic::new("cuda-blocks", headline).help("shrink the input, or read it in parts"));
+            }
+            *blocks = u32::try_from(count).unwrap_or(u32::MAX);
+        }
+        Ok(grid)
+    }
+
+    /// Writes the parameters of a launch into `out`: addresses of buffers, then sizes, or where those lie.
+    pub(crate) fn params(
+        &self,
+        buffers: impl Iterator<Item = u64>,
+        dims: &[i64],
+        table: u64,
+        label: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        out.clear();
+        buffers.for_each(|address| out.extend_from_slice(&address.to_le_bytes()));
+        match self.sizes {
+            Sizes::Int => {
+                for dim in dims {
+                    let size = i32::try_from(*dim).map_err(|_| {
+                        let headline = format!("a size of `{label}` is {dim}, which exceeds the kernel's 31 bits");
+                        Diagnostic::new("dim-overflow", headline).help("shrink the input, or read it in parts")
+                    })?;
+                    out.extend_from_slice(&size.to_le_bytes());
+                }
+            }
+            Sizes::Long => dims.iter().for_each(|dim| out.extend_from_slice(&dim.to_le_bytes())),
+            Sizes::Memory => out.extend_from_slice(&table.to_le_bytes()),
+        }
+        Ok(())
+    }
+}

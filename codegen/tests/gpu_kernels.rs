@@ -7,8 +7,6 @@ mod room;
 
 #[path = "gpu_kernels/attend.rs"]
 mod attend;
-#[path = "gpu_kernels/attention.rs"]
-mod attention;
 #[path = "gpu_kernels/each.rs"]
 mod each;
 #[path = "gpu_kernels/flash.rs"]

@@ -139,7 +139,7 @@ fn others() -> Vec<(String, GpuKernel)> {
         ("bert", bert, Products::Single, true),
     ] {
         let name = format!("{name}.flash {}, {products} products", attention.cache);
-        kernels.push((name, GpuKernel::Flash(Flash { attention, products, mask })));
+        kernels.push((name, GpuKernel::Flash(Flash { attention, products, mask, sizes: Sizes::Int })));
     }
     let table = |encoding| Mat { rows: 32000, encoding, dtype: DType::F16, bias: false };
     let embedding = |table| GpuKernel::Embedding(Embedding { table, cols: 4096, scale: 1.0 });

@@ -54,7 +54,7 @@ fn attention_of_few_and_of_many() {
     let attend = Attend::of(attention(RowForm::Int8), 1);
     insta::assert_snapshot!("combine", text(GpuKernel::Combine(attend.combine().unwrap())));
     insta::assert_snapshot!("attend", text(GpuKernel::Attend(attend)));
-    let flash = Flash { attention: attention(RowForm::F32), products: Products::Single, mask: true };
+    let flash = Flash { attention: attention(RowForm::F32), products: Products::Single, mask: true, sizes: Sizes::Int };
     insta::assert_snapshot!("flash", text(GpuKernel::Flash(flash)));
 }
 

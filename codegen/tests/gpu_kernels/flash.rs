@@ -1,13 +1,21 @@
 //! `flash`: many tokens, a batch, masks.
 
-use super::attention::{Problem, attention, single};
 use super::room::Rng;
 use super::room::cuda::Gpu;
 use actc_codegen::spec::Attention;
-use actc_codegen::spec::gpu::{Flash, GpuKernel, Products};
+use actc_codegen::spec::gpu::{Flash, GpuKernel, Products, Sizes};
+use actc_problems::attention::{Problem, attention, single};
 use actc_types::RowForm;
 
-fn check(gpu: &mut Gpu, flash: &Flash, [batch, tokens, total]: [usize; 3], mask: Option<[usize; 4]>, rng: &mut Rng) {
+/// The error against what products of `bound` allow.
+fn error(
+    gpu: &mut Gpu,
+    flash: &Flash,
+    [batch, tokens, total]: [usize; 3],
+    mask: Option<[usize; 4]>,
+    bound: Products,
+    rng: &mut Rng,
+) -> f64 {
     let mut problem = Problem::random(flash.attention.clone(), [batch, tokens, total], rng);
     problem.mask = mask.map(|extents| {
         let hide = |x: f32| if x > 7.0 { f32::NEG_INFINITY } else { x };
@@ -26,12 +34,17 @@ fn check(gpu: &mut Gpu, flash: &Flash, [batch, tokens, total]: [usize; 3], mask:
     gpu.run(&GpuKernel::Flash(flash.clone()), &buffers, &sizes);
     let got = gpu.floats(out, problem.q.len());
     // Products of two numbers of 11 bits leave out the product of the rests.
-    let part = match flash.products {
+    let part = match bound {
         Products::Half => 2f64.powi(-10),
         Products::Single => 2f64.powi(-21),
     };
     let (scores, weights) = single(flash.attention.head_dim as usize, total);
-    problem.check(&got, scores + part, weights + 2.0 * part);
+    problem.error(&got, scores + part, weights + 2.0 * part)
+}
+
+fn check(gpu: &mut Gpu, flash: &Flash, sizes: [usize; 3], mask: Option<[usize; 4]>, rng: &mut Rng) {
+    let error = error(gpu, flash, sizes, mask, flash.products, rng);
+    assert!(error <= 1.0, "{flash:?} of {sizes:?} is off by {error} of what it may");
 }
 
 #[test]
@@ -45,7 +58,7 @@ fn every_form_and_width() {
             (1, 1, 34, [2, 9, 41], Products::Half),
             (2, 2, 256, [1, 20, 33], Products::Single),
         ] {
-            let flash = Flash { attention: attention(heads, kv, dim, form), products, mask: false };
+            let flash = Flash { attention: attention(heads, kv, dim, form), products, mask: false, sizes: Sizes::Int };
             check(&mut gpu, &flash, sizes, None, &mut rng);
         }
     }
@@ -58,7 +71,12 @@ fn windows_masks_and_all_that_is_there() {
     let base = attention(2, 1, 16, RowForm::F32);
     let whole = Attention { causal: false, ..base.clone() };
     let windowed = Attention { window: Some(9), ..base.clone() };
-    let flash = |attention: &Attention, mask| Flash { attention: attention.clone(), products: Products::Single, mask };
+    let flash = |attention: &Attention, mask| Flash {
+        attention: attention.clone(),
+        products: Products::Single,
+        mask,
+        sizes: Sizes::Memory,
+    };
     for sizes in [[1, 1, 1], [2, 66, 130], [1, 130, 131]] {
         check(&mut gpu, &flash(&windowed, false), sizes, None, &mut rng);
     }
@@ -72,10 +90,19 @@ fn windows_masks_and_all_that_is_there() {
 fn nothing_gives_nothing() {
     let Some(mut gpu) = Gpu::open() else { return };
     let attention = Attention { causal: false, ..attention(2, 2, 8, RowForm::F16) };
-    let kernel = GpuKernel::Flash(Flash { attention, products: Products::Single, mask: false });
+    let kernel = GpuKernel::Flash(Flash { attention, products: Products::Single, mask: false, sizes: Sizes::Int });
     let (q, none, out) = (gpu.put_floats(&[1.0; 3 * 16]), gpu.room(0), gpu.room(4 * 3 * 16));
     gpu.run(&kernel, &[q, none, none, out], &[1, 3, 0]);
     assert_eq!(gpu.floats(out, 48), [0.0; 48]);
     gpu.run(&kernel, &[none, none, none, none], &[0, 0, 0]);
     gpu.run(&kernel, &[none, none, none, none], &[1, 0, 5]);
+}
+
+/// What is checked tells products of one number from products of two.
+#[test]
+fn half_is_not_single() {
+    let Some(mut gpu) = Gpu::open() else { return };
+    let attention = attention(1, 1, 64, RowForm::F32);
+    let flash = Flash { attention, products: Products::Half, mask: false, sizes: Sizes::Int };
+    assert!(error(&mut gpu, &flash, [1, 20, 40], None, Products::Single, &mut Rng(16)) > 8.0);
 }

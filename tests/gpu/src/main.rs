@@ -4,6 +4,7 @@
 //! started without a command, checks and times. A check that fails is exit 1.
 #![allow(unsafe_code, reason = "launches kernels")]
 
+mod attention;
 mod device;
 mod pack;
 mod products;
@@ -82,9 +83,10 @@ fn open(args: &Args) -> Result<device::Device> {
 /// Whether all checks passed.
 fn run(args: &Args) -> Result<bool> {
     let device = open(args)?;
-    let right = products::check(&device, &args.only)?;
+    let right = products::check(&device, &args.only)? & attention::check(&device, &args.only)?;
     if right && !args.no_timing {
         speed::measure(&device, &args.only)?;
+        attention::measure(&device, &args.only)?;
     }
     Ok(right)
 }

@@ -1,6 +1,6 @@
 //! Kernels packed into a program: behind its own bytes, their PTX by architecture and symbol, compressed; the length; a mark.
 
-use crate::{Result, products, speed, stream, sweep};
+use crate::{Result, attention, products, speed, stream, sweep};
 use actc_codegen::spec::gpu::GpuKernel;
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
 use actc_types::Target;
@@ -60,7 +60,8 @@ impl Pack {
 /// Every kernel, once, and whether only `sweep` runs it: on one GPU.
 fn kernels() -> Result<BTreeMap<String, (GpuKernel, bool)>> {
     let tried = sweep::kernels()?.into_iter().map(|kernel| (kernel, true));
-    let all = products::kernels()?.into_iter().chain(speed::kernels()?).map(|kernel| (kernel, false));
+    let all = products::kernels()?.into_iter().chain(speed::kernels()?).chain(attention::kernels());
+    let all = all.map(|kernel| (kernel, false));
     Ok(tried.chain(all).map(|(kernel, tried)| (kernel.symbol(), (kernel, tried))).collect())
 }
 

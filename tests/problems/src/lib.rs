@@ -3,8 +3,10 @@
 //! Tests of kernels for CPUs, for emulated GPUs and for real ones share them. Deliberately absent: anything that runs a kernel.
 #![forbid(unsafe_code)]
 
+pub mod attention;
 pub mod linear;
 mod matrix;
+pub mod rows;
 
 pub use matrix::Matrix;
 

@@ -10,7 +10,7 @@ use actc_types::{DType, Dim, Result};
 
 impl Steps<'_, '_> {
     /// Where kernels of templates find `dims`: by value in 32 bits, unless they change in a recorded entry or are larger.
-    fn handed(&self, dims: &[Dim]) -> Sizes {
+    pub(super) fn handed(&self, dims: &[Dim]) -> Sizes {
         let changes = self.recorded && dims.iter().any(|d| d.fixed().is_none());
         let large = dims.iter().filter_map(Dim::fixed).any(|n| n > i32::MAX as u64);
         if changes || large { Sizes::Memory } else { Sizes::Int }

@@ -26,6 +26,8 @@ pub struct Flash {
     pub products: Products,
     /// Whether a mask is added to the scores.
     pub mask: bool,
+    /// How sizes are handed over. The grid depends on the batch and on the queries, not on how many positions there are.
+    pub sizes: Sizes,
 }
 
 /// What a block has.
@@ -127,7 +129,7 @@ impl Flash {
     }
 
     pub(super) fn sizes(&self) -> Sizes {
-        Sizes::Int
+        self.sizes
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
@@ -141,7 +143,7 @@ impl Flash {
         let (a, shape) = (&self.attention, self.shape());
         let threads = self.threads(&shape);
         let [queries, keys, _] = self.bytes(&shape);
-        let text = Text::new(symbol, self.to_string(), &self.buffers(), &self.dims(), Sizes::Int, threads);
+        let text = Text::new(symbol, self.to_string(), &self.buffers(), &self.dims(), self.sizes, threads);
         cuda::Flash {
             head: &text.head(),
             form: a.cache.name(),
@@ -175,6 +177,10 @@ impl Flash {
 impl fmt::Display for Flash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mask = if self.mask { ", mask" } else { "" };
-        write!(f, "gpu_flash{{products={}{mask}}} {}", self.products, self.attention)
+        let sizes = match self.sizes {
+            Sizes::Int => "",
+            Sizes::Memory => ", sizes in memory",
+        };
+        write!(f, "gpu_flash{{products={}{mask}{sizes}}} {}", self.products, self.attention)
     }
 }

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     let done = match &args.command {
         Some(Command::Pack { output, onto, target }) => {
             pack::write(output, onto.as_deref(), target.as_deref()).map(|()| true)
-        },
+        }
         Some(Command::Sweep) => open(&args).and_then(|device| sweep::measure(&device, &args.only)).map(|()| true),
         None => run(&args),
     };

@@ -119,7 +119,8 @@ fn cases() -> Vec<Case> {
             _ => mixed(bits, group, 72, WeakPlace::Suffix),
         };
         let epilogue = if i % 2 == 0 { Epilogue::None } else { Epilogue::AddResidual };
-        let (tokens, down, tile) = [(300, 1, 256), (100, 2, 128), (64, 1, 64), (200, 2, 64), (129, 1, 128), (128, 2, 128)][i];
+        let (tokens, down, tile) =
+            [(300, 1, 256), (100, 2, 128), (64, 1, 64), (200, 2, 64), (129, 1, 128), (128, 2, 128)][i];
         let what = format!("{encoding}");
         add(&what, encoding, DType::F16, (tokens, Act::F32, epilogue), Products::Half, Way::Wgmma(down, tile));
     }

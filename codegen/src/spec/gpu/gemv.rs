@@ -102,13 +102,14 @@ impl Gemv {
         let gemv = |tuning| Gemv { linear: linear.clone(), products, tuning };
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
         let several = gemv(Tuning { warps: 1, gang: 1, stages: 2 }).tiles(&records) > 1;
-        let narrow = linear.mats.iter().all(|mat| chunk_bytes(mat) < 512);
+        let three = linear.mats.iter().all(|mat| mat.codes().is_some_and(|p| p.bits == 3));
         let (rows, few_rows) = (call::blocks(&linear, 1), 6000);
-        // As `actc-gpu sweep` found: few rows want all blocks at once, narrow codes of short rows more of them beside each other.
+        // As `actc-gpu sweep` found: few rows want all blocks at once, three bits in short rows more of them beside each other.
         let first: &[(u8, u8, u8)] = match () {
             () if several => &[(4, 2, 3), (4, 2, 2), (4, 1, 3)],
             () if rows < few_rows => &[(8, 1, 3), (8, 1, 2)],
-            () if narrow && chunks <= 96 => &[(4, 2, 3), (8, 2, 2)],
+            () if three && chunks <= 96 => &[(4, 2, 3), (8, 2, 2)],
+            () if chunks <= 96 => &[(8, 2, 3), (8, 2, 2), (4, 2, 3)],
             () => &[(8, 2, 4), (8, 2, 3), (8, 2, 2), (4, 2, 3)],
         };
         let tunings = [first, &[(8, 1, 3), (4, 1, 3), (2, 1, 3), (1, 1, 3), (1, 1, 2)]].concat();
@@ -168,7 +169,9 @@ impl Gemv {
         let largest = self.linear.mats.iter().map(chunk_bytes).max().unwrap_or(1);
         // A stage is whole units of every matrix, as many as are worth a round.
         let mut stage_chunks = records.iter().map(|r| (copies(r) / gang).max(1)).max().unwrap_or(1);
-        while gang * stage_chunks * largest < STAGE_BYTES && chunks > stage_chunks {
+        let inputs = records.iter().map(|r| r.tiles(self.tokens()) * r.input_bytes() * r.slots()).max().unwrap_or(0);
+        let wanted = |n: usize| gang * n * largest < STAGE_BYTES && n * inputs <= STAGE_BYTES && chunks > n;
+        while wanted(stage_chunks) {
             stage_chunks *= 2;
         }
         let each = || self.linear.mats.iter().zip(records);

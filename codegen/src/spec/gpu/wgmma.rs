@@ -65,7 +65,7 @@ impl Wgmma {
         let blocks = |down: u8, tile: u16| {
             call::blocks(&linear, ROWS * usize::from(down)) * tokens.div_ceil(tile.into()) >= PROCESSORS
         };
-        let shapes = [(2, 128), (1, 128), (1, 64)];
+        let shapes = [(1, 256), (1, 128), (1, 64)];
         let (down, tile) = shapes.into_iter().find(|(down, tile)| blocks(*down, *tile)).unwrap_or((1, 64));
         Wgmma { linear, down, tile }
     }

@@ -146,6 +146,8 @@ pub struct Call {
     pub index: usize,
     /// Codes or data, scales, zeros, weak columns, their steps, record.
     pub arguments: String,
+    /// Steps of weak columns.
+    pub steps: String,
 }
 
 /// What kernels that multiply matrices have in common.
@@ -233,6 +235,64 @@ pub struct Gemm<'a> {
     pub together: usize,
     /// Blocks that share a matrix's chunks.
     pub splits: usize,
+}
+
+/// `wgmma`: matrices times many tokens, by groups of warps.
+#[derive(Clone, Debug, Serialize)]
+pub struct Wgmma<'a> {
+    /// The kernel, its matrices and its outputs.
+    #[serde(flatten)]
+    pub product: &'a Product<'a>,
+    /// Rows of a block.
+    pub block_rows: usize,
+    /// Times 64 rows that a group of warps has.
+    pub down: usize,
+    /// Tokens of a block.
+    pub tile: usize,
+    /// Stages of shared memory.
+    pub stages: usize,
+    /// A thread's sums as the instruction names them.
+    pub sums: String,
+    /// The other operands.
+    pub operands: String,
+    /// A thread's sums as the assembler is told of them.
+    pub outputs_of_sums: String,
+}
+
+impl Wgmma<'_> {
+    /// The CUDA text. An error names the template and what is wrong with it.
+    pub fn render(&self) -> Result<String, String> {
+        render("wgmma", self)
+    }
+}
+
+/// `swizzle`: inputs of matrices in tiles for groups of warps.
+#[derive(Clone, Debug, Serialize)]
+pub struct Swizzle<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// Tokens of a tile.
+    pub tile: usize,
+    /// Columns of the input.
+    pub cols: usize,
+    /// Columns of the body.
+    pub body: usize,
+    /// Chunks of 64 columns.
+    pub chunks: usize,
+    /// Number of weak columns, as an expression.
+    pub weak: &'a str,
+    /// Whether there are any.
+    pub weak_given: bool,
+    /// Whether an index names them.
+    pub scattered: bool,
+}
+
+impl Swizzle<'_> {
+    /// The CUDA text. An error names the template and what is wrong with it.
+    pub fn render(&self) -> Result<String, String> {
+        render("swizzle", self)
+    }
 }
 
 /// One output of `reduce`.

@@ -21,6 +21,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("gate", include_str!("../cuda/gate.cu.tera")),
     ("gemv", include_str!("../cuda/gemv.cu.tera")),
     ("gemm", include_str!("../cuda/gemm.cu.tera")),
+    ("wgmma", include_str!("../cuda/wgmma.cu.tera")),
+    ("swizzle", include_str!("../cuda/swizzle.cu.tera")),
     ("reduce", include_str!("../cuda/reduce.cu.tera")),
     ("rows", include_str!("../cuda/rows.cu.tera")),
     ("weights", include_str!("../cuda/weights.cu.tera")),

@@ -91,7 +91,7 @@ fn report(log: &str) -> Option<Resources> {
         head.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     };
     Some(Resources {
-        registers: before(" registers")?,
+        registers: log.split_once("Used ")?.1.split_once(" registers")?.0.parse().ok()?,
         shared: before(" bytes smem").unwrap_or(0),
         stack: before(" bytes stack frame")?,
         spill_stores: before(" bytes spill stores")?,

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::pack::Pack;
-use actc_codegen::spec::gpu::{GpuKernel, Launch};
+use actc_codegen::spec::gpu::{GpuKernel, Launch, Sizes};
 use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, sys};
 use cudarc::nvrtc::Ptx;
 use std::cell::RefCell;
@@ -38,6 +38,8 @@ pub(crate) struct Ready {
     launch: Launch,
     buffers: Vec<u64>,
     dims: Vec<i32>,
+    /// Sizes that the kernel reads from memory, which is theirs.
+    _sizes: Option<Arc<Memory>>,
 }
 
 impl Device {
@@ -58,6 +60,11 @@ impl Device {
     /// The stream that everything is on.
     pub(crate) fn stream(&self) -> &Arc<CudaStream> {
         &self.stream
+    }
+
+    /// Whether it is of compute capability 9.0.
+    pub(crate) fn is_hopper(&self) -> Result<bool> {
+        Ok(self.context.compute_capability()? == (9, 0))
     }
 
     /// Processors of the GPU.
@@ -99,14 +106,31 @@ impl Device {
 
     /// `kernel` on these buffers and sizes.
     pub(crate) fn ready(&self, kernel: &GpuKernel, buffers: &[u64], dims: &[u32]) -> Result<Ready> {
-        let launch = kernel.launch(&dims.iter().map(|d| u64::from(*d)).collect::<Vec<_>>())?;
-        let dims = dims.iter().map(|d| i32::try_from(*d)).collect::<std::result::Result<_, _>>()?;
-        self.launch(&kernel.symbol(), launch, buffers, dims)
+        let sizes: Vec<u64> = dims.iter().map(|d| u64::from(*d)).collect();
+        let launch = kernel.launch(&sizes)?;
+        match kernel.sizes() {
+            Sizes::Int => {
+                let dims = dims.iter().map(|d| i32::try_from(*d)).collect::<std::result::Result<_, _>>()?;
+                self.launch(&kernel.symbol(), launch, buffers, dims)
+            }
+            Sizes::Memory => {
+                let sizes = self.put(&sizes.iter().flat_map(|d| d.to_le_bytes()).collect::<Vec<u8>>())?;
+                let buffers = [buffers, &[sizes.address]].concat();
+                let ready = self.launch(&kernel.symbol(), launch, &buffers, Vec::new())?;
+                Ok(Ready { _sizes: Some(Arc::new(sizes)), ..ready })
+            }
+        }
     }
 
     /// The kernel called `symbol` on these buffers and sizes.
     pub(crate) fn launch(&self, symbol: &str, launch: Launch, buffers: &[u64], dims: Vec<i32>) -> Result<Ready> {
-        Ok(Ready { function: self.function(symbol, launch.shared)?, launch, buffers: buffers.to_vec(), dims })
+        Ok(Ready {
+            function: self.function(symbol, launch.shared)?,
+            launch,
+            buffers: buffers.to_vec(),
+            dims,
+            _sizes: None,
+        })
     }
 
     fn function(&self, symbol: &str, shared: u32) -> Result<CudaFunction> {

@@ -4,6 +4,7 @@
 //! started without a command, checks and times. A check that fails is exit 1.
 #![allow(unsafe_code, reason = "launches kernels")]
 
+mod attention;
 mod device;
 mod pack;
 mod products;
@@ -46,6 +47,9 @@ enum Command {
         /// The program that the kernels are put into, instead of this one
         #[arg(long)]
         onto: Option<PathBuf>,
+        /// Code for one kind of GPU alone, `sm_80` (PTX, which later ones run too) or `sm_90a`
+        #[arg(long)]
+        target: Option<String>,
     },
     /// Time other ways to share work, from which the defaults are chosen
     Sweep,
@@ -54,7 +58,9 @@ enum Command {
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {
-        Some(Command::Pack { output, onto }) => pack::write(output, onto.as_deref()).map(|()| true),
+        Some(Command::Pack { output, onto, target }) => {
+            pack::write(output, onto.as_deref(), target.as_deref()).map(|()| true)
+        }
         Some(Command::Sweep) => open(&args).and_then(|device| sweep::measure(&device, &args.only)).map(|()| true),
         None => run(&args),
     };
@@ -77,9 +83,10 @@ fn open(args: &Args) -> Result<device::Device> {
 /// Whether all checks passed.
 fn run(args: &Args) -> Result<bool> {
     let device = open(args)?;
-    let right = products::check(&device, &args.only)?;
+    let right = products::check(&device, &args.only)? & attention::check(&device, &args.only)?;
     if right && !args.no_timing {
         speed::measure(&device, &args.only)?;
+        attention::measure(&device, &args.only)?;
     }
     Ok(right)
 }

@@ -1,6 +1,6 @@
 //! Kernels packed into a program: behind its own bytes, their PTX by architecture and symbol, compressed; the length; a mark.
 
-use crate::{Result, products, speed, stream, sweep};
+use crate::{Result, attention, products, speed, stream, sweep};
 use actc_codegen::spec::gpu::GpuKernel;
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
 use actc_types::Target;
@@ -60,12 +60,14 @@ impl Pack {
 /// Every kernel, once, and whether only `sweep` runs it: on one GPU.
 fn kernels() -> Result<BTreeMap<String, (GpuKernel, bool)>> {
     let tried = sweep::kernels()?.into_iter().map(|kernel| (kernel, true));
-    let all = products::kernels()?.into_iter().chain(speed::kernels()?).map(|kernel| (kernel, false));
+    let all = products::kernels()?.into_iter().chain(speed::kernels()?).chain(attention::kernels());
+    let all = all.map(|kernel| (kernel, false));
     Ok(tried.chain(all).map(|(kernel, tried)| (kernel.symbol(), (kernel, tried))).collect())
 }
 
 /// Writes `onto`, or this program, with all kernels to `output`.
-pub(crate) fn write(output: &Path, onto: Option<&Path>) -> Result<()> {
+pub(crate) fn write(output: &Path, onto: Option<&Path>, only: Option<&str>) -> Result<()> {
+    let asked = |target: &str| only.is_none_or(|only| only == target);
     let mut program = std::fs::read(onto.map_or_else(std::env::current_exe, |p| Ok(p.to_path_buf()))?)?;
     if program.ends_with(MARK) {
         return Err("the program holds kernels already".into());
@@ -76,9 +78,12 @@ pub(crate) fn write(output: &Path, onto: Option<&Path>) -> Result<()> {
         kernel.check()?;
         let source = kernel.source()?;
         let code = |target: &str, code| Code { target: target.into(), symbol: symbol.clone(), code };
-        let own = nvrtc.compile(symbol, &source, &hopper)?.text;
-        let mut codes = vec![code(HOPPER, ptxas.assemble(symbol, &own, &hopper)?.cubin)];
-        if !tried {
+        let mut codes = Vec::new();
+        if asked(HOPPER) {
+            let own = nvrtc.compile(symbol, &source, &hopper)?.text;
+            codes.push(code(HOPPER, ptxas.assemble(symbol, &own, &hopper)?.cubin));
+        }
+        if asked(ANY) && !tried && !products::of_hopper(kernel) {
             let mut text = nvrtc.compile(symbol, &source, &any)?.text.into_bytes();
             text.push(0);
             codes.push(code(ANY, text));

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::device::{Device, Memory};
-use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Record, Reduce, Tile};
+use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Reduce, Swizzle, Tile, Wgmma};
 use actc_codegen::spec::{Act, BufferRole, Epilogue, Linear, Mat, Tokens};
 use actc_problems::linear::{Problem, weak_count};
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Role, WeakPlace};
@@ -13,6 +13,8 @@ enum Way {
     Gemv,
     /// In so many pieces.
     Gemm(Tile, u8),
+    /// In tiles of so many tokens, on GPUs that have groups of warps.
+    Wgmma(u8, u16),
 }
 
 struct Case {
@@ -67,6 +69,7 @@ fn cases() -> Vec<Case> {
         let way_name = match way {
             Way::Gemv => "gemv".to_owned(),
             Way::Gemm(tile, splits) => format!("gemm {tile:?}/{splits}"),
+            Way::Wgmma(down, tile) => format!("wgmma {down} by {tile}"),
         };
         let name = format!("{way_name} {what}, {tokens} tokens, {act}, {epilogue:?}, {products}");
         let cols = 1736;
@@ -108,6 +111,30 @@ fn cases() -> Vec<Case> {
             }
         }
     }
+    for (i, bits) in [2, 3, 4, 4, 8, 5].into_iter().enumerate() {
+        let group = [g64, Group::Columns(128), Group::Channel][i % 3];
+        let encoding = match i % 3 {
+            0 => Encoding::Packed(packed(bits, group)),
+            1 => mixed(bits, group, 21, WeakPlace::Scattered),
+            _ => mixed(bits, group, 72, WeakPlace::Suffix),
+        };
+        let epilogue = if i % 2 == 0 { Epilogue::None } else { Epilogue::AddResidual };
+        let (tokens, down, tile) =
+            [(300, 1, 256), (100, 2, 128), (64, 1, 64), (200, 2, 64), (129, 1, 128), (128, 2, 128)][i];
+        let what = format!("{encoding}");
+        add(&what, encoding, DType::F16, (tokens, Act::F32, epilogue), Products::Half, Way::Wgmma(down, tile));
+    }
+    for bits in [2, 3, 4, 8] {
+        let encoding = mixed(bits, g64, 13, WeakPlace::Scattered);
+        add(
+            &format!("scattered {bits} bits"),
+            encoding,
+            DType::F16,
+            (16, Act::F32, Epilogue::None),
+            Products::Half,
+            Way::Gemv,
+        );
+    }
     all
 }
 
@@ -121,7 +148,7 @@ impl Case {
         };
         let tokens = match self.way {
             Way::Gemv => Tokens::Few(self.tokens as u8),
-            Way::Gemm(..) => Tokens::Many,
+            Way::Gemm(..) | Way::Wgmma(..) => Tokens::Many,
         };
         let mats = self.rows.iter().zip(&self.encodings).map(mat).collect();
         Linear { mats, cols: self.cols as u32, tokens, act: self.act, epilogue: self.epilogue }
@@ -132,6 +159,7 @@ impl Case {
         let (linear, products) = (self.linear(), self.products);
         Ok(match self.way {
             Way::Gemv => (GpuKernel::Gemv(Gemv::of(linear, products)?), None),
+            Way::Wgmma(down, tile) => (GpuKernel::Wgmma(Wgmma { linear, down, tile }), None),
             Way::Gemm(tile, 1) => (GpuKernel::Gemm(Gemm { linear, products, tile, splits: 1 }), None),
             Way::Gemm(tile, splits) => {
                 let mats = linear.mats.iter().map(|m| Mat { bias: false, ..m.clone() }).collect();
@@ -148,12 +176,33 @@ impl Case {
     }
 }
 
-/// What each matrix of a product reads.
-pub(crate) fn records(kernel: &GpuKernel) -> Result<Vec<Record>> {
-    if let GpuKernel::Gemv(gemv) = kernel {
-        return Ok(gemv.records()?);
+/// What prepares the input of each matrix of a product; nothing for another kernel.
+pub(crate) fn preparing(kernel: &GpuKernel) -> Result<Vec<GpuKernel>> {
+    let records = match kernel {
+        GpuKernel::Gemv(gemv) => gemv.records()?,
+        GpuKernel::Gemm(gemm) => gemm.records()?,
+        GpuKernel::Wgmma(wgmma) => {
+            let tile = wgmma.tile;
+            let swizzle = |record| GpuKernel::Swizzle(Swizzle { record, tile });
+            return Ok(wgmma.records()?.into_iter().map(swizzle).collect());
+        }
+        _ => return Ok(Vec::new()),
+    };
+    Ok(records.into_iter().map(|record| GpuKernel::Prepare(Prepare { record })).collect())
+}
+
+/// Bytes that `kernel` prepares for `tokens` tokens and so many weak columns that an index names.
+pub(crate) fn prepared_bytes(kernel: &GpuKernel, tokens: usize, weak: usize) -> usize {
+    match kernel {
+        GpuKernel::Prepare(prepare) => prepare.record.bytes(tokens, weak),
+        GpuKernel::Swizzle(swizzle) => swizzle.bytes(tokens, weak),
+        _ => 0,
     }
-    if let GpuKernel::Gemm(gemm) = kernel { Ok(gemm.records()?) } else { Ok(Vec::new()) }
+}
+
+/// Whether only GPUs of compute capability 9.0 run it.
+pub(crate) fn of_hopper(kernel: &GpuKernel) -> bool {
+    matches!(kernel, GpuKernel::Wgmma(_))
 }
 
 /// All kernels that are checked.
@@ -161,7 +210,7 @@ pub(crate) fn kernels() -> Result<Vec<GpuKernel>> {
     let mut all = Vec::new();
     for case in cases() {
         let (product, rest) = case.kernels()?;
-        all.extend(records(&product)?.into_iter().map(|record| GpuKernel::Prepare(Prepare { record })));
+        all.extend(preparing(&product)?);
         all.extend([product].into_iter().chain(rest));
     }
     Ok(all)
@@ -199,9 +248,8 @@ fn outputs(device: &Device, case: &Case, problem: &Problem) -> Result<Vec<Vec<f3
     };
     let x = device.put(&bytes(&problem.x))?;
     let mut prepared = Vec::new();
-    for (i, record) in records(&product)?.iter().enumerate() {
-        let out = device.room(record.bytes(problem.tokens, weak[i]))?;
-        let prepare = GpuKernel::Prepare(Prepare { record: *record });
+    for (i, prepare) in preparing(&product)?.iter().enumerate() {
+        let out = device.room(prepared_bytes(prepare, problem.tokens, weak[i]))?;
         let mut buffers = Vec::new();
         for b in prepare.buffers() {
             buffers.push(match b.role {
@@ -210,7 +258,7 @@ fn outputs(device: &Device, case: &Case, problem: &Problem) -> Result<Vec<Vec<f3
                 _ => out.address,
             });
         }
-        device.start(&device.ready(&prepare, &buffers, &sizes(&prepare.dims(), problem.tokens, &weak[i..]))?)?;
+        device.start(&device.ready(prepare, &buffers, &sizes(&prepare.dims(), problem.tokens, &weak[i..]))?)?;
         prepared.push(out);
     }
     let biases = problem.biases.iter().map(|b| device.put(&bytes(b))).collect::<Result<Vec<_>>>()?;
@@ -245,6 +293,9 @@ fn outputs(device: &Device, case: &Case, problem: &Problem) -> Result<Vec<Vec<f3
 pub(crate) fn check(device: &Device, only: &str) -> Result<bool> {
     let (mut wrong, mut worst, mut count) = (0, 0f64, 0);
     for case in cases().iter().filter(|case| case.name.contains(only)) {
+        if of_hopper(&case.kernels()?.0) && !device.is_hopper()? {
+            continue;
+        }
         let problem = case.problem();
         let bound = bound(case.cols, case.products, case.dtype == DType::Bf16 && case.encodings[0] == Encoding::Dense);
         let found = problem.worst(&outputs(device, case, &problem)?, bound, 1);

@@ -5,10 +5,10 @@
 
 use crate::Result;
 use crate::device::{Device, Memory, Ready};
-use crate::products::{mixed, packed, records, sizes};
+use crate::products::{mixed, packed, prepared_bytes, preparing, sizes};
 use crate::rival::Rival;
 use crate::stream;
-use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Reduce, Tile};
+use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Products, Reduce, Tile, Wgmma};
 use actc_codegen::spec::{Act, BufferRole, Epilogue, Linear, Mat, Tokens};
 use actc_problems::Rng;
 use actc_types::{DType, Encoding, Group, Role, WeakPlace};
@@ -66,6 +66,9 @@ fn gemm(shape: (u32, u32), encoding: &Encoding, tokens: usize) -> Result<(GpuKer
         return Ok((GpuKernel::Gemv(Gemv::of(few, products)?), None));
     }
     let linear = linear(shape, encoding, Tokens::Many);
+    if tokens > 16 && Wgmma::takes(&linear) {
+        return Ok((GpuKernel::Wgmma(Wgmma::of(linear, tokens)), None));
+    }
     let record = Gemm { linear: linear.clone(), products, tile: Tile::Small, splits: 1 }.records()?[0];
     let (tile, splits) = Tile::of(shape.0 as usize, record.chunks(), tokens * usize::from(record.parts));
     let reduce = (splits > 1).then(|| GpuKernel::Reduce(Reduce { linear: linear.clone(), splits }));
@@ -93,7 +96,7 @@ pub(crate) fn kernels() -> Result<Vec<GpuKernel>> {
     }
     let mut all = Vec::new();
     for product in products {
-        all.extend(records(&product)?.into_iter().map(|record| GpuKernel::Prepare(Prepare { record })));
+        all.extend(preparing(&product)?);
         all.push(product);
     }
     Ok(all)
@@ -137,11 +140,11 @@ impl Rotation {
         let (rows, cols) = (shape.0 as usize, shape.1 as usize);
         let parts = encoding.parts(DType::F16, rows, cols)?;
         let bytes: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
-        let record = steps.iter().find_map(|k| records(k).ok()?.first().copied()).ok_or("no product")?;
         let weak = actc_problems::linear::weak_count(encoding);
         let mut rng = Rng(3);
         let x: Vec<u8> = (0..tokens * cols).flat_map(|_| rng.float().to_le_bytes()).collect();
-        let mut memory = vec![device.put(&x)?, device.zeros(record.bytes(tokens, weak))?];
+        let prepared = steps.iter().map(|k| prepared_bytes(k, tokens, weak)).max().unwrap_or(0);
+        let mut memory = vec![device.put(&x)?, device.zeros(prepared)?];
         let pieces = device.zeros(4 * rows * tokens * 8)?;
         let y = device.zeros(4 * rows * tokens)?;
         let (input, prepared) = (memory[0].address, memory[1].address);
@@ -175,6 +178,12 @@ impl Rotation {
         }
         memory.extend([pieces, y]);
         Ok(Rotation { sets, bytes, _memory: memory })
+    }
+
+    /// The same without the first step, which has been done once: in a model several matrices may read an input.
+    fn without_input(self) -> Rotation {
+        let sets = self.sets.into_iter().map(|set| set[1..].to_vec()).collect();
+        Rotation { sets, ..self }
     }
 
     /// Seconds of one set.
@@ -217,12 +226,10 @@ pub(crate) fn gemv_row(
     tokens: usize,
     copy: f64,
 ) -> Result<()> {
-    let record = records(kernel)?[0];
-    let prepare = GpuKernel::Prepare(Prepare { record });
-    // The input is prepared once: in a model several matrices read it.
-    let first = Rotation::new(device, shape, encoding, &[&prepare, kernel], tokens)?;
-    first.sets[0].iter().try_for_each(|ready| device.start(ready))?;
-    let rotation = Rotation { sets: first.sets.into_iter().map(|set| vec![set[1].clone()]).collect(), ..first };
+    let prepare = preparing(kernel)?.remove(0);
+    let rotation = Rotation::new(device, shape, encoding, &[&prepare, kernel], tokens)?;
+    rotation.sets[0].iter().try_for_each(|ready| device.start(ready))?;
+    let rotation = rotation.without_input();
     let seconds = rotation.seconds(device)?;
     let rate = rotation.bytes as f64 / seconds;
     println!("{name:46} {:8.2} {:8.0} {:6.1}%", 1e6 * seconds, rate / 1e9, 100.0 * rate / copy);
@@ -235,7 +242,9 @@ fn gemms(device: &Device, only: &str) -> Result<()> {
     if rival.is_none() {
         println!("\nno cuBLAS on this machine: nothing to compare gemm with");
     }
-    println!("\ngemm, input and all                  us  TFLOP/s  cuBLAS f16 us  times");
+    println!(
+        "\ngemm                                                 us TFLOP/s  with input us  cuBLAS f16 us  times  with input"
+    );
     for tokens in MANY {
         let theirs = rival.as_ref().map(|rival| rival.seconds(device, tokens)).transpose()?;
         for (name, encoding) in stored(LARGE.1) {
@@ -244,12 +253,15 @@ fn gemms(device: &Device, only: &str) -> Result<()> {
                 continue;
             }
             let (product, rest) = gemm(LARGE, &encoding, tokens)?;
-            let prepare = GpuKernel::Prepare(Prepare { record: records(&product)?[0] });
+            let prepare = preparing(&product)?.remove(0);
             let steps: Vec<&GpuKernel> = [&prepare, &product].into_iter().chain(rest.as_ref()).collect();
-            let seconds = Rotation::new(device, LARGE, &encoding, &steps, tokens)?.seconds(device)?;
+            let rotation = Rotation::new(device, LARGE, &encoding, &steps, tokens)?;
+            let all = rotation.seconds(device)?;
+            let seconds = rotation.without_input().seconds(device)?;
             let flops = 2.0 * f64::from(LARGE.0) * f64::from(LARGE.1) * tokens as f64;
-            let beside = theirs.map_or(String::new(), |t| format!("{:10.1} {:8.2}", 1e6 * t, t / seconds));
-            println!("{name:46} {:8.1} {:7.1} {beside}", 1e6 * seconds, flops / seconds / 1e12);
+            let beside = |t: f64| format!("{:14.1} {:6.2} {:11.2}", 1e6 * t, t / seconds, t / all);
+            let beside = theirs.map_or(String::new(), beside);
+            println!("{name:46} {:8.1} {:7.1} {:14.1} {beside}", 1e6 * seconds, flops / seconds / 1e12, 1e6 * all);
         }
     }
     Ok(())

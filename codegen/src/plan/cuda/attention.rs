@@ -35,22 +35,24 @@ impl Steps<'_, '_> {
             | BufferRole::Factors
             | BufferRole::Error => Err(unexpected(role)),
         };
-        let Some((queries, past)) = asked.few() else {
+        let few = asked.few().map(|(queries, past)| (Attend::of(attention.clone(), queries as u8), past));
+        // Heads whose rows are not whole loads run on tensor cores too.
+        let few = few.filter(|(attend, _)| attend.takes_heads());
+        let Some((attend, past)) = few else {
             let mut dims = vec![asked.batch.clone(), asked.queries.clone(), asked.positions.clone()];
             dims.extend(asked.mask.iter().flatten().cloned());
-            let (products, mask, sizes) = (self.products(), asked.mask.is_some(), self.handed(&dims));
-            let kernel = GpuKernel::Flash(Flash { attention, products, mask, sizes });
+            let (products, sizes) = (self.products(), self.handed(&dims));
+            let kernel = GpuKernel::Flash(Flash { attention, products, mask: asked.mask.is_some(), sizes });
             let bufs = kernel.buffers().iter().map(|b| role(b.role, None)).collect::<Result<_>>()?;
-            let reason = format!("many queries, a batch, or a mask: {kernel}");
+            let reason = format!("many queries, a batch, a mask, or odd heads: {kernel}");
             return self.template(label, kernel, bufs, dims, reason);
         };
-        let attend = Attend::of(attention, queries as u8);
         let combine = attend.combine();
         let bytes = u64::try_from(attend.scratch_bytes()).map_err(|_| overflow())?;
         let scratch = combine.is_some().then(|| self.buffers.scratch(Dim::from(bytes)));
         let kernel = GpuKernel::Attend(attend);
         let bufs = kernel.buffers().iter().map(|b| role(b.role, scratch)).collect::<Result<_>>()?;
-        let reason = format!("{queries} queries: {kernel}");
+        let reason = format!("few queries: {kernel}");
         self.template(label, kernel, bufs, vec![past.clone()], reason)?;
         if let Some(combine) = combine {
             let kernel = GpuKernel::Combine(combine);

@@ -67,6 +67,12 @@ impl Attend {
         self.combine().map_or(0, |c| c.scratch_bytes())
     }
 
+    /// Whether it reads heads of this width: multiples of 4 up to 256, whole loads.
+    pub fn takes_heads(&self) -> bool {
+        let dim = self.attention.head_dim;
+        dim.is_multiple_of(4) && dim <= WIDEST
+    }
+
     fn rows_all(&self) -> u32 {
         u32::from(self.tokens) * self.attention.heads
     }
@@ -93,8 +99,8 @@ impl Attend {
 
     pub(super) fn check(&self) -> Result<()> {
         self.attention.check()?;
-        let dim = self.attention.head_dim;
-        if !dim.is_multiple_of(4) || dim > WIDEST {
+        if !self.takes_heads() {
+            let dim = self.attention.head_dim;
             let headline = format!("heads of {dim}, this kernel takes multiples of 4 up to {WIDEST}");
             return Err(Diagnostic::new("kernel-shape", headline));
         }

@@ -64,7 +64,10 @@ pub(super) fn buffers(linear: &Linear) -> Vec<Buffer> {
 pub(super) fn outputs(linear: &Linear, records: &[Record], rows: usize) -> Vec<cuda::Output> {
     let (mats, gated) = (&linear.mats, linear.gated());
     let bias = |i: usize| if mats[i].bias { format!("bias{i}") } else { String::new() };
-    let call = |i: usize| cuda::Call { index: i, arguments: arguments(linear, i, &records[i]) };
+    let call = |i: usize| {
+        let record = &records[i];
+        cuda::Call { index: i, arguments: arguments(linear, i, record), steps: steps(i, record) }
+    };
     let mut start = 0;
     let count = if gated { 1 } else { mats.len() };
     let output = |i: usize| {
@@ -98,12 +101,16 @@ fn arguments(linear: &Linear, i: usize, record: &Record) -> String {
     let parts: Vec<Role> = linear.mats[i].parts().iter().map(|(role, _)| *role).collect();
     let part = |role: Role| if parts.contains(&role) { format!("{}{i}", role.name()) } else { "nullptr".into() };
     let data = if parts.contains(&Role::Data) { part(Role::Data) } else { part(Role::Codes) };
-    let steps = match record.weak {
+    [data, part(Role::Scales), part(Role::Zeros), part(Role::Weak), steps(i, record), format!("prepared{i}")].join(", ")
+}
+
+/// Steps of the weak columns of matrix `i`, as an expression.
+fn steps(i: usize, record: &Record) -> String {
+    match record.weak {
         WeakSet::None => "0".to_owned(),
         WeakSet::Scattered => format!("(weak_count{i} + 15) / 16"),
         WeakSet::Suffix(_) => record.weak_steps(0).to_string(),
-    };
-    [data, part(Role::Scales), part(Role::Zeros), part(Role::Weak), steps, format!("prepared{i}")].join(", ")
+    }
 }
 
 /// The function of a gate, as templates know it.

@@ -25,7 +25,9 @@ mod prepare;
 mod record;
 mod reduce;
 mod rowwise;
+mod swizzle;
 mod text;
+mod wgmma;
 
 pub use append::{Append, Rows};
 pub use attend::Attend;
@@ -44,6 +46,8 @@ pub use prepare::Prepare;
 pub use record::{Columns, Products, Record};
 pub use reduce::Reduce;
 pub use rowwise::{Of, Rowwise};
+pub use swizzle::Swizzle;
+pub use wgmma::Wgmma;
 
 use super::Buffer;
 use actc_types::{Diagnostic, Result};
@@ -94,6 +98,10 @@ families! {
     Gemv "gemv",
     /// Matrices times many tokens.
     Gemm "gemm",
+    /// Matrices times many tokens, on GPUs of compute capability 9.0.
+    Wgmma "wgmma",
+    /// Inputs of a `Wgmma`.
+    Swizzle "swizzle",
     /// Sums of what the blocks of a `Gemm` that share columns gave.
     Reduce "reduce",
     /// Attention of a few tokens against a cache.
@@ -122,6 +130,9 @@ families! {
 
 /// Most bytes of shared memory that a block has on every GPU from sm_80 on.
 const SHARED: usize = 99 << 10;
+
+/// Most bytes of shared memory that a block has on any GPU.
+const MOST_SHARED: usize = 227 << 10;
 
 /// Blocks that keep a large GPU, of about 132 processors, busy twice.
 const TWO_WAVES: u32 = 2 * 132;

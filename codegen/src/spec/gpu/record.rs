@@ -132,7 +132,15 @@ impl Record {
             return refuse(format!("no GPU kernel multiplies dense {} weights with int8 activations", mat.dtype));
         }
         let parts = match (products, columns) {
-            (_, Columns::Bytes) if act == Act::Int8 => 1,
+            // What is rounded is one byte; weak inputs are not.
+            (Products::Half, Columns::Bytes) if act == Act::Int8 => 1,
+            (Products::Single, Columns::Bytes) if act == Act::Int8 => {
+                if weak == WeakSet::None {
+                    1
+                } else {
+                    2
+                }
+            }
             (Products::Half, Columns::Codes | Columns::Half | Columns::Brain) => 1,
             (Products::Half, Columns::Bytes) | (Products::Single, Columns::Codes | Columns::Half) => 2,
             (Products::Single, Columns::Bytes | Columns::Brain) => 3,

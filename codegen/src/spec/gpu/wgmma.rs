@@ -1,0 +1,143 @@
+//! `wgmma` of GPUs of compute capability 9.0: matrices times many tokens, by groups of four warps.
+//!
+//! Weights are left operands in registers, `(code - zero) scale` rounded to f16; inputs come from shared memory, where the copy engine
+//! puts the tiles that [`Swizzle`](super::Swizzle) made.
+
+use super::call;
+use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::matrix::matrix;
+use super::record::{Columns, Products, Record};
+use super::text::parameters;
+use crate::spec::Buffer;
+use crate::spec::linear::{Linear, Tokens};
+use actc_templates::cuda;
+use actc_types::packed::mma16;
+use actc_types::{Diagnostic, Result};
+use std::fmt;
+
+/// Rows of the two groups of warps of a block, once.
+const ROWS: usize = 128;
+
+/// Processors of a large GPU, roughly: fewer blocks leave some without work.
+const PROCESSORS: usize = 112;
+
+/// Threads of a block: one group of warps that brings inputs, two that multiply.
+const THREADS: u32 = 384;
+
+/// Bytes of shared memory for stages.
+const STAGES_BYTES: usize = 192 << 10;
+
+/// Matrices times many tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wgmma {
+    /// The matrices, all packed, in the order of GPUs, and what happens to the sums; no gate.
+    pub linear: Linear,
+    /// Times 64 rows that a group of warps has: 1 or 2.
+    pub down: u8,
+    /// Tokens of a block: 64, 128 or 256, of 256 with 64 rows a group only. More of both read less, fewer keep more of a GPU busy.
+    pub tile: u16,
+}
+
+impl Wgmma {
+    /// What each matrix reads, in tiles of [`Swizzle`](super::Swizzle).
+    pub fn records(&self) -> Result<Vec<Record>> {
+        call::records(&self.linear, Products::Half)
+    }
+
+    /// Whether there is such a kernel for `linear`.
+    pub fn takes(linear: &Linear) -> bool {
+        let records = call::records(linear, Products::Half).unwrap_or_default();
+        let packed = records.iter().zip(&linear.mats).all(|(r, mat)| r.scaled(mat) && r.columns == Columns::Codes);
+        linear.tokens == Tokens::Many && !linear.gated() && packed
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let sums = matches!((self.down, self.tile), (1, 64 | 128 | 256) | (2, 64 | 128));
+        if !Wgmma::takes(&self.linear) || !sums {
+            let headline = format!("no groups of warps multiply {} in tiles of {}", self.linear, self.tile);
+            return Err(Diagnostic::new("kernel-shape", headline));
+        }
+        call::check(&self.linear, &self.records()?)
+    }
+
+    /// The kernel for about so many tokens: the largest blocks that keep a large GPU busy.
+    pub fn of(linear: Linear, tokens: usize) -> Wgmma {
+        let blocks = |down: u8, tile: u16| {
+            call::blocks(&linear, ROWS * usize::from(down)) * tokens.div_ceil(tile.into()) >= PROCESSORS
+        };
+        let shapes = [(1, 256), (1, 128), (1, 64)];
+        let (down, tile) = shapes.into_iter().find(|(down, tile)| blocks(*down, *tile)).unwrap_or((1, 64));
+        Wgmma { linear, down, tile }
+    }
+
+    fn rows(&self) -> usize {
+        ROWS * usize::from(self.down)
+    }
+
+    fn stages(&self) -> usize {
+        STAGES_BYTES / self.stage_bytes()
+    }
+
+    fn stage_bytes(&self) -> usize {
+        usize::from(self.tile) * 128
+    }
+
+    pub(super) fn buffers(&self) -> Vec<Buffer> {
+        call::buffers(&self.linear)
+    }
+
+    pub(super) fn dims(&self) -> Vec<String> {
+        self.linear.dims()
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes::Int
+    }
+
+    pub(super) fn geometry(&self) -> Result<Geometry> {
+        let blocks = Blocks::fixed(call::blocks(&self.linear, self.rows()));
+        let grid = [blocks, Blocks::of(size(0), self.tile.into()), Blocks::one()];
+        // Stages start on whole kilobytes.
+        Ok(Geometry { grid, threads: THREADS, shared: (self.stages() * self.stage_bytes() + 1024) as u32 })
+    }
+
+    pub(super) fn source(&self, symbol: &str) -> Result<String> {
+        let records = self.records()?;
+        let mats = self.linear.mats.iter().zip(&records).enumerate();
+        let mats: Vec<cuda::Matrix> = mats.map(|(i, (mat, record))| matrix(i, mat, record, 0)).collect();
+        let product = cuda::Product {
+            symbol,
+            spec: &self.to_string(),
+            epilogue: self.linear.epilogue.name(),
+            layout: &crate::listing::layout(&self.linear.mats),
+            parameters: &parameters(&self.buffers(), &self.dims(), Sizes::Int),
+            mats: &mats,
+            outputs: &call::outputs(&self.linear, &records, self.rows()),
+            gate: "",
+        };
+        let sums = usize::from(self.tile) / 2;
+        let each =
+            |of: &dyn Fn(usize) -> String, range: std::ops::Range<usize>| range.map(of).collect::<Vec<_>>().join(", ");
+        let operand = |i: usize| format!("%{i}");
+        let text = cuda::Wgmma {
+            product: &product,
+            block_rows: self.rows(),
+            down: self.down.into(),
+            tile: self.tile.into(),
+            stages: self.stages(),
+            sums: each(&operand, 0..sums),
+            operands: format!("{{{}}}, %{}", each(&operand, sums..sums + 4), sums + 4),
+            outputs_of_sums: each(&|i| format!("\"+f\"(c[{i}])"), 0..sums),
+        };
+        text.render().map_err(|e| Diagnostic::new("kernel-template", e))
+    }
+}
+
+impl fmt::Display for Wgmma {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gpu_wgmma{{down={}, tile={}}} {}", self.down, self.tile, self.linear)
+    }
+}
+
+/// Rows of a panel stand in a warp, four warps in a group.
+const _: () = assert!(ROWS == 2 * 4 * mma16::PANEL);

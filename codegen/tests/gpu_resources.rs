@@ -7,7 +7,7 @@
 
 use actc_codegen::spec::gpu::{
     Append, Attend, Copy, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place, Prepare, Products,
-    Rows, Rowwise, Sizes, Tile, What,
+    Rows, Rowwise, Sizes, Swizzle, Tile, Wgmma, What,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
@@ -17,6 +17,9 @@ use std::fmt::Write as _;
 
 /// The version of the tools that the table is of.
 const VERSION: (i32, i32) = (13, 0);
+
+/// The only target that has instructions for groups of warps.
+const HOPPER: &str = "sm_90a";
 
 const TARGETS: [&str; 7] = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"];
 
@@ -48,10 +51,12 @@ fn layer(name: &str) -> (Vec<u32>, u32, Epilogue) {
 enum Size {
     Few(u8),
     Many(Tile),
+    /// Groups of warps: times 64 rows of a group, tokens of a block.
+    Groups(u8, u16),
 }
 
 fn linears() -> Vec<(String, GpuKernel)> {
-    use Size::{Few, Many};
+    use Size::{Few, Groups, Many};
     let g64 = Group::Columns(64);
     let (suffix, scattered) = (WeakPlace::Suffix, WeakPlace::Scattered);
     let dense = || Encoding::Dense;
@@ -73,6 +78,8 @@ fn linears() -> Vec<(String, GpuKernel)> {
         ("llama2.gate", packed(4, g64), DType::F16, Many(Tile::Large)),
         ("llama2.down", packed(8, g64), DType::F16, Many(Tile::Small)),
         ("llama2.down", dense(), DType::F16, Many(Tile::Large)),
+        ("llama2.o", packed(4, g64), DType::F16, Groups(1, 256)),
+        ("llama2.qkv", mixed(3, g64, suffix, 16), DType::F16, Groups(2, 128)),
     ];
     let mut kernels = Vec::new();
     for (name, encoding, dtype, size) in table {
@@ -80,7 +87,7 @@ fn linears() -> Vec<(String, GpuKernel)> {
         let mat = |rows| Mat { rows, encoding: encoding.clone(), dtype, bias: false };
         let tokens = match size {
             Few(n) => Tokens::Few(n),
-            Many(_) => Tokens::Many,
+            Many(_) | Groups(..) => Tokens::Many,
         };
         let linear = Linear { mats: rows.into_iter().map(mat).collect(), cols, tokens, act: Act::F32, epilogue };
         let stored = match &encoding {
@@ -98,6 +105,13 @@ fn linears() -> Vec<(String, GpuKernel)> {
                     kernels.push((format!("{name} {stored}, prepare"), GpuKernel::Prepare(Prepare { record })));
                 }
                 kernels.push((format!("{name} {stored}, {n} tokens"), GpuKernel::Gemv(gemv)));
+            }
+            Groups(down, tile) => {
+                let wgmma = Wgmma { linear, down, tile };
+                let record = wgmma.records().unwrap()[0];
+                let swizzle = GpuKernel::Swizzle(Swizzle { record, tile });
+                kernels.push((format!("{name} {stored}, swizzle"), swizzle));
+                kernels.push((format!("{name} {stored}, groups of {down} by {tile}"), GpuKernel::Wgmma(wgmma)));
             }
             Many(tile) => {
                 let gemm = Gemm { linear, products: Products::Half, tile, splits: 1 };
@@ -183,7 +197,8 @@ fn rows(nvrtc: &Nvrtc, ptxas: &Ptxas, name: &str, kernel: &GpuKernel) -> (String
     let launch = kernel.launch(&vec![16; kernel.dims().len()]).unwrap();
     let (mut rows, mut findings) = (String::new(), Vec::new());
     let source = kernel.source().unwrap();
-    for target in TARGETS {
+    let targets = TARGETS.into_iter().filter(|target| *target == HOPPER || !matches!(kernel, GpuKernel::Wgmma(_)));
+    for target in targets {
         let machine = Target::parse(target).unwrap();
         let ptx = nvrtc.compile(name, &source, &machine).unwrap_or_else(|e| panic!("{name} for {target}: {e}"));
         let made = ptxas.assemble(name, &ptx.text, &machine).unwrap_or_else(|e| panic!("{name} for {target}: {e}"));

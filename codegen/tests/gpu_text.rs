@@ -4,7 +4,7 @@
 
 use actc_codegen::spec::gpu::{
     Append, Attend, Copy, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place, Prepare, Products,
-    Rows, Rowwise, Sizes, Tile, What,
+    Rows, Rowwise, Sizes, Swizzle, Tile, Wgmma, What,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_types::function::{BinaryFunction, Extreme};
@@ -42,6 +42,15 @@ fn gemm_of_four_bits_with_a_suffix() {
         "gemm",
         text(GpuKernel::Gemm(Gemm { linear, products: Products::Half, tile: Tile::Large, splits: 1 }))
     );
+}
+
+#[test]
+fn wgmma_of_four_bits_with_a_suffix() {
+    let linear = linear(4, WeakPlace::Suffix, Tokens::Many, Epilogue::AddResidual);
+    let wgmma = Wgmma { linear, down: 1, tile: 64 };
+    let record = wgmma.records().unwrap()[0];
+    insta::assert_snapshot!("swizzle", text(GpuKernel::Swizzle(Swizzle { record, tile: 64 })));
+    insta::assert_snapshot!("wgmma", text(GpuKernel::Wgmma(wgmma)));
 }
 
 fn attention(cache: RowForm) -> Attention {

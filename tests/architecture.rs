@@ -144,6 +144,7 @@ fn unsafe_code_stays_in_its_rooms() {
         "codegen/src/toolchain/nvrtc.rs",
         "codegen/tests/room/",
         "tests/ptx/driver/",
+        "tests/cuda/",
         "tests/gpu/",
     ];
     let mut findings = Vec::new();

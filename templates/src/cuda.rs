@@ -243,6 +243,10 @@ pub struct Wgmma<'a> {
     /// The kernel, its matrices and its outputs.
     #[serde(flatten)]
     pub product: &'a Product<'a>,
+    /// Rows of a block.
+    pub block_rows: usize,
+    /// Times 64 rows that a group of warps has.
+    pub down: usize,
     /// Tokens of a block.
     pub tile: usize,
     /// Stages of shared memory.

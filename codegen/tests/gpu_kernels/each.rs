@@ -3,6 +3,7 @@
 use super::room::Rng;
 use super::room::cuda::Gpu;
 use actc_codegen::spec::gpu::{Each, Element, GpuKernel, Sizes, What};
+use actc_types::DType;
 use actc_types::function::{BinaryFunction, UnaryFunction};
 
 /// A tensor's elements, as numbers of both kinds.
@@ -187,6 +188,26 @@ fn casts() {
             };
             let float = if from == Element::F32 { x.float } else { f64::from(x.integer as f32) };
             assert!(same(got, float, whole, to, 0.0), "{from} {x:?} as {to}: {got:?}");
+        }
+    }
+}
+
+/// All floats of 16 bits.
+#[test]
+fn floats_of_16_bits() {
+    let Some(mut gpu) = Gpu::open() else { return };
+    let bits: Vec<u16> = (0..=u16::MAX).collect();
+    let bytes: Vec<u8> = bits.iter().flat_map(|b| b.to_le_bytes()).collect();
+    for (from, of) in [
+        (DType::F16, (|b| half::f16::from_bits(b).to_f32()) as fn(u16) -> f32),
+        (DType::Bf16, |b| half::bf16::from_bits(b).to_f32()),
+    ] {
+        let (at, out) = (gpu.put(&bytes), gpu.room(4 * bits.len()));
+        let kernel = GpuKernel::Each(Each { what: What::Widen { from }, sizes: Sizes::Int });
+        gpu.run(&kernel, &[at, out], &[bits.len() as u64]);
+        for (b, got) in bits.iter().zip(gpu.floats(out, bits.len())) {
+            let want = of(*b);
+            assert!(want.to_bits() == got.to_bits() || want.is_nan() && got.is_nan(), "{from} {b:#06x}: {got}");
         }
     }
 }

@@ -47,6 +47,9 @@ enum Command {
         /// The program that the kernels are put into, instead of this one
         #[arg(long)]
         onto: Option<PathBuf>,
+        /// Code for one kind of GPU alone, `sm_80` (PTX, which later ones run too) or `sm_90a`
+        #[arg(long)]
+        target: Option<String>,
     },
     /// Time other ways to share work, from which the defaults are chosen
     Sweep,
@@ -55,7 +58,9 @@ enum Command {
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.command {
-        Some(Command::Pack { output, onto }) => pack::write(output, onto.as_deref()).map(|()| true),
+        Some(Command::Pack { output, onto, target }) => {
+            pack::write(output, onto.as_deref(), target.as_deref()).map(|()| true)
+        }
         Some(Command::Sweep) => open(&args).and_then(|device| sweep::measure(&device, &args.only)).map(|()| true),
         None => run(&args),
     };

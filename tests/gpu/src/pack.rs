@@ -66,7 +66,8 @@ fn kernels() -> Result<BTreeMap<String, (GpuKernel, bool)>> {
 }
 
 /// Writes `onto`, or this program, with all kernels to `output`.
-pub(crate) fn write(output: &Path, onto: Option<&Path>) -> Result<()> {
+pub(crate) fn write(output: &Path, onto: Option<&Path>, only: Option<&str>) -> Result<()> {
+    let asked = |target: &str| only.is_none_or(|only| only == target);
     let mut program = std::fs::read(onto.map_or_else(std::env::current_exe, |p| Ok(p.to_path_buf()))?)?;
     if program.ends_with(MARK) {
         return Err("the program holds kernels already".into());
@@ -77,9 +78,12 @@ pub(crate) fn write(output: &Path, onto: Option<&Path>) -> Result<()> {
         kernel.check()?;
         let source = kernel.source()?;
         let code = |target: &str, code| Code { target: target.into(), symbol: symbol.clone(), code };
-        let own = nvrtc.compile(symbol, &source, &hopper)?.text;
-        let mut codes = vec![code(HOPPER, ptxas.assemble(symbol, &own, &hopper)?.cubin)];
-        if !tried && !products::of_hopper(kernel) {
+        let mut codes = Vec::new();
+        if asked(HOPPER) {
+            let own = nvrtc.compile(symbol, &source, &hopper)?.text;
+            codes.push(code(HOPPER, ptxas.assemble(symbol, &own, &hopper)?.cubin));
+        }
+        if asked(ANY) && !tried && !products::of_hopper(kernel) {
             let mut text = nvrtc.compile(symbol, &source, &any)?.text.into_bytes();
             text.push(0);
             codes.push(code(ANY, text));

@@ -14,7 +14,7 @@ enum Way {
     /// In so many pieces.
     Gemm(Tile, u8),
     /// In tiles of so many tokens, on GPUs that have groups of warps.
-    Wgmma(u16),
+    Wgmma(u8, u16),
 }
 
 struct Case {
@@ -69,7 +69,7 @@ fn cases() -> Vec<Case> {
         let way_name = match way {
             Way::Gemv => "gemv".to_owned(),
             Way::Gemm(tile, splits) => format!("gemm {tile:?}/{splits}"),
-            Way::Wgmma(tile) => format!("wgmma {tile}"),
+            Way::Wgmma(down, tile) => format!("wgmma {down} by {tile}"),
         };
         let name = format!("{way_name} {what}, {tokens} tokens, {act}, {epilogue:?}, {products}");
         let cols = 1736;
@@ -119,9 +119,10 @@ fn cases() -> Vec<Case> {
             _ => mixed(bits, group, 72, WeakPlace::Suffix),
         };
         let epilogue = if i % 2 == 0 { Epilogue::None } else { Epilogue::AddResidual };
-        let (tokens, tile) = [(300, 256), (100, 128), (64, 64)][i % 3];
+        let (tokens, down, tile) =
+            [(300, 1, 256), (100, 2, 128), (64, 1, 64), (200, 2, 64), (129, 1, 128), (128, 2, 128)][i];
         let what = format!("{encoding}");
-        add(&what, encoding, DType::F16, (tokens, Act::F32, epilogue), Products::Half, Way::Wgmma(tile));
+        add(&what, encoding, DType::F16, (tokens, Act::F32, epilogue), Products::Half, Way::Wgmma(down, tile));
     }
     for bits in [2, 3, 4, 8] {
         let encoding = mixed(bits, g64, 13, WeakPlace::Scattered);
@@ -147,7 +148,7 @@ impl Case {
         };
         let tokens = match self.way {
             Way::Gemv => Tokens::Few(self.tokens as u8),
-            Way::Gemm(..) | Way::Wgmma(_) => Tokens::Many,
+            Way::Gemm(..) | Way::Wgmma(..) => Tokens::Many,
         };
         let mats = self.rows.iter().zip(&self.encodings).map(mat).collect();
         Linear { mats, cols: self.cols as u32, tokens, act: self.act, epilogue: self.epilogue }
@@ -158,7 +159,7 @@ impl Case {
         let (linear, products) = (self.linear(), self.products);
         Ok(match self.way {
             Way::Gemv => (GpuKernel::Gemv(Gemv::of(linear, products)?), None),
-            Way::Wgmma(tile) => (GpuKernel::Wgmma(Wgmma { linear, tile }), None),
+            Way::Wgmma(down, tile) => (GpuKernel::Wgmma(Wgmma { linear, down, tile }), None),
             Way::Gemm(tile, 1) => (GpuKernel::Gemm(Gemm { linear, products, tile, splits: 1 }), None),
             Way::Gemm(tile, splits) => {
                 let mats = linear.mats.iter().map(|m| Mat { bias: false, ..m.clone() }).collect();

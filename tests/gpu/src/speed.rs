@@ -66,8 +66,8 @@ fn gemm(shape: (u32, u32), encoding: &Encoding, tokens: usize) -> Result<(GpuKer
         return Ok((GpuKernel::Gemv(Gemv::of(few, products)?), None));
     }
     let linear = linear(shape, encoding, Tokens::Many);
-    if tokens > 64 && Wgmma::takes(&linear) {
-        return Ok((GpuKernel::Wgmma(Wgmma { linear, tile: 256 }), None));
+    if tokens > 16 && Wgmma::takes(&linear) {
+        return Ok((GpuKernel::Wgmma(Wgmma::of(linear, tokens)), None));
     }
     let record = Gemm { linear: linear.clone(), products, tile: Tile::Small, splits: 1 }.records()?[0];
     let (tile, splits) = Tile::of(shape.0 as usize, record.chunks(), tokens * usize::from(record.parts));

@@ -10,19 +10,19 @@ use actc_codegen::spec::gpu::{Gemv, GpuKernel, Products, Tuning};
 use actc_types::Encoding;
 
 /// What is tried of each.
-const WARPS: [u8; 4] = [2, 4, 8, 16];
+const WARPS: [u8; 2] = [4, 8];
 const GANGS: [u8; 3] = [1, 2, 4];
-const STAGES: [u8; 3] = [2, 3, 4];
+const STAGES: [u8; 4] = [2, 3, 4, 6];
 
 /// What is tried on: a matrix, by its shape's place and its encoding's name, tokens, products.
 const TRIED: [(usize, &str, u8, Products); 8] = [
-    (1, "2 bits/64", 1, Products::Half),
-    (1, "2 bits/64", 1, Products::Single),
-    (3, "2 bits/64", 1, Products::Half),
-    (3, "2 bits/64", 1, Products::Single),
-    (4, "2 bits/64", 1, Products::Single),
+    (0, "4 bits/128", 1, Products::Single),
+    (1, "4 bits/128", 1, Products::Single),
     (1, "3 bits/64", 1, Products::Single),
+    (1, "2 bits/64", 1, Products::Half),
     (2, "4 bits/128", 1, Products::Single),
+    (2, "3 bits/64", 1, Products::Single),
+    (3, "4 bits/128", 4, Products::Single),
     (3, "4 bits/128", 16, Products::Half),
 ];
 

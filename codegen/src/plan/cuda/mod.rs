@@ -121,18 +121,23 @@ impl Steps<'_, '_> {
 
     /// The steps of `data` where GPUs have kernels of their own for it; `None` where they do what CPUs do.
     pub(super) fn single_on_gpu(&mut self, label: &str, data: &NodeData) -> Option<Result<()>> {
-        match &data.op {
-            Op::Embedding(e) => Some(self.rows_of_table(label, data, e)),
-            Op::Attention(a) => Some(self.attend(label, data, a)),
-            Op::CacheAppend(_) if self.buffers.is_state(data.results[0]) => Some(self.append_rows(label, data)),
-            // Rounded where it is appended.
-            Op::RoundRows(_) if self.only_appended(data) => Some(Ok(())),
-            // The table of cosines and sines has the positions of heads that are turned.
-            Op::Range(_) if self.only_turns(data) => Some(Ok(())),
-            // Regions end what waits, which may stand before them.
-            Op::If(_) | Op::Loop(_) => self.append().err().map(Err),
-            _ => None,
+        if let Op::Embedding(e) = &data.op {
+            return Some(self.rows_of_table(label, data, e));
         }
+        if let Op::Attention(a) = &data.op {
+            return Some(self.attend(label, data, a));
+        }
+        if matches!(data.op, Op::CacheAppend(_)) && self.buffers.is_state(data.results[0]) {
+            return Some(self.append_rows(label, data));
+        }
+        // Regions end what waits, which may stand before them.
+        if matches!(data.op, Op::If(_) | Op::Loop(_)) {
+            return self.append().err().map(Err);
+        }
+        // Rows are rounded where they are appended; the table of cosines and sines has the positions of heads that are turned.
+        let rounded = matches!(data.op, Op::RoundRows(_)) && self.only_appended(data);
+        let turned = matches!(data.op, Op::Range(_)) && self.only_turns(data);
+        (rounded || turned).then_some(Ok(()))
     }
 
     /// Whether `data`, positions, are only those of heads that are turned.

@@ -44,6 +44,12 @@ impl GpuKernel {
                 each(What::Binary { function, dtype: element(1)?, rank: rank(3)? })
             }
             Builtin::Select => each(What::Select { size: size(0)?, rank: rank(4)? }),
+            Builtin::Cast if [Some(DType::F16), Some(DType::Bf16)].contains(&DType::from_code(int(0)?)) => {
+                let (Some(from), Some(DType::F32)) = (DType::from_code(int(0)?), DType::from_code(int(1)?)) else {
+                    return Err(refuse());
+                };
+                each(What::Widen { from })
+            }
             Builtin::Cast => each(What::Cast { from: element(0)?, to: element(1)? }),
             Builtin::Transpose => {
                 let order = call.ints[1.min(call.ints.len())..].iter().map(|a| u8::try_from(*a).map_err(|_| refuse()));
@@ -140,6 +146,7 @@ mod tests {
             (Builtin::Binary, dims(&[2, 3, 2, 3, 1, 3]), vec![BinaryFunction::Add.code(), f32s]),
             (Builtin::Select, dims(&[2, 2, 1, 2]), vec![8]),
             (Builtin::Cast, dims(&[7]), vec![f32s, DType::I64.code(), 0, 0]),
+            (Builtin::Cast, dims(&[7]), vec![DType::Bf16.code(), f32s, 0, 0]),
             (Builtin::Transpose, dims(&[2, 3, 4]), vec![4, 2, 0, 1]),
             (Builtin::Expand, dims(&[2, 3, 1, 3]), vec![4]),
             (Builtin::Gather, dims(&[1, 2, 3, 4]), vec![4]),

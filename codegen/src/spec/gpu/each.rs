@@ -65,6 +65,11 @@ pub enum What {
         /// Of the result.
         to: Element,
     },
+    /// Single precision from a float of 16 bits, exactly.
+    Widen {
+        /// Of the input: f16 or bf16.
+        from: DType,
+    },
     /// Axes in another order.
     Transpose {
         /// Bytes of an element.
@@ -145,6 +150,8 @@ impl What {
                 (*size, order.len() as u8)
             }
             What::Gather { size } => (*size, 0),
+            What::Widen { from: DType::F16 | DType::Bf16 } => return Ok(()),
+            What::Widen { from } => return shape(format!("{from} is no float of 16 bits")),
             What::Cast { .. } | What::Resample | What::Range | What::Zero => return Ok(()),
         };
         if ![1, 2, 4, 8].contains(&size) || rank > RANK {
@@ -164,6 +171,7 @@ impl What {
             }
             What::Select { size, .. } => (vec![DType::Bool, moved(*size), moved(*size)], false, moved(*size)),
             What::Cast { from, to } => (vec![from.dtype()], false, to.dtype()),
+            What::Widen { from } => (vec![*from], false, DType::F32),
             What::Transpose { size, .. } | What::Expand { size, .. } => (vec![moved(*size)], false, moved(*size)),
             What::Gather { size } => (vec![moved(*size), DType::I64], true, moved(*size)),
             What::Pad { size, .. } => (vec![moved(*size); 2], false, moved(*size)),
@@ -180,7 +188,7 @@ impl What {
         };
         let named = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         match self {
-            What::Unary { .. } | What::Cast { .. } | What::Zero => named(&["N"]),
+            What::Unary { .. } | What::Cast { .. } | What::Widen { .. } | What::Zero => named(&["N"]),
             What::Binary { rank, .. } => extents(&["y", "a", "b"], *rank),
             What::Select { rank, .. } => extents(&["y", "c", "a", "b"], *rank),
             What::Transpose { order, .. } => extents(&["x"], order.len() as u8),
@@ -195,7 +203,7 @@ impl What {
     /// Which sizes multiply to the number of elements of the result.
     fn counted(&self) -> Vec<usize> {
         match self {
-            What::Unary { .. } | What::Cast { .. } | What::Range | What::Zero => vec![0],
+            What::Unary { .. } | What::Cast { .. } | What::Widen { .. } | What::Range | What::Zero => vec![0],
             What::Binary { rank, .. }
             | What::Select { rank, .. }
             | What::Expand { rank, .. }
@@ -272,6 +280,7 @@ impl fmt::Display for Each {
             What::Binary { function, dtype, rank } => write!(f, "{}, {dtype}, rank={rank}", function.name()),
             What::Select { size, rank } => write!(f, "select, size={size}, rank={rank}"),
             What::Cast { from, to } => write!(f, "cast, {from} -> {to}"),
+            What::Widen { from } => write!(f, "widen, {from}"),
             What::Transpose { size, order } => write!(f, "transpose, size={size}, order={order:?}"),
             What::Expand { size, rank } => write!(f, "expand, size={size}, rank={rank}"),
             What::Gather { size } => write!(f, "gather, size={size}"),

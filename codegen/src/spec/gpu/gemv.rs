@@ -4,7 +4,7 @@
 //! or not: the cost of a weight is a mask, and a shift for some. The text of `templates/cuda/gemv.cu.tera` says how a block shares
 //! the work.
 
-use super::SHARED;
+use super::MOST_SHARED;
 use super::call;
 use super::geometry::{Blocks, Geometry, Sizes};
 use super::matrix::{chunk_bytes, grids, matrix};
@@ -101,11 +101,18 @@ impl Gemv {
         let records = call::records(&linear, products)?;
         let gemv = |tuning| Gemv { linear: linear.clone(), products, tuning };
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
-        // Inputs of several tiles are worth more rows.
         let several = gemv(Tuning { warps: 1, gang: 1, stages: 2 }).tiles(&records) > 1;
-        let first = if several { [(8, 4, 3), (8, 4, 2), (4, 4, 2)] } else { [(8, 2, 3), (8, 2, 2), (4, 2, 3)] };
-        let then = [(8, 1, 3), (4, 1, 3), (2, 1, 3), (1, 1, 3), (1, 1, 2)];
-        let tunings = [&first[..], &then].concat();
+        let three = linear.mats.iter().all(|mat| mat.codes().is_some_and(|p| p.bits == 3));
+        let (rows, few_rows) = (call::blocks(&linear, 1), 6000);
+        // As `actc-gpu sweep` found: few rows want all blocks at once, three bits in short rows more of them beside each other.
+        let first: &[(u8, u8, u8)] = match () {
+            () if several => &[(4, 2, 3), (4, 2, 2), (4, 1, 3)],
+            () if rows < few_rows => &[(8, 1, 3), (8, 1, 2)],
+            () if three && chunks <= 96 => &[(4, 2, 3), (8, 2, 2)],
+            () if chunks <= 96 => &[(8, 2, 3), (8, 2, 2), (4, 2, 3)],
+            () => &[(8, 2, 4), (8, 2, 3), (8, 2, 2), (4, 2, 3)],
+        };
+        let tunings = [first, &[(8, 1, 3), (4, 1, 3), (2, 1, 3), (1, 1, 3), (1, 1, 2)]].concat();
         let tunings: Vec<Tuning> =
             tunings.into_iter().map(|(warps, gang, stages)| Tuning { warps, gang, stages }).collect();
         let fits = |t: &Tuning| usize::from(t.warps) <= chunks && gemv(*t).shape(&records).shared() <= BLOCK_BYTES;
@@ -142,8 +149,8 @@ impl Gemv {
             return Err(Diagnostic::new("kernel-shape", format!("{} for {chunks} chunks", self.tuning)));
         }
         let shared = self.shape(&records).shared();
-        if shared > SHARED {
-            let headline = format!("gemv needs {shared} bytes of shared memory, there are {SHARED}");
+        if shared > MOST_SHARED {
+            let headline = format!("gemv needs {shared} bytes of shared memory, there are {MOST_SHARED}");
             return Err(Diagnostic::new("kernel-shape", headline));
         }
         Ok(())
@@ -162,7 +169,9 @@ impl Gemv {
         let largest = self.linear.mats.iter().map(chunk_bytes).max().unwrap_or(1);
         // A stage is whole units of every matrix, as many as are worth a round.
         let mut stage_chunks = records.iter().map(|r| (copies(r) / gang).max(1)).max().unwrap_or(1);
-        while gang * stage_chunks * largest < STAGE_BYTES && chunks > stage_chunks {
+        let inputs = records.iter().map(|r| r.tiles(self.tokens()) * r.input_bytes() * r.slots()).max().unwrap_or(0);
+        let wanted = |n: usize| gang * n * largest < STAGE_BYTES && n * inputs <= STAGE_BYTES && chunks > n;
+        while wanted(stage_chunks) {
             stage_chunks *= 2;
         }
         let each = || self.linear.mats.iter().zip(records);

@@ -15,8 +15,11 @@ use actc_types::packed::mma16;
 use actc_types::{Diagnostic, Result};
 use std::fmt;
 
-/// Rows of a block.
+/// Rows of the two groups of warps of a block, once.
 const ROWS: usize = 128;
+
+/// Processors of a large GPU, roughly: fewer blocks leave some without work.
+const PROCESSORS: usize = 112;
 
 /// Threads of a block: one group of warps that brings inputs, two that multiply.
 const THREADS: u32 = 384;
@@ -29,7 +32,9 @@ const STAGES_BYTES: usize = 192 << 10;
 pub struct Wgmma {
     /// The matrices, all packed, in the order of GPUs, and what happens to the sums; no gate.
     pub linear: Linear,
-    /// Tokens of a block: 64, 128 or 256.
+    /// Times 64 rows that a group of warps has: 1 or 2.
+    pub down: u8,
+    /// Tokens of a block: 64, 128 or 256, of 256 with 64 rows a group only. More of both read less, fewer keep more of a GPU busy.
     pub tile: u16,
 }
 
@@ -47,11 +52,26 @@ impl Wgmma {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        if !Wgmma::takes(&self.linear) || !matches!(self.tile, 64 | 128 | 256) {
+        let sums = matches!((self.down, self.tile), (1, 64 | 128 | 256) | (2, 64 | 128));
+        if !Wgmma::takes(&self.linear) || !sums {
             let headline = format!("no groups of warps multiply {} in tiles of {}", self.linear, self.tile);
             return Err(Diagnostic::new("kernel-shape", headline));
         }
         call::check(&self.linear, &self.records()?)
+    }
+
+    /// The kernel for about so many tokens: the largest blocks that keep a large GPU busy.
+    pub fn of(linear: Linear, tokens: usize) -> Wgmma {
+        let blocks = |down: u8, tile: u16| {
+            call::blocks(&linear, ROWS * usize::from(down)) * tokens.div_ceil(tile.into()) >= PROCESSORS
+        };
+        let shapes = [(1, 256), (1, 128), (1, 64)];
+        let (down, tile) = shapes.into_iter().find(|(down, tile)| blocks(*down, *tile)).unwrap_or((1, 64));
+        Wgmma { linear, down, tile }
+    }
+
+    fn rows(&self) -> usize {
+        ROWS * usize::from(self.down)
     }
 
     fn stages(&self) -> usize {
@@ -75,7 +95,7 @@ impl Wgmma {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let blocks = Blocks::fixed(call::blocks(&self.linear, ROWS));
+        let blocks = Blocks::fixed(call::blocks(&self.linear, self.rows()));
         let grid = [blocks, Blocks::of(size(0), self.tile.into()), Blocks::one()];
         // Stages start on whole kilobytes.
         Ok(Geometry { grid, threads: THREADS, shared: (self.stages() * self.stage_bytes() + 1024) as u32 })
@@ -92,7 +112,7 @@ impl Wgmma {
             layout: &crate::listing::layout(&self.linear.mats),
             parameters: &parameters(&self.buffers(), &self.dims(), Sizes::Int),
             mats: &mats,
-            outputs: &call::outputs(&self.linear, &records, ROWS),
+            outputs: &call::outputs(&self.linear, &records, self.rows()),
             gate: "",
         };
         let sums = usize::from(self.tile) / 2;
@@ -101,6 +121,8 @@ impl Wgmma {
         let operand = |i: usize| format!("%{i}");
         let text = cuda::Wgmma {
             product: &product,
+            block_rows: self.rows(),
+            down: self.down.into(),
             tile: self.tile.into(),
             stages: self.stages(),
             sums: each(&operand, 0..sums),
@@ -113,7 +135,7 @@ impl Wgmma {
 
 impl fmt::Display for Wgmma {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gpu_wgmma{{tile={}}} {}", self.tile, self.linear)
+        write!(f, "gpu_wgmma{{down={}, tile={}}} {}", self.down, self.tile, self.linear)
     }
 }
 

@@ -7,6 +7,7 @@ use actc_types::{Diagnostic, Result, Symbol};
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Most blocks along x, y and z.
 const MOST_BLOCKS: [u64; 3] = [(1 << 31) - 1, 65535, 65535];
@@ -34,28 +35,62 @@ pub(crate) fn load(
     wanted: &[CudaKernel],
     overlap: bool,
 ) -> Result<Vec<Kernel>> {
-    let mut modules: BTreeMap<usize, Arc<Module>> = BTreeMap::new();
-    let mut kernels = Vec::with_capacity(wanted.len());
-    for kernel in wanted {
+    let mut modules: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (index, kernel) in wanted.iter().enumerate() {
         let symbol = &kernel.symbol;
-        let offset = image
-            .symbol(symbol)
-            .ok_or_else(|| Diagnostic::new("code-symbol", format!("the code has no kernel `{symbol}`")))?;
-        let module = match modules.get(&offset) {
-            Some(module) => module.clone(),
-            None => {
-                let text = text(image, offset, symbol)?;
-                let module = Arc::new(Module::new(context, text, overlap && waits(text))?);
-                modules.insert(offset, module.clone());
-                module
-            }
-        };
-        let function = module.function(symbol, kernel.threads, kernel.shared)?;
-        let [x, y, z] = &kernel.grid;
-        let grid = [axis(x)?, axis(y)?, axis(z)?];
-        kernels.push(Kernel { function, sizes: kernel.sizes, grid });
+        let missing = || Diagnostic::new("code-symbol", format!("the code has no kernel `{symbol}`"));
+        modules.entry(image.symbol(symbol).ok_or_else(missing)?).or_default().push(index);
     }
-    Ok(kernels)
+    let modules: Vec<(usize, Vec<usize>)> = modules.into_iter().collect();
+    let compiled = in_parallel(modules.len(), |i| {
+        let (offset, kernels) = &modules[i];
+        context.enter()?;
+        let text = text(image, *offset, &wanted[kernels[0]].symbol)?;
+        let module = Arc::new(Module::new(context, text, overlap && waits(text))?);
+        let function = |i: &usize| {
+            let kernel = &wanted[*i];
+            Ok((*i, module.function(&kernel.symbol, kernel.threads, kernel.shared)?))
+        };
+        kernels.iter().map(function).collect::<Result<Vec<_>>>()
+    });
+    let mut functions = BTreeMap::new();
+    for module in compiled {
+        functions.extend(module?);
+    }
+    let kernel = |(function, kernel): (Function, &CudaKernel)| {
+        let [x, y, z] = &kernel.grid;
+        Ok(Kernel { function, sizes: kernel.sizes, grid: [axis(x)?, axis(y)?, axis(z)?] })
+    };
+    functions.into_values().zip(wanted).map(kernel).collect()
+}
+
+/// What `work` gives for each number below `count`, in order. The driver compiles on the thread that asks, several at once.
+fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count);
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= count {
+                return done;
+            }
+            done.push((i, work(i)));
+        }
+    };
+    let mut all = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(worker)).collect();
+        let mut all = worker();
+        for other in others {
+            match other.join() {
+                Ok(done) => all.extend(done),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    });
+    all.sort_by_key(|(i, _)| *i);
+    all.into_iter().map(|(_, done)| done).collect()
 }
 
 /// The PTX that starts at `offset`.

@@ -50,8 +50,9 @@ pub(crate) fn launch_all(
     if let Some(clock) = clock.as_deref_mut() {
         clock.mark(stream, None)?;
     }
-    for call in frame.calls.iter().flatten() {
-        launch(stream, model, program, call, clock.is_some())?;
+    for (i, call) in frame.calls.iter().flatten().enumerate() {
+        // Behind a copy there is nothing to overlap with, and times of steps are those of each by itself.
+        launch(stream, model, program, call, i == 0 || clock.is_some())?;
         if let Some(clock) = clock.as_deref_mut() {
             clock.mark(stream, Some(call.leaf))?;
         }

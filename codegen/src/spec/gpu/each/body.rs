@@ -2,7 +2,7 @@
 
 use super::What;
 use super::function;
-use actc_types::Result;
+use actc_types::{DType, Result};
 
 /// What a text says of one element `i`.
 pub(super) struct Body {
@@ -86,6 +86,11 @@ impl Body {
                 let functions = function::cast(*from, *to);
                 let formula = format!("y[i] = {to}(x[i])");
                 Body { formula, functions, lines: line("out0[i] = apply(in0[i]);") }
+            }
+            What::Widen { from } => {
+                let half = *from == DType::F16;
+                let value = if half { "of_half(in0[i])" } else { "__uint_as_float((u32)in0[i] << 16)" };
+                body(&format!("y[i] = x[i], {from} as it is"), vec![line(&format!("out0[i] = {value};"))])
             }
             What::Transpose { order, .. } => {
                 let extents: Vec<String> = order.iter().map(|a| format!("x{a}")).collect();

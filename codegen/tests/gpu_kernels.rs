@@ -7,6 +7,8 @@ mod room;
 
 #[path = "gpu_kernels/attend.rs"]
 mod attend;
+#[path = "gpu_kernels/conv.rs"]
+mod conv;
 #[path = "gpu_kernels/each.rs"]
 mod each;
 #[path = "gpu_kernels/flash.rs"]

@@ -6,8 +6,8 @@
 #![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{
-    Append, Attend, Copy, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place, Prepare, Products,
-    Rows, Rowwise, Sizes, Swizzle, Tile, Wgmma, What,
+    Append, Attend, Axis, Conv, Copy, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place,
+    Prepare, Products, Rows, Rowwise, Sizes, Swizzle, Tile, Wgmma, What,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
@@ -187,6 +187,11 @@ fn others() -> Vec<(String, GpuKernel)> {
         ("matmul, many rows", matmul(false, sizes)),
         ("matmul, few rows", matmul(true, memory)),
     ];
+    let axes = vec![Axis { kernel: 3, stride: 1, dilation: 1, pad: 1 }; 2];
+    for (transposed, few) in [(false, false), (true, true)] {
+        let conv = Conv { transposed, groups: 1, axes: axes.clone(), bias: true, few, sizes };
+        kernels.push((format!("general.conv, transposed: {transposed}, few channels: {few}"), GpuKernel::Conv(conv)));
+    }
     kernels.extend(general.map(|(name, kernel)| (format!("general.{name}"), kernel)));
     kernels
 }

@@ -7,7 +7,7 @@ mod general;
 mod state;
 
 pub use attention::{Attend, Combine, Flash};
-pub use general::{Copy, Each, Matmul, Place, Rowwise};
+pub use general::{Conv, ConvAxis, Copy, Each, Matmul, Place, Rowwise};
 pub use state::{Append, Appended, Embedding};
 
 use crate::engine;

@@ -36,6 +36,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("teams", include_str!("../cuda/teams.cu.tera")),
     ("rowwise", include_str!("../cuda/rowwise.cu.tera")),
     ("place", include_str!("../cuda/place.cu.tera")),
+    ("conv", include_str!("../cuda/conv.cu.tera")),
     ("matmul", include_str!("../cuda/matmul.cu.tera")),
     ("combine", include_str!("../cuda/combine.cu.tera")),
 ];

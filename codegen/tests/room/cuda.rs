@@ -2,21 +2,24 @@
 //! past an end stops the test, as does one that another thread may disturb, or a read of what nobody wrote.
 
 use actc_codegen::spec::gpu::{GpuKernel, Sizes};
-use actc_codegen::toolchain::Nvrtc;
+use actc_codegen::toolchain::{Nvrtc, Ptx};
 use actc_ptx::{Memory, Module, Shape};
 use actc_types::Target;
+use std::collections::HashMap;
 
 /// A device with its memory, and the compiler for it.
 pub(crate) struct Gpu {
     nvrtc: Nvrtc,
     memory: Memory,
+    /// Text by symbol.
+    compiled: HashMap<String, Ptx>,
 }
 
 impl Gpu {
     /// `None` where NVRTC is not installed, which is said once.
     pub(crate) fn open() -> Option<Gpu> {
         match Nvrtc::open() {
-            Ok(nvrtc) => Some(Gpu { nvrtc, memory: Memory::new(1 << 30) }),
+            Ok(nvrtc) => Some(Gpu { nvrtc, memory: Memory::new(1 << 30), compiled: HashMap::new() }),
             Err(error) => {
                 eprintln!("kernels of GPUs are not run: {error}");
                 None
@@ -67,8 +70,10 @@ impl Gpu {
         kernel.check().unwrap_or_else(|e| panic!("{kernel}: {e}"));
         assert_eq!(kernel.buffers().len(), buffers.len(), "{kernel}");
         let (symbol, source) = (kernel.symbol(), kernel.source().unwrap_or_else(|e| panic!("{kernel}: {e}")));
-        let ptx = self.nvrtc.compile(&symbol, &source, &Target::parse("sm_80").unwrap());
-        let ptx = ptx.unwrap_or_else(|e| panic!("{kernel}: {e}\n{source}"));
+        let ptx = self.compiled.entry(symbol.clone()).or_insert_with(|| {
+            let ptx = self.nvrtc.compile(&symbol, &source, &Target::parse("sm_80").unwrap());
+            ptx.unwrap_or_else(|e| panic!("{kernel}: {e}\n{source}"))
+        });
         let module =
             Module::load(&ptx.text, actc_ptx::Target::Sm80, &mut self.memory).unwrap_or_else(|e| panic!("{e}"));
         let launch = kernel.launch(dims).unwrap();

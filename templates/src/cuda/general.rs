@@ -95,6 +95,55 @@ pub struct Matmul<'a> {
     pub depth: u32,
 }
 
+/// Windows along an axis.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ConvAxis {
+    /// Which one.
+    pub axis: usize,
+    /// Taps.
+    pub kernel: u32,
+    /// Elements from window to window.
+    pub stride: u32,
+    /// Elements from tap to tap.
+    pub dilation: u32,
+    /// Elements in front of the image.
+    pub pad: u32,
+}
+
+/// `conv`: convolutions.
+#[derive(Clone, Debug, Serialize)]
+pub struct Conv<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// Whether windows lie over the result.
+    pub transposed: bool,
+    /// Groups of channels.
+    pub groups: u32,
+    /// Taps along each axis, for people.
+    pub kernel: &'a str,
+    /// Taps of a window.
+    pub taps: u64,
+    /// The axes, the last first.
+    pub axes: &'a [ConvAxis],
+    /// The sizes that are extents of the image.
+    pub x_extents: &'a str,
+    /// The sizes that are extents of the result.
+    pub y_extents: &'a str,
+    /// Whether a bias is added.
+    pub bias: bool,
+    /// Channels of a tile.
+    pub tile_rows: u32,
+    /// Places of a tile.
+    pub tile_cols: u32,
+    /// Channels of a thread.
+    pub down: u32,
+    /// Places of a thread.
+    pub across: u32,
+    /// Terms in shared memory.
+    pub depth: u32,
+}
+
 macro_rules! renders {
     ($($text:ident $name:literal),*) => {$(
         impl $text<'_> {
@@ -106,4 +155,4 @@ macro_rules! renders {
     )*};
 }
 
-renders!(Each "each", Copy "copy", Rowwise "rowwise", Place "place", Matmul "matmul");
+renders!(Conv "conv", Each "each", Copy "copy", Rowwise "rowwise", Place "place", Matmul "matmul");

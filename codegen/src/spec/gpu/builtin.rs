@@ -1,6 +1,6 @@
 //! What calls of the runtime's functions become on a GPU.
 
-use super::{Copy, Each, Element, GpuKernel, Matmul, Of, Place, Rowwise, Sizes, What};
+use super::{Axis, Conv, Copy, Each, Element, GpuKernel, Matmul, Of, Place, Rowwise, Sizes, What};
 use actc_artifact::{Builtin, BuiltinCall};
 use actc_types::function::{BinaryFunction, Extreme, RowFunction, UnaryFunction};
 use actc_types::{DType, Diagnostic, Result};
@@ -58,6 +58,10 @@ impl GpuKernel {
             Builtin::Expand => each(What::Expand { size: size(0)?, rank: rank(2)? }),
             Builtin::Gather => each(What::Gather { size: size(0)? }),
             Builtin::Pad => each(What::Pad { size: size(0)?, rank: rank(3)? }),
+            Builtin::Resample => match element(0)? {
+                Element::F32 => each(What::Resample),
+                Element::I64 | Element::I32 | Element::Bool => Err(refuse()),
+            },
             Builtin::Range => each(What::Range),
             Builtin::Zero => each(What::Zero),
             Builtin::Copy => Ok(GpuKernel::Copy(Copy { sizes })),
@@ -76,6 +80,25 @@ impl GpuKernel {
                 }
                 let few = fixed(1).is_some_and(|rows| rows <= FEW);
                 Ok(GpuKernel::Matmul(Matmul { ta: int(0)? != 0, tb: int(1)? != 0, few, sizes }))
+            }
+            Builtin::Conv | Builtin::ConvTranspose => {
+                if DType::from_code(int(1)?) != Some(DType::F32) {
+                    return Err(refuse());
+                }
+                let rank = call.ints.len().saturating_sub(2) / 4;
+                let number = |i: usize| int(i).and_then(|n| u32::try_from(n).map_err(|_| refuse()));
+                let axis = |i: usize| {
+                    let [kernel, stride, dilation, pad] = [0, 1, 2, 3].map(|list| number(2 + list * rank + i));
+                    Ok(Axis { kernel: kernel?, stride: stride?, dilation: dilation?, pad: pad? })
+                };
+                let axes = (0..rank).map(axis).collect::<Result<Vec<_>>>()?;
+                if call.dims.len() != 3 + 2 * rank {
+                    return Err(refuse());
+                }
+                let groups = number(0)?;
+                let few = fixed(2).is_some_and(|m| m <= FEW * u64::from(groups));
+                let (transposed, bias) = (call.builtin == Builtin::ConvTranspose, call.bufs.len() > 3);
+                Ok(GpuKernel::Conv(Conv { transposed, groups, axes, bias, few, sizes }))
             }
             Builtin::Linear
             | Builtin::Attention
@@ -96,16 +119,13 @@ impl GpuKernel {
             | Builtin::NonMaxSuppression
             | Builtin::Row
             | Builtin::Expect
-            | Builtin::Conv
             | Builtin::ConvStored
             | Builtin::ConvInteger
-            | Builtin::ConvTranspose
             | Builtin::DeformConv
             | Builtin::Pool
             | Builtin::Fold
             | Builtin::Unpool
             | Builtin::RegionPool
-            | Builtin::Resample
             | Builtin::GridSample
             | Builtin::Det => Err(refuse()),
         }
@@ -138,6 +158,9 @@ mod tests {
             (Builtin::Reduce, dims(&[2, 3]), vec![RowFunction::Sum.code(), f32s]),
             (Builtin::Place, dims(&[1, 128_000]), vec![2, f32s]),
             (Builtin::Matmul, dims(&[1, 2, 3, 4]), vec![0, 1, f32s]),
+            (Builtin::Conv, dims(&[1, 2, 3, 9, 9, 7, 7]), vec![1, f32s, 3, 3, 1, 1, 1, 1, 0, 0]),
+            (Builtin::ConvTranspose, dims(&[1, 2, 3, 4, 8]), vec![1, f32s, 2, 2, 1, 0]),
+            (Builtin::Resample, dims(&[1, 2, 3, 4, 5]), vec![f32s]),
         ] {
             let call = BuiltinCall { dims: sizes, ints, ..BuiltinCall::new("x", builtin) };
             let kernel = GpuKernel::of_call(&call, Sizes::Int).unwrap();

@@ -96,6 +96,8 @@ pub enum What {
         /// Axes, at least one.
         rank: u8,
     },
+    /// Weighted sums of f32 along an axis, computed in f64.
+    Resample,
     /// Integers one after the other.
     Range,
     /// Bytes that are zero.
@@ -150,7 +152,7 @@ impl What {
             What::Gather { size } => (*size, 0),
             What::Widen { from: DType::F16 | DType::Bf16 } => return Ok(()),
             What::Widen { from } => return shape(format!("{from} is no float of 16 bits")),
-            What::Cast { .. } | What::Range | What::Zero => return Ok(()),
+            What::Cast { .. } | What::Resample | What::Range | What::Zero => return Ok(()),
         };
         if ![1, 2, 4, 8].contains(&size) || rank > RANK {
             return shape(format!("elements of {size} bytes along {rank} axes"));
@@ -173,6 +175,7 @@ impl What {
             What::Transpose { size, .. } | What::Expand { size, .. } => (vec![moved(*size)], false, moved(*size)),
             What::Gather { size } => (vec![moved(*size), DType::I64], true, moved(*size)),
             What::Pad { size, .. } => (vec![moved(*size); 2], false, moved(*size)),
+            What::Resample => (vec![DType::F32, DType::I64, DType::F64], true, DType::F32),
             What::Range => (Vec::new(), false, DType::I64),
             What::Zero => (Vec::new(), false, DType::U8),
         }
@@ -191,6 +194,7 @@ impl What {
             What::Transpose { order, .. } => extents(&["x"], order.len() as u8),
             What::Expand { rank, .. } => extents(&["y", "x"], *rank),
             What::Gather { .. } => named(&["outer", "extent", "inner", "N"]),
+            What::Resample => named(&["outer", "extent", "inner", "N", "T"]),
             What::Pad { rank, .. } => extents(&["y", "x", "before"], *rank),
             What::Range => named(&["N", "start"]),
         }
@@ -205,7 +209,7 @@ impl What {
             | What::Expand { rank, .. }
             | What::Pad { rank, .. } => (0..usize::from(*rank)).collect(),
             What::Transpose { order, .. } => (0..order.len()).collect(),
-            What::Gather { .. } => vec![0, 3, 2],
+            What::Gather { .. } | What::Resample => vec![0, 3, 2],
         }
     }
 }
@@ -281,6 +285,7 @@ impl fmt::Display for Each {
             What::Expand { size, rank } => write!(f, "expand, size={size}, rank={rank}"),
             What::Gather { size } => write!(f, "gather, size={size}"),
             What::Pad { size, rank } => write!(f, "pad, size={size}, rank={rank}"),
+            What::Resample => f.write_str("resample"),
             What::Range => f.write_str("range"),
             What::Zero => f.write_str("zero"),
         }?;

@@ -10,6 +10,7 @@ mod attend;
 mod builtin;
 mod call;
 mod combine;
+mod conv;
 mod copy;
 mod each;
 mod element;
@@ -32,6 +33,7 @@ mod wgmma;
 pub use append::{Append, Rows};
 pub use attend::Attend;
 pub use combine::Combine;
+pub use conv::{Axis, Conv};
 pub use copy::Copy;
 pub use each::{Each, What};
 pub use element::Element;
@@ -122,6 +124,8 @@ families! {
     Choose "choose",
     /// Products of matrices that are both computed.
     Matmul "matmul",
+    /// Convolutions.
+    Conv "conv",
     /// Rows of a stored matrix by ids.
     Embedding "embedding",
     /// New rows of states.

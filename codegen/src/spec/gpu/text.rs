@@ -64,6 +64,7 @@ fn element(buffer: &Buffer) -> &'static str {
         (BufferRole::WeakIndex(_), _) => "u32",
         (BufferRole::Weight { .. }, _) => "u8",
         (_, DType::F32) => "float",
+        (_, DType::F64) => "double",
         (_, DType::I64) => "long long",
         (_, DType::I32) => "int",
         (_, DType::U64) => "unsigned long long",

@@ -133,6 +133,24 @@ impl Body {
                 ];
                 body("y = x where it stands in y, else the value", lines)
             }
+            What::Resample => {
+                let lines = [
+                    "const I row = i / (I)inner;",
+                    "const float* x = in0 + (size_t)(row / (I)N) * extent * inner + i % (I)inner;",
+                    "double sum = 0.0;",
+                    "for (i64 t = 0; t < T; ++t) {",
+                    "    const size_t of = (size_t)(row % (I)N) * T + t;",
+                    "    const i64 at = in1[of];",
+                    "    const bool there = at >= 0 && at < extent;",
+                    "    if (!there) atomicMax(error, 1);",
+                    "    sum += in2[of] * (there ? (double)x[at * inner] : 0.0);",
+                    "}",
+                    "out0[i] = (float)sum;",
+                ];
+                let formula =
+                    "y[o, n] = sum over t of weight[n, t] x[o, index[n, t]]; an error word of 1 where there is none";
+                body(formula, vec![lines.map(str::to_owned).to_vec()])
+            }
             What::Range => body("y[i] = start + i", vec![line("out0[i] = (i64)start + (i64)i;")]),
             What::Zero => body("y[i] = 0", vec![line("out0[i] = 0;")]),
         })

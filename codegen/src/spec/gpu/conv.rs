@@ -1,0 +1,161 @@
+//! `conv` of GPUs: convolutions of f32 and transposed ones, along any number of axes, in groups.
+//!
+//! A product of matrices whose right one is looked up where it is multiplied: no image is laid out anew. Sums are of single
+//! precision, in the order of channels and taps.
+
+use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::text::Text;
+use crate::spec::{Buffer, BufferRole};
+use actc_templates::cuda;
+use actc_types::{DType, Diagnostic, Dim, Result};
+use std::fmt;
+
+/// Terms that are in shared memory at once.
+const DEPTH: u32 = 16;
+
+/// Threads of a block.
+const THREADS: u32 = 256;
+
+/// Most axes, and most taps of a window.
+const MOST: (usize, u64) = (4, 1 << 20);
+
+/// Windows along an axis: tap `k` of window `o` lies at `o * stride + k * dilation - pad`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Axis {
+    /// Taps.
+    pub kernel: u32,
+    /// Elements from window to window.
+    pub stride: u32,
+    /// Elements from tap to tap.
+    pub dilation: u32,
+    /// Elements in front of the image.
+    pub pad: u32,
+}
+
+/// A convolution of f32.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Conv {
+    /// Whether windows lie over the result, one for each element of the image.
+    pub transposed: bool,
+    /// Groups of channels.
+    pub groups: u32,
+    /// How windows lie.
+    pub axes: Vec<Axis>,
+    /// Whether a bias is added to each channel.
+    pub bias: bool,
+    /// Whether a group has few channels of the result: tiles are wide then.
+    pub few: bool,
+    /// How sizes are handed over; from memory the grid does not depend on them.
+    pub sizes: Sizes,
+}
+
+impl Conv {
+    /// Sums of a thread, down and across.
+    fn own(&self) -> [u32; 2] {
+        if self.few { [1, 4] } else { [4, 4] }
+    }
+
+    /// Channels and places of a tile.
+    fn tile(&self) -> [u32; 2] {
+        if self.few { [8, 128] } else { [64, 64] }
+    }
+
+    fn taps(&self) -> Option<u64> {
+        self.axes.iter().try_fold(1u64, |taps, a| taps.checked_mul(a.kernel.into()))
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let fits = |a: &Axis| a.kernel > 0 && a.stride > 0 && a.dilation > 0;
+        let (axes, taps) = MOST;
+        let windows = (1..=axes).contains(&self.axes.len()) && self.axes.iter().all(fits);
+        if !windows || self.groups == 0 || self.groups > 1 << 20 || self.taps().is_none_or(|n| n > taps) {
+            return Err(Diagnostic::new("kernel-shape", format!("no kernel for {self}")));
+        }
+        Ok(())
+    }
+
+    /// `x [N, C, ..]`, the weights (`[M, C / groups, kernel..]`, transposed `[C, M / groups, kernel..]`), where there is one the
+    /// bias `[M]`, `y [N, M, ..]`.
+    pub(super) fn buffers(&self) -> Vec<Buffer> {
+        let read = |i| Buffer::read(BufferRole::Input(i), DType::F32);
+        let bias = self.bias.then(|| read(2));
+        [read(0), read(1)].into_iter().chain(bias).chain([Buffer::write(BufferRole::Output(0))]).collect()
+    }
+
+    /// Batch, channels of both sides, extents of `x`, extents of `y`.
+    pub(super) fn dims(&self) -> Vec<String> {
+        let extents = |name: &'static str| (0..self.axes.len()).map(move |i| format!("{name}{i}"));
+        ["N", "C", "M"].map(str::to_owned).into_iter().chain(extents("x")).chain(extents("y")).collect()
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+
+    pub(super) fn geometry(&self) -> Result<Geometry> {
+        let [rows, cols] = self.tile();
+        let grid = match self.sizes {
+            Sizes::Memory => [Blocks::fixed(16), Blocks::fixed(4), Blocks::fixed(4)],
+            Sizes::Int => {
+                let rank = self.axes.len();
+                let product = |a: Dim, i: usize| a.checked_mul(&size(i));
+                let places = (3 + rank..3 + 2 * rank).try_fold(Dim::from(1), product);
+                let items = size(0).checked_mul(&Dim::from(u64::from(self.groups)));
+                let (Some(places), Some(items)) = (places, items) else {
+                    return Err(Diagnostic::new("kernel-shape", "too many places"));
+                };
+                let channels = Blocks::of(size(2), (self.groups * rows) as usize);
+                [Blocks::of(places, cols as usize), channels, Blocks::of(items, 1)]
+            }
+        };
+        Ok(Geometry { grid, threads: THREADS, shared: 0 })
+    }
+
+    pub(super) fn source(&self, symbol: &str) -> Result<String> {
+        let ([tile_rows, tile_cols], [down, across]) = (self.tile(), self.own());
+        let text = Text::new(symbol, self.to_string(), &self.buffers(), &self.dims(), self.sizes, THREADS);
+        let rank = self.axes.len();
+        // Taps are numbered with the last axis the fastest.
+        let axis = |(axis, a): (usize, &Axis)| cuda::ConvAxis {
+            axis,
+            kernel: a.kernel,
+            stride: a.stride,
+            dilation: a.dilation,
+            pad: a.pad,
+        };
+        let extents = |name: &str| (0..rank).map(|i| format!("{name}{i}")).collect::<Vec<_>>().join(", ");
+        let kernel = self.axes.iter().map(|a| a.kernel.to_string()).collect::<Vec<_>>().join(" x ");
+        cuda::Conv {
+            head: &text.head(),
+            transposed: self.transposed,
+            groups: self.groups,
+            kernel: &kernel,
+            taps: self.taps().unwrap_or(0),
+            axes: &self.axes.iter().enumerate().rev().map(axis).collect::<Vec<_>>(),
+            x_extents: &extents("x"),
+            y_extents: &extents("y"),
+            bias: self.bias,
+            tile_rows,
+            tile_cols,
+            down,
+            across,
+            depth: DEPTH,
+        }
+        .render()
+        .map_err(|e| Diagnostic::new("kernel-template", e))
+    }
+}
+
+impl fmt::Display for Conv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Conv { transposed, groups, axes, bias, few, sizes } = self;
+        let sizes = match sizes {
+            Sizes::Int => "",
+            Sizes::Memory => ", sizes in memory",
+        };
+        write!(f, "gpu_conv{{transposed={transposed}, groups={groups}, bias={bias}, few={few}{sizes}}}")?;
+        axes.iter().try_for_each(|Axis { kernel, stride, dilation, pad }| {
+            write!(f, " [{kernel} by {stride}, dilation {dilation}, pad {pad}]")
+        })
+    }
+}

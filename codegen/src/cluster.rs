@@ -104,7 +104,7 @@ struct Clusterer<'a> {
 impl Clusterer<'_> {
     fn run(&mut self) -> Vec<Cluster> {
         // A cluster stands where its last node stood: all arguments are ready there, and no user came before it, since
-        // only values without users in between are merged.
+        // only values without users in between are merged. Linears that nothing follows stand where the first of them did.
         let mut placed: BTreeMap<usize, Cluster> = BTreeMap::new();
         for node in self.order {
             if matches!(self.graph.node(*node).op, Op::Linear(_)) && !self.taken.contains(node) {
@@ -136,32 +136,26 @@ impl Clusterer<'_> {
         }
     }
 
-    fn first_use(&self, value: Value) -> usize {
-        let pinned = if self.pinned.contains(&value) { self.order.len() } else { usize::MAX };
-        self.users[value.index()].iter().map(|n| self.place[n]).min().unwrap_or(usize::MAX).min(pinned)
-    }
-
     fn linear(&mut self, node: Node) -> (usize, Cluster) {
         let graph = self.graph;
         let fuse = self.fused.contains(&node);
         let x = graph.node(node).args[0];
         let mut nodes = vec![node];
         if fuse {
-            let limit = self.first_use(self.result(node));
             for other in &self.users[x.index()] {
                 let data = graph.node(*other);
-                // Merged linears run where the last of them stood, which no result's first use may precede.
-                let sooner = nodes.iter().map(|n| self.first_use(self.result(*n))).min().unwrap_or(limit);
                 let same = matches!(data.op, Op::Linear(_)) && data.args[0] == x && data.op == graph.node(node).op;
                 let free = self.fused.contains(other) && !nodes.contains(other) && !self.taken.contains(other);
-                if same && free && nodes.len() < MOST && self.place[other] < sooner {
+                // Merged linears run where the first of them stood: there is all that they read but a bias that is computed.
+                let ready = data.args[1..].iter().all(|arg| graph.as_const(storage(graph, *arg)).is_some());
+                if same && free && ready && nodes.len() < MOST {
                     nodes.push(*other);
                 }
             }
         }
         nodes.sort_by_key(|n| self.place[n]);
         self.taken.extend(&nodes);
-        let mut at = self.place[nodes.last().expect("a cluster has a node")];
+        let mut at = self.place[&nodes[0]];
         let mut outputs: Vec<Value> = nodes.iter().map(|n| self.result(*n)).collect();
         let mut epilogue = Epilogue::None;
         if fuse && let Some((found, covered)) = self.epilogue(&nodes) {

@@ -3,7 +3,7 @@
 use actc_codegen::chain::{self, Chain};
 use actc_codegen::cluster::{Cluster, cluster};
 use actc_ir::ops::pointwise::{Binary, BinaryFunction};
-use actc_ir::{Graph, Op, TensorType, Value, text};
+use actc_ir::{Graph, Node, Op, TensorType, Value, text};
 use actc_types::{DType, Dim, Shape};
 use std::collections::BTreeSet;
 
@@ -30,6 +30,33 @@ fn a_value_that_is_used_twice_stays_inside() {
   return y=%3",
     );
     assert_eq!(sizes, [4]);
+}
+
+/// Each linear is followed by what uses it, as passes leave them.
+#[test]
+fn linears_over_one_input_run_together_wherever_they_stand() {
+    let source = "air 1\ngraph @g(%x: f32[1, 8]) {
+  %a = const @a = rng{seed=1, scale=1} : f16[8, 8]
+  %b = const @b = rng{seed=2, scale=1} : f16[8, 8]
+  %c = const @c = rng{seed=3, scale=1} : f16[8, 8]
+  %0 = linear %x, %a : f32[1, 8]
+  %1 = reshape{shape=\"2, 4\"} %0 : f32[2, 4]
+  %2 = softmax %1 : f32[2, 4]
+  %3 = linear %x, %b : f32[1, 8]
+  %4 = silu %3 : f32[1, 8]
+  %5 = linear %x, %c : f32[1, 8]
+  %6 = mul %4, %5 : f32[1, 8]
+  return p=%2, q=%6\n}\n";
+    let graph = text::parse(source, &text::unbound).unwrap();
+    let linears: BTreeSet<Node> =
+        graph.order().iter().copied().filter(|n| matches!(graph.node(*n).op, Op::Linear(_))).collect();
+    let clusters = cluster(&graph, graph.body(), linears);
+    let together = |c: &Cluster| match c {
+        Cluster::Linear { nodes, .. } => Some(nodes.len()),
+        Cluster::Elementwise { .. } | Cluster::Single(_) => None,
+    };
+    assert_eq!(clusters.iter().filter_map(together).collect::<Vec<_>>(), [3]);
+    assert!(together(&clusters[0]).is_some(), "it comes before all that uses it");
 }
 
 #[test]

@@ -9,8 +9,9 @@ use actc::artifact::{Artifact, ReadOptions};
 use actc::codegen::{Backend, cuda, graph_of};
 use actc::language::LanguageModel;
 use actc::link::Native;
+use actc::npy;
 use actc::runtime::Device;
-use actc_types::Order;
+use actc_types::{DType, Order, Tensor};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
@@ -149,6 +150,51 @@ fn one_artifact_for_processors_and_gpus() {
     // Code that this program has made is in its cache; the artifact's own is run where one vouches for it.
     assert_eq!(generate(&["--device", "cuda"]), here);
     assert_eq!(generate(&["--device", "cuda:0", "--trust-code"]), here);
+}
+
+/// Logits, or what an encoder says, of the artifact in `path/m.actc` on both devices.
+fn run_on_both(path: &Path, name: &str, tokens: &[i64]) {
+    npy::write(&path.join("t.npy"), &Tensor::i64(&[tokens.len() as u64], tokens.to_vec()).unwrap()).unwrap();
+    let run = |folder: &str, more: &[&str]| {
+        let args = [&["run", "m.actc", "--input", "tokens=t.npy", "--output", folder], more].concat();
+        ok(actc(path, &args).env("LD_LIBRARY_PATH", path).env("ACTC_PTX_ARCH", "sm_89"));
+        let file = path.join(folder).join(format!("{name}.npy"));
+        npy::read_as(&file, DType::F32).unwrap().data().to_f64()
+    };
+    let (want, ours) = (run("cpu", &[]), run("gpu", &["--device", "cuda", "--trust-code"]));
+    let size = want.iter().fold(0.0f64, |most, v| most.max(v.abs()));
+    let apart = want.iter().zip(&ours).fold(0.0f64, |most, (a, b)| most.max((a - b).abs()));
+    assert!(want.len() == ours.len() && size > 0.0 && apart <= TOLERANCE * size, "{apart} of {size}");
+}
+
+/// The families that the front end reads, from safetensors and as ONNX, tiny: norms behind and before, biases, windows, heads that are
+/// shared, encoders.
+#[test]
+fn families() {
+    if !ready() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    std::fs::copy(library(), path.join("libcuda.so")).unwrap();
+    let tokens = [3, 17, 5, 30, 12, 9, 1];
+    for (family, output, onnx) in [
+        ("bert", "last_hidden_state", true),
+        ("olmo2", "logits", false),
+        ("opt", "logits", false),
+        ("phi3", "logits", false),
+        ("qwen3", "logits", false),
+    ] {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/tiny").join(family);
+        let source = source.to_str().unwrap();
+        ok(&mut actc(path, &["compile", source, "--target", "sm_89", "-o", "m.actc", "-f"]));
+        run_on_both(path, output, &tokens);
+        if onnx {
+            ok(&mut actc(path, &["export", "m.actc", "--format", "onnx", "-o", "m.onnx"]));
+            ok(&mut actc(path, &["compile", "m.onnx", "--target", "sm_89", "-o", "m.actc", "-f"]));
+            run_on_both(path, output, &tokens);
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use super::call::whole_steps;
 use super::geometry::{Blocks, Geometry, Sizes, size};
-use super::matrix::{codes, loads};
+use super::matrix::{codes, described, loads};
 use super::text::Text;
 use crate::spec::linear::Mat;
 use crate::spec::{Access, Buffer, BufferRole};
@@ -112,14 +112,10 @@ impl Embedding {
             Group::Channel => chunks * CHUNK / mma16::STEP,
             Group::Columns(n) => n as usize / mma16::STEP,
         };
-        let described = match &table.encoding {
-            Encoding::Dense => format!("dense {}", table.dtype),
-            other => other.to_string(),
-        };
         let text = Text::new(symbol, self.to_string(), &self.buffers(), &self.dims(), Sizes::Int, self.threads());
         cuda::Embedding {
             head: &text.head(),
-            described: &described,
+            described: &described(table),
             layout: &crate::listing::layout(std::slice::from_ref(table)),
             rows: table.rows,
             cols: self.cols,

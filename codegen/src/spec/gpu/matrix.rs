@@ -91,10 +91,10 @@ fn worth(packed: Option<&Packed>, sign: i32) -> String {
     format!("{:?}", 0.5f32.powi(sign * packed.map_or(0, |p| i32::from(mma16::place(p.bits)))))
 }
 
-fn described(mat: &Mat) -> String {
+pub(super) fn described(mat: &Mat) -> String {
     match &mat.encoding {
         Encoding::Dense => format!("dense {}", mat.dtype),
-        other => other.to_string(),
+        Encoding::Packed(_) | Encoding::Mixed(_) | Encoding::Block(_) => mat.encoding.to_string(),
     }
 }
 

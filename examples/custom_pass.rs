@@ -9,6 +9,7 @@
 
 use actc::artifact::Writer;
 use actc::codegen::Backend;
+use actc::codegen::spec::gpu::Products;
 use actc::evaluator::Compiled;
 use actc::ir::{Const, Evaluator, Graph, Interpreter, Op, text};
 use actc::passes::report::PassReport;
@@ -101,7 +102,8 @@ fn main() -> Result<()> {
     })?;
     assert_eq!(lines[1], "snap: 2 weights snapped to multiples of 0.25");
 
-    let program = actc::compile::program(&graph, vec![Target::host()], Backend::best()).map_err(first)?;
+    let program =
+        actc::compile::program(&graph, vec![Target::host()], Backend::best(), Products::Single).map_err(first)?;
     let written = program.write(Writer::to_memory(), Default::default())?;
     let bytes = written.bytes.ok_or_else(|| Diagnostic::new("example", "the artifact is not in memory"))?;
     let model = Model::from_bytes(bytes, &Default::default())?;

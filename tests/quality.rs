@@ -4,6 +4,7 @@
 use actc::artifact::{Artifact, ReadOptions, Writer};
 use actc::calibration::{CalibrationText, WindowPlan, Windows};
 use actc::codegen::Backend;
+use actc::codegen::spec::gpu::Products;
 use actc::compile::program;
 use actc::evaluator::{Compiled, first};
 use actc::ir::{Const, Graph};
@@ -44,7 +45,7 @@ fn through(pipeline: &str, source: &Source, calibration: &[Vec<u32>]) -> Graph {
 
 fn kl(source: &Source, graph: &Graph, held_out: &[Vec<u32>]) -> f64 {
     let artifact = || -> Result<Artifact> {
-        let program = program(graph, vec![Target::host()], Backend::best()).map_err(first)?;
+        let program = program(graph, vec![Target::host()], Backend::best(), Products::Single).map_err(first)?;
         let written = program.write(Writer::to_memory(), source.description())?;
         Artifact::from_bytes(written.bytes.expect("it is in memory"), &ReadOptions::default())
     };

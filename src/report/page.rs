@@ -169,6 +169,7 @@ mod tests {
     use super::*;
     use crate::compile::{program, temporary};
     use actc_artifact::{Calibration, ModelInfo, Section, Writer, append};
+    use actc_codegen::spec::gpu::Products;
     use actc_codegen::{Backend, Description};
     use sha2::{Digest, Sha256};
 
@@ -207,7 +208,7 @@ mod tests {
             report: Some(report.encode()),
             ..Description::default()
         };
-        temporary(&program(&graph, Vec::new(), Backend::best()).unwrap(), description).unwrap()
+        temporary(&program(&graph, Vec::new(), Backend::best(), Products::Single).unwrap(), description).unwrap()
     }
 
     fn measured() -> Report {

@@ -236,7 +236,7 @@ fn check(planned: &Planned, entry: &Entry) {
             assert!(in_memory, "{label}: {kernel} is recorded with sizes of one step");
         }
     }
-    let symbols = [("S", 3), ("P", 5)].map(|(name, n)| (Symbol::new(name).unwrap(), n));
+    let symbols = [("S", 3), ("P", 5), ("N", 2)].map(|(name, n)| (Symbol::new(name).unwrap(), n));
     let bindings: Bindings = symbols.into_iter().filter(|(s, _)| entry.fixed.iter().all(|(f, _)| f != s)).collect();
     for buffer in &entry.buffers {
         buffer.bytes.eval(&bindings).unwrap();
@@ -271,6 +271,26 @@ fn a_step_has_few_launches() {
     // Norm, prepare and product of q, k and v; two ropes, an append, attention and its sum; prepare and product of the output;
     // norm, prepare and product of the gate; prepare and product of the way down.
     assert!(of_layer.len() <= 15, "{}: {of_layer:?}", of_layer.len());
+}
+
+/// What CPUs call their library for.
+#[test]
+fn calls_of_the_library_become_kernels() {
+    let source = "air 1\ngraph @g(%x: f32[N, 6, 8, 9], %i: i64[3]) {
+  %w = const @w = rng{seed=1, scale=1} : f32[4, 6, 3, 3]
+  %b = const @b = rng{seed=2, scale=1} : f32[4]
+  %0 = conv{kernel=\"3, 3\", strides=\"1, 1\", dilations=\"1, 1\", pads=\"1, 1\", groups=1, extents=\"8, 9\"} %x, %w, %b \
+        : f32[N, 4, 8, 9] @conv
+  %1 = transpose{order=\"0, 2, 3, 1\"} %0 : f32[N, 8, 9, 4] @transpose
+  %2 = softmax %1 : f32[N, 8, 9, 4] @softmax
+  %3 = gather{axis=1} %2, %i : f32[N, 3, 9, 4] @gather
+  return y=%3\n}\n";
+    let graph = text::parse(source, &text::unbound).unwrap();
+    let planned = cuda::plan(&graph, Entries::Forward, Products::Single, TensorTable::default());
+    let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
+    check(&planned, &planned.entries[0]);
+    let labels: Vec<&str> = launches(&planned.entries[0]).iter().map(|l| l.label.as_str()).collect();
+    assert_eq!(labels, ["conv", "transpose", "softmax", "gather"]);
 }
 
 #[test]

@@ -22,13 +22,13 @@ impl Steps<'_, '_> {
         if let GpuKernel::Place(place) = kernel {
             return self.place(call, place, reason);
         }
-        let bufs = self.like_the_library(call, &kernel.buffers());
+        let bufs = self.like_the_library(call, &kernel.buffers())?;
         let reason = format!("{reason}: {kernel}");
         self.template(&call.label, kernel, bufs, call.dims.clone(), reason)
     }
 
     /// The buffers of `call`, with the error word where a kernel wants it.
-    fn like_the_library(&mut self, call: &BuiltinCall, asked: &[Buffer]) -> Vec<u32> {
+    fn like_the_library(&mut self, call: &BuiltinCall, asked: &[Buffer]) -> Result<Vec<u32>> {
         let mut given = call.bufs.iter();
         let mut bufs = Vec::with_capacity(asked.len());
         for buffer in asked {
@@ -38,7 +38,12 @@ impl Steps<'_, '_> {
                 bufs.extend(given.next());
             }
         }
-        bufs
+        match given.len() {
+            0 if bufs.len() == asked.len() => Ok(bufs),
+            _ => {
+                Err(no_kernel(format!("`{}` has {} buffers, its kernel {}", call.label, call.bufs.len(), asked.len())))
+            }
+        }
     }
 
     /// Where extremes of rows stand; of long rows several blocks look through one each.

@@ -10,16 +10,7 @@ use actc_codegen::spec::{Act, BufferRole, Epilogue, Linear, Mat, Tokens};
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Role, WeakPlace, Zero};
 use proptest::prelude::*;
 use room::cuda::{Gpu, bytes};
-use room::reference::{Problem, weak_count};
-
-/// The dimensions that a kernel asks for by name.
-fn dims(names: &[String], tokens: usize, weak: &[usize]) -> Vec<u64> {
-    let value = |name: &String| match name.strip_prefix("weak") {
-        Some(i) => weak[i.parse::<usize>().unwrap()] as u64,
-        None => tokens as u64,
-    };
-    names.iter().map(value).collect()
-}
+use room::reference::{Problem, bound, sizes, weak_count};
 
 /// How many parts of each output a kernel gives.
 fn splits(kernel: &GpuKernel) -> usize {
@@ -52,7 +43,7 @@ fn run(gpu: &mut Gpu, problem: &Problem, records: &[Record], kernel: &GpuKernel)
                 role => panic!("prepare takes no {role:?}"),
             })
             .collect();
-        gpu.run(&prepare, &buffers, &dims(&prepare.dims(), *tokens, &weak[i..]));
+        gpu.run(&prepare, &buffers, &sizes(&prepare.dims(), *tokens, &weak[i..]));
         prepared.push(out);
     }
     let biases: Vec<u64> = problem.biases.iter().map(|b| gpu.put(&bytes(b))).collect();
@@ -74,18 +65,8 @@ fn run(gpu: &mut Gpu, problem: &Problem, records: &[Record], kernel: &GpuKernel)
             role => panic!("a linear takes no {role:?}"),
         });
     }
-    gpu.run(kernel, &buffers, &dims(&kernel.dims(), *tokens, &weak));
+    gpu.run(kernel, &buffers, &sizes(&kernel.dims(), *tokens, &weak));
     outs.iter().map(|(at, count)| gpu.floats(*at, *count)).collect()
-}
-
-/// The error of a sum relative to the size of its terms: sums of f32, and inputs in parts of 11 bits (8 with bf16).
-fn bound(cols: usize, products: Products, brain: bool) -> f64 {
-    let inputs = match (products, brain) {
-        (Products::Half, false) => 2f64.powi(-11),
-        (Products::Half, true) => 2f64.powi(-8),
-        (Products::Single, _) => 2f64.powi(-22),
-    };
-    inputs + (2.0 * cols as f64 + 32.0) * 2f64.powi(-24)
 }
 
 fn linear(problem: &Problem, tokens: Tokens) -> Linear {
@@ -181,7 +162,7 @@ fn tiles_of_groups_of_warps() {
         if place == WeakPlace::Scattered {
             buffers.insert(1, gpu.put(problem.matrices[0].part(Role::WeakIndex)));
         }
-        gpu.run(&kernel, &buffers, &dims(&kernel.dims(), tokens, &[weak as usize]));
+        gpu.run(&kernel, &buffers, &sizes(&kernel.dims(), tokens, &[weak as usize]));
         let made = gpu.bytes(out, length);
         let half = |at: usize| half::f16::from_le_bytes([made[at], made[at + 1]]).to_f32();
         for token in 0..tiled {

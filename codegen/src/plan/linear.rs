@@ -2,7 +2,7 @@
 
 use super::device::Device;
 use super::launch::Call;
-use super::matrices::{linear_spec, weak_columns};
+use super::matrices::{linear_spec, weak_columns, weak_index};
 use super::steps::{Steps, few_tokens, overflow, rows_of};
 use crate::cluster::Epilogue;
 use crate::spec::linear::{Input, Mat, Tokens};
@@ -105,14 +105,7 @@ impl Steps<'_, '_> {
     /// The set that serves `weight`: one that is there already where the weak columns are the same.
     fn set(&mut self, sets: &mut Vec<Set>, prepared: Prepared, weight: ConstId, tokens: &Dim) -> Result<usize> {
         let index_of = (prepared.weak == WeakSet::Scattered).then_some(weight);
-        let index = |id: ConstId| {
-            self.graph
-                .const_data(id)
-                .parts
-                .iter()
-                .find(|(role, _)| *role == Role::WeakIndex)
-                .map(|(_, bytes)| bytes.clone())
-        };
+        let index = |id: ConstId| weak_index(self.graph, id);
         let same = |s: &Set| s.prepared == prepared && s.index_of.map(index) == index_of.map(index);
         if let Some(i) = sets.iter().position(same) {
             return Ok(i);

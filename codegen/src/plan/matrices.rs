@@ -5,7 +5,8 @@ use crate::cluster::{Epilogue, storage};
 use crate::spec::linear::{self, Linear, Mat, Tokens};
 use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Graph, Node, NodeData, Op, Value};
-use actc_types::{Diagnostic, Encoding, Mixed, Order, Result, WeakPlace};
+use actc_types::{Diagnostic, Encoding, Mixed, Order, Result, Role, WeakPlace};
+use bytes::Bytes;
 
 /// The constant that is argument `i` of `data`.
 pub(super) fn weight(graph: &Graph, data: &NodeData, i: usize) -> Result<ConstId> {
@@ -23,6 +24,12 @@ pub(super) fn weak_columns(graph: &Graph, id: ConstId) -> u64 {
         Encoding::Mixed(m) => u64::from(m.cols),
         Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => 0,
     }
+}
+
+/// The index of scattered weak columns of `id`, if it has one.
+pub(super) fn weak_index(graph: &Graph, id: ConstId) -> Option<Bytes> {
+    let parts = &graph.const_data(id).parts;
+    parts.iter().find(|(role, _)| *role == Role::WeakIndex).map(|(_, bytes)| bytes.clone())
 }
 
 /// The kernel of `nodes`, linears over `x`, for a device that reads weights in `order`.

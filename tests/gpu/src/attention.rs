@@ -113,7 +113,7 @@ fn ready(
     count: usize,
 ) -> Result<(Vec<Ready>, Vec<Memory>)> {
     let out = device.room(4 * count)?;
-    let mut sizes: Vec<u32> = sizes.iter().map(|n| *n as u32).collect();
+    let mut sizes = sizes.map(|n| n as u64).to_vec();
     match way {
         Way::Few(attend) => {
             let past = [sizes[2] - sizes[1]];
@@ -131,7 +131,7 @@ fn ready(
             let mut buffers = vec![q.address, keys.address, values.address];
             if let Some((mask, extents)) = mask {
                 buffers.push(mask.address);
-                sizes.extend(extents.iter().map(|n| *n as u32));
+                sizes.extend(extents.map(|n| n as u64));
             }
             buffers.push(out.address);
             Ok((vec![device.ready(&way.kernels()[0], &buffers, &sizes)?], vec![out]))

@@ -105,12 +105,11 @@ impl Device {
     }
 
     /// `kernel` on these buffers and sizes.
-    pub(crate) fn ready(&self, kernel: &GpuKernel, buffers: &[u64], dims: &[u32]) -> Result<Ready> {
-        let sizes: Vec<u64> = dims.iter().map(|d| u64::from(*d)).collect();
-        let launch = kernel.launch(&sizes)?;
+    pub(crate) fn ready(&self, kernel: &GpuKernel, buffers: &[u64], sizes: &[u64]) -> Result<Ready> {
+        let launch = kernel.launch(sizes)?;
         match kernel.sizes() {
             Sizes::Int => {
-                let dims = dims.iter().map(|d| i32::try_from(*d)).collect::<std::result::Result<_, _>>()?;
+                let dims = sizes.iter().map(|d| i32::try_from(*d)).collect::<std::result::Result<_, _>>()?;
                 self.launch(&kernel.symbol(), launch, buffers, dims)
             }
             Sizes::Memory => {

@@ -3,6 +3,7 @@
 //! `actc-gpu pack` compiles all kernels and writes a program that holds their PTX and needs a driver only; that program,
 //! started without a command, checks and times. A check that fails is exit 1.
 #![allow(unsafe_code, reason = "launches kernels")]
+#![allow(clippy::print_stdout, reason = "prints what it finds")]
 
 mod attention;
 mod device;

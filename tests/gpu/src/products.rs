@@ -4,7 +4,7 @@ use crate::Result;
 use crate::device::{Device, Memory};
 use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Reduce, Swizzle, Tile, Wgmma};
 use actc_codegen::spec::{Act, BufferRole, Epilogue, Linear, Mat, Tokens};
-use actc_problems::linear::{Problem, weak_count};
+use actc_problems::linear::{Problem, bound, sizes, weak_count};
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Role, WeakPlace};
 
 /// How a case is computed.
@@ -29,16 +29,6 @@ struct Case {
     bias: bool,
     products: Products,
     way: Way,
-}
-
-/// The error of a sum relative to the size of its terms: sums of f32, and inputs in parts of 11 bits (8 with bf16).
-pub(crate) fn bound(cols: usize, products: Products, brain: bool) -> f64 {
-    let inputs = match (products, brain) {
-        (Products::Half, false) => 2f64.powi(-11),
-        (Products::Half, true) => 2f64.powi(-8),
-        (Products::Single, _) => 2f64.powi(-22),
-    };
-    inputs + (2.0 * cols as f64 + 32.0) * 2f64.powi(-24)
 }
 
 /// Codes in the order of GPUs.
@@ -218,15 +208,6 @@ pub(crate) fn kernels() -> Result<Vec<GpuKernel>> {
 
 fn bytes(x: &[f32]) -> Vec<u8> {
     x.iter().flat_map(|v| v.to_le_bytes()).collect()
-}
-
-/// The sizes that a kernel asks for by name.
-pub(crate) fn sizes(names: &[String], tokens: usize, weak: &[usize]) -> Vec<u32> {
-    let value = |name: &String| match name.strip_prefix("weak").and_then(|i| i.parse::<usize>().ok()) {
-        Some(i) => weak[i] as u32,
-        None => tokens as u32,
-    };
-    names.iter().map(value).collect()
 }
 
 /// The outputs of a case on the GPU.

@@ -5,12 +5,13 @@
 
 use crate::Result;
 use crate::device::{Device, Memory, Ready};
-use crate::products::{mixed, packed, prepared_bytes, preparing, sizes};
+use crate::products::{mixed, packed, prepared_bytes, preparing};
 use crate::rival::Rival;
 use crate::stream;
 use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Products, Reduce, Tile, Wgmma};
 use actc_codegen::spec::{Act, BufferRole, Epilogue, Linear, Mat, Tokens};
 use actc_problems::Rng;
+use actc_problems::linear::{sizes, weak_count};
 use actc_types::{DType, Encoding, Group, Role, WeakPlace};
 use half::f16;
 
@@ -140,7 +141,7 @@ impl Rotation {
         let (rows, cols) = (shape.0 as usize, shape.1 as usize);
         let parts = encoding.parts(DType::F16, rows, cols)?;
         let bytes: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
-        let weak = actc_problems::linear::weak_count(encoding);
+        let weak = weak_count(encoding);
         let mut rng = Rng(3);
         let x: Vec<u8> = (0..tokens * cols).flat_map(|_| rng.float().to_le_bytes()).collect();
         let prepared = steps.iter().map(|k| prepared_bytes(k, tokens, weak)).max().unwrap_or(0);

@@ -1,6 +1,7 @@
 //! What linears mean, in double precision: a random problem, its matrices in any order of codes, and a check of results.
 
 use crate::{Matrix, Rng};
+use actc_codegen::spec::gpu::Products;
 use actc_codegen::spec::{Act, Epilogue, Mat};
 use actc_types::{DType, Encoding, Packed, Role};
 
@@ -76,6 +77,25 @@ pub fn weak_count(encoding: &Encoding) -> usize {
         Encoding::Mixed(m) => m.cols as usize,
         Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => 0,
     }
+}
+
+/// The error of a sum on a GPU relative to the size of its terms: sums of f32, and inputs in parts of 11 bits (8 with bf16).
+pub fn bound(cols: usize, products: Products, brain: bool) -> f64 {
+    let inputs = match (products, brain) {
+        (Products::Half, false) => 2f64.powi(-11),
+        (Products::Half, true) => 2f64.powi(-8),
+        (Products::Single, _) => 2f64.powi(-22),
+    };
+    inputs + (2.0 * cols as f64 + 32.0) * 2f64.powi(-24)
+}
+
+/// The sizes that a kernel of a GPU asks for by name, `weak` those of its matrices' weak columns.
+pub fn sizes(names: &[String], tokens: usize, weak: &[usize]) -> Vec<u64> {
+    let value = |name: &String| match name.strip_prefix("weak").and_then(|i| i.parse::<usize>().ok()) {
+        Some(i) => weak[i] as u64,
+        None => tokens as u64,
+    };
+    names.iter().map(value).collect()
 }
 
 /// One launch's worth of matrices and inputs.

@@ -3,7 +3,7 @@
 
 use super::{MANY, no_kernel, unexpected};
 use crate::cluster::Epilogue;
-use crate::plan::matrices::{linear_spec, weak_columns, weight};
+use crate::plan::matrices::{linear_spec, weak_columns, weak_index, weight};
 use crate::plan::steps::{Steps, few_tokens, overflow, rows_of};
 use crate::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Record, Reduce, Tile};
 use crate::spec::linear::{self, Linear, Mat, Tokens};
@@ -124,9 +124,7 @@ impl Steps<'_, '_> {
         made: &mut Vec<Made>,
     ) -> Result<u32> {
         let scattered = record.weak == WeakSet::Scattered;
-        let constant = self.graph.const_data(id);
-        let part = constant.parts.iter().find(|(role, _)| *role == Role::WeakIndex);
-        let index = part.filter(|_| scattered).map(|(_, bytes)| bytes.clone());
+        let index = weak_index(self.graph, id).filter(|_| scattered);
         if let Some(there) = made.iter().find(|m| m.record == record && m.index == index) {
             return Ok(there.buffer);
         }

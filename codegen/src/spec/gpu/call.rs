@@ -1,7 +1,10 @@
 //! What `gemv` and `gemm` have in common: which matrices they take, what a block computes of which output, and how the CUDA text
 //! names what belongs to a matrix.
 
+use super::geometry::Sizes;
+use super::matrix::matrix;
 use super::record::{Products, Record};
+use super::text::parameters;
 use crate::spec::linear::{Epilogue, Linear};
 use crate::spec::prepare::WeakSet;
 use crate::spec::{Buffer, BufferRole};
@@ -60,8 +63,47 @@ pub(super) fn buffers(linear: &Linear) -> Vec<Buffer> {
     linear.buffers_of(|_, i| Buffer::read(BufferRole::Prepared(i), DType::U8))
 }
 
+/// What the text of a product is made of, whose parts a template borrows.
+pub(super) struct Parts {
+    spec: String,
+    epilogue: &'static str,
+    layout: Vec<String>,
+    parameters: String,
+    mats: Vec<cuda::Matrix>,
+    outputs: Vec<cuda::Output>,
+    gate: &'static str,
+}
+
+impl Parts {
+    /// Of the kernel `spec` for `linear`, whose matrices read `records` in so many tiles of a launch and whose blocks have `rows`
+    /// rows.
+    pub(super) fn new(
+        spec: String,
+        linear: &Linear,
+        records: &[Record],
+        tiles: &dyn Fn(&Record) -> usize,
+        rows: usize,
+    ) -> Parts {
+        let mats = linear.mats.iter().zip(records).enumerate();
+        Parts {
+            spec,
+            epilogue: linear.epilogue.name(),
+            layout: crate::listing::layout(&linear.mats),
+            parameters: parameters(&buffers(linear), &linear.dims(), Sizes::Int),
+            mats: mats.map(|(i, (mat, record))| matrix(i, mat, record, tiles(record))).collect(),
+            outputs: outputs(linear, records, rows),
+            gate: gate(linear.epilogue),
+        }
+    }
+
+    pub(super) fn product<'a>(&'a self, symbol: &'a str) -> cuda::Product<'a> {
+        let Parts { spec, epilogue, layout, parameters, mats, outputs, gate } = self;
+        cuda::Product { symbol, spec, epilogue, layout, parameters, mats, outputs, gate }
+    }
+}
+
 /// The outputs, with the blocks of `rows` rows that compute them.
-pub(super) fn outputs(linear: &Linear, records: &[Record], rows: usize) -> Vec<cuda::Output> {
+fn outputs(linear: &Linear, records: &[Record], rows: usize) -> Vec<cuda::Output> {
     let (mats, gated) = (&linear.mats, linear.gated());
     let bias = |i: usize| if mats[i].bias { format!("bias{i}") } else { String::new() };
     let call = |i: usize| {

@@ -4,11 +4,10 @@
 //! text of `templates/cuda/gemm.cu.tera` says how a block shares the work.
 
 use super::SHARED;
-use super::call;
+use super::call::{self, Parts};
 use super::geometry::{Blocks, Geometry, Sizes, size};
-use super::matrix::{chunk_bytes, grids, matrix};
+use super::matrix::{chunk_bytes, grids};
 use super::record::{Products, Record};
-use super::text::parameters;
 use crate::spec::Buffer;
 use crate::spec::linear::{Act, Epilogue, Linear, Tokens};
 use actc_templates::cuda;
@@ -187,20 +186,10 @@ impl Gemm {
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
         let (records, shape) = (self.records()?, self.shape());
-        let mats = self.linear.mats.iter().zip(&records).enumerate();
-        let mats: Vec<cuda::Matrix> = mats.map(|(i, (mat, record))| matrix(i, mat, record, 0)).collect();
-        let product = cuda::Product {
-            symbol,
-            spec: &self.to_string(),
-            epilogue: self.linear.epilogue.name(),
-            layout: &crate::listing::layout(&self.linear.mats),
-            parameters: &parameters(&self.buffers(), &self.dims(), Sizes::Int),
-            mats: &mats,
-            outputs: &call::outputs(&self.linear, &records, shape.panels() * mma16::PANEL),
-            gate: call::gate(self.linear.epilogue),
-        };
+        let rows = shape.panels() * mma16::PANEL;
+        let parts = Parts::new(self.to_string(), &self.linear, &records, &|_| 0, rows);
         let text = cuda::Gemm {
-            product: &product,
+            product: &parts.product(symbol),
             down: shape.down,
             across: shape.across,
             warps_down: shape.warps_down,

@@ -4,12 +4,11 @@
 //! or not: the cost of a weight is a mask, and a shift for some. The text of `templates/cuda/gemv.cu.tera` says how a block shares
 //! the work.
 
-use super::MOST_SHARED;
-use super::call;
+use super::SHARED;
+use super::call::{self, Parts};
 use super::geometry::{Blocks, Geometry, Sizes};
-use super::matrix::{chunk_bytes, grids, matrix};
+use super::matrix::{chunk_bytes, grids};
 use super::record::{Columns, Products, Record};
-use super::text::parameters;
 use crate::spec::Buffer;
 use crate::spec::linear::{Linear, Tokens};
 use actc_templates::cuda;
@@ -149,8 +148,8 @@ impl Gemv {
             return Err(Diagnostic::new("kernel-shape", format!("{} for {chunks} chunks", self.tuning)));
         }
         let shared = self.shape(&records).shared();
-        if shared > MOST_SHARED {
-            let headline = format!("gemv needs {shared} bytes of shared memory, there are {MOST_SHARED}");
+        if shared > SHARED {
+            let headline = format!("gemv needs {shared} bytes of shared memory, there are {SHARED}");
             return Err(Diagnostic::new("kernel-shape", headline));
         }
         Ok(())
@@ -169,16 +168,14 @@ impl Gemv {
         let largest = self.linear.mats.iter().map(chunk_bytes).max().unwrap_or(1);
         // A stage is whole units of every matrix, as many as are worth a round.
         let mut stage_chunks = records.iter().map(|r| (copies(r) / gang).max(1)).max().unwrap_or(1);
-        let inputs = records.iter().map(|r| r.tiles(self.tokens()) * r.input_bytes() * r.slots()).max().unwrap_or(0);
-        let wanted = |n: usize| gang * n * largest < STAGE_BYTES && n * inputs <= STAGE_BYTES && chunks > n;
+        let inputs = |r: &Record| r.tiles(self.tokens()) * r.input_bytes() * r.slots();
+        let most_inputs = records.iter().map(inputs).max().unwrap_or(0);
+        let wanted = |n: usize| gang * n * largest < STAGE_BYTES && n * most_inputs <= STAGE_BYTES && chunks > n;
         while wanted(stage_chunks) {
             stage_chunks *= 2;
         }
         let each = || self.linear.mats.iter().zip(records);
-        let stage = each().map(|(mat, r)| {
-            let inputs = r.tiles(self.tokens()) * r.input_bytes() * r.slots();
-            stage_chunks * (gang * chunk_bytes(mat) + inputs)
-        });
+        let stage = each().map(|(mat, r)| stage_chunks * (gang * chunk_bytes(mat) + inputs(r)));
         let share = |r: &Record| r.chunks().div_ceil(warps);
         let grid = each().map(|(mat, r)| {
             let Some(p) = mat.codes() else { return 0 };
@@ -236,21 +233,10 @@ impl Gemv {
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
         let records = self.records()?;
         let shape = self.shape(&records);
-        let mats = self.linear.mats.iter().zip(&records).enumerate();
-        let mats: Vec<cuda::Matrix> =
-            mats.map(|(i, (mat, record))| matrix(i, mat, record, record.tiles(self.tokens()))).collect();
-        let product = cuda::Product {
-            symbol,
-            spec: &self.to_string(),
-            epilogue: self.linear.epilogue.name(),
-            layout: &crate::listing::layout(&self.linear.mats),
-            parameters: &parameters(&self.buffers(), &self.dims(), Sizes::Int),
-            mats: &mats,
-            outputs: &call::outputs(&self.linear, &records, shape.gang * mma16::PANEL),
-            gate: call::gate(self.linear.epilogue),
-        };
+        let tiles = |r: &Record| r.tiles(self.tokens());
+        let parts = Parts::new(self.to_string(), &self.linear, &records, &tiles, shape.gang * mma16::PANEL);
         let text = cuda::Gemv {
-            product: &product,
+            product: &parts.product(symbol),
             tokens: self.tokens(),
             warps: shape.warps,
             gang: shape.gang,

@@ -135,9 +135,6 @@ families! {
 /// Most bytes of shared memory that a block has on every GPU from sm_80 on.
 const SHARED: usize = 99 << 10;
 
-/// Most bytes of shared memory that a block has on any GPU.
-const MOST_SHARED: usize = 227 << 10;
-
 /// Blocks that keep a large GPU, of about 132 processors, busy twice.
 const TWO_WAVES: u32 = 2 * 132;
 

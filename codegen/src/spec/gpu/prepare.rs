@@ -3,12 +3,12 @@
 use super::geometry::{Blocks, Geometry, Sizes, size};
 use super::record::{Columns, Record};
 use super::text::parameters;
+use crate::spec::Buffer;
 use crate::spec::linear::Act;
 use crate::spec::prepare::WeakSet;
-use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
 use actc_types::packed::mma16;
-use actc_types::{DType, Diagnostic, Result};
+use actc_types::{Diagnostic, Result};
 use std::fmt;
 
 /// Makes the records of one kind of input.
@@ -19,14 +19,6 @@ pub struct Prepare {
 }
 
 impl Prepare {
-    /// Columns of the input.
-    fn cols(&self) -> u32 {
-        match self.record.weak {
-            WeakSet::None | WeakSet::Scattered => self.record.cols,
-            WeakSet::Suffix(n) => self.record.cols + n,
-        }
-    }
-
     /// Threads of a block: one for each eight columns, within bounds.
     fn threads(&self) -> usize {
         (self.record.chunks() * 8).next_power_of_two().clamp(64, 512)
@@ -34,7 +26,7 @@ impl Prepare {
 
     pub(super) fn check(&self) -> Result<()> {
         // A bit for each column says whether it is weak.
-        let (cols, most) = (self.cols(), 1 << 18);
+        let (cols, most) = (self.record.input_cols(), 1 << 18);
         if cols == 0 || cols > most {
             return Err(Diagnostic::new("kernel-shape", format!("{cols} columns, a GPU kernel takes 1 to {most}")));
         }
@@ -43,18 +35,12 @@ impl Prepare {
 
     /// `x f32[tokens, cols]`; where weak columns are scattered their index; the records.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
-        let mut buffers = vec![Buffer::read(BufferRole::Input(0), DType::F32)];
-        if self.record.weak == WeakSet::Scattered {
-            buffers.push(Buffer::read(BufferRole::WeakIndex(0), DType::I32));
-        }
-        buffers.push(Buffer { role: BufferRole::Prepared(0), elem: DType::U8, access: Access::Write });
-        buffers
+        self.record.buffers()
     }
 
     /// The number of tokens; where weak columns are scattered their number.
     pub(super) fn dims(&self) -> Vec<String> {
-        let weak = (self.record.weak == WeakSet::Scattered).then(|| "weak0".to_owned());
-        std::iter::once("tokens".to_owned()).chain(weak).collect()
+        self.record.dims()
     }
 
     pub(super) fn sizes(&self) -> Sizes {
@@ -77,17 +63,12 @@ impl Prepare {
         let bytes = r.columns == Columns::Bytes;
         let part_bits = if brain { 8 } else { 11 };
         let worths: Vec<String> = (0..3).map(|i| format!("{:?}f", 0.5f32.powi(i * part_bits))).collect();
-        let weak = match r.weak {
-            WeakSet::None => "0".to_owned(),
-            WeakSet::Scattered => "weak_count0".to_owned(),
-            WeakSet::Suffix(n) => n.to_string(),
-        };
         let text = cuda::Prepare {
             symbol,
             spec: &self.to_string(),
             parameters: &parameters(&self.buffers(), &self.dims(), Sizes::Int),
             threads: self.threads(),
-            cols: self.cols() as usize,
+            cols: r.input_cols() as usize,
             body: r.cols as usize,
             chunks: r.chunks(),
             slots: r.slots(),
@@ -110,7 +91,7 @@ impl Prepare {
             factors: r.has_factors(),
             scattered: r.weak == WeakSet::Scattered,
             fine: r.fine,
-            weak: &weak,
+            weak: &r.weak_expression(),
             weak_given: r.weak != WeakSet::None,
             part_worth: &format!("{:?}f", 2f32.powi(part_bits)),
             part_worths: &worths.join(", "),

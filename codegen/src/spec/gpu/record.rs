@@ -22,6 +22,7 @@
 
 use crate::spec::linear::{Act, Mat, Tokens};
 use crate::spec::prepare::WeakSet;
+use crate::spec::{Access, Buffer, BufferRole};
 use actc_types::packed::{CHUNK, mma16};
 use actc_types::{DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, WeakPlace};
 use std::fmt;
@@ -134,13 +135,7 @@ impl Record {
         let parts = match (products, columns) {
             // What is rounded is one byte; weak inputs are not.
             (Products::Half, Columns::Bytes) if act == Act::Int8 => 1,
-            (Products::Single, Columns::Bytes) if act == Act::Int8 => {
-                if weak == WeakSet::None {
-                    1
-                } else {
-                    2
-                }
-            }
+            (Products::Single, Columns::Bytes) if act == Act::Int8 => 1 + u8::from(weak != WeakSet::None),
             (Products::Half, Columns::Codes | Columns::Half | Columns::Brain) => 1,
             (Products::Half, Columns::Bytes) | (Products::Single, Columns::Codes | Columns::Half) => 2,
             (Products::Single, Columns::Bytes | Columns::Brain) => 3,
@@ -208,14 +203,52 @@ impl Record {
         line(self.tail_at() + 3 * 4 * self.slots())
     }
 
-    /// Steps of `scattered` weak columns, or of those that are the last.
-    pub fn weak_steps(&self, scattered: usize) -> usize {
-        let weak = match self.weak {
+    /// The number of weak columns: `scattered`, or of those that are the last.
+    pub(super) fn weak_columns(&self, scattered: usize) -> usize {
+        match self.weak {
             WeakSet::None => 0,
             WeakSet::Scattered => scattered,
             WeakSet::Suffix(n) => n as usize,
-        };
-        weak.div_ceil(mma16::STEP)
+        }
+    }
+
+    /// The same as a CUDA expression, in a kernel that makes what is read.
+    pub(super) fn weak_expression(&self) -> String {
+        match self.weak {
+            WeakSet::None => "0".to_owned(),
+            WeakSet::Scattered => "weak_count0".to_owned(),
+            WeakSet::Suffix(n) => n.to_string(),
+        }
+    }
+
+    /// Columns of the input that it is made of.
+    pub(super) fn input_cols(&self) -> u32 {
+        match self.weak {
+            WeakSet::None | WeakSet::Scattered => self.cols,
+            WeakSet::Suffix(n) => self.cols + n,
+        }
+    }
+
+    /// Buffers of a kernel that makes what is read: `x f32[tokens, cols]`; where weak columns are scattered their index; what it
+    /// makes.
+    pub(super) fn buffers(&self) -> Vec<Buffer> {
+        let mut buffers = vec![Buffer::read(BufferRole::Input(0), DType::F32)];
+        if self.weak == WeakSet::Scattered {
+            buffers.push(Buffer::read(BufferRole::WeakIndex(0), DType::I32));
+        }
+        buffers.push(Buffer { role: BufferRole::Prepared(0), elem: DType::U8, access: Access::Write });
+        buffers
+    }
+
+    /// Its sizes: the number of tokens; where weak columns are scattered their number.
+    pub(super) fn dims(&self) -> Vec<String> {
+        let weak = (self.weak == WeakSet::Scattered).then(|| "weak0".to_owned());
+        std::iter::once("tokens".to_owned()).chain(weak).collect()
+    }
+
+    /// Steps of `scattered` weak columns, or of those that are the last.
+    pub fn weak_steps(&self, scattered: usize) -> usize {
+        self.weak_columns(scattered).div_ceil(mma16::STEP)
     }
 
     /// Records of `tokens` tokens.

@@ -3,11 +3,11 @@
 use super::geometry::{Blocks, Geometry, Sizes, size};
 use super::record::{Columns, Record};
 use super::text::Text;
+use crate::spec::Buffer;
 use crate::spec::prepare::WeakSet;
-use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
 use actc_types::packed::CHUNK;
-use actc_types::{DType, Diagnostic, Result};
+use actc_types::{Diagnostic, Result};
 use std::fmt;
 
 /// Threads of a block.
@@ -23,20 +23,9 @@ pub struct Swizzle {
 }
 
 impl Swizzle {
-    fn cols(&self) -> u32 {
-        match self.record.weak {
-            WeakSet::None | WeakSet::Scattered => self.record.cols,
-            WeakSet::Suffix(n) => self.record.cols + n,
-        }
-    }
-
     /// Bytes of the tiles of `tokens` tokens; `scattered` is the number of weak columns that an index names.
     pub fn bytes(&self, tokens: usize, scattered: usize) -> usize {
-        let weak = match self.record.weak {
-            WeakSet::None => 0,
-            WeakSet::Scattered => scattered,
-            WeakSet::Suffix(n) => n as usize,
-        };
+        let weak = self.record.weak_columns(scattered);
         let tiled = tokens.next_multiple_of(self.tile.into());
         tiled * (128 * (self.record.chunks() + weak.div_ceil(CHUNK)) + 4)
     }
@@ -51,18 +40,12 @@ impl Swizzle {
 
     /// `x f32[tokens, cols]`; where weak columns are scattered their index; the tiles.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
-        let mut buffers = vec![Buffer::read(BufferRole::Input(0), DType::F32)];
-        if self.record.weak == WeakSet::Scattered {
-            buffers.push(Buffer::read(BufferRole::WeakIndex(0), DType::I32));
-        }
-        buffers.push(Buffer { role: BufferRole::Prepared(0), elem: DType::U8, access: Access::Write });
-        buffers
+        self.record.buffers()
     }
 
     /// The number of tokens; where weak columns are scattered their number.
     pub(super) fn dims(&self) -> Vec<String> {
-        let weak = (self.record.weak == WeakSet::Scattered).then(|| "weak0".to_owned());
-        std::iter::once("tokens".to_owned()).chain(weak).collect()
+        self.record.dims()
     }
 
     pub(super) fn sizes(&self) -> Sizes {
@@ -76,19 +59,14 @@ impl Swizzle {
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
         let r = &self.record;
-        let weak = match r.weak {
-            WeakSet::None => "0".to_owned(),
-            WeakSet::Scattered => "weak_count0".to_owned(),
-            WeakSet::Suffix(n) => n.to_string(),
-        };
         let text = Text::new(symbol, self.to_string(), &self.buffers(), &self.dims(), Sizes::Int, THREADS);
         cuda::Swizzle {
             head: &text.head(),
             tile: self.tile.into(),
-            cols: self.cols() as usize,
+            cols: r.input_cols() as usize,
             body: r.cols as usize,
             chunks: r.chunks(),
-            weak: &weak,
+            weak: &r.weak_expression(),
             weak_given: r.weak != WeakSet::None,
             scattered: r.weak == WeakSet::Scattered,
         }

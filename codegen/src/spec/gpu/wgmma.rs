@@ -3,11 +3,9 @@
 //! Weights are left operands in registers, `(code - zero) scale` rounded to f16; inputs come from shared memory, where the copy engine
 //! puts the tiles that [`Swizzle`](super::Swizzle) made.
 
-use super::call;
+use super::call::{self, Parts};
 use super::geometry::{Blocks, Geometry, Sizes, size};
-use super::matrix::matrix;
 use super::record::{Columns, Products, Record};
-use super::text::parameters;
 use crate::spec::Buffer;
 use crate::spec::linear::{Linear, Tokens};
 use actc_templates::cuda;
@@ -103,24 +101,13 @@ impl Wgmma {
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
         let records = self.records()?;
-        let mats = self.linear.mats.iter().zip(&records).enumerate();
-        let mats: Vec<cuda::Matrix> = mats.map(|(i, (mat, record))| matrix(i, mat, record, 0)).collect();
-        let product = cuda::Product {
-            symbol,
-            spec: &self.to_string(),
-            epilogue: self.linear.epilogue.name(),
-            layout: &crate::listing::layout(&self.linear.mats),
-            parameters: &parameters(&self.buffers(), &self.dims(), Sizes::Int),
-            mats: &mats,
-            outputs: &call::outputs(&self.linear, &records, self.rows()),
-            gate: "",
-        };
+        let parts = Parts::new(self.to_string(), &self.linear, &records, &|_| 0, self.rows());
         let sums = usize::from(self.tile) / 2;
         let each =
             |of: &dyn Fn(usize) -> String, range: std::ops::Range<usize>| range.map(of).collect::<Vec<_>>().join(", ");
         let operand = |i: usize| format!("%{i}");
         let text = cuda::Wgmma {
-            product: &product,
+            product: &parts.product(symbol),
             block_rows: self.rows(),
             down: self.down.into(),
             tile: self.tile.into(),

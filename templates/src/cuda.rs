@@ -60,6 +60,8 @@ pub struct Matrix {
     pub zero_bytes: usize,
     /// Whether scales are f16.
     pub half_scales: bool,
+    /// Whether minima are stored in the place of zero points.
+    pub minima: bool,
     /// Whether zero points are nibbles.
     pub nibbles: bool,
     /// The zero point where none is stored.

@@ -13,7 +13,9 @@ use super::{Buffer, BufferRole};
 use crate::kir::{Builder, Fun, IntOp, Mem, Val};
 use actc_types::braced::write_fields;
 use actc_types::packed::PANEL;
-use actc_types::{BlockFormat, DType, Diagnostic, Encoding, Group, Mixed, Order, Packed, Result, Role, WeakPlace};
+use actc_types::{
+    BlockFormat, DType, Diagnostic, Encoding, Group, Mixed, Order, Packed, Result, Role, WeakPlace, Zero,
+};
 use bound::Bound;
 use std::fmt;
 
@@ -158,7 +160,7 @@ impl Mat {
             },
             Encoding::Block(BlockFormat::Q8_0) if act == Act::F32 => Input::Raw,
             Encoding::Block(format) => {
-                let sums = Some(Group::Columns(block::run(*format) as u32));
+                let sums = Some(Group::Columns(format.run() as u32));
                 Input::Prepared(Prepared { cols, act, sums, weak: WeakSet::None })
             }
         }
@@ -206,8 +208,10 @@ impl Mat {
     pub(super) fn parts(&self) -> Vec<(Role, DType)> {
         let body = |p: &Packed| {
             let mut parts = vec![(Role::Codes, DType::U8), (Role::Scales, p.scale)];
-            if p.zero == actc_types::Zero::Packed {
-                parts.push((Role::Zeros, DType::U8));
+            match p.zero {
+                Zero::Symmetric => {}
+                Zero::Packed => parts.push((Role::Zeros, DType::U8)),
+                Zero::Minimum => parts.push((Role::Zeros, p.scale)),
             }
             parts
         };

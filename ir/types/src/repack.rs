@@ -1,17 +1,23 @@
 //! Stored weights in another [`Order`]: the same codes, grids and weak columns, bit for bit, where another device wants them.
 
-use crate::encoding::{Encoding, Mixed, Order, Packed, Role, Zero};
+use crate::block::BlockFormat;
+use crate::encoding::{Encoding, Mixed, Order, Packed, Role};
 use crate::packed::CHUNK;
 use crate::weight::WeightView;
 
 /// A matrix as it is stored: its encoding, and the parts with their bytes.
 pub type Stored = (Encoding, Vec<(Role, Vec<u8>)>);
 
-/// `view` with its parts in `order`; `None` for encodings whose order no device changes.
+/// `view` with its parts in `order`; `None` where those lie alike. Blocks become packed codes for GPUs; from there no way leads
+/// back to blocks.
 pub fn repack(view: &WeightView<'_>, order: Order) -> Option<Stored> {
     let rows = view.rows();
     match view.encoding() {
-        Encoding::Dense | Encoding::Block(_) => None,
+        Encoding::Dense => None,
+        Encoding::Block(format) => match order {
+            Order::Panels8 => None,
+            Order::Mma16 => Some(unblocked(view, *format, order)),
+        },
         Encoding::Packed(packed) => {
             Some((Encoding::Packed(Packed { order, ..*packed }), body(view, packed, view.cols(), order)))
         }
@@ -51,23 +57,85 @@ fn body(view: &WeightView<'_>, old: &Packed, cols: usize, order: Order) -> Vec<(
     }
     let grids = || (0..rows).flat_map(|row| (0..groups).map(move |group| (row, group)));
     let scales: Vec<f32> = grids().map(|(row, group)| old.scale_at(scales, row, group, cols)).collect();
-    let mut parts =
-        vec![(Role::Codes, new.pack_codes(&all, rows, cols)), (Role::Scales, new.pack_scales(&scales, rows))];
-    match old.zero {
-        Zero::Symmetric => {}
-        Zero::Packed => {
-            let zeros: Vec<u8> = grids().map(|(row, group)| old.zero_at(zeros, row, group, cols)).collect();
-            parts.push((Role::Zeros, new.pack_zeros(&zeros, rows)));
+    let points: Vec<u8> = grids().map(|(row, group)| old.zero_at(zeros, row, group, cols)).collect();
+    let minima: Vec<f32> = grids().map(|(row, group)| old.minimum_at(zeros, row, group, cols)).collect();
+    packed(&new, rows, cols, &all, &scales, new.pack_offsets(&points, &minima, rows))
+}
+
+fn packed(
+    new: &Packed,
+    rows: usize,
+    cols: usize,
+    codes: &[u8],
+    scales: &[f32],
+    offsets: Option<Vec<u8>>,
+) -> Vec<(Role, Vec<u8>)> {
+    let parts = [(Role::Codes, new.pack_codes(codes, rows, cols)), (Role::Scales, new.pack_scales(scales, rows))];
+    parts.into_iter().chain(offsets.map(|offsets| (Role::Zeros, offsets))).collect()
+}
+
+/// The codes and grids of blocks.
+fn unblocked(view: &WeightView<'_>, format: BlockFormat, order: Order) -> Stored {
+    let new = Packed::of_blocks(format, order);
+    let (rows, cols, runs) = (view.rows(), view.cols(), format.block_len() / format.run());
+    let mut codes = vec![0u8; rows * cols];
+    let (mut scales, mut minima) = (Vec::new(), Vec::new());
+    let blocks = view.part(Role::Data).chunks_exact(format.block_bytes());
+    for (block, codes) in blocks.zip(codes.chunks_exact_mut(format.block_len())) {
+        format.codes(block, codes);
+        for (scale, minimum) in (0..runs).map(|run| format.grid(block, run)) {
+            scales.push(scale);
+            minima.push(minimum);
         }
     }
-    parts
+    // Where there are zero points they are the middle, which is not stored.
+    let offsets = new.pack_offsets(&[], &minima, rows);
+    (Encoding::Packed(new), packed(&new, rows, cols, &codes, &scales, offsets))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DType, Group, WeakPlace};
+    use crate::{DType, Group, WeakPlace, Zero};
     use proptest::prelude::*;
+
+    fn view<'a>(encoding: &'a Encoding, rows: usize, cols: usize, parts: &'a [(Role, Vec<u8>)]) -> WeightView<'a> {
+        let parts = parts.iter().map(|(role, bytes)| (*role, &bytes[..]));
+        WeightView::new(encoding, DType::F32, rows, cols, parts).unwrap()
+    }
+
+    /// Packed for GPUs, and again for CPUs, blocks of any bytes mean the same weights to the last bit.
+    #[test]
+    fn blocks_are_packed_exactly() {
+        let mut state = 1u64;
+        let mut next = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 56) as u8
+        };
+        for format in BlockFormat::ALL.iter().copied() {
+            let (rows, cols) = (21, 3 * format.block_len());
+            let data: Vec<u8> = (0..rows * 3 * format.block_bytes()).map(|_| next()).collect();
+            let encoding = Encoding::Block(format);
+            let parts = [(Role::Data, data)];
+            let blocks = view(&encoding, rows, cols, &parts);
+            assert!(repack(&blocks, Order::Panels8).is_none());
+            let (there, moved) = repack(&blocks, Order::Mma16).unwrap();
+            assert_eq!(there, encoding.in_order(Order::Mma16));
+            let gpu = view(&there, rows, cols, &moved);
+            let (here, back) = repack(&gpu, Order::Panels8).unwrap();
+            let cpu = view(&here, rows, cols, &back);
+            let bits = |view: &WeightView<'_>, row: usize| {
+                let mut out = vec![0f32; cols];
+                view.row(row, &mut out);
+                // A NaN's sign means nothing.
+                out.iter().map(|w| if w.is_nan() { u32::MAX } else { w.to_bits() }).collect::<Vec<u32>>()
+            };
+            for row in 0..rows {
+                assert_eq!(bits(&blocks, row), bits(&gpu, row), "{format}");
+                assert_eq!(bits(&blocks, row), bits(&cpu, row), "{format}");
+            }
+        }
+    }
 
     proptest! {
         /// There and back are the same bytes, and both orders mean the same weights.
@@ -76,7 +144,7 @@ mod tests {
             bits in 1u8..=8, rows in 1usize..40, cols in 17usize..200, weak in 1u32..17, suffix: bool, wide: bool, seed: u64,
         ) {
             let scale = if wide { DType::F32 } else { DType::F16 };
-            let zero = if seed % 2 == 0 { Zero::Packed } else { Zero::Symmetric };
+            let zero = [Zero::Packed, Zero::Symmetric, Zero::Minimum][seed as usize % 3];
             let body = Packed { scale, zero, ..Packed::new(bits, Group::Columns(32)) };
             let place = if suffix { WeakPlace::Suffix } else { WeakPlace::Scattered };
             let mixed = Mixed { body, cols: weak, place, weak: DType::F16 };
@@ -91,21 +159,16 @@ mod tests {
             let codes: Vec<u8> = (0..rows * width).map(|_| next() & level).collect();
             let scales: Vec<f32> = (0..rows * groups).map(|_| f32::from(next()) / 16.0).collect();
             let zeros: Vec<u8> = (0..rows * groups).map(|_| next() & level).collect();
+            let minima: Vec<f32> = (0..rows * groups).map(|_| f32::from(next()) / -16.0).collect();
             let columns: Vec<[u8; 2]> = (0..rows * weak as usize).map(|_| [next(), next() & 0x3b]).collect();
             let mut parts = vec![
                 (Role::Codes, body.pack_codes(&codes, rows, width)),
                 (Role::Scales, body.pack_scales(&scales, rows)),
                 (Role::Weak, body.order.pack_weak(&columns, rows).concat()),
             ];
-            if zero == Zero::Packed {
-                parts.push((Role::Zeros, body.pack_zeros(&zeros, rows)));
-            }
+            parts.extend(body.pack_offsets(&zeros, &minima, rows).map(|offsets| (Role::Zeros, offsets)));
             if !suffix {
                 parts.push((Role::WeakIndex, (0..weak).flat_map(u32::to_le_bytes).collect()));
-            }
-            fn view<'a>(encoding: &'a Encoding, rows: usize, cols: usize, parts: &'a [(Role, Vec<u8>)]) -> WeightView<'a> {
-                let parts = parts.iter().map(|(role, bytes)| (*role, &bytes[..]));
-                WeightView::new(encoding, DType::F32, rows, cols, parts).unwrap()
             }
             let encoding = Encoding::Mixed(mixed);
             let here = view(&encoding, rows, cols, &parts);

@@ -163,8 +163,9 @@ impl<'a> WeightView<'a> {
                 let group = (i * CHUNK + j * 16) / width;
                 let scale = packed.scale_at(self.scales, row, group, cols);
                 let zero = i16::from(packed.zero_at(self.zeros, row, group, cols));
+                let minimum = packed.minimum_at(self.zeros, row, group, cols);
                 for (w, code) in out.iter_mut().zip(codes) {
-                    *w = f32::from(i16::from(*code) - zero) * scale;
+                    *w = f32::from(i16::from(*code) - zero) * scale + minimum;
                 }
             }
         }

@@ -6,7 +6,7 @@
 use crate::spill;
 use actc_ir::Const;
 use actc_types::packed::CHUNK;
-use actc_types::{Diagnostic, Encoding, Mixed, Packed, Place, Result, Role, WeakPlace, Zero};
+use actc_types::{Diagnostic, Encoding, Mixed, Packed, Place, Result, Role, WeakPlace};
 use std::path::Path;
 
 /// A new order: at place `i` stands what stood at `order[i]`.
@@ -102,7 +102,7 @@ impl Codes<'_> {
         let Codes { packed, rows, cols, width } = *self;
         let (codes, scales, zeros) = (part(Role::Codes), part(Role::Scales), part(Role::Zeros));
         let (groups, run) = (packed.group.count(width), packed.group.width(width));
-        let (mut new, mut grids, mut points) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut new, mut grids, mut points, mut minima) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut row = vec![0u8; width];
         for old in rows.iter().map(|r| *r as usize) {
             self.unpack(codes, old, &mut row);
@@ -113,16 +113,14 @@ impl Codes<'_> {
             for group in (0..groups).map(|g| cols.map_or(g, |c| c[g * run] as usize / run)) {
                 grids.push(packed.scale_at(scales, old, group, width));
                 points.push(packed.zero_at(zeros, old, group, width));
+                minima.push(packed.minimum_at(zeros, old, group, width));
             }
         }
         let mut parts = vec![
             (Role::Codes, packed.pack_codes(&new, rows.len(), width)),
             (Role::Scales, packed.pack_scales(&grids, rows.len())),
         ];
-        match packed.zero {
-            Zero::Packed => parts.push((Role::Zeros, packed.pack_zeros(&points, rows.len()))),
-            Zero::Symmetric => {}
-        }
+        parts.extend(packed.pack_offsets(&points, &minima, rows.len()).map(|offsets| (Role::Zeros, offsets)));
         parts
     }
 

@@ -41,6 +41,8 @@ pub struct Embedding<'a> {
     pub half_scales: bool,
     /// Whether zero points are stored.
     pub zeros: bool,
+    /// Whether they are minima.
+    pub minima: bool,
     /// Whether they are nibbles.
     pub nibbles: bool,
     /// The zero point where none is stored.

@@ -10,7 +10,7 @@ use crate::spec::linear::Mat;
 use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
 use actc_types::packed::{CHUNK, mma16};
-use actc_types::{DType, Diagnostic, Encoding, Group, Mixed, Order, Packed, Result, Role, WeakPlace};
+use actc_types::{DType, Diagnostic, Encoding, Group, Mixed, Order, Packed, Result, Role, WeakPlace, Zero};
 use std::fmt;
 
 /// Rows by ids.
@@ -131,6 +131,7 @@ impl Embedding {
             groups: packed.map_or(0, |p| p.group.count(self.body() as usize)),
             half_scales: packed.is_some_and(|p| p.scale.size() == 2),
             zeros: packed.is_some_and(|p| p.zero_group_bytes() > 0),
+            minima: packed.is_some_and(|p| p.zero == Zero::Minimum),
             nibbles: packed.is_some_and(|p| p.bits <= 4),
             middle: packed.map_or(0, |p| p.levels() / 2),
             words: packed.map_or(0, |p| mma16::width(p.bits).into()),

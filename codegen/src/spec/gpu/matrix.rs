@@ -4,7 +4,7 @@ use super::record::{Columns, Record};
 use crate::spec::linear::Mat;
 use actc_templates::cuda;
 use actc_types::packed::{BitPos, CHUNK, mma16};
-use actc_types::{Encoding, Group, Mixed, Packed};
+use actc_types::{Encoding, Group, Mixed, Packed, Zero};
 
 /// What products of codes are worth: a code in the lowest bits of a half float is the code times 2^-24.
 const CODE_UNIT: &str = "16777216.0";
@@ -57,6 +57,7 @@ pub(super) fn matrix(index: usize, mat: &Mat, record: &Record, tiles: usize) -> 
         scale_bytes: packed.map_or(0, |p| mma16::PANEL * p.scale.size()),
         zero_bytes: packed.map_or(0, Packed::zero_group_bytes),
         half_scales: packed.is_some_and(|p| p.scale.size() == 2),
+        minima: packed.is_some_and(|p| p.zero == Zero::Minimum),
         nibbles: packed.is_some_and(|p| p.bits <= 4),
         middle: packed.map_or(0, |p| p.levels() / 2),
         slots: record.slots(),

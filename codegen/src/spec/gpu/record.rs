@@ -24,7 +24,7 @@ use crate::spec::linear::{Act, Mat, Tokens};
 use crate::spec::prepare::WeakSet;
 use crate::spec::{Access, Buffer, BufferRole};
 use actc_types::packed::{CHUNK, mma16};
-use actc_types::{DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, WeakPlace};
+use actc_types::{DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, WeakPlace, Zero};
 use std::fmt;
 
 /// How inputs that are not rounded enter products.
@@ -93,13 +93,18 @@ pub struct Record {
     pub weak: WeakSet,
 }
 
+/// Whether kernels may round the weights of these codes to f16.
+fn rounds(packed: &Packed) -> bool {
+    packed.scale == DType::F16 && packed.zero != Zero::Minimum
+}
+
 impl Record {
     /// What `mat` with `cols` columns reads; refuses encodings that no kernel of a GPU multiplies.
     pub fn of(mat: &Mat, cols: u32, act: Act, products: Products, tokens: Tokens) -> Result<Record> {
         let refuse = |what: String| Err(Diagnostic::new("kernel-encoding", what));
         let packed = |p: &Packed| {
             let fine = matches!(p.group, Group::Columns(n) if !n.is_multiple_of(CHUNK as u32));
-            let rounded = products == Products::Half && act == Act::F32 && p.scale == DType::F16 && !fine;
+            let rounded = products == Products::Half && act == Act::F32 && rounds(p) && !fine;
             let bytes = match tokens {
                 Tokens::Few(n) => n <= 8 || !rounded,
                 Tokens::Many => false,
@@ -174,7 +179,7 @@ impl Record {
     /// Whether `mat`, which reads this, enters products as weights that are rounded to f16, with inputs that are too.
     pub(super) fn scaled(&self, mat: &Mat) -> bool {
         let halves = self.columns == Columns::Codes && self.parts == 1 && self.act == Act::F32 && !self.fine;
-        halves && mat.codes().is_some_and(|p| p.scale == DType::F16)
+        halves && mat.codes().is_some_and(rounds)
     }
 
     /// Whether chunks have factors.

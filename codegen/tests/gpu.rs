@@ -164,8 +164,7 @@ fn tiles_of_groups_of_warps() {
         let wgmma = Wgmma { linear: linear(&problem, Tokens::Many), down: 1, tile: 64 };
         let swizzle = Swizzle { record: wgmma.records().unwrap()[0], tile: 64 };
         let tiled = tokens.next_multiple_of(64);
-        let body = if place == WeakPlace::Suffix { cols - weak as usize } else { cols };
-        let chunks = body.div_ceil(64) + (weak as usize).div_ceil(64);
+        let chunks = cols.div_ceil(64) + (weak as usize).div_ceil(64);
         let length = swizzle.bytes(tokens, weak as usize);
         assert_eq!(length, tiled * (128 * chunks + 4));
         let index: Vec<usize> = problem.matrices[0].view().weak_columns().collect();
@@ -186,9 +185,9 @@ fn tiles_of_groups_of_warps() {
                 // Columns 4t + 2h + i of a step are in place 8h + 2t + i.
                 let (step, within) = (place / 16, place % 16);
                 let col = 16 * step + 4 * (within % 8 / 2) + 2 * (within / 8) + within % 2;
-                let behind = 64 * body.div_ceil(64);
+                let behind = 64 * cols.div_ceil(64);
                 let want = match col.checked_sub(behind) {
-                    None if col < body => row(col),
+                    None if col < cols => row(col),
                     Some(i) if i < index.len() => row(index[i]),
                     None | Some(_) => 0.0,
                 };
@@ -278,9 +277,8 @@ proptest! {
     fn gemm_equals_the_reference((problem, products) in problem(300, 40)) {
         if let Some(mut gpu) = Gpu::open() {
             // Any split that leaves each a chunk.
-            let body = problem.cols - problem.matrices.iter().map(|m| weak_count(&m.encoding)).max().unwrap_or(0);
             let splits = 1 + problem.cols % 3;
-            let splits = if splits <= body.div_ceil(64) { splits as u8 } else { 1 };
+            let splits = if splits <= problem.cols.div_ceil(64) { splits as u8 } else { 1 };
             gemm(&mut gpu, &problem, products, Tile::ALL[problem.cols % 3], splits);
         }
     }

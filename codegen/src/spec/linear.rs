@@ -171,6 +171,11 @@ impl Mat {
         matches!(&self.encoding, Encoding::Mixed(m) if m.cols > 0 && m.place == WeakPlace::Scattered)
     }
 
+    /// Whether a kernel is told the number of its weak columns when it is launched: where an index names them, and on GPUs.
+    pub fn counts_weak(&self) -> bool {
+        self.scattered() || matches!(&self.encoding, Encoding::Mixed(m) if m.cols > 0 && m.body.order == Order::Mma16)
+    }
+
     /// Whether it is stored, and computed, in panels of eight rows; kernels for any number of tokens are for these.
     pub fn in_panels(&self) -> bool {
         matches!(self.encoding, Encoding::Packed(_) | Encoding::Mixed(_))
@@ -300,14 +305,14 @@ impl Linear {
         buffers
     }
 
-    /// The number of tokens, where it is not fixed; then for each matrix with scattered weak columns their number: layers
-    /// that differ in nothing else share a kernel.
+    /// The number of tokens, where it is not fixed; then for each matrix that [`Mat::counts_weak`] the number of its weak columns:
+    /// layers that differ in nothing else share a kernel.
     pub(super) fn dims(&self) -> Vec<String> {
         let tokens = match self.tokens {
             Tokens::Few(_) => None,
             Tokens::Many => Some("tokens".to_owned()),
         };
-        let weak = self.mats.iter().enumerate().filter(|(_, m)| m.scattered()).map(|(i, _)| format!("weak{i}"));
+        let weak = self.mats.iter().enumerate().filter(|(_, m)| m.counts_weak()).map(|(i, _)| format!("weak{i}"));
         tokens.into_iter().chain(weak).collect()
     }
 

@@ -104,7 +104,9 @@ pub struct Mixed {
 pub enum WeakPlace {
     /// Anywhere, named by an ascending index. The body has a slot for every column; weak slots decode to exactly zero.
     Scattered,
-    /// The last columns. The body is narrower by `cols`, and there is no index.
+    /// The last columns, without an index. In the order of CPUs the body is narrower by `cols`. In that of GPUs it has a slot for
+    /// every column, as where they are scattered: layers whose numbers of weak columns differ are alike in all else, and share
+    /// kernels.
     Suffix,
 }
 
@@ -236,9 +238,9 @@ impl Packed {
 impl Mixed {
     /// Columns of the body.
     pub fn body_cols(&self, cols: usize) -> usize {
-        match self.place {
-            WeakPlace::Scattered => cols,
-            WeakPlace::Suffix => cols.saturating_sub(self.cols as usize),
+        match (self.place, self.body.order) {
+            (WeakPlace::Scattered, _) | (WeakPlace::Suffix, Order::Mma16) => cols,
+            (WeakPlace::Suffix, Order::Panels8) => cols.saturating_sub(self.cols as usize),
         }
     }
 }

@@ -19,10 +19,12 @@ pub fn repack(view: &WeightView<'_>, order: Order) -> Option<Stored> {
             Order::Mma16 => Some(unblocked(view, *format, order)),
         },
         Encoding::Packed(packed) => {
-            Some((Encoding::Packed(Packed { order, ..*packed }), body(view, packed, view.cols(), order)))
+            Some((Encoding::Packed(Packed { order, ..*packed }), body(view, packed, [view.cols(); 2], order)))
         }
         Encoding::Mixed(mixed) => {
-            let mut parts = body(view, &mixed.body, mixed.body_cols(view.cols()), order);
+            let new = Mixed { body: Packed { order, ..mixed.body }, ..*mixed };
+            let (from, to) = (mixed.body_cols(view.cols()), new.body_cols(view.cols()));
+            let mut parts = body(view, &mixed.body, [from, to], order);
             let columns = mixed.cols as usize;
             let (size, old) = (mixed.weak.size(), view.part(Role::Weak));
             let mut elements = vec![[0u8; 4]; rows * columns];
@@ -36,30 +38,38 @@ pub fn repack(view: &WeightView<'_>, order: Order) -> Option<Stored> {
             if !index.is_empty() {
                 parts.push((Role::WeakIndex, index.to_vec()));
             }
-            let body = Packed { order, ..mixed.body };
-            Some((Encoding::Mixed(Mixed { body, ..*mixed }), parts))
+            Some((Encoding::Mixed(new), parts))
         }
     }
 }
 
-fn body(view: &WeightView<'_>, old: &Packed, cols: usize, order: Order) -> Vec<(Role, Vec<u8>)> {
+/// The codes and grids of the first `from` columns as those of `to` columns: what is new decodes to zero, as slots of weak columns do.
+fn body(view: &WeightView<'_>, old: &Packed, [from, to]: [usize; 2], order: Order) -> Vec<(Role, Vec<u8>)> {
     let new = Packed { order, ..*old };
-    let (rows, groups, panel) = (view.rows(), old.group.count(cols), old.order.panel());
+    let (rows, panel) = (view.rows(), old.order.panel());
+    let (known, groups) = (old.group.count(from), new.group.count(to));
     let (codes, scales, zeros) = (view.part(Role::Codes), view.part(Role::Scales), view.part(Role::Zeros));
-    let mut all = vec![0u8; rows * cols];
+    let grids = || (0..rows).flat_map(|row| (0..groups).map(move |group| (row, group)));
+    let of = |(row, group): (usize, usize)| (group < known).then_some((row, group, from));
+    let grid = |at| of(at).map_or(0.0, |(row, group, cols)| old.scale_at(scales, row, group, cols));
+    let point = |at| of(at).map_or(0, |(row, group, cols)| old.zero_at(zeros, row, group, cols));
+    let minimum = |at| of(at).map_or(0.0, |(row, group, cols)| old.minimum_at(zeros, row, group, cols));
+    let mut all = vec![0u8; rows * to];
     let mut run = [0u8; CHUNK];
-    for (row, out) in all.chunks_exact_mut(cols.max(1)).enumerate() {
-        let bytes = &codes[row / panel * old.panel_bytes(cols)..][..old.panel_bytes(cols)];
-        for (chunk, out) in bytes.chunks_exact(old.chunk_bytes()).zip(out.chunks_mut(CHUNK)) {
+    let width = new.group.width(to);
+    for (row, out) in all.chunks_exact_mut(to.max(1)).enumerate() {
+        let bytes = &codes[row / panel * old.panel_bytes(from)..][..old.panel_bytes(from)];
+        let (own, rest) = out.split_at_mut(from.min(to));
+        for (chunk, out) in bytes.chunks_exact(old.chunk_bytes()).zip(own.chunks_mut(CHUNK)) {
             old.unpack_chunk(chunk, row % panel, &mut run);
             out.copy_from_slice(&run[..out.len()]);
         }
+        rest.iter_mut().zip(from..).for_each(|(code, col)| *code = point((row, col / width)));
     }
-    let grids = || (0..rows).flat_map(|row| (0..groups).map(move |group| (row, group)));
-    let scales: Vec<f32> = grids().map(|(row, group)| old.scale_at(scales, row, group, cols)).collect();
-    let points: Vec<u8> = grids().map(|(row, group)| old.zero_at(zeros, row, group, cols)).collect();
-    let minima: Vec<f32> = grids().map(|(row, group)| old.minimum_at(zeros, row, group, cols)).collect();
-    packed(&new, rows, cols, &all, &scales, new.pack_offsets(&points, &minima, rows))
+    let scales: Vec<f32> = grids().map(grid).collect();
+    let points: Vec<u8> = grids().map(point).collect();
+    let minima: Vec<f32> = grids().map(minimum).collect();
+    packed(&new, rows, to, &all, &scales, new.pack_offsets(&points, &minima, rows))
 }
 
 fn packed(

@@ -112,7 +112,7 @@ impl<'a> WeightView<'a> {
     /// The weak columns in ascending order; none for encodings without.
     pub fn weak_columns(&self) -> impl Iterator<Item = usize> + use<'a> {
         let suffix = match self.encoding {
-            Encoding::Mixed(m) if m.place == WeakPlace::Suffix => m.body_cols(self.cols)..self.cols,
+            Encoding::Mixed(m) if m.place == WeakPlace::Suffix => self.cols - m.cols as usize..self.cols,
             Encoding::Mixed(_) | Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => 0..0,
         };
         let scattered = self.weak_index.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);

@@ -37,7 +37,7 @@ pub(super) fn permute(constant: &Const, rows: Option<&Order>, cols: Option<&Orde
             let body = mixed.body_cols(width);
             let own = cols.map(|c| &c[..body]);
             let mut parts = Codes { packed: &mixed.body, rows: &rows, cols: own, width: body }.parts(part);
-            parts.extend(weak(mixed, part, &rows, cols, body));
+            parts.extend(weak(mixed, part, &rows, cols, before_tail(mixed, width)));
             parts
         }
     };
@@ -61,7 +61,7 @@ pub(super) fn fits(constant: &Const, cols: &Order) -> Result<()> {
         Encoding::Dense => return Ok(()),
         Encoding::Block(format) => return refused(format!("{} of them share a block of {format}", format.block_len())),
         Encoding::Packed(packed) => (packed, cols.len()),
-        Encoding::Mixed(mixed) => (&mixed.body, mixed.body_cols(cols.len())),
+        Encoding::Mixed(mixed) => (&mixed.body, before_tail(mixed, cols.len())),
     };
     if cols[..body].iter().any(|c| *c as usize >= body) {
         return refused("a weak column would leave the tail".into());
@@ -137,7 +137,15 @@ impl Codes<'_> {
     }
 }
 
-/// The weak columns behind a body of `body` columns, and their index, in a new order.
+/// Columns in front of weak ones that are the last; all where they are not.
+fn before_tail(mixed: &Mixed, width: usize) -> usize {
+    match mixed.place {
+        WeakPlace::Scattered => width,
+        WeakPlace::Suffix => width - mixed.cols as usize,
+    }
+}
+
+/// The weak columns, behind `body` columns where they are the last, and their index, in a new order.
 fn weak<'p>(
     mixed: &Mixed,
     part: impl Fn(Role) -> &'p [u8],
@@ -182,7 +190,7 @@ mod tests {
     use super::*;
     use crate::quantize::encode::decode;
     use actc_ir::TensorType;
-    use actc_types::{BlockFormat, DType, Group, Shape, Tensor, TensorData};
+    use actc_types::{BlockFormat, DType, Group, Shape, Tensor, TensorData, Zero};
     use bytes::Bytes;
     use proptest::prelude::*;
 

@@ -17,8 +17,6 @@ pub struct Embedding<'a> {
     pub rows: u32,
     /// Columns.
     pub cols: u32,
-    /// Columns of the body.
-    pub body: u32,
     /// Chunks of 64 columns.
     pub chunks: usize,
     /// Weak columns.

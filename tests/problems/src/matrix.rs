@@ -38,7 +38,8 @@ impl Matrix {
             Encoding::Mixed(m) => {
                 let k = m.cols as usize;
                 let weak: Vec<usize> = match m.place {
-                    WeakPlace::Suffix => Vec::new(),
+                    // Those that have a slot.
+                    WeakPlace::Suffix => (cols - k..m.body_cols(cols)).collect(),
                     WeakPlace::Scattered => {
                         let mut all: Vec<usize> = (0..cols).collect();
                         (0..cols).for_each(|i| all.swap(i, i + rng.below(cols - i)));

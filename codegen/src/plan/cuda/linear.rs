@@ -5,9 +5,9 @@ use super::{MANY, no_kernel, unexpected};
 use crate::cluster::Epilogue;
 use crate::plan::matrices::{linear_spec, weak_columns, weak_index, weight};
 use crate::plan::steps::{Steps, few_tokens, overflow, rows_of};
-use crate::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Record, Reduce, Tile};
+use crate::spec::BufferRole;
+use crate::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Record, Reduce, Tile, Weak};
 use crate::spec::linear::{self, Linear, Mat, Tokens};
-use crate::spec::{BufferRole, WeakSet};
 use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Node, Op, Value};
 use actc_types::{DType, Dim, Encoding, Order, Result, Role};
@@ -17,6 +17,7 @@ use bytes::Bytes;
 struct Made {
     record: Record,
     index: Option<Bytes>,
+    weak: u64,
     buffer: u32,
 }
 
@@ -123,12 +124,11 @@ impl Steps<'_, '_> {
         tokens: &Dim,
         made: &mut Vec<Made>,
     ) -> Result<u32> {
-        let scattered = record.weak == WeakSet::Scattered;
-        let index = weak_index(self.graph, id).filter(|_| scattered);
-        if let Some(there) = made.iter().find(|m| m.record == record && m.index == index) {
+        let index = weak_index(self.graph, id).filter(|_| record.weak == Weak::Scattered);
+        let weak = if record.weak == Weak::None { 0 } else { weak_columns(self.graph, id) };
+        if let Some(there) = made.iter().find(|m| m.record == record && m.weak == weak && m.index == index) {
             return Ok(there.buffer);
         }
-        let weak = weak_columns(self.graph, id);
         let buffer = self.buffers.scratch(record_bytes(&record, tokens, weak as usize).ok_or_else(overflow)?);
         let kernel = GpuKernel::Prepare(Prepare { record });
         let mut bufs = Vec::new();
@@ -151,7 +151,8 @@ impl Steps<'_, '_> {
                 | BufferRole::Output(_)) => return Err(unexpected(other)),
             });
         }
-        let dims = std::iter::once(tokens.clone()).chain(scattered.then(|| Dim::from(weak))).collect();
+        let dims =
+            std::iter::once(tokens.clone()).chain((record.weak != Weak::None).then(|| Dim::from(weak))).collect();
         let reason = format!("inputs of {label}: {kernel}");
         let label = if made.is_empty() {
             format!("{label} (prepare)")
@@ -159,7 +160,7 @@ impl Steps<'_, '_> {
             format!("{label} (prepare {})", made.len() + 1)
         };
         self.template(&label, kernel, bufs, dims, reason)?;
-        made.push(Made { record, index, buffer });
+        made.push(Made { record, index, weak, buffer });
         Ok(buffer)
     }
 

@@ -1,6 +1,6 @@
 //! A matrix as the CUDA templates know it: every number derived here, the unpacking of codes from the order itself.
 
-use super::record::{Columns, Record};
+use super::record::{Columns, Record, Weak};
 use crate::spec::linear::Mat;
 use actc_templates::cuda;
 use actc_types::packed::{BitPos, CHUNK, mma16};
@@ -70,7 +70,7 @@ pub(super) fn matrix(index: usize, mat: &Mat, record: &Record, tiles: usize) -> 
         weak_at: record.weak_at(),
         packed: packed.is_some(),
         brain: record.columns == Columns::Brain,
-        weak: record.weak != crate::spec::prepare::WeakSet::None,
+        weak: record.weak != Weak::None,
         rounded: record.has_factors(),
         bytes: record.columns == Columns::Bytes,
         input_bytes: record.input_bytes(),

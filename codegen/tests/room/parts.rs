@@ -3,27 +3,29 @@
 use super::{Buffer, Room, emulator};
 use actc_codegen::plan::cuda::Kernel;
 use actc_codegen::spec::KernelSpec;
-use actc_problems::Case;
+use actc_problems::{Case, Problem};
 use actc_types::Target;
 
 /// Runs `case` with 1, 2, 3 and 8 parts; all must agree and be right.
 pub(crate) fn check(case: &Case) {
-    emulator::judge(&case.problem(), results(case), &case.name);
+    let problem = case.problem();
+    let results = run(case, &problem, &|spec| Room::new(std::slice::from_ref(spec)));
+    emulator::judge(&problem, results, &case.name);
 }
 
 /// The same on `target`.
 pub(crate) fn check_on(case: &Case, target: &Target) {
-    let results = run(case, &|spec| Room::on(std::slice::from_ref(spec), target));
-    emulator::judge(&case.problem(), results, &case.name);
+    let problem = case.problem();
+    let results = run(case, &problem, &|spec| Room::on(std::slice::from_ref(spec), target));
+    emulator::judge(&problem, results, &case.name);
 }
 
 /// The results of `case`, in which 1, 2, 3 and 8 parts must agree.
 pub(crate) fn results(case: &Case) -> Vec<Vec<u8>> {
-    run(case, &|spec| Room::new(std::slice::from_ref(spec)))
+    run(case, &case.problem(), &|spec| Room::new(std::slice::from_ref(spec)))
 }
 
-fn run(case: &Case, room: &dyn Fn(&KernelSpec) -> Room) -> Vec<Vec<u8>> {
-    let problem = case.problem();
+fn run(case: &Case, problem: &Problem, room: &dyn Fn(&KernelSpec) -> Room) -> Vec<Vec<u8>> {
     let [Kernel::Generated(spec, _)] = &case.kernels[..] else { panic!("{} is of no kernel of CPUs", case.name) };
     let room = room(spec);
     let run = |parts| -> Vec<Vec<u8>> {

@@ -1,0 +1,78 @@
+//! All kernels that neither multiply stored matrices nor attend: the problems of `actc_problems::list`, of which the small ones
+//! run in the emulator too, and the times of those that a step with one token has.
+
+use crate::Result;
+use crate::device::{Device, Memory, Ready};
+use crate::tally::Tally;
+use actc_codegen::plan::cuda::Kernel;
+use actc_problems::{Case, Problem, list};
+
+/// Launches of a kernel in one graph.
+const LAUNCHES: usize = 100;
+
+fn cases() -> Vec<Case> {
+    [list::small(), list::large(), list::step()].into_iter().flatten().collect()
+}
+
+/// All kernels that are run for what has `only` in its name.
+pub(crate) fn kernels(only: &str) -> Vec<Kernel> {
+    cases().into_iter().filter(|case| case.name.contains(only)).flat_map(|case| case.kernels).collect()
+}
+
+/// The launches of a case, over memory that is handed back with them.
+fn ready(device: &Device, case: &Case, problem: &Problem) -> Result<(Vec<Ready>, Vec<Memory>)> {
+    let place = |memory: &actc_problems::Memory| {
+        let mut bytes = memory.start.clone();
+        // Not-a-number where nothing is written.
+        bytes.resize(memory.len, 0xff);
+        device.put(&bytes)
+    };
+    let memory = problem.memory.iter().map(place).collect::<Result<Vec<_>>>()?;
+    let launch = |launch: &actc_problems::Launch| {
+        let buffers: Vec<u64> = launch.buffers.iter().map(|i| memory[*i].address).collect();
+        device.ready_any(&case.kernels[launch.kernel], &buffers, &launch.sizes)
+    };
+    let launches = problem.launches.iter().map(launch).collect::<Result<Vec<_>>>()?;
+    Ok((launches, memory))
+}
+
+/// Checks all cases that have `only` in their names; whether all are right. Kernels that LLVM prints are left out where whoever
+/// packed them had none, which is said.
+pub(crate) fn check(device: &Device, only: &str) -> Result<bool> {
+    let (mut templates, mut generated, mut missing) = (Tally::default(), Tally::default(), 0);
+    for case in cases().iter().filter(|case| case.name.contains(only)) {
+        if case.is_generated() && !device.has(case) {
+            missing += 1;
+            continue;
+        }
+        let problem = case.problem();
+        let (launches, memory) = ready(device, case, &problem)?;
+        launches.iter().try_for_each(|launch| device.start(launch))?;
+        let result = |i: &usize| device.bytes(&memory[*i], problem.memory[*i].len);
+        let got = problem.results().iter().map(result).collect::<Result<Vec<_>>>()?;
+        let found = problem.worst(&got);
+        let tally = if case.is_generated() { &mut generated } else { &mut templates };
+        tally.see(&case.name, found.error, &found);
+    }
+    let right = templates.done("general") & generated.done("printed by LLVM");
+    if missing > 0 {
+        println!("printed by LLVM: {missing} cases are left out, a packer with the feature `llvm` has their kernels");
+    }
+    Ok(right)
+}
+
+/// Times what a step has and has `only` in its name: microseconds of a launch, or of two where a kernel needs them.
+pub(crate) fn measure(device: &Device, only: &str) -> Result<()> {
+    println!("\nkernels of a step with one token                                        us");
+    for case in list::step().iter().filter(|case| case.name.contains(only)) {
+        if case.is_generated() && !device.has(case) {
+            continue;
+        }
+        let (launches, memory) = ready(device, case, &case.problem())?;
+        let seconds = device
+            .seconds(&|| (0..LAUNCHES).try_for_each(|_| launches.iter().try_for_each(|launch| device.start(launch))))?;
+        println!("{:66} {:7.2}", case.name, 1e6 * seconds / LAUNCHES as f64);
+        drop(memory);
+    }
+    Ok(())
+}

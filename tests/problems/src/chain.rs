@@ -111,11 +111,21 @@ fn random_chain(axes: usize, output: DType, rng: &mut Rng) -> Elementwise {
     Elementwise { axes: axes as u8, inputs, steps, output }
 }
 
-/// Elements of `dtype`, and their bytes.
-fn tensor(dtype: DType, n: usize, rng: &mut Rng) -> (Vec<Element>, Vec<u8>) {
+/// An input.
+struct Tensor {
+    /// Its extents, 1 along axes where it stands still.
+    own: Vec<usize>,
+    elements: Vec<Element>,
+    /// The same in memory.
+    bytes: Vec<u8>,
+}
+
+/// Random elements of an input over `extents`.
+fn tensor(Input { dtype, along }: &Input, extents: &[usize], rng: &mut Rng) -> Tensor {
+    let own: Vec<usize> = extents.iter().zip(along).map(|(e, moves)| if *moves { *e } else { 1 }).collect();
     let special = [f32::NAN, f32::INFINITY, -0.0, 300.5, -129.0, 0.5];
     let mut bytes = Vec::new();
-    let mut element = || match dtype {
+    let mut element = || match *dtype {
         DType::F32 => {
             let x = if rng.below(9) == 0 { special[rng.below(special.len())] } else { 40.0 * rng.float() };
             bytes.extend(x.to_le_bytes());
@@ -136,8 +146,8 @@ fn tensor(dtype: DType, n: usize, rng: &mut Rng) -> (Vec<Element>, Vec<u8>) {
             Element::Number(if dtype == DType::I8 { f32::from(x as i8) } else { f32::from(x) })
         }
     };
-    let elements = (0..n).map(|_| element()).collect();
-    (elements, bytes)
+    let elements = (0..count(&own)).map(|_| element()).collect();
+    Tensor { own, elements, bytes }
 }
 
 /// A random chain to `output` over tensors of `extents`.
@@ -146,16 +156,11 @@ pub fn random(extents: Vec<usize>, output: DType, sizes: SizesIn, seed: u64) -> 
     let name = format!("chain of {} steps to {output} over {extents:?}", spec.steps.len());
     Case::generated(name, KernelSpec::Elementwise(spec.clone()), sizes, move || {
         let mut rng = Rng(seed ^ 1);
-        // Of an axis along which an input stands still it has one place, which repeats.
-        let own = |input: &Input| -> Vec<usize> {
-            extents.iter().zip(&input.along).map(|(e, moves)| if *moves { *e } else { 1 }).collect()
-        };
-        let tensors: Vec<(Vec<usize>, (Vec<Element>, Vec<u8>))> =
-            spec.inputs.iter().map(|input| (own(input), tensor(input.dtype, count(&own(input)), &mut rng))).collect();
+        let tensors: Vec<Tensor> = spec.inputs.iter().map(|input| tensor(input, &extents, &mut rng)).collect();
         let value = |i: usize| {
             let at = coordinates(i, &extents);
             let read = |n: u8| {
-                let (own, (elements, _)) = &tensors[usize::from(n)];
+                let Tensor { own, elements, .. } = &tensors[usize::from(n)];
                 elements[place(&at, own)]
             };
             let mut values = Vec::new();
@@ -172,9 +177,9 @@ pub fn random(extents: Vec<usize>, output: DType, sizes: SizesIn, seed: u64) -> 
             _ => Want::Bytes(values.map(|x| x.truth().into()).collect()),
         };
         let mut problem = Problem::default();
-        for (_, (_, bytes)) in &tensors {
-            problem.put(bytes.clone());
-        }
+        tensors.into_iter().for_each(|tensor| {
+            problem.put(tensor.bytes);
+        });
         problem.want(want);
         problem.launched(&extents)
     })

@@ -104,7 +104,7 @@ pub fn extreme(extreme: Extreme, dtype: Element, rows: usize, n: usize, parts: u
     let place = Place { extreme, dtype, parts };
     let choose = place.choose();
     let (which, order) =
-        (if extreme.largest { "largest" } else { "smallest" }, if extreme.last { "last" } else { "first" });
+        (if extreme.largest { "highest" } else { "lowest" }, if extreme.last { "last" } else { "first" });
     let name = format!("place {order} {which} of {dtype}, {rows} x {n}, {parts} parts");
     let kernels = [GpuKernel::Place(place)].into_iter().chain(choose.map(GpuKernel::Choose));
     Case::new(name, kernels.map(Kernel::Template).collect(), move || {

@@ -242,7 +242,7 @@ impl Want {
             Want::Near(want) => {
                 for (i, (near, got)) in want.iter().zip(got.as_chunks::<4>().0).enumerate() {
                     let (got, Near { want, tolerance }) = (f32::from_le_bytes(*got), *near);
-                    see(near.error(got), &|| format!("number {i}: {got} but {want} +- {tolerance}"));
+                    see(near.error(got), &|| format!("number {i}: {got} but {want} +- {tolerance:.2e}"));
                 }
             }
             Want::Parts(parts) => {

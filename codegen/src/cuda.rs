@@ -10,7 +10,7 @@ use crate::plan::device::Device;
 use crate::plan::steps::{self, Shared};
 use crate::plan::tensors::TensorTable;
 use crate::spec::KernelSpec;
-use crate::spec::gpu::{self, GpuKernel, Products};
+use crate::spec::gpu::{GpuKernel, Products};
 use crate::specialise::specialise;
 use crate::toolchain::{Nvrtc, least};
 use actc_artifact::{Blocks, CudaKernel, CudaPlan, CudaTarget, Entry, Sizes};
@@ -157,10 +157,10 @@ fn generated(spec: &KernelSpec, _: SizesIn) -> Result<String> {
 
 /// The kernel as the manifest describes it.
 fn described(kernel: &Kernel) -> Result<CudaKernel> {
-    let symbol = kernel.symbol();
+    let (symbol, sizes) = (kernel.symbol(), kernel.sizes());
     match kernel {
-        Kernel::Template(template) => template_of(symbol, template),
-        Kernel::Generated(spec, sizes) => {
+        Kernel::Template(template) => template_of(symbol, template, sizes),
+        Kernel::Generated(spec, _) => {
             let launch = spec.gpu_launch()?;
             let mut work = launch.work;
             for (i, name) in spec.dims().iter().enumerate() {
@@ -168,23 +168,15 @@ fn described(kernel: &Kernel) -> Result<CudaKernel> {
                 work = work.substitute(&symbol, &Dim::sym(&format!("d{i}"))).ok_or_else(|| misnamed(name))?;
             }
             let grid = [Blocks { work, share: launch.share }, Blocks::fixed(1), Blocks::fixed(1)];
-            let sizes = match sizes {
-                SizesIn::Parameters => Sizes::Long,
-                SizesIn::Memory => Sizes::Memory,
-            };
             // What it shares is declared in the text.
             Ok(CudaKernel { symbol, grid, threads: launch.threads, shared: 0, sizes })
         }
     }
 }
 
-fn template_of(symbol: String, template: &GpuKernel) -> Result<CudaKernel> {
+fn template_of(symbol: String, template: &GpuKernel, sizes: Sizes) -> Result<CudaKernel> {
     let geometry = template.geometry()?;
     let grid = geometry.grid.map(|blocks| Blocks { work: blocks.work, share: blocks.share });
-    let sizes = match template.sizes() {
-        gpu::Sizes::Int => Sizes::Int,
-        gpu::Sizes::Memory => Sizes::Memory,
-    };
     Ok(CudaKernel { symbol, grid, threads: geometry.threads, shared: geometry.shared, sizes })
 }
 

@@ -3,123 +3,48 @@
 
 mod room;
 
-use actc_codegen::emit::Backend;
-use actc_codegen::spec::{Attention, KernelSpec, LayerNorm, RmsNorm, Rope, RopeStyle, RopeTable, compile_all};
+use actc_codegen::emit::{Backend, SizesIn};
+use actc_codegen::spec::{Attention, KernelSpec, RopeStyle, compile_all};
+use actc_problems::EPS;
+use actc_problems::norm::{self, Turned};
 use actc_types::{Dim, RowForm, Target};
 use proptest::prelude::*;
-use room::parts::{EPS, close, outputs};
-use room::{Buffer, Rng, Room};
+use room::{Buffer, Rng, Room, parts};
 
 fn doubles(x: &[f32]) -> Vec<f64> {
     x.iter().map(|v| f64::from(*v)).collect()
 }
+
+/// Panics where `got` is further from `want` than that.
+fn close(got: f32, want: f64, tolerance: f64, what: &str) {
+    assert!((f64::from(got) - want).abs() <= tolerance, "{what}: {got} but {want} +- {tolerance}");
+}
+
+const SIZES: SizesIn = SizesIn::Parameters;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn rms_norm(cols in 1usize..300, rows in 1usize..9, add: bool, seed: u64) {
-        let mut rng = Rng(seed);
-        let (x, r, w) = (rng.floats(rows * cols), rng.floats(rows * cols), rng.floats(cols));
-        let eps = 1e-5f32;
-        let spec = KernelSpec::RmsNorm(RmsNorm { cols: cols as u32, eps, add });
-        let inputs: Vec<&[f32]> = if add { vec![&x, &r, &w] } else { vec![&x, &w] };
-        let lengths = if add { vec![x.len(), x.len()] } else { vec![x.len()] };
-        let got = outputs(&spec, &inputs, &lengths, &[rows as i64]);
-        let h: Vec<f32> = if add { x.iter().zip(&r).map(|(a, b)| a + b).collect() } else { x };
-        if add {
-            prop_assert_eq!(&got[1], &h);
-        }
-        for (row, h) in h.chunks(cols).enumerate() {
-            let h = doubles(h);
-            let mean = h.iter().map(|v| v * v).sum::<f64>() / cols as f64;
-            for c in 0..cols {
-                let want = h[c] / (mean + f64::from(eps)).sqrt() * f64::from(w[c]);
-                // The sum's relative error, halved by the root, and six roundings.
-                close(got[0][row * cols + c], want, (cols as f64 / 2.0 + 6.0) * EPS * want.abs(), "rms_norm");
-            }
-        }
+        parts::check(&norm::rms_norm([rows, cols], add, SIZES, seed));
     }
 
     #[test]
     fn layer_norm(cols in 2usize..300, rows in 1usize..6, add: bool, bias: bool, seed: u64) {
-        let mut rng = Rng(seed);
-        let (x, r) = (rng.floats(rows * cols), rng.floats(rows * cols));
-        let (w, b) = (rng.floats(cols), rng.floats(cols));
-        let eps = 1e-5f32;
-        let spec = KernelSpec::LayerNorm(LayerNorm { cols: cols as u32, eps, bias, add });
-        let mut inputs: Vec<&[f32]> = vec![&x];
-        if add { inputs.push(&r); }
-        inputs.push(&w);
-        if bias { inputs.push(&b); }
-        let lengths = if add { vec![x.len(), x.len()] } else { vec![x.len()] };
-        let got = outputs(&spec, &inputs, &lengths, &[rows as i64]);
-        let h: Vec<f32> = if add { x.iter().zip(&r).map(|(a, b)| a + b).collect() } else { x.clone() };
-        for (row, h) in h.chunks(cols).enumerate() {
-            let h = doubles(h);
-            let mean = h.iter().sum::<f64>() / cols as f64;
-            let size = h.iter().map(|v| v.abs()).sum::<f64>() / cols as f64;
-            let var = h.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / cols as f64;
-            let inverse = 1.0 / (var + f64::from(eps)).sqrt();
-            let mean_error = (cols as f64 + 2.0) * EPS * size;
-            for c in 0..cols {
-                let shift = if bias { f64::from(b[c]) } else { 0.0 };
-                let scaled = (h[c] - mean) * inverse * f64::from(w[c]);
-                // The mean's error reaches the numerator once and the root at most once more.
-                let tolerance = 2.0 * mean_error * inverse * f64::from(w[c]).abs() * (1.0 + ((h[c] - mean) * inverse).abs())
-                    + (cols as f64 / 2.0 + 8.0) * EPS * (scaled.abs() + shift.abs());
-                close(got[0][row * cols + c], scaled + shift, tolerance, "layer_norm");
-            }
-        }
+        parts::check(&norm::layer_norm([rows, cols], bias, add, SIZES, seed));
     }
 
     #[test]
-    fn rope_tables(pairs in 1u32..70, tokens in 1usize..5, past in 0i64..131_072, factors: bool, seed: u64) {
-        let mut rng = Rng(seed);
-        let f: Vec<f32> = (0..pairs).map(|_| 1.0 + 31.0 * rng.float().abs()).collect();
-        let theta = [1e4, 1e6, 5e5][seed as usize % 3];
-        let stretch = [1.0, 4.0][seed as usize % 2];
-        let spec = KernelSpec::RopeTable(RopeTable { rotary: 2 * pairs, theta, stretch, scale: 1.0, factors });
-        let inputs: Vec<&[f32]> = if factors { vec![&f] } else { vec![] };
-        let n = 2 * pairs as usize;
-        let got = outputs(&spec, &inputs, &[tokens * n], &[tokens as i64, past]);
-        for t in 0..tokens {
-            for i in 0..pairs as usize {
-                let mut angle = (past + t as i64) as f64 / stretch * theta.powf(-2.0 * i as f64 / n as f64);
-                if factors {
-                    angle /= f64::from(f[i]);
-                }
-                close(got[0][t * n + i], angle.cos(), 1e-7, "cosine");
-                close(got[0][t * n + pairs as usize + i], angle.sin(), 1e-7, "sine");
-            }
-        }
+    fn rope_tables(pairs in 1usize..70, tokens in 1usize..5, past in 0usize..131_072, factors: bool, seed: u64) {
+        parts::check(&norm::rope_table(pairs, factors, [tokens, past], SIZES, seed));
     }
 
     #[test]
     fn rope(heads in 1usize..5, pairs in 1usize..40, rest in 0usize..9, tokens in 1usize..5, half: bool, seed: u64) {
-        let mut rng = Rng(seed);
-        let dim = 2 * pairs + rest;
-        let (x, table) = (rng.floats(tokens * heads * dim), rng.floats(tokens * 2 * pairs));
         let style = if half { RopeStyle::Half } else { RopeStyle::Interleaved };
-        let spec = KernelSpec::Rope(Rope { heads: heads as u32, head_dim: dim as u32, rotary: 2 * pairs as u32, style });
-        let got = outputs(&spec, &[&x, &table], &[x.len()], &[tokens as i64]);
-        let same = Buffer::floats(&x);
-        let turned = Buffer::floats(&table);
-        Room::new(std::slice::from_ref(&spec)).run(&spec, &[same.ptr(), turned.ptr(), same.ptr()], &[tokens as i64], 2);
-        prop_assert_eq!(same.read(), got[0].clone(), "in place");
-        for t in 0..tokens {
-            for h in 0..heads {
-                let at = (t * heads + h) * dim;
-                for i in 0..pairs {
-                    let (a, b) = if half { (i, i + pairs) } else { (2 * i, 2 * i + 1) };
-                    let (x0, x1) = (f64::from(x[at + a]), f64::from(x[at + b]));
-                    let (c, s) = (f64::from(table[t * 2 * pairs + i]), f64::from(table[t * 2 * pairs + pairs + i]));
-                    let tolerance = 3.0 * EPS * (x0.abs() + x1.abs()) * 8.0;
-                    close(got[0][at + a], x0 * c - x1 * s, tolerance, "first");
-                    close(got[0][at + b], x1 * c + x0 * s, tolerance, "second");
-                }
-                prop_assert_eq!(&got[0][at + 2 * pairs..at + dim], &x[at + 2 * pairs..at + dim]);
-            }
+        for in_place in [false, true] {
+            parts::check(&norm::rope(Turned { heads, pairs, rest, style, tokens, in_place }, SIZES, seed));
         }
     }
 

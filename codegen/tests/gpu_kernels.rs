@@ -7,13 +7,7 @@ mod room;
 
 #[path = "gpu_kernels/attend.rs"]
 mod attend;
-#[path = "gpu_kernels/conv.rs"]
-mod conv;
-#[path = "gpu_kernels/each.rs"]
-mod each;
 #[path = "gpu_kernels/flash.rs"]
 mod flash;
-#[path = "gpu_kernels/rows.rs"]
-mod rows;
-#[path = "gpu_kernels/state.rs"]
-mod state;
+#[path = "gpu_kernels/general.rs"]
+mod general;

@@ -15,11 +15,9 @@ use actc_codegen::spec::{
     WeakSet, compile_ptx,
 };
 use actc_codegen::toolchain::Ptxas;
-use actc_ptx::{Memory, Module, Shape};
+use actc_problems::{list, norm, prepared};
 use actc_types::{DType, Group, RowForm, Symbol, Target};
 use proptest::prelude::*;
-use room::parts::EPS;
-use room::{Buffer, Rng, Room};
 
 /// What GPUs there are.
 const TARGETS: [&str; 7] = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"];
@@ -159,57 +157,26 @@ fn families_of_templates_are_refused() {
     assert_eq!(compile_ptx(&KernelSpec::Attention(attention), SizesIn::Parameters).unwrap_err().code, "kernel-target");
 }
 
-fn gpu() -> Target {
-    Target::parse("sm_80").unwrap()
+/// Every kernel that LLVM prints, with sizes in parameters and in memory.
+#[test]
+fn small_problems() {
+    list::small_generated().iter().for_each(room::gpu::Gpu::check);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Every byte of a record is what a kernel for this machine makes, but for sums, which have another order.
+    /// Records are the same on this machine and on a GPU, but for sums, which have another order.
     #[test]
-    fn prepared_records_are_those_of_cpus(
-        cols in 7u32..700, tokens in 1usize..5, int8: bool, group in 0usize..3, weak in 0usize..3, seed: u64,
+    fn prepared_records(
+        cols in 7usize..700, tokens in 1usize..5, int8: bool, group in 0usize..3, weak in 0usize..3, seed: u64,
     ) {
-        let mut rng = Rng(seed);
         let act = if int8 { Act::Int8 } else { Act::F32 };
         let sums = [None, Some(Group::Channel), Some(Group::Columns(48))][group];
         let weak = [WeakSet::None, WeakSet::Scattered, WeakSet::Suffix(5)][weak];
-        let spec = prepare(cols, act, sums, weak);
-        let KernelSpec::Prepare(Prepare { sets, .. }) = &spec else { panic!("it is one") };
-        let set = sets[0];
-        let inputs = rng.floats(cols as usize * tokens);
-        let index: Vec<u8> = (0..cols).filter(|c| c % 7 == 3).flat_map(u32::to_le_bytes).collect();
-        let scattered = if weak == WeakSet::Scattered { index.len() / 4 } else { 0 };
-        let bytes = set.record_bytes(scattered);
-        let (x, index) = (Buffer::floats(&inputs), Buffer::of(&index));
-        let mut dims = vec![tokens as i64];
-        dims.extend((weak == WeakSet::Scattered).then_some(scattered as i64));
-        let run = |target: &Target, parts: u32| {
-            let records = Buffer::new(bytes * tokens);
-            let mut pointers = vec![x.ptr()];
-            pointers.extend((weak == WeakSet::Scattered).then(|| index.ptr()));
-            pointers.push(records.ptr());
-            Room::on(std::slice::from_ref(&spec), target).run(&spec, &pointers, &dims, parts);
-            records.bytes().to_vec()
-        };
-        let (want, got) = (run(&Target::host(), 1), run(&gpu(), 1));
-        prop_assert_eq!(&got, &run(&gpu(), 3), "three blocks differ from one");
-        let float = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-        let rows = inputs.chunks(cols as usize);
-        for ((want, got), row) in want.chunks(bytes).zip(got.chunks(bytes)).zip(rows) {
-            let sums = set.sums_at()..set.sums_at() + 4 * set.groups();
-            prop_assert_eq!(&want[..sums.start], &got[..sums.start]);
-            prop_assert_eq!(&want[sums.end..], &got[sums.end..]);
-            // What is rounded to 8 bits grows by less than a 127th of the largest.
-            let grown = row.iter().fold(0f64, |m, x| m.max(f64::from(x.abs()))) / 127.0;
-            let size: f64 = row.iter().map(|x| f64::from(x.abs()) + grown).sum();
-            for (want, got) in want[sums.clone()].chunks(4).zip(got[sums].chunks(4)) {
-                let apart = f64::from(float(want)) - f64::from(float(got));
-                // Either order rounds each of its sums.
-                prop_assert!(apart.abs() <= 2.0 * f64::from(cols) * EPS * size, "{} apart", apart);
-            }
-        }
+        let case = prepared::prepare([tokens, cols], act, sums, weak, SizesIn::Parameters, seed);
+        room::parts::check_on(&case, &Target::host());
+        room::gpu::Gpu::check(&case);
     }
 }
 
@@ -217,47 +184,6 @@ proptest! {
 #[test]
 fn long_rows() {
     for (cols, rows) in [(576, 3), (4096, 2), (5000, 2), (20_001, 1)] {
-        let mut rng = Rng(cols as u64);
-        let (x, w) = (rng.floats(rows * cols), rng.floats(cols));
-        let spec = rms_norm(cols as u32, false);
-        let (inputs, y) = ([Buffer::floats(&x), Buffer::floats(&w)], Buffer::new(4 * rows * cols));
-        let room = Room::on(std::slice::from_ref(&spec), &gpu());
-        room.run(&spec, &[inputs[0].ptr(), inputs[1].ptr(), y.ptr()], &[rows as i64], 2);
-        for (x, y) in x.chunks(cols).zip(y.read().chunks(cols)) {
-            let mean = x.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>() / cols as f64;
-            for ((x, w), y) in x.iter().zip(&w).zip(y) {
-                let want = f64::from(*x) / (mean + 1e-5).sqrt() * f64::from(*w);
-                // A thread's share of the sum, its exchanges, halved by the root, and six roundings.
-                let tolerance = (cols as f64 / 1024.0 + 16.0) * EPS * want.abs();
-                room::parts::close(*y, want, tolerance, "rms_norm");
-            }
-        }
+        room::gpu::Gpu::check(&norm::rms_norm([rows, cols], false, SizesIn::Parameters, cols as u64));
     }
-}
-
-/// A kernel that finds its dimensions in memory makes what one does that is given them.
-#[test]
-fn dimensions_in_memory() {
-    let (spec, tokens, past) = (table(64, false), 3u64, 41u64);
-    let made = [SizesIn::Parameters, SizesIn::Memory].map(|sizes| {
-        let kernel = compile_ptx(&spec, sizes).unwrap();
-        let mut memory = Memory::new(1 << 20);
-        let module = Module::load(&kernel.text, actc_ptx::Target::Sm80, &mut memory).unwrap();
-        let table = memory.allocate(tokens * 4 * 64).unwrap();
-        let dims: Vec<u8> = [tokens, past].into_iter().flat_map(u64::to_le_bytes).collect();
-        let mut words = table.to_le_bytes().to_vec();
-        match sizes {
-            SizesIn::Parameters => words.extend(&dims),
-            SizesIn::Memory => {
-                let place = memory.allocate(dims.len() as u64).unwrap();
-                memory.write(place, &dims).unwrap();
-                words.extend(place.to_le_bytes());
-            }
-        }
-        let words: Vec<&[u8]> = words.chunks(8).collect();
-        let params = module.kernel(&kernel.symbol).unwrap().pack(&words).unwrap();
-        module.launch(&kernel.symbol, &Shape::of(2, kernel.launch.threads), &params, &mut memory).unwrap();
-        memory.read(table, tokens as usize * 4 * 64).unwrap().to_vec()
-    });
-    assert_eq!(made[0], made[1]);
 }

@@ -1,9 +1,11 @@
-//! A GPU for kernels of CUDA text: NVRTC, an emulator of PTX, and its memory. Buffers end where they end, so that an access
-//! past an end stops the test, as does one that another thread may disturb, or a read of what nobody wrote.
+//! A GPU for kernels of CUDA text: NVRTC, an emulator of PTX, and its memory.
 
-use actc_codegen::spec::gpu::{GpuKernel, Sizes};
-use actc_codegen::toolchain::{Nvrtc, Ptx};
-use actc_ptx::{Memory, Module, Shape};
+use super::emulator;
+use actc_codegen::plan::cuda::Kernel;
+use actc_codegen::spec::gpu::GpuKernel;
+use actc_codegen::toolchain::Nvrtc;
+use actc_problems::Case;
+use actc_ptx::Memory;
 use actc_types::Target;
 use std::collections::HashMap;
 
@@ -12,7 +14,7 @@ pub(crate) struct Gpu {
     nvrtc: Nvrtc,
     memory: Memory,
     /// Text by symbol.
-    compiled: HashMap<String, Ptx>,
+    compiled: HashMap<String, String>,
 }
 
 impl Gpu {
@@ -67,37 +69,28 @@ impl Gpu {
 
     /// Runs `kernel` and stops the test where the emulator finds something.
     pub(crate) fn run(&mut self, kernel: &GpuKernel, buffers: &[u64], dims: &[u64]) {
-        kernel.check().unwrap_or_else(|e| panic!("{kernel}: {e}"));
-        assert_eq!(kernel.buffers().len(), buffers.len(), "{kernel}");
-        let (symbol, source) = (kernel.symbol(), kernel.source().unwrap_or_else(|e| panic!("{kernel}: {e}")));
-        let ptx = self.compiled.entry(symbol.clone()).or_insert_with(|| {
-            let ptx = self.nvrtc.compile(&symbol, &source, &Target::parse("sm_80").unwrap());
-            ptx.unwrap_or_else(|e| panic!("{kernel}: {e}\n{source}"))
-        });
-        let module =
-            Module::load(&ptx.text, actc_ptx::Target::Sm80, &mut self.memory).unwrap_or_else(|e| panic!("{e}"));
-        let launch = kernel.launch(dims).unwrap();
-        let shape = Shape {
-            grid: launch.grid,
-            dynamic_shared: launch.shared,
-            dynamic_allowed: launch.shared,
-            ..Shape::of(1, launch.block)
-        };
-        let mut words: Vec<Vec<u8>> = buffers.iter().map(|b| b.to_le_bytes().to_vec()).collect();
-        match kernel.sizes() {
-            Sizes::Int => words.extend(dims.iter().map(|d| (*d as u32).to_le_bytes().to_vec())),
-            Sizes::Memory => {
-                let sizes = self.put(&dims.iter().flat_map(|d| d.to_le_bytes()).collect::<Vec<u8>>());
-                words.push(sizes.to_le_bytes().to_vec());
-            }
-        }
-        let words: Vec<&[u8]> = words.iter().map(|w| &w[..]).collect();
-        let packed = module.kernel(&symbol).expect("the module has it").pack(&words).expect("parameters fit");
-        if let Err(finding) = module.launch(&symbol, &shape, &packed, &mut self.memory) {
-            panic!("{kernel} with sizes {dims:?}\n{finding}\n{source}");
-        }
-        module.unload(&mut self.memory);
+        let kernel = Kernel::Template(kernel.clone());
+        let text = text(&self.nvrtc, &mut self.compiled, &kernel);
+        emulator::launch(&mut self.memory, &text, &kernel, buffers, dims);
     }
+
+    /// Runs a problem and stops the test where something is not as it should be.
+    pub(crate) fn check(&mut self, case: &Case) {
+        emulator::check(&mut self.memory, case, |kernel| text(&self.nvrtc, &mut self.compiled, kernel));
+    }
+}
+
+/// The PTX of `kernel`, which is made once.
+fn text(nvrtc: &Nvrtc, compiled: &mut HashMap<String, String>, kernel: &Kernel) -> String {
+    let Kernel::Template(template) = kernel else { panic!("{kernel} is no template") };
+    let symbol = kernel.symbol();
+    let made = compiled.entry(symbol.clone()).or_insert_with(|| {
+        template.check().unwrap_or_else(|e| panic!("{kernel}: {e}"));
+        let source = template.source().unwrap_or_else(|e| panic!("{kernel}: {e}"));
+        let ptx = nvrtc.compile(&symbol, &source, &Target::parse("sm_80").unwrap());
+        ptx.unwrap_or_else(|e| panic!("{kernel}: {e}\n{source}")).text
+    });
+    made.clone()
 }
 
 pub(crate) fn bytes(x: &[f32]) -> Vec<u8> {

@@ -1,10 +1,12 @@
 //! Kernels for GPUs, in an emulator of PTX: a launch of as many blocks as there are parts. Buffers end where they end, so
 //! that an access past an end stops the test, as does one that another thread may disturb.
 
-use super::Buffer;
+use super::{Buffer, emulator};
 use actc_codegen::emit::SizesIn;
 use actc_codegen::emit::llvm::ptx::PtxKernel;
+use actc_codegen::plan::cuda::Kernel;
 use actc_codegen::spec::{self, KernelSpec};
+use actc_problems::Case;
 use actc_ptx::{Memory, Module, Shape, Target};
 
 /// Bytes of the device's memory.
@@ -24,6 +26,14 @@ impl Gpu {
     /// Compiles `specs`.
     pub(crate) fn new(specs: &[KernelSpec]) -> Gpu {
         Gpu { kernels: specs.iter().map(|spec| spec::compile_ptx(spec, SizesIn::Parameters).unwrap()).collect() }
+    }
+
+    /// Runs a problem and stops the test where something is not as it should be.
+    pub(crate) fn check(case: &Case) {
+        emulator::check(&mut Memory::new(MEMORY), case, |kernel| {
+            let Kernel::Generated(spec, sizes) = kernel else { panic!("{kernel} is a template") };
+            spec::compile_ptx(spec, *sizes).unwrap_or_else(|e| panic!("{kernel}: {e}")).text
+        });
     }
 
     /// Launches `blocks` blocks. Buffers that are given twice are one.

@@ -9,8 +9,9 @@
 #[cfg(not(feature = "emit-llvm"))]
 pub(crate) mod cuda;
 mod emulated;
+pub(crate) mod emulator;
 #[cfg(feature = "emit-llvm")]
-mod gpu;
+pub(crate) mod gpu;
 pub(crate) mod parts;
 
 #[allow(unused_imports, reason = "each test uses a part of it")]
@@ -161,7 +162,12 @@ impl Buffer {
 
     /// A copy of `bytes`.
     pub(crate) fn of(bytes: &[u8]) -> Buffer {
-        let mut buffer = Buffer::new(bytes.len());
+        Buffer::starting(bytes, bytes.len())
+    }
+
+    /// `bytes`, and ones up to a length of `len`.
+    pub(crate) fn starting(bytes: &[u8], len: usize) -> Buffer {
+        let mut buffer = Buffer::new(len);
         buffer.bytes[buffer.start..buffer.start + bytes.len()].copy_from_slice(bytes);
         buffer
     }

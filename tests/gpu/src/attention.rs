@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::device::{Device, Memory, Ready};
+use crate::tally::Tally;
 use actc_codegen::spec::Attention;
 use actc_codegen::spec::gpu::{Attend, Flash, GpuKernel, Products, Sizes};
 use actc_problems::Rng;
@@ -18,6 +19,7 @@ enum Way {
     Many(Flash),
 }
 
+#[derive(Clone)]
 struct Case {
     name: String,
     way: Way,
@@ -94,9 +96,10 @@ fn timed() -> Vec<Case> {
     all
 }
 
-/// All kernels that are run.
-pub(crate) fn kernels() -> Vec<GpuKernel> {
-    cases().iter().chain(&timed()).flat_map(|case| case.way.kernels()).collect()
+/// All kernels that are run for what has `only` in its name.
+pub(crate) fn kernels(only: &str) -> Vec<GpuKernel> {
+    let all = [cases(), timed()].concat();
+    all.iter().filter(|case| case.name.contains(only)).flat_map(|case| case.way.kernels()).collect()
 }
 
 fn bytes(x: &[f32]) -> Vec<u8> {
@@ -141,7 +144,7 @@ fn ready(
 
 /// Checks all cases that have `only` in their names; whether all are right.
 pub(crate) fn check(device: &Device, only: &str) -> Result<bool> {
-    let (mut wrong, mut worst, mut count) = (0, 0f64, 0);
+    let mut tally = Tally::default();
     let mut rng = Rng(21);
     for case in cases().iter().filter(|case| case.name.contains(only)) {
         let mut problem = Problem::random(case.way.attention().clone(), case.sizes, &mut rng);
@@ -164,15 +167,9 @@ pub(crate) fn check(device: &Device, only: &str) -> Result<bool> {
         };
         let (scores, weights) = single(case.way.attention().head_dim as usize, case.sizes[2]);
         let error = problem.error(&got, scores + part, weights + 2.0 * part);
-        if error > 1.0 {
-            wrong += 1;
-            println!("WRONG {}: off by {error:.3} of what is allowed", case.name);
-        }
-        worst = worst.max(error);
-        count += 1;
+        tally.see(&case.name, error, &format_args!("off by {error:.3} of what is allowed"));
     }
-    println!("attention: {count} cases, {wrong} wrong, furthest off by {worst:.3} of what is allowed");
-    Ok(wrong == 0)
+    Ok(tally.done("attention"))
 }
 
 /// Times what has `only` in its name: bytes of keys and values, or operations, in a second.

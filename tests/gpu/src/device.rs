@@ -2,7 +2,10 @@
 
 use crate::Result;
 use crate::pack::Pack;
-use actc_codegen::spec::gpu::{GpuKernel, Launch, Sizes};
+use actc_artifact::Sizes;
+use actc_codegen::plan::cuda::Kernel;
+use actc_codegen::spec::gpu::{GpuKernel, Launch};
+use actc_problems::Case;
 use cudarc::driver::{CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, sys};
 use cudarc::nvrtc::Ptx;
 use std::cell::RefCell;
@@ -36,8 +39,10 @@ pub(crate) struct Memory {
 pub(crate) struct Ready {
     function: CudaFunction,
     launch: Launch,
-    buffers: Vec<u64>,
-    dims: Vec<i32>,
+    /// The addresses of buffers, then sizes; of smaller ones the kernel reads the lower half.
+    params: Vec<u64>,
+    /// Whether it waits by itself for what was launched before it.
+    waits: bool,
     /// Sizes that the kernel reads from memory, which is theirs.
     _sizes: Option<Arc<Memory>>,
 }
@@ -104,32 +109,46 @@ impl Device {
         Ok(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect())
     }
 
-    /// `kernel` on these buffers and sizes.
-    pub(crate) fn ready(&self, kernel: &GpuKernel, buffers: &[u64], sizes: &[u64]) -> Result<Ready> {
-        let launch = kernel.launch(sizes)?;
-        match kernel.sizes() {
-            Sizes::Int => {
-                let dims = sizes.iter().map(|d| i32::try_from(*d)).collect::<std::result::Result<_, _>>()?;
-                self.launch(&kernel.symbol(), launch, buffers, dims)
-            }
-            Sizes::Memory => {
-                let sizes = self.put(&sizes.iter().flat_map(|d| d.to_le_bytes()).collect::<Vec<u8>>())?;
-                let buffers = [buffers, &[sizes.address]].concat();
-                let ready = self.launch(&kernel.symbol(), launch, &buffers, Vec::new())?;
-                Ok(Ready { _sizes: Some(Arc::new(sizes)), ..ready })
-            }
-        }
+    /// The bytes in `memory`, of which the first `count` were asked for.
+    pub(crate) fn bytes(&self, memory: &Memory, count: usize) -> Result<Vec<u8>> {
+        let mut bytes = self.stream.clone_dtoh(&memory.slice)?;
+        bytes.truncate(count);
+        Ok(bytes)
     }
 
-    /// The kernel called `symbol` on these buffers and sizes.
-    pub(crate) fn launch(&self, symbol: &str, launch: Launch, buffers: &[u64], dims: Vec<i32>) -> Result<Ready> {
-        Ok(Ready {
-            function: self.function(symbol, launch.shared)?,
-            launch,
-            buffers: buffers.to_vec(),
-            dims,
-            _sizes: None,
-        })
+    /// Whether there is code for all kernels of `case`.
+    pub(crate) fn has(&self, case: &Case) -> bool {
+        let capability = self.context.compute_capability().unwrap_or_default();
+        case.kernels.iter().all(|kernel| self.pack.code(capability, &kernel.symbol()).is_ok())
+    }
+
+    /// `kernel` on these buffers and sizes.
+    pub(crate) fn ready(&self, kernel: &GpuKernel, buffers: &[u64], sizes: &[u64]) -> Result<Ready> {
+        self.ready_any(&Kernel::Template(kernel.clone()), buffers, sizes)
+    }
+
+    /// The same of a kernel that may be LLVM's.
+    pub(crate) fn ready_any(&self, kernel: &Kernel, buffers: &[u64], sizes: &[u64]) -> Result<Ready> {
+        let launch = kernel.launch(sizes)?;
+        let memory = match kernel.sizes() {
+            Sizes::Int | Sizes::Long => None,
+            Sizes::Memory => {
+                let sizes = self.put(&sizes.iter().flat_map(|d| d.to_le_bytes()).collect::<Vec<u8>>())?;
+                Some(Arc::new(sizes))
+            }
+        };
+        let behind = memory.as_ref().map_or_else(|| sizes.to_vec(), |memory| vec![memory.address]);
+        let waits = match kernel {
+            Kernel::Template(_) => true,
+            Kernel::Generated(..) => false,
+        };
+        let ready = self.launch(&kernel.symbol(), launch, [buffers, &behind].concat())?;
+        Ok(Ready { waits, _sizes: memory, ..ready })
+    }
+
+    /// The kernel called `symbol` with these parameters, which waits for nothing by itself.
+    pub(crate) fn launch(&self, symbol: &str, launch: Launch, params: Vec<u64>) -> Result<Ready> {
+        Ok(Ready { function: self.function(symbol, launch.shared)?, launch, params, waits: false, _sizes: None })
     }
 
     fn function(&self, symbol: &str, shared: u32) -> Result<CudaFunction> {
@@ -144,21 +163,11 @@ impl Device {
         Ok(function)
     }
 
-    /// Starts one launch, which may overlap with the one before where the GPU can.
+    /// Starts one launch, which may overlap with the one before where the GPU can and the kernel waits by itself.
     pub(crate) fn start(&self, ready: &Ready) -> Result<()> {
-        self.start_with(ready, self.overlaps)
-    }
-
-    /// Starts one launch once the one before is done.
-    pub(crate) fn start_alone(&self, ready: &Ready) -> Result<()> {
-        self.start_with(ready, false)
-    }
-
-    fn start_with(&self, ready: &Ready, overlaps: bool) -> Result<()> {
         let Launch { grid: [x, y, z], block, shared } = ready.launch;
-        let buffers = ready.buffers.iter().map(|address| std::ptr::from_ref(address).cast_mut().cast::<c_void>());
-        let dims = ready.dims.iter().map(|dim| std::ptr::from_ref(dim).cast_mut().cast::<c_void>());
-        let mut params: Vec<*mut c_void> = buffers.chain(dims).collect();
+        let params = ready.params.iter().map(|word| std::ptr::from_ref(word).cast_mut().cast::<c_void>());
+        let mut params: Vec<*mut c_void> = params.collect();
         let mut overlap = sys::CUlaunchAttribute {
             id: sys::CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
             pad: [0; 4],
@@ -174,10 +183,10 @@ impl Device {
             sharedMemBytes: shared,
             hStream: self.stream.cu_stream(),
             attrs: &raw mut overlap,
-            numAttrs: u32::from(overlaps),
+            numAttrs: u32::from(self.overlaps && ready.waits),
         };
         // SAFETY: the caller gives what the kernel's `buffers` and `dims` ask for, of the lengths that its family states; `params`
-        // points at as many values of their types.
+        // points at as many values, none of which is larger than a word, the lowest byte first.
         unsafe {
             let function = ready.function.cu_function();
             sys::cuLaunchKernelEx(&raw const config, function, params.as_mut_ptr(), std::ptr::null_mut()).result()

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::device::{Device, Memory};
+use crate::tally::Tally;
 use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Reduce, Swizzle, Tile, Wgmma};
 use actc_codegen::spec::{Act, BufferRole, Epilogue, Linear, Mat, Tokens};
 use actc_problems::linear::{Problem, bound, sizes, weak_count};
@@ -195,10 +196,10 @@ pub(crate) fn of_hopper(kernel: &GpuKernel) -> bool {
     matches!(kernel, GpuKernel::Wgmma(_))
 }
 
-/// All kernels that are checked.
-pub(crate) fn kernels() -> Result<Vec<GpuKernel>> {
+/// All kernels that are checked, of cases that have `only` in their names.
+pub(crate) fn kernels(only: &str) -> Result<Vec<GpuKernel>> {
     let mut all = Vec::new();
-    for case in cases() {
+    for case in cases().iter().filter(|case| case.name.contains(only)) {
         let (product, rest) = case.kernels()?;
         all.extend(preparing(&product)?);
         all.extend([product].into_iter().chain(rest));
@@ -272,7 +273,7 @@ fn outputs(device: &Device, case: &Case, problem: &Problem) -> Result<Vec<Vec<f3
 
 /// Checks all cases that have `only` in their names; whether all are right.
 pub(crate) fn check(device: &Device, only: &str) -> Result<bool> {
-    let (mut wrong, mut worst, mut count) = (0, 0f64, 0);
+    let mut tally = Tally::default();
     for case in cases().iter().filter(|case| case.name.contains(only)) {
         if of_hopper(&case.kernels()?.0) && !device.is_hopper()? {
             continue;
@@ -280,13 +281,7 @@ pub(crate) fn check(device: &Device, only: &str) -> Result<bool> {
         let problem = case.problem();
         let bound = bound(case.cols, case.products, case.dtype == DType::Bf16 && case.encodings[0] == Encoding::Dense);
         let found = problem.worst(&outputs(device, case, &problem)?, bound, 1);
-        if found.error > 1.0 {
-            wrong += 1;
-            println!("WRONG {}: {found}", case.name);
-        }
-        worst = worst.max(found.error);
-        count += 1;
+        tally.see(&case.name, found.error, &found);
     }
-    println!("products: {count} cases, {wrong} wrong, furthest off by {worst:.3} of what is allowed");
-    Ok(wrong == 0)
+    Ok(tally.done("products"))
 }

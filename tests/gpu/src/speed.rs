@@ -196,23 +196,22 @@ impl Rotation {
 
 /// Times everything that has `only` in its name, and prints it.
 pub(crate) fn measure(device: &Device, only: &str) -> Result<()> {
-    let copy = stream::copy(device)?;
-    println!("\ngemv: matrix, tokens, products                       us     GB/s  of copy");
     let few = SHAPES.map(|shape| (shape, 1)).into_iter().chain([(LARGE, 4)]);
+    let mut rows = Vec::new();
     for ((shape, tokens), precision) in few.flat_map(|few| PRODUCTS.map(|p| (few, p))) {
         for (name, encoding) in stored(shape.1) {
             let name = format!("gemv {} x {} {name}, {tokens} {precision}", shape.0, shape.1);
             if name.contains(only) {
-                gemv_row(
-                    device,
-                    &name,
-                    shape,
-                    &encoding,
-                    &gemv(shape, &encoding, tokens, precision)?,
-                    tokens.into(),
-                    copy,
-                )?;
+                rows.push((name, shape, encoding, tokens, precision));
             }
+        }
+    }
+    if !rows.is_empty() {
+        let copy = stream::copy(device)?;
+        println!("\ngemv: matrix, tokens, products                       us     GB/s  of copy");
+        for (name, shape, encoding, tokens, precision) in rows {
+            let kernel = gemv(shape, &encoding, tokens, precision)?;
+            gemv_row(device, &name, shape, &encoding, &kernel, tokens.into(), copy)?;
         }
     }
     gemms(device, only)
@@ -238,6 +237,18 @@ pub(crate) fn gemv_row(
 }
 
 fn gemms(device: &Device, only: &str) -> Result<()> {
+    let mut rows = Vec::new();
+    for tokens in MANY {
+        for (name, encoding) in stored(LARGE.1) {
+            let name = format!("gemm {} x {} {name}, {tokens} tokens", LARGE.0, LARGE.1);
+            if name.contains(only) {
+                rows.push((name, encoding, tokens));
+            }
+        }
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
     let sets = usize::try_from(ROTATED.div_ceil(2 * u64::from(LARGE.0) * u64::from(LARGE.1)).max(2))?;
     let rival = Rival::open(device, LARGE.0 as usize, LARGE.1 as usize, sets)?;
     if rival.is_none() {
@@ -246,20 +257,16 @@ fn gemms(device: &Device, only: &str) -> Result<()> {
     println!(
         "\ngemm                                                 us TFLOP/s  with input us  cuBLAS f16 us  times  with input"
     );
-    for tokens in MANY {
-        let theirs = rival.as_ref().map(|rival| rival.seconds(device, tokens)).transpose()?;
-        for (name, encoding) in stored(LARGE.1) {
-            let name = format!("gemm {} x {} {name}, {tokens} tokens", LARGE.0, LARGE.1);
-            if !name.contains(only) {
-                continue;
-            }
-            let (product, rest) = gemm(LARGE, &encoding, tokens)?;
+    for of_tokens in rows.chunk_by(|a, b| a.2 == b.2) {
+        let theirs = rival.as_ref().map(|rival| rival.seconds(device, of_tokens[0].2)).transpose()?;
+        for (name, encoding, tokens) in of_tokens {
+            let (product, rest) = gemm(LARGE, encoding, *tokens)?;
             let prepare = preparing(&product)?.remove(0);
             let steps: Vec<&GpuKernel> = [&prepare, &product].into_iter().chain(rest.as_ref()).collect();
-            let rotation = Rotation::new(device, LARGE, &encoding, &steps, tokens)?;
+            let rotation = Rotation::new(device, LARGE, encoding, &steps, *tokens)?;
             let all = rotation.seconds(device)?;
             let seconds = rotation.without_input().seconds(device)?;
-            let flops = 2.0 * f64::from(LARGE.0) * f64::from(LARGE.1) * tokens as f64;
+            let flops = 2.0 * f64::from(LARGE.0) * f64::from(LARGE.1) * *tokens as f64;
             let beside = |t: f64| format!("{:14.1} {:6.2} {:11.2}", 1e6 * t, t / seconds, t / all);
             let beside = theirs.map_or(String::new(), beside);
             println!("{name:46} {:8.1} {:7.1} {:14.1} {beside}", 1e6 * seconds, flops / seconds / 1e12, 1e6 * all);

@@ -42,8 +42,8 @@ pub(crate) fn copy(device: &Device) -> Result<f64> {
     })?;
     let blocks = u32::try_from(BYTES)? / (16 * THREADS * EACH);
     let launch = Launch { grid: [blocks, 1, 1], block: THREADS, shared: 0 };
-    let ready = device.launch(SYMBOL, launch, &[to.address, from.address], Vec::new())?;
-    let kernel = device.seconds(&|| (0..COPIES).try_for_each(|_| device.start_alone(&ready)))?;
+    let ready = device.launch(SYMBOL, launch, vec![to.address, from.address])?;
+    let kernel = device.seconds(&|| (0..COPIES).try_for_each(|_| device.start(&ready)))?;
     let rate = |seconds: f64| (2 * COPIES * BYTES) as f64 / seconds;
     println!(
         "copy: {:.0} GB/s read and written by the driver, {:.0} by a kernel",

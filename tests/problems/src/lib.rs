@@ -4,11 +4,27 @@
 #![forbid(unsafe_code)]
 
 pub mod attention;
+mod case;
+pub mod chain;
+pub mod each;
+mod extents;
+pub mod function;
 pub mod linear;
+pub mod list;
+pub mod matmul;
 mod matrix;
+pub mod moves;
+pub mod norm;
+pub mod prepared;
 pub mod rows;
+pub mod rowwise;
+pub mod table;
 
+pub use case::{Case, Found, Launch, Memory, Near, Problem, Want};
 pub use matrix::Matrix;
+
+/// Half a unit in the last place of 1.
+pub const EPS: f64 = f32::EPSILON as f64 / 2.0;
 
 /// A small deterministic generator.
 pub struct Rng(pub u64);

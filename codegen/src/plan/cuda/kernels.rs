@@ -1,9 +1,10 @@
 //! The kernels of a GPU's plan: each text once, in the order of first use.
 
 use crate::emit::SizesIn;
-use crate::spec::gpu::GpuKernel;
+use crate::spec::gpu::{self, GpuKernel, Launch};
 use crate::spec::{Buffer, KernelSpec};
-use actc_types::Result;
+use actc_artifact::Sizes;
+use actc_types::{Result, Symbol};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -38,6 +39,32 @@ impl Kernel {
         match self {
             Kernel::Template(kernel) => kernel.dims(),
             Kernel::Generated(spec, _) => spec.dims(),
+        }
+    }
+
+    /// How those are handed over.
+    pub fn sizes(&self) -> Sizes {
+        match self {
+            Kernel::Template(kernel) => match kernel.sizes() {
+                gpu::Sizes::Int => Sizes::Int,
+                gpu::Sizes::Memory => Sizes::Memory,
+            },
+            Kernel::Generated(_, SizesIn::Parameters) => Sizes::Long,
+            Kernel::Generated(_, SizesIn::Memory) => Sizes::Memory,
+        }
+    }
+
+    /// How it is started with sizes `sizes`; refuses those that it cannot be handed.
+    pub fn launch(&self, sizes: &[u64]) -> Result<Launch> {
+        match self {
+            Kernel::Template(kernel) => kernel.launch(sizes),
+            Kernel::Generated(spec, _) => {
+                let launch = spec.gpu_launch()?;
+                let bound =
+                    spec.dims().iter().zip(sizes).filter_map(|(name, n)| Some((Symbol::new(name)?, *n))).collect();
+                // What it shares is declared in the text.
+                Ok(Launch { grid: [launch.blocks(&bound)?, 1, 1], block: launch.threads, shared: 0 })
+            }
         }
     }
 

@@ -62,6 +62,9 @@ macro_rules! families {
         pub enum GpuKernel { $($(#[doc = $doc])* $family($family)),* }
 
         impl GpuKernel {
+            /// The names of all families.
+            pub const FAMILIES: &[&str] = &[$($name),*];
+
             /// Refuses parameters that make no kernel.
             pub fn check(&self) -> Result<()> { match self { $(GpuKernel::$family(s) => s.check()),* } }
 
@@ -82,7 +85,8 @@ macro_rules! families {
                 match self { $(GpuKernel::$family(s) => s.source(&self.symbol())),* }
             }
 
-            fn family(&self) -> &'static str { match self { $(GpuKernel::$family(_) => $name),* } }
+            /// The name of its family.
+            pub fn family(&self) -> &'static str { match self { $(GpuKernel::$family(_) => $name),* } }
         }
 
         impl fmt::Display for GpuKernel {

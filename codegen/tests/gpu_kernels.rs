@@ -13,6 +13,10 @@ mod conv;
 mod each;
 #[path = "gpu_kernels/flash.rs"]
 mod flash;
+#[path = "gpu_kernels/indices.rs"]
+mod indices;
+#[path = "gpu_kernels/pool.rs"]
+mod pool;
 #[path = "gpu_kernels/rows.rs"]
 mod rows;
 #[path = "gpu_kernels/state.rs"]

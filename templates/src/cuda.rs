@@ -7,8 +7,8 @@ mod general;
 mod state;
 
 pub use attention::{Attend, Combine, Flash};
-pub use general::{Conv, ConvAxis, Copy, Each, Matmul, Place, Rowwise};
-pub use state::{Append, Appended, Embedding};
+pub use general::{Conv, Copy, Each, Matmul, Place, Pool, Rowwise, Scatter, WindowAxis};
+pub use state::{Append, Appended, Decoded, Table};
 
 use crate::engine;
 use serde::Serialize;

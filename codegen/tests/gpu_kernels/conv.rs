@@ -1,8 +1,13 @@
-//! `conv`: convolutions and transposed ones, along one, two and three axes, in groups.
+//! `conv`: convolutions and transposed ones, along one, two and three axes, in groups; those of stored weights as programs have them.
 
-use super::room::Rng;
 use super::room::cuda::Gpu;
+use super::room::planned;
+use super::room::{Matrix, Rng};
 use actc_codegen::spec::gpu::{Axis, Conv, Each, GpuKernel, Sizes, What};
+use actc_ir::ops::conv::{self, Geometry};
+use actc_ir::ops::window::Window;
+use actc_ir::{Const, Graph, Op, TensorType};
+use actc_types::{DType, Dim, Encoding, Group, Mixed, Packed, Shape, Tensor, WeakPlace};
 
 fn coordinates(mut i: usize, extents: &[usize]) -> Vec<usize> {
     let mut at = vec![0; extents.len()];
@@ -144,5 +149,47 @@ fn weighted_sums_along_an_axis() {
             assert!((f64::from(got) - want).abs() <= 1e-12 + want.abs() * 2f64.powi(-24), "{i}: {got} but {want}");
         }
         assert_eq!(gpu.bytes(error, 1)[0] != 0, outside);
+    }
+}
+
+/// Weights of every kind of encoding, in one group, in several, and of each channel.
+#[test]
+fn stored_weights() {
+    let Some(mut gpu) = Gpu::open() else { return };
+    let mut rng = Rng(20);
+    let packed = |bits| Packed::new(bits, Group::Columns(32));
+    let mixed = |bits, cols, place| Encoding::Mixed(Mixed { body: packed(bits), cols, place, weak: DType::F16 });
+    for (encoding, [n, c, m, groups], [kernel, stride, pad, image]) in [
+        (Encoding::Packed(packed(4)), [2, 7, 33, 1], [3, 1, 1, 9]),
+        (mixed(3, 5, WeakPlace::Scattered), [1, 24, 18, 2], [1, 2, 0, 13]),
+        (mixed(2, 3, WeakPlace::Suffix), [1, 5, 16, 1], [5, 4, 2, 17]),
+        (Encoding::Packed(Packed::new(8, Group::Channel)), [1, 20, 20, 20], [3, 1, 1, 8]),
+    ] {
+        let (rows, cols) = (m as usize, (c / groups * kernel * kernel) as usize);
+        let matrix = Matrix::random(&encoding, DType::F32, rows, cols, &mut rng);
+        let ty = TensorType::new(DType::F32, Shape::fixed(&[m, c / groups, kernel, kernel]));
+        let parts = matrix.parts.iter().map(|(role, bytes)| (*role, bytes.clone().into())).collect();
+        let weights = Const::new("w", ty, encoding, parts).unwrap();
+        let bias = Const::dense("b", &Tensor::f32(&[m], rng.floats(rows)).unwrap());
+        let windows = (image + 2 * pad - kernel) / stride + 1;
+        let list = |n: u64| vec![n; 2];
+        let window = Window { kernel: list(kernel), strides: list(stride), dilations: list(1), pads: list(pad) };
+        let op = Op::Conv(conv::Conv(Geometry { groups, window, extents: vec![Dim::from(windows); 2] }));
+        let mut graph = Graph::new("g");
+        let shape = Shape(vec![Dim::sym("N"), Dim::from(c), Dim::from(image), Dim::from(image)]);
+        let x = graph.input("x", TensorType::new(DType::F32, shape));
+        let (w, b) = (graph.constant(weights), graph.constant(bias));
+        let y = graph.add(op, &[x, w, b], "conv").unwrap();
+        graph.output("y", y);
+        let x = Tensor::f32(&[n, c, image, image], rng.floats((n * c * image * image) as usize)).unwrap();
+        let most = |x: &[f32]| x.iter().fold(0f64, |m, x| m.max(f64::from(x.abs())));
+        let mut row = vec![0f32; cols];
+        let largest = (0..rows).fold(0f64, |l, r| {
+            matrix.view().row(r, &mut row);
+            l.max(most(&row))
+        });
+        // As many terms of inputs within 8, and such a bias.
+        let tolerance = 8.0 * (cols as f64 * largest + 1.0) * (cols as f64 + 2.0) * 2f64.powi(-24);
+        planned::check(&mut gpu, &graph, &[x], tolerance);
     }
 }

@@ -1,10 +1,14 @@
-//! `embedding` and `append`: rows that are looked up, and rows that are kept. Both round once, so results are exact.
+//! `embedding`, `decode` and `append`: rows that are looked up, all of them, and rows that are kept. Both round once, so results are exact.
 
 use super::room::cuda::Gpu;
 use super::room::{Matrix, Rng, rows};
-use actc_codegen::spec::gpu::{Append, Embedding, GpuKernel, Rows};
+use actc_codegen::spec::gpu::{Append, Decode, Embedding, GpuKernel, Rows};
 use actc_codegen::spec::{BufferRole, Mat};
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Role, RowForm, WeakPlace, Zero};
+
+fn put_part(gpu: &mut Gpu, matrix: &Matrix, role: Role) -> u64 {
+    gpu.put(&matrix.parts.iter().find(|(r, _)| *r == role).expect("the part exists").1)
+}
 
 fn look_up(gpu: &mut Gpu, encoding: &Encoding, dtype: DType, [rows, cols]: [usize; 2], rng: &mut Rng) {
     let matrix = Matrix::random(encoding, dtype, rows, cols, rng);
@@ -16,11 +20,10 @@ fn look_up(gpu: &mut Gpu, encoding: &Encoding, dtype: DType, [rows, cols]: [usiz
         let (error, out) = (gpu.put(&[0; 4]), gpu.room(4 * ids.len() * cols));
         let mut buffers = Vec::new();
         for b in kernel.buffers() {
-            let part = |role| &matrix.parts.iter().find(|(r, _)| *r == role).expect("the part exists").1;
             buffers.push(match b.role {
                 BufferRole::Input(_) => gpu.put_integers(ids),
-                BufferRole::Weight { part: role, .. } => gpu.put(part(role)),
-                BufferRole::WeakIndex(_) => gpu.put(part(Role::WeakIndex)),
+                BufferRole::Weight { part, .. } => put_part(gpu, &matrix, part),
+                BufferRole::WeakIndex(_) => put_part(gpu, &matrix, Role::WeakIndex),
                 BufferRole::Error => error,
                 BufferRole::Output(_) => out,
                 role => panic!("an embedding takes no {role:?}"),
@@ -41,6 +44,21 @@ fn look_up(gpu: &mut Gpu, encoding: &Encoding, dtype: DType, [rows, cols]: [usiz
         let flag = i64::from(gpu.bytes(error, 4)[0]);
         assert_eq!(flag, i64::from(ids.iter().any(|id| known(*id).is_none())), "the error word");
     }
+    let kernel = GpuKernel::Decode(Decode { matrix: table, cols: cols as u32 });
+    let out = gpu.room(4 * rows * cols);
+    let mut buffers = Vec::new();
+    for b in kernel.buffers() {
+        buffers.push(match b.role {
+            BufferRole::Weight { part, .. } => put_part(gpu, &matrix, part),
+            BufferRole::WeakIndex(_) => put_part(gpu, &matrix, Role::WeakIndex),
+            BufferRole::Output(_) => out,
+            role => panic!("a decoder takes no {role:?}"),
+        });
+    }
+    gpu.run(&kernel, &buffers, &[]);
+    let mut want = vec![0f32; rows * cols];
+    want.chunks_mut(cols).enumerate().for_each(|(row, want)| matrix.view().row(row, want));
+    assert!(gpu.floats(out, rows * cols) == want, "{encoding} {dtype}: all rows");
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod emulated;
 #[cfg(feature = "emit-llvm")]
 mod gpu;
 pub(crate) mod parts;
+#[cfg(not(feature = "emit-llvm"))]
+pub(crate) mod planned;
 
 #[allow(unused_imports, reason = "each test uses a part of it")]
 pub(crate) use actc_problems::rows::{numbers, rows};

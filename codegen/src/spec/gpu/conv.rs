@@ -5,6 +5,7 @@
 
 use super::geometry::{Blocks, Geometry, Sizes, size};
 use super::text::Text;
+use super::window::{Axis, kernel, shown, taps};
 use crate::spec::{Buffer, BufferRole};
 use actc_templates::cuda;
 use actc_types::{DType, Diagnostic, Dim, Result};
@@ -15,22 +16,6 @@ const DEPTH: u32 = 16;
 
 /// Threads of a block.
 const THREADS: u32 = 256;
-
-/// Most axes, and most taps of a window.
-const MOST: (usize, u64) = (4, 1 << 20);
-
-/// Windows along an axis: tap `k` of window `o` lies at `o * stride + k * dilation - pad`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Axis {
-    /// Taps.
-    pub kernel: u32,
-    /// Elements from window to window.
-    pub stride: u32,
-    /// Elements from tap to tap.
-    pub dilation: u32,
-    /// Elements in front of the image.
-    pub pad: u32,
-}
 
 /// A convolution of f32.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,15 +45,8 @@ impl Conv {
         if self.few { [8, 128] } else { [64, 64] }
     }
 
-    fn taps(&self) -> Option<u64> {
-        self.axes.iter().try_fold(1u64, |taps, a| taps.checked_mul(a.kernel.into()))
-    }
-
     pub(super) fn check(&self) -> Result<()> {
-        let fits = |a: &Axis| a.kernel > 0 && a.stride > 0 && a.dilation > 0;
-        let (axes, taps) = MOST;
-        let windows = (1..=axes).contains(&self.axes.len()) && self.axes.iter().all(fits);
-        if !windows || self.groups == 0 || self.groups > 1 << 20 || self.taps().is_none_or(|n| n > taps) {
+        if taps(&self.axes).is_none() || self.groups == 0 || self.groups > 1 << 20 {
             return Err(Diagnostic::new("kernel-shape", format!("no kernel for {self}")));
         }
         Ok(())
@@ -115,23 +93,15 @@ impl Conv {
         let ([tile_rows, tile_cols], [down, across]) = (self.tile(), self.own());
         let text = Text::new(symbol, self.to_string(), &self.buffers(), &self.dims(), self.sizes, THREADS);
         let rank = self.axes.len();
-        // Taps are numbered with the last axis the fastest.
-        let axis = |(axis, a): (usize, &Axis)| cuda::ConvAxis {
-            axis,
-            kernel: a.kernel,
-            stride: a.stride,
-            dilation: a.dilation,
-            pad: a.pad,
-        };
         let extents = |name: &str| (0..rank).map(|i| format!("{name}{i}")).collect::<Vec<_>>().join(", ");
-        let kernel = self.axes.iter().map(|a| a.kernel.to_string()).collect::<Vec<_>>().join(" x ");
         cuda::Conv {
             head: &text.head(),
             transposed: self.transposed,
             groups: self.groups,
-            kernel: &kernel,
-            taps: self.taps().unwrap_or(0),
-            axes: &self.axes.iter().enumerate().rev().map(axis).collect::<Vec<_>>(),
+            kernel: &kernel(&self.axes),
+            taps: taps(&self.axes).unwrap_or(0),
+            // Taps are numbered with the last axis the fastest.
+            axes: &shown(&self.axes).into_iter().rev().collect::<Vec<_>>(),
             x_extents: &extents("x"),
             y_extents: &extents("y"),
             bias: self.bias,
@@ -154,8 +124,6 @@ impl fmt::Display for Conv {
             Sizes::Memory => ", sizes in memory",
         };
         write!(f, "gpu_conv{{transposed={transposed}, groups={groups}, bias={bias}, few={few}{sizes}}}")?;
-        axes.iter().try_for_each(|Axis { kernel, stride, dilation, pad }| {
-            write!(f, " [{kernel} by {stride}, dilation {dilation}, pad {pad}]")
-        })
+        axes.iter().try_for_each(|axis| write!(f, " {axis}"))
     }
 }

@@ -12,6 +12,7 @@ mod call;
 mod combine;
 mod conv;
 mod copy;
+mod decode;
 mod each;
 mod element;
 mod embedding;
@@ -22,19 +23,24 @@ mod geometry;
 mod matmul;
 mod matrix;
 mod place;
+mod pool;
 mod prepare;
 mod record;
 mod reduce;
 mod rowwise;
+mod scatter;
 mod swizzle;
+mod table;
 mod text;
 mod wgmma;
+mod window;
 
 pub use append::{Append, Rows};
 pub use attend::Attend;
 pub use combine::Combine;
-pub use conv::{Axis, Conv};
+pub use conv::Conv;
 pub use copy::Copy;
+pub use decode::Decode;
 pub use each::{Each, What};
 pub use element::Element;
 pub use embedding::Embedding;
@@ -44,12 +50,15 @@ pub use gemv::{Gemv, Tuning};
 pub use geometry::{Blocks, Geometry, Launch, Sizes};
 pub use matmul::Matmul;
 pub use place::{Choose, Place};
+pub use pool::Pool;
 pub use prepare::Prepare;
 pub use record::{Columns, Products, Record};
 pub use reduce::Reduce;
 pub use rowwise::{Of, Rowwise};
+pub use scatter::{Put, Scatter, To};
 pub use swizzle::Swizzle;
 pub use wgmma::Wgmma;
+pub use window::Axis;
 
 use super::Buffer;
 use actc_types::{Diagnostic, Result};
@@ -126,8 +135,14 @@ families! {
     Matmul "matmul",
     /// Convolutions.
     Conv "conv",
+    /// Functions of windows.
+    Pool "pool",
+    /// Tensors with parts or elements replaced.
+    Scatter "scatter",
     /// Rows of a stored matrix by ids.
     Embedding "embedding",
+    /// All rows of a stored matrix.
+    Decode "decode",
     /// New rows of states.
     Append "append",
 }

@@ -87,7 +87,7 @@ pub(super) fn unary(function: UnaryFunction, dtype: Element) -> Result<Vec<Strin
     Ok(if value.contains("sigmoid") { [vec![SIGMOID.to_owned()], body].concat() } else { body })
 }
 
-pub(super) fn binary(function: BinaryFunction, dtype: Element) -> Result<Vec<String>> {
+pub(in super::super) fn binary(function: BinaryFunction, dtype: Element) -> Result<Vec<String>> {
     let head = signature(given(function.gives(dtype.dtype()), dtype)?, dtype, &["a", "b"]);
     let bits = 8 * dtype.dtype().size();
     let float = dtype == Element::F32;

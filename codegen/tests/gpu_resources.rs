@@ -7,7 +7,8 @@
 
 use actc_codegen::spec::gpu::{
     Append, Attend, Axis, Conv, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of,
-    Place, Pool, Prepare, Products, Put, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, Wgmma, What,
+    Place, Pool, Prepare, Products, Put, Record, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, Wgmma, What,
+    Windows,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
@@ -175,6 +176,10 @@ fn others() -> Vec<(String, GpuKernel)> {
     kernels.extend(place.choose().map(|choose| ("logits.choose".to_owned(), GpuKernel::Choose(choose))));
     kernels.push(("logits.place".to_owned(), GpuKernel::Place(place)));
     let axes = vec![Axis { kernel: 3, stride: 1, dilation: 1, pad: 1 }; 2];
+    let mat = Mat { rows: 384, ..table(packed(4, Group::Columns(64))) };
+    let record = Record::of(&mat, 1152, Act::F32, Products::Single, Tokens::Many).unwrap();
+    let windows = GpuKernel::Windows(Windows { record, axes: axes.clone() });
+    kernels.push(("general.windows 4 bits/64".to_owned(), windows));
     let (dtype, behind) = (Element::F32, vec![1; 2]);
     let pool = |function| Pool { function, dtype, p: 0, axes: axes.clone(), behind: behind.clone(), sizes };
     let (function, exclusive, reverse) = (Running::Sum, false, false);

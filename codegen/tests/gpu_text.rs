@@ -4,7 +4,7 @@
 
 use actc_codegen::spec::gpu::{
     Append, Attend, Axis, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place,
-    Pool, Prepare, Products, Put, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, Wgmma, What,
+    Pool, Prepare, Products, Put, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, Wgmma, What, Windows,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_types::function::{BinaryFunction, Extreme};
@@ -33,6 +33,8 @@ fn gemv_of_three_bits_with_scattered_columns() {
     let gemv = Gemv::of(linear, Products::Single).unwrap();
     let record = gemv.records().unwrap()[0];
     insta::assert_snapshot!("prepare", text(GpuKernel::Prepare(Prepare { record })));
+    let axes = vec![Axis { kernel: 3, stride: 2, dilation: 1, pad: 1 }; 2];
+    insta::assert_snapshot!("windows", text(GpuKernel::Windows(Windows { record, axes })));
     insta::assert_snapshot!("gemv", text(GpuKernel::Gemv(gemv)));
 }
 

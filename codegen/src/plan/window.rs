@@ -76,11 +76,15 @@ impl Steps<'_, '_> {
         let y = self.buffers.value(data.results[0])?;
         let dims = self.sizes(data)?;
         if let Device::Cuda { .. } = self.shared.device {
+            let why = match self.as_product(data, geometry, weight, &dims) {
+                Ok(places) => return self.conv_by_product(label, data, places, [x, y], &dims),
+                Err(why) => why,
+            };
             let weights = self.decoded(label, weight)?;
             let bufs = [x, weights].into_iter().chain(bias).chain([y]).collect();
             let ints = integers(geometry, &[DType::F32.code()])?;
             let call = BuiltinCall { bufs, dims, ints, ..BuiltinCall::new(label, Builtin::Conv) };
-            self.builtin(call, "windows over decoded weights");
+            self.builtin(call, &format!("no product on tensor cores with {why}; windows over decoded weights"));
             return Ok(());
         }
         let tensor = self.shared.tensors.index(&self.graph.const_data(weight).name);

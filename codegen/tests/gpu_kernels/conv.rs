@@ -159,36 +159,49 @@ fn stored_weights() {
     let mut rng = Rng(20);
     let packed = |bits| Packed::new(bits, Group::Columns(32));
     let mixed = |bits, cols, place| Encoding::Mixed(Mixed { body: packed(bits), cols, place, weak: DType::F16 });
-    for (encoding, [n, c, m, groups], [kernel, stride, pad, image]) in [
-        (Encoding::Packed(packed(4)), [2, 7, 33, 1], [3, 1, 1, 9]),
-        (mixed(3, 5, WeakPlace::Scattered), [1, 24, 18, 2], [1, 2, 0, 13]),
-        (mixed(2, 3, WeakPlace::Suffix), [1, 5, 16, 1], [5, 4, 2, 17]),
-        (Encoding::Packed(Packed::new(8, Group::Channel)), [1, 20, 20, 20], [3, 1, 1, 8]),
+    // By products of tensor cores, along an axis and two; then decoded: in groups, of few columns, of few rows.
+    for (encoding, [n, c, m, groups], [rank, kernel, stride, dilation, pad, image]) in [
+        (Encoding::Packed(packed(4)), [2, 8, 33, 1], [2, 3, 1, 1, 1, 9]),
+        (mixed(3, 19, WeakPlace::Scattered), [1, 40, 18, 1], [1, 3, 2, 1, 1, 41]),
+        (mixed(2, 3, WeakPlace::Suffix), [1, 5, 16, 1], [2, 5, 4, 1, 2, 17]),
+        (Encoding::Packed(Packed::new(8, Group::Channel)), [3, 70, 20, 1], [2, 1, 1, 1, 0, 5]),
+        (Encoding::Packed(packed(6)), [2, 16, 64, 1], [2, 3, 1, 2, 2, 8]),
+        (mixed(3, 5, WeakPlace::Scattered), [1, 24, 18, 2], [2, 3, 2, 1, 0, 13]),
+        (Encoding::Packed(packed(4)), [2, 7, 33, 1], [2, 3, 1, 1, 1, 9]),
+        (Encoding::Packed(packed(5)), [1, 20, 4, 1], [2, 3, 1, 1, 1, 8]),
+        (Encoding::Packed(Packed::new(8, Group::Channel)), [1, 20, 20, 20], [2, 3, 1, 1, 1, 8]),
     ] {
-        let (rows, cols) = (m as usize, (c / groups * kernel * kernel) as usize);
+        let list = |n: u64| vec![n; rank as usize];
+        let taps = list(kernel).iter().product::<u64>();
+        let (rows, cols) = (m as usize, (c / groups * taps) as usize);
         let matrix = Matrix::random(&encoding, DType::F32, rows, cols, &mut rng);
-        let ty = TensorType::new(DType::F32, Shape::fixed(&[m, c / groups, kernel, kernel]));
+        let ty = TensorType::new(DType::F32, Shape::fixed(&[&[m, c / groups], &list(kernel)[..]].concat()));
         let parts = matrix.parts.iter().map(|(role, bytes)| (*role, bytes.clone().into())).collect();
         let weights = Const::new("w", ty, encoding, parts).unwrap();
         let bias = Const::dense("b", &Tensor::f32(&[m], rng.floats(rows)).unwrap());
-        let windows = (image + 2 * pad - kernel) / stride + 1;
-        let list = |n: u64| vec![n; 2];
-        let window = Window { kernel: list(kernel), strides: list(stride), dilations: list(1), pads: list(pad) };
-        let op = Op::Conv(conv::Conv(Geometry { groups, window, extents: vec![Dim::from(windows); 2] }));
+        let windows = (image + 2 * pad - (kernel - 1) * dilation - 1) / stride + 1;
+        let window = Window { kernel: list(kernel), strides: list(stride), dilations: list(dilation), pads: list(pad) };
+        let op = Op::Conv(conv::Conv(Geometry {
+            groups,
+            window,
+            extents: list(windows).into_iter().map(Dim::from).collect(),
+        }));
         let mut graph = Graph::new("g");
-        let shape = Shape(vec![Dim::sym("N"), Dim::from(c), Dim::from(image), Dim::from(image)]);
+        let dims = [&[n, c], &list(image)[..]].concat();
+        let own = dims.iter().skip(1).map(|d| Dim::from(*d));
+        let shape = Shape(std::iter::once(Dim::sym("N")).chain(own).collect());
         let x = graph.input("x", TensorType::new(DType::F32, shape));
         let (w, b) = (graph.constant(weights), graph.constant(bias));
         let y = graph.add(op, &[x, w, b], "conv").unwrap();
         graph.output("y", y);
-        let x = Tensor::f32(&[n, c, image, image], rng.floats((n * c * image * image) as usize)).unwrap();
+        let x = Tensor::f32(&dims, rng.floats(dims.iter().product::<u64>() as usize)).unwrap();
         let most = |x: &[f32]| x.iter().fold(0f64, |m, x| m.max(f64::from(x.abs())));
         let mut row = vec![0f32; cols];
         let largest = (0..rows).fold(0f64, |l, r| {
             matrix.view().row(r, &mut row);
             l.max(most(&row))
         });
-        // As many terms of inputs within 8, and such a bias.
+        // As many terms of inputs within 8, and such a bias; products of tensor cores are as exact.
         let tolerance = 8.0 * (cols as f64 * largest + 1.0) * (cols as f64 + 2.0) * 2f64.powi(-24);
         planned::check(&mut gpu, &graph, &[x], tolerance);
     }

@@ -55,7 +55,7 @@ impl Steps<'_, '_> {
     }
 
     /// Constant `id` as kernels that decode its rows know it, and its columns.
-    fn stored_matrix(&self, id: ConstId) -> Result<(Mat, u32)> {
+    pub(super) fn stored_matrix(&self, id: ConstId) -> Result<(Mat, u32)> {
         let constant = self.graph.const_data(id);
         let (rows, cols) = constant.matrix()?;
         let (rows, cols) = (small(rows as u64, "the number of rows")?, small(cols as u64, "the number of columns")?);

@@ -34,6 +34,7 @@ mod table;
 mod text;
 mod wgmma;
 mod window;
+mod windows;
 
 pub use append::{Append, Rows};
 pub use attend::Attend;
@@ -59,6 +60,7 @@ pub use scatter::{Put, Scatter, To};
 pub use swizzle::Swizzle;
 pub use wgmma::Wgmma;
 pub use window::Axis;
+pub use windows::Windows;
 
 use super::Buffer;
 use actc_types::{Diagnostic, Result};
@@ -105,6 +107,8 @@ macro_rules! families {
 families! {
     /// Inputs of matrices as operands of matrix instructions.
     Prepare "prepare",
+    /// Places of images as operands of matrix instructions.
+    Windows "windows",
     /// Matrices times a few tokens.
     Gemv "gemv",
     /// Matrices times many tokens.

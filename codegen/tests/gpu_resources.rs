@@ -7,7 +7,7 @@
 
 use actc_codegen::spec::gpu::{
     Append, Attend, Axis, Conv, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of,
-    Place, Pool, Prepare, Products, Put, Record, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, Wgmma, What,
+    Place, Pool, Prepare, Products, Put, Record, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms, Tile, To, Wgmma, What,
     Windows,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
@@ -206,7 +206,7 @@ fn others() -> Vec<(String, GpuKernel)> {
         ("matmul, few rows", matmul(true, memory)),
     ];
     for (transposed, few) in [(false, false), (true, true)] {
-        let conv = Conv { transposed, groups: 1, axes: axes.clone(), bias: true, few, sizes };
+        let conv = Conv { transposed, groups: 1, axes: axes.clone(), terms: Terms::Floats, bias: true, few, sizes };
         kernels.push((format!("general.conv, transposed: {transposed}, few channels: {few}"), GpuKernel::Conv(conv)));
     }
     kernels.extend(general.map(|(name, kernel)| (format!("general.{name}"), kernel)));

@@ -3,11 +3,11 @@
 use super::room::cuda::Gpu;
 use super::room::planned;
 use super::room::{Matrix, Rng};
-use actc_codegen::spec::gpu::{Axis, Conv, Each, GpuKernel, Sizes, What};
+use actc_codegen::spec::gpu::{Axis, Conv, Each, GpuKernel, Sizes, Terms, What};
 use actc_ir::ops::conv::{self, Geometry};
 use actc_ir::ops::window::Window;
 use actc_ir::{Const, Graph, Op, TensorType};
-use actc_types::{DType, Dim, Encoding, Group, Mixed, Packed, Shape, Tensor, WeakPlace};
+use actc_types::{DType, Dim, Encoding, Group, Mixed, Packed, Shape, Tensor, TensorData, WeakPlace};
 
 fn coordinates(mut i: usize, extents: &[usize]) -> Vec<usize> {
     let mut at = vec![0; extents.len()];
@@ -81,6 +81,7 @@ fn windows_of_every_kind() {
         transposed: false,
         groups,
         axes: axes.to_vec(),
+        terms: Terms::Floats,
         bias,
         few,
         sizes,
@@ -105,6 +106,7 @@ fn windows_over_the_result() {
         transposed: true,
         groups,
         axes: axes.to_vec(),
+        terms: Terms::Floats,
         bias,
         few,
         sizes: Sizes::Int,
@@ -204,5 +206,40 @@ fn stored_weights() {
         // As many terms of inputs within 8, and such a bias; products of tensor cores are as exact.
         let tolerance = 8.0 * (cols as f64 * largest + 1.0) * (cols as f64 + 2.0) * 2f64.powi(-24);
         planned::check(&mut gpu, &graph, &[x], tolerance);
+    }
+}
+
+/// Bytes of both kinds less their zero points, one for all channels or one for each.
+#[test]
+fn integers() {
+    let Some(mut gpu) = Gpu::open() else { return };
+    let mut rng = Rng(25);
+    for (i, [n, c, m, groups, kernel, stride, pad, image]) in
+        [[2u64, 5, 9, 1, 3, 1, 1, 7], [1, 6, 6, 6, 3, 2, 0, 9], [1, 8, 12, 2, 2, 1, 1, 5], [3, 30, 4, 1, 1, 1, 0, 6]]
+            .into_iter()
+            .enumerate()
+    {
+        let mut bytes = |signed: bool, dims: &[u64]| {
+            let all: Vec<u8> = (0..dims.iter().product()).map(|_: u64| rng.word() as u8).collect();
+            let data = match signed {
+                true => TensorData::I8(all.into_iter().map(|b| b as i8).collect()),
+                false => TensorData::U8(all),
+            };
+            Tensor::new(dims, data).unwrap()
+        };
+        let (x, w) = (i % 2 == 1, i >= 2);
+        let zeros = if i % 2 == 0 { vec![m] } else { Vec::new() };
+        let inputs = [
+            bytes(x, &[n, c, image, image]),
+            bytes(w, &[m, c / groups, kernel, kernel]),
+            bytes(x, &[]),
+            bytes(w, &zeros),
+        ];
+        let windows = (image + 2 * pad - kernel) / stride + 1;
+        let list = |n: u64| vec![n; 2];
+        let window = Window { kernel: list(kernel), strides: list(stride), dilations: list(1), pads: list(pad) };
+        let extents = vec![Dim::from(windows); 2];
+        let op = Op::ConvInteger(conv::ConvInteger(Geometry { groups, window, extents }));
+        planned::check(&mut gpu, &planned::alone(&op, &inputs), &inputs, 0.0);
     }
 }

@@ -31,7 +31,7 @@ fn store(x: &[Number], dtype: Element) -> Vec<u8> {
             Element::F32 => (e.float as f32).to_le_bytes().to_vec(),
             Element::I64 => (e.integer as i64).to_le_bytes().to_vec(),
             Element::I32 => (e.integer as i32).to_le_bytes().to_vec(),
-            Element::Bool => vec![e.integer as u8],
+            Element::U8 | Element::I8 | Element::Bool => vec![e.integer as u8],
         }
     });
     each.collect()
@@ -43,7 +43,8 @@ fn restore(bytes: &[u8], dtype: Element) -> Vec<Number> {
         Element::F32 => of_float(f32::from_le_bytes(b.try_into().unwrap())),
         Element::I64 => of_integer(i64::from_le_bytes(b.try_into().unwrap())),
         Element::I32 => of_integer(i32::from_le_bytes(b.try_into().unwrap()).into()),
-        Element::Bool => of_integer(b[0].into()),
+        Element::I8 => of_integer((b[0] as i8).into()),
+        Element::U8 | Element::Bool => of_integer(b[0].into()),
     })
     .collect()
 }
@@ -57,7 +58,10 @@ fn random(dtype: Element, n: usize, rng: &mut Rng) -> Vec<Number> {
         Element::Bool => of_integer((rng.word() & 1) as i64),
         Element::I32 if i < 2 => of_integer([i32::MIN, i32::MAX][i].into()),
         Element::I64 if i < 2 => of_integer([i64::MIN, i64::MAX][i]),
-        Element::I64 | Element::I32 => of_integer(rng.below(15) as i64 - 7),
+        Element::I8 if i < 2 => of_integer([i8::MIN, i8::MAX][i].into()),
+        Element::U8 if i < 2 => of_integer([u8::MAX, 200][i].into()),
+        Element::U8 => of_integer(rng.below(15) as i64),
+        Element::I64 | Element::I32 | Element::I8 => of_integer(rng.below(15) as i64 - 7),
     };
     let mut all: Vec<Number> = (0..n).map(|i| element(i, rng)).collect();
     (1..n).for_each(|i| all.swap(i, rng.below(i + 1)));
@@ -75,7 +79,8 @@ fn same(got: Number, want: f64, whole: i128, dtype: Element, ulps: f64) -> bool 
     let whole = match dtype {
         Element::I64 => i128::from(whole as i64),
         Element::I32 => i128::from(whole as i32),
-        Element::F32 | Element::Bool => i128::from(whole as u8),
+        Element::I8 => i128::from(whole as i8),
+        Element::F32 | Element::U8 | Element::Bool => i128::from(whole as u8),
     };
     got.integer == whole
 }
@@ -184,7 +189,9 @@ fn casts() {
                 (_, Element::Bool) => i128::from(x.float != 0.0),
                 (Element::F32, Element::I64) => i128::from(x.float as i64),
                 (Element::F32, Element::I32) => i128::from(x.float as i32),
-                (_, Element::F32 | Element::I64 | Element::I32) => x.integer,
+                (Element::F32, Element::U8) => i128::from(x.float as u8),
+                (Element::F32, Element::I8) => i128::from(x.float as i8),
+                (_, Element::F32 | Element::I64 | Element::I32 | Element::U8 | Element::I8) => x.integer,
             };
             let float = if from == Element::F32 { x.float } else { f64::from(x.integer as f32) };
             assert!(same(got, float, whole, to, 0.0), "{from} {x:?} as {to}: {got:?}");

@@ -44,6 +44,8 @@ fn functions_of_windows() {
             if places {
                 let whole: Vec<i64> = (0..n).map(|_| rng.word() as i64 >> (60 * (rng.below(2)))).collect();
                 inputs.push(TensorData::I32(whole.iter().map(|x| *x as i32).collect()));
+                inputs.push(TensorData::U8(whole.iter().map(|x| *x as u8).collect()));
+                inputs.push(TensorData::I8(whole.iter().map(|x| *x as i8).collect()));
                 inputs.push(TensorData::I64(whole));
             }
             for data in inputs {

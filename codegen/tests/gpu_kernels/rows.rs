@@ -105,7 +105,9 @@ fn extremes_of_rows() {
                 for (row, got) in gpu.integers(to, rows).into_iter().enumerate() {
                     let want = match dtype {
                         Element::F32 => extreme.place(x[row * n..][..n].iter()),
-                        Element::I64 | Element::I32 | Element::Bool => extreme.place(whole[row * n..][..n].iter()),
+                        Element::I64 | Element::I32 | Element::U8 | Element::I8 | Element::Bool => {
+                            extreme.place(whole[row * n..][..n].iter())
+                        }
                     };
                     assert_eq!(got, want as i64, "{extreme:?} of {dtype} row {row} of {n}");
                 }

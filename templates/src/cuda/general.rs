@@ -116,6 +116,18 @@ pub struct Conv<'a> {
     /// The kernel.
     #[serde(flatten)]
     pub head: &'a Head<'a>,
+    /// Whether elements are integers less a zero point.
+    pub integers: bool,
+    /// Whether each channel of the result has a zero point of its weights.
+    pub zeros: bool,
+    /// The type of an element of the image.
+    pub x_type: &'a str,
+    /// The type of a weight.
+    pub w_type: &'a str,
+    /// The type of a result.
+    pub y_type: &'a str,
+    /// The type that is multiplied and added.
+    pub number: &'a str,
     /// Whether windows lie over the result.
     pub transposed: bool,
     /// Groups of channels.

@@ -1,7 +1,7 @@
 //! What calls of the runtime's functions become on a GPU.
 
 use super::{
-    Axis, Conv, Copy, Each, Element, GpuKernel, Matmul, Of, Place, Pool, Put, Rowwise, Scatter, Sizes, To, What,
+    Axis, Conv, Copy, Each, Element, GpuKernel, Matmul, Of, Place, Pool, Put, Rowwise, Scatter, Sizes, Terms, To, What,
 };
 use actc_artifact::{Builtin, BuiltinCall};
 use actc_types::function::{BinaryFunction, Extreme, RowFunction, Running, UnaryFunction};
@@ -85,7 +85,7 @@ impl GpuKernel {
             Builtin::Pad => each(What::Pad { size: size(0)?, rank: rank(3)? }),
             Builtin::Resample => match element(0)? {
                 Element::F32 => each(What::Resample),
-                Element::I64 | Element::I32 | Element::Bool => Err(refuse()),
+                Element::I64 | Element::I32 | Element::U8 | Element::I8 | Element::Bool => Err(refuse()),
             },
             Builtin::Range => each(What::Range),
             Builtin::Zero => each(What::Zero),
@@ -113,7 +113,21 @@ impl GpuKernel {
                 let (groups, axes) = (number(0)?, axes(2, 3)?);
                 let few = fixed(2).is_some_and(|m| m <= FEW * u64::from(groups));
                 let (transposed, bias) = (call.builtin == Builtin::ConvTranspose, call.bufs.len() > 3);
-                Ok(GpuKernel::Conv(Conv { transposed, groups, axes, bias, few, sizes }))
+                Ok(GpuKernel::Conv(Conv { transposed, groups, axes, terms: Terms::Floats, bias, few, sizes }))
+            }
+            Builtin::ConvInteger => {
+                let (groups, terms) =
+                    (number(0)?, Terms::Integers { x: element(1)?, w: element(2)?, zeros: int(3)? != 0 });
+                let few = fixed(2).is_some_and(|m| m <= FEW * u64::from(groups));
+                Ok(GpuKernel::Conv(Conv {
+                    transposed: false,
+                    groups,
+                    axes: axes(4, 3)?,
+                    terms,
+                    bias: false,
+                    few,
+                    sizes,
+                }))
             }
             Builtin::Pool => {
                 let function = PoolFunction::from_code(int(0)?).ok_or_else(refuse)?;
@@ -151,7 +165,6 @@ impl GpuKernel {
             | Builtin::NonMaxSuppression
             | Builtin::Expect
             | Builtin::ConvStored
-            | Builtin::ConvInteger
             | Builtin::DeformConv
             | Builtin::Fold
             | Builtin::Unpool
@@ -195,6 +208,7 @@ mod tests {
             (Builtin::Place, dims(&[1, 128_000]), vec![2, f32s]),
             (Builtin::Matmul, dims(&[1, 2, 3, 4]), vec![0, 1, f32s]),
             (Builtin::Conv, dims(&[1, 2, 3, 9, 9, 7, 7]), vec![1, f32s, 3, 3, 1, 1, 1, 1, 0, 0]),
+            (Builtin::ConvInteger, dims(&[1, 2, 3, 4, 8]), vec![1, DType::U8.code(), DType::I8.code(), 1, 2, 2, 1, 0]),
             (Builtin::ConvTranspose, dims(&[1, 2, 3, 4, 8]), vec![1, f32s, 2, 2, 1, 0]),
             (
                 Builtin::Pool,

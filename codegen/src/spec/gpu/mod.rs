@@ -39,7 +39,7 @@ mod windows;
 pub use append::{Append, Rows};
 pub use attend::Attend;
 pub use combine::Combine;
-pub use conv::Conv;
+pub use conv::{Conv, Terms};
 pub use copy::Copy;
 pub use decode::Decode;
 pub use each::{Each, What};

@@ -45,7 +45,7 @@ struct Fold {
 impl Pool {
     fn whole(&self) -> bool {
         match self.dtype {
-            Element::I64 | Element::I32 => true,
+            Element::I64 | Element::I32 | Element::U8 | Element::I8 => true,
             Element::F32 | Element::Bool => false,
         }
     }
@@ -144,7 +144,8 @@ impl Pool {
                     Element::F32 => "__uint_as_float(0xff800000u)",
                     Element::I64 => "-0x7fffffffffffffffll - 1",
                     Element::I32 => "-0x7fffffff - 1",
-                    Element::Bool => "0",
+                    Element::I8 => "-128",
+                    Element::U8 | Element::Bool => "0",
                 };
                 Fold {
                     formula: "the largest".to_owned(),

@@ -159,10 +159,10 @@ impl Body {
             What::Cumulate { function, dtype, rank, exclusive, reverse } => {
                 let rank = usize::from(*rank);
                 let extents = names("x", rank).iter().map(|x| format!("(i64){x}")).collect::<Vec<_>>().join(", ");
-                let (sum, sign) = match (function, dtype) {
-                    (_, Element::F32) => ("double", if *function == Running::Sum { "+" } else { "*" }),
-                    (Running::Sum, Element::I64 | Element::I32 | Element::Bool) => ("u64", "+"),
-                    (Running::Prod, Element::I64 | Element::I32 | Element::Bool) => ("u64", "*"),
+                let sum = if *dtype == Element::F32 { "double" } else { "u64" };
+                let sign = match function {
+                    Running::Sum => "+",
+                    Running::Prod => "*",
                 };
                 let first = function.first() as u8;
                 let (start, step) = if *reverse { ("inner * (n - 1)", "-inner") } else { ("0", "inner") };

@@ -161,13 +161,14 @@ fn stored_weights() {
     let mut rng = Rng(20);
     let packed = |bits| Packed::new(bits, Group::Columns(32));
     let mixed = |bits, cols, place| Encoding::Mixed(Mixed { body: packed(bits), cols, place, weak: DType::F16 });
-    // By products of tensor cores, along an axis and two; then decoded: in groups, of few columns, of few rows.
+    // By products of tensor cores, along an axis and two, and of a few places; then decoded: in groups, of few columns, of few rows.
     for (encoding, [n, c, m, groups], [rank, kernel, stride, dilation, pad, image]) in [
         (Encoding::Packed(packed(4)), [2, 8, 33, 1], [2, 3, 1, 1, 1, 9]),
         (mixed(3, 19, WeakPlace::Scattered), [1, 40, 18, 1], [1, 3, 2, 1, 1, 41]),
         (mixed(2, 3, WeakPlace::Suffix), [1, 5, 16, 1], [2, 5, 4, 1, 2, 17]),
         (Encoding::Packed(Packed::new(8, Group::Channel)), [3, 70, 20, 1], [2, 1, 1, 1, 0, 5]),
         (Encoding::Packed(packed(6)), [2, 16, 64, 1], [2, 3, 1, 2, 2, 8]),
+        (mixed(4, 7, WeakPlace::Scattered), [3, 96, 20, 1], [2, 1, 1, 1, 0, 1]),
         (mixed(3, 5, WeakPlace::Scattered), [1, 24, 18, 2], [2, 3, 2, 1, 0, 13]),
         (Encoding::Packed(packed(4)), [2, 7, 33, 1], [2, 3, 1, 1, 1, 9]),
         (Encoding::Packed(packed(5)), [1, 20, 4, 1], [2, 3, 1, 1, 1, 8]),
@@ -191,7 +192,8 @@ fn stored_weights() {
         let mut graph = Graph::new("g");
         let dims = [&[n, c], &list(image)[..]].concat();
         let own = dims.iter().skip(1).map(|d| Dim::from(*d));
-        let shape = Shape(std::iter::once(Dim::sym("N")).chain(own).collect());
+        let batch = if image == 1 { Dim::from(n) } else { Dim::sym("N") };
+        let shape = Shape(std::iter::once(batch).chain(own).collect());
         let x = graph.input("x", TensorType::new(DType::F32, shape));
         let (w, b) = (graph.constant(weights), graph.constant(bias));
         let y = graph.add(op, &[x, w, b], "conv").unwrap();

@@ -208,7 +208,7 @@ impl Steps<'_, '_> {
     }
 
     /// Launches `kernel` on `operands`.
-    fn multiply(
+    pub(super) fn multiply(
         &mut self,
         label: &str,
         kernel: GpuKernel,

@@ -3,8 +3,8 @@
 use super::linear::{Operands, record_bytes};
 use super::unexpected;
 use crate::plan::matrices::{counted, weak_columns};
-use crate::plan::steps::{Steps, overflow, product};
-use crate::spec::gpu::{Axis, Each, GpuKernel, Record, Sizes, What, Windows};
+use crate::plan::steps::{FEW_TOKENS, Steps, overflow, product};
+use crate::spec::gpu::{Axis, Each, Gemv, GpuKernel, Record, Sizes, What, Windows};
 use crate::spec::linear::{Act, Epilogue, Linear, Tokens};
 use crate::spec::{Buffer, BufferRole, Mat, WeakSet};
 use actc_ir::ops::conv::Geometry;
@@ -21,6 +21,10 @@ pub(in crate::plan) struct Places {
     cols: u32,
     record: Record,
     axes: Vec<Axis>,
+    /// For how many places the kernels are made.
+    tokens: Tokens,
+    /// How many there are.
+    count: Dim,
 }
 
 impl Steps<'_, '_> {
@@ -45,8 +49,14 @@ impl Steps<'_, '_> {
             return Err(format!("{} rows of {cols} columns, fewer than {rows_least} of {cols_least}", matrix.rows));
         }
         let mat = Mat { bias: data.args.len() == 3, encoding: counted(matrix.encoding.clone()), ..matrix };
-        let record = Record::of(&mat, cols, Act::F32, self.products(), Tokens::Many).map_err(said)?;
         let window = &geometry.window;
+        let places = product(&dims[3 + window.kernel.len()..]).map_err(said)?;
+        let count = dims[0].checked_mul(&places).ok_or_else(|| said(overflow()))?;
+        let tokens = match count.fixed() {
+            Some(few) if (1..=FEW_TOKENS).contains(&few) => Tokens::Few(few as u8),
+            Some(_) | None => Tokens::Many,
+        };
+        let record = Record::of(&mat, cols, Act::F32, self.products(), tokens).map_err(said)?;
         let axis = |i: usize| {
             let number = |list: &[u64]| u32::try_from(list[i]).map_err(|_| "a window beyond 32 bits".to_owned());
             Ok(Axis {
@@ -59,7 +69,7 @@ impl Steps<'_, '_> {
         let axes = (0..window.kernel.len()).map(axis).collect::<Result<Vec<Axis>, String>>()?;
         let kernel = GpuKernel::Windows(Windows { record, axes: axes.clone() });
         kernel.check().map_err(said)?;
-        Ok(Places { id, mat, cols, record, axes })
+        Ok(Places { id, mat, cols, record, axes, tokens, count })
     }
 
     /// Launches what `places` is: operands from the image, the product, and its places behind its channels.
@@ -71,12 +81,11 @@ impl Steps<'_, '_> {
         [x, y]: [u32; 2],
         dims: &[Dim],
     ) -> Result<()> {
-        let Places { id, mat, cols, record, axes } = places;
+        let Places { id, mat, cols, record, axes, tokens, count } = places;
         let ([batch, _, _], extents) = dims.split_first_chunk().ok_or_else(overflow)?;
         let area = product(&extents[axes.len()..])?;
-        let tokens = batch.checked_mul(&area).ok_or_else(overflow)?;
         let weak = weak_columns(self.graph, id);
-        let prepared = self.buffers.scratch(record_bytes(&record, &tokens, weak as usize).ok_or_else(overflow)?);
+        let prepared = self.buffers.scratch(record_bytes(&record, &count, weak as usize).ok_or_else(overflow)?);
         let kernel = GpuKernel::Windows(Windows { record, axes });
         let buffer = |asked: Buffer| match asked.role {
             BufferRole::Input(_) => Ok(x),
@@ -96,13 +105,15 @@ impl Steps<'_, '_> {
             | BufferRole::Output(_)) => Err(unexpected(other)),
         };
         let bufs = kernel.buffers().into_iter().map(buffer).collect::<Result<Vec<u32>>>()?;
-        let counted = (record.weak == WeakSet::Scattered).then(|| Dim::from(weak));
-        let sizes = std::iter::once(batch).chain(extents).cloned().chain(counted).collect();
+        let weak_count = (record.weak == WeakSet::Scattered).then(|| Dim::from(weak));
+        let sizes = std::iter::once(batch).chain(extents).cloned().chain(weak_count).collect();
         let reason = format!("inputs of {label}, a token for each place: {kernel}");
         self.template(&format!("{label} (windows)"), kernel, bufs, sizes, reason)?;
         let rows = Dim::from(u64::from(mat.rows));
-        let bytes = tokens.checked_mul(&rows).and_then(|n| n.checked_mul(&Dim::from(4))).ok_or_else(overflow)?;
-        let sums = self.buffers.scratch(bytes);
+        // One place of an image is its channels already.
+        let single = area.fixed() == Some(1);
+        let bytes = count.checked_mul(&rows).and_then(|n| n.checked_mul(&Dim::from(4))).ok_or_else(overflow)?;
+        let sums = if single { y } else { self.buffers.scratch(bytes) };
         let operands = Operands {
             weights: vec![id],
             biases: vec![data.args.get(2).copied()],
@@ -111,8 +122,17 @@ impl Steps<'_, '_> {
             outputs: vec![sums],
         };
         let (act, epilogue) = (Act::F32, Epilogue::None);
-        let linear = Linear { mats: vec![mat], cols, tokens: Tokens::Many, act, epilogue };
-        self.many(label, linear, &[record], operands, &tokens)?;
+        let linear = Linear { mats: vec![mat], cols, tokens, act, epilogue };
+        match tokens {
+            Tokens::Few(_) => {
+                let kernel = GpuKernel::Gemv(Gemv::of(linear, self.products())?);
+                self.multiply(label, kernel, &operands, &count, format!("{tokens} place(s)"))?;
+            }
+            Tokens::Many => self.many(label, linear, &[record], operands, &count)?,
+        }
+        if single {
+            return Ok(());
+        }
         let dims = vec![batch.clone(), area, rows];
         let what = What::Transpose { size: 4, order: vec![0, 2, 1] };
         let kernel = GpuKernel::Each(Each { what, sizes: self.handed(&dims) });

@@ -158,7 +158,6 @@ impl Body {
             }
             What::Cumulate { function, dtype, rank, exclusive, reverse } => {
                 let rank = usize::from(*rank);
-                let extents = names("x", rank).iter().map(|x| format!("(i64){x}")).collect::<Vec<_>>().join(", ");
                 let sum = if *dtype == Element::F32 { "double" } else { "u64" };
                 let sign = match function {
                     Running::Sum => "+",
@@ -169,20 +168,22 @@ impl Body {
                 let give = format!("out0[at] = ({})all;", dtype.cuda());
                 let take = format!("all = all {sign} ({sum})in0[at];");
                 let inside = if *exclusive { [&give, &take] } else { [&take, &give] };
-                let mut lines = vec![format!("const i64 extents[{rank}] = {{ {extents} }};")];
+                let mut lines = vec!["i64 axis = in1[0], n = 0, inner = 1;".to_owned()];
+                lines.push(format!("if (axis < 0) axis += {rank};"));
+                lines.extend((0..rank).map(|a| {
+                    let behind = names("x", rank)[a + 1..].iter().map(|x| format!(" * {x}")).collect::<String>();
+                    format!("if (axis == {a}) n = x{a}, inner = (i64)1{behind};")
+                }));
                 lines.extend(
                     [
-                        "i64 axis = in1[0], inner = 1;",
-                        &format!("if (axis < 0) axis += {rank};"),
-                        &format!("if (axis < 0 || axis >= {rank}) {{"),
+                        // There is an element, so no axis has none.
+                        "if (n == 0) {",
                         "    atomicMax(error, 1);",
                         "    out0[i] = 0;",
                         "    continue;",
                         "}",
-                        &format!("for (int a = {rank} - 1; a > axis; --a) inner *= extents[a];"),
                         "// The first element of a line has the line.",
-                        "const i64 n = extents[axis];",
-                        "if ((i64)i / inner % n != 0) continue;",
+                        "if (i / (I)inner % (I)n != 0) continue;",
                         &format!("{sum} all = {first};"),
                         &format!("i64 at = (i64)i + {start};"),
                         &format!("for (i64 j = 0; j < n; ++j, at += {step}) {{"),

@@ -1,7 +1,7 @@
 //! Plans for GPUs of the shapes of real decoders: every launch gives its kernel what that takes, and what changes from one
 //! recorded step to the next is in memory.
 
-use actc_artifact::{BufferKind, Entry, Launch, Step};
+use actc_artifact::{BufferKind, Builtin, Entry, Launch, Step};
 use actc_codegen::cuda::{self, Planned};
 use actc_codegen::emit::SizesIn;
 use actc_codegen::plan::cuda::Kernel;
@@ -329,6 +329,23 @@ fn convolutions_of_stored_weights() {
         assert_eq!(labels, wanted);
         assert!(planned.reasons.values().any(|reason| reason.contains(why)), "{:?}", planned.reasons);
     }
+}
+
+/// Extents that have to agree are no kernel's business: the host compares them.
+#[test]
+fn the_host_compares_extents() {
+    let source = "air 1\ngraph @g(%x: f32[N, 5], %z: f32[M, 5]) {
+  %0 = expect{shape=\"M, 5\"} %x : f32[M, 5] @fits
+  %1 = softmax %0 : f32[M, 5] @softmax
+  return y=%1\n}\n";
+    let graph = text::parse(source, &text::unbound).unwrap();
+    let planned = cuda::plan(&graph, Entries::Forward, Products::Single, TensorTable::default());
+    let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
+    let steps = &planned.entries[0].steps;
+    assert!(
+        matches!(&steps[..], [Step::Builtin(call), Step::Launch(_)] if call.builtin == Builtin::Expect),
+        "{steps:?}"
+    );
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! `embedding`, `decode` and `append`: rows that are looked up, all of them, and rows that are kept. Both round once, so results are exact.
 
 use super::room::cuda::Gpu;
+use super::room::planned::{alone, check};
 use super::room::{Matrix, Rng, rows};
 use actc_codegen::spec::gpu::{Append, Decode, Embedding, GpuKernel, Rows};
 use actc_codegen::spec::{BufferRole, Mat};
-use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Role, RowForm, WeakPlace, Zero};
+use actc_ir::Op;
+use actc_ir::ops::rows::RoundRows;
+use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Role, RowForm, Tensor, WeakPlace, Zero};
 
 fn put_part(gpu: &mut Gpu, matrix: &Matrix, role: Role) -> u64 {
     gpu.put(&matrix.parts.iter().find(|(r, _)| *r == role).expect("the part exists").1)
@@ -143,6 +146,21 @@ fn rows_behind_rows() {
                     );
                 }
             }
+        }
+    }
+}
+
+/// Rows that no state has.
+#[test]
+fn rows_of_their_own() {
+    let Some(mut gpu) = Gpu::open() else { return };
+    let mut rng = Rng(26);
+    for to in [RowForm::F16, RowForm::Int8] {
+        for dims in [&[3u64, 2, 40][..], &[5, 7], &[0, 8]] {
+            let n = dims.iter().product::<u64>() as usize;
+            let x = Tensor::f32(dims, rng.floats(n).iter().map(|x| x * 100.0).collect()).unwrap();
+            let graph = alone(&Op::RoundRows(RoundRows { to }), std::slice::from_ref(&x));
+            check(&mut gpu, &graph, &[x], 0.0);
         }
     }
 }

@@ -83,15 +83,15 @@ fn updates() {
             [(&[3u64, 5, 40][..], &[6u64, 2][..], &[3u64, 5][..], &[6u64, 40][..]), (&[70], &[150, 1], &[70], &[150])]
         {
             let at = indices(tuples, extents, &mut rng);
-            let all = numbers(dims, &mut rng).into_iter().zip(numbers(updates, &mut rng));
-            let (x, u) = all.skip(i % 3).next().unwrap();
+            let mut all = numbers(dims, &mut rng).into_iter().zip(numbers(updates, &mut rng));
+            let (x, u) = all.nth(i % 3).unwrap();
             let inputs = [Tensor::new(dims, x).unwrap(), at, Tensor::new(updates, u).unwrap()];
             with_indices(&mut gpu, &Op::ScatterNd(ScatterNd { reduce }), &inputs);
         }
         for (dims, axis, own) in [(&[4u64, 5, 6][..], 1, &[3u64, 7, 6][..]), (&[50], 0, &[90]), (&[3, 8], 0, &[9, 5])] {
             let at = indices(own, &[dims[axis]], &mut rng);
-            let all = numbers(dims, &mut rng).into_iter().zip(numbers(own, &mut rng));
-            let (x, u) = all.skip((i + 1) % 3).next().unwrap();
+            let mut all = numbers(dims, &mut rng).into_iter().zip(numbers(own, &mut rng));
+            let (x, u) = all.nth((i + 1) % 3).unwrap();
             let inputs = [Tensor::new(dims, x).unwrap(), at, Tensor::new(own, u).unwrap()];
             with_indices(&mut gpu, &Op::ScatterElements(ScatterElements { axis, reduce }), &inputs);
         }
@@ -106,7 +106,7 @@ fn running_functions() {
     for (i, (exclusive, reverse)) in flags.into_iter().enumerate() {
         for function in [Running::Sum, Running::Prod] {
             for (dims, axis) in [(&[3u64, 70][..], 1i64), (&[5, 4, 6], -2), (&[9], 0), (&[2, 0, 3], 1)] {
-                let data = numbers(dims, &mut rng).into_iter().skip(i % 3).next().unwrap();
+                let data = numbers(dims, &mut rng).into_iter().nth(i % 3).unwrap();
                 let inputs = [Tensor::new(dims, data).unwrap(), Tensor::i64(&[], vec![axis]).unwrap()];
                 let op = Op::Cumulate(Cumulate { function, exclusive, reverse });
                 // Both keep doubles, in the same order.

@@ -55,7 +55,7 @@ fn functions_of_windows() {
                 let extents = list(6).into_iter().map(Dim::from).collect();
                 let op = Op::Pool(Pool { function: *function, window, behind, p, extents });
                 assert!(x.dtype() == DType::F32 || places);
-                check(&mut gpu, &alone(&op, &[x.clone()]), &[x], tolerance);
+                check(&mut gpu, &alone(&op, std::slice::from_ref(&x)), &[x], tolerance);
             }
         }
     }

@@ -1,14 +1,18 @@
 //! Plans for GPUs of the shapes of real decoders: every launch gives its kernel what that takes, and what changes from one
 //! recorded step to the next is in memory.
 
-use actc_artifact::{BufferKind, Entry, Launch, Step};
+use actc_artifact::{BufferKind, Builtin, Entry, Launch, Step};
 use actc_codegen::cuda::{self, Planned};
 use actc_codegen::emit::SizesIn;
 use actc_codegen::plan::cuda::Kernel;
 use actc_codegen::spec::gpu::Products;
 use actc_codegen::{Entries, plan::tensors::TensorTable};
-use actc_ir::{Const, Graph, TensorType, text};
-use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Place, Shape, Symbol, WeakPlace, Zero, dim::Bindings};
+use actc_ir::ops::conv::{Conv, Geometry};
+use actc_ir::ops::window::Window;
+use actc_ir::{Const, Graph, Op, TensorType, text};
+use actc_types::{
+    DType, Dim, Encoding, Group, Mixed, Order, Packed, Place, Shape, Symbol, WeakPlace, Zero, dim::Bindings,
+};
 use bytes::Bytes;
 use std::fmt::Write as _;
 
@@ -291,6 +295,57 @@ fn calls_of_the_library_become_kernels() {
     check(&planned, &planned.entries[0]);
     let labels: Vec<&str> = launches(&planned.entries[0]).iter().map(|l| l.label.as_str()).collect();
     assert_eq!(labels, ["conv", "transpose", "softmax", "gather"]);
+}
+
+/// Stored weights: a product where there is enough for tensor cores, else decoded for a kernel that takes any.
+#[test]
+fn convolutions_of_stored_weights() {
+    let graph = |m: u64, c: u64, groups: u64| {
+        let encoding = mixed(4, 3, WeakPlace::Suffix);
+        let ty = TensorType::new(DType::F32, Shape::fixed(&[m, c / groups, 3, 3]));
+        let parts = encoding.parts(DType::F32, m as usize, (9 * c / groups) as usize).unwrap();
+        let parts = parts.into_iter().map(|(role, bytes)| (role, Bytes::from(vec![0; bytes as usize]))).collect();
+        let mut graph = Graph::new("g");
+        let x = Shape(vec![Dim::sym("N"), Dim::from(c), Dim::from(8), Dim::from(9)]);
+        let x = graph.input("x", TensorType::new(DType::F32, x));
+        let w = graph.constant(Const::new("w", ty, encoding, parts).unwrap());
+        let list = |n: u64| vec![n; 2];
+        let window = Window { kernel: list(3), strides: list(1), dilations: list(1), pads: list(1) };
+        let conv = Conv(Geometry { groups, window, extents: vec![Dim::from(8), Dim::from(9)] });
+        let y = graph.add(Op::Conv(conv), &[x, w], "conv").unwrap();
+        graph.output("y", y);
+        graph
+    };
+    let product = ["conv (windows)", "conv", "conv (transpose)"];
+    for (m, c, groups, wanted, why) in [
+        (64, 32, 1, &product[..], "a token for each place"),
+        (64, 32, 2, &["conv (decode)", "conv"], "2 groups of channels"),
+        (64, 6, 1, &["conv (decode)", "conv"], "64 rows of 54 columns"),
+    ] {
+        let planned = cuda::plan(&graph(m, c, groups), Entries::Forward, Products::Single, TensorTable::default());
+        let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
+        check(&planned, &planned.entries[0]);
+        let labels: Vec<&str> = launches(&planned.entries[0]).iter().map(|l| l.label.as_str()).collect();
+        assert_eq!(labels, wanted);
+        assert!(planned.reasons.values().any(|reason| reason.contains(why)), "{:?}", planned.reasons);
+    }
+}
+
+/// Extents that have to agree are no kernel's business: the host compares them.
+#[test]
+fn the_host_compares_extents() {
+    let source = "air 1\ngraph @g(%x: f32[N, 5], %z: f32[M, 5]) {
+  %0 = expect{shape=\"M, 5\"} %x : f32[M, 5] @fits
+  %1 = softmax %0 : f32[M, 5] @softmax
+  return y=%1\n}\n";
+    let graph = text::parse(source, &text::unbound).unwrap();
+    let planned = cuda::plan(&graph, Entries::Forward, Products::Single, TensorTable::default());
+    let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
+    let steps = &planned.entries[0].steps;
+    assert!(
+        matches!(&steps[..], [Step::Builtin(call), Step::Launch(_)] if call.builtin == Builtin::Expect),
+        "{steps:?}"
+    );
 }
 
 #[test]

@@ -6,12 +6,14 @@
 #![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{
-    Append, Attend, Axis, Conv, Copy, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place,
-    Prepare, Products, Rows, Rowwise, Sizes, Swizzle, Tile, Wgmma, What,
+    Append, Attend, Axis, Conv, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of,
+    Place, Pool, Prepare, Products, Put, Record, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms, Tile, To, Wgmma, What,
+    Windows,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
-use actc_types::function::{BinaryFunction, Extreme, RowFunction, UnaryFunction};
+use actc_types::function::{BinaryFunction, Extreme, RowFunction, Running, UnaryFunction};
+use actc_types::window::PoolFunction;
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, RowForm, Target, WeakPlace};
 use std::fmt::Write as _;
 
@@ -160,6 +162,8 @@ fn others() -> Vec<(String, GpuKernel)> {
     let mixed = mixed(3, Group::Columns(64), WeakPlace::Scattered, 16);
     kernels.push(("llama2.embedding f16".to_owned(), embedding(table(Encoding::Dense))));
     kernels.push(("llama2.embedding 3 bits/64 +scattered".to_owned(), embedding(table(mixed))));
+    let matrix = Mat { rows: 384, ..table(packed(4, Group::Columns(64))) };
+    kernels.push(("whisper.decode 4 bits/64".to_owned(), GpuKernel::Decode(Decode { matrix, cols: 1152 })));
     for form in RowForm::ALL {
         let states = vec![Rows { heads: 32, n: 128 }; 2];
         kernels.push((format!("llama2.append {form}"), GpuKernel::Append(Append { states, form })));
@@ -171,6 +175,16 @@ fn others() -> Vec<(String, GpuKernel)> {
     let place = Place::of(Extreme { largest: true, last: false }, Element::F32, 128_000);
     kernels.extend(place.choose().map(|choose| ("logits.choose".to_owned(), GpuKernel::Choose(choose))));
     kernels.push(("logits.place".to_owned(), GpuKernel::Place(place)));
+    let axes = vec![Axis { kernel: 3, stride: 1, dilation: 1, pad: 1 }; 2];
+    let mat = Mat { rows: 384, ..table(packed(4, Group::Columns(64))) };
+    let record = Record::of(&mat, 1152, Act::F32, Products::Single, Tokens::Many).unwrap();
+    let windows = GpuKernel::Windows(Windows { record, axes: axes.clone() });
+    kernels.push(("general.windows 4 bits/64".to_owned(), windows));
+    let (dtype, behind) = (Element::F32, vec![1; 2]);
+    let pool = |function| Pool { function, dtype, p: 0, axes: axes.clone(), behind: behind.clone(), sizes };
+    let (function, exclusive, reverse) = (Running::Sum, false, false);
+    let cumulate = What::Cumulate { function, dtype, rank: 2, exclusive, reverse };
+    let put = Put::Join { function: BinaryFunction::Add, dtype };
     let general = [
         ("transpose 4 bytes", each(What::Transpose { size: 4, order: vec![0, 2, 1, 3] }, sizes)),
         ("gather 8 bytes", each(What::Gather { size: 8 }, sizes)),
@@ -184,12 +198,15 @@ fn others() -> Vec<(String, GpuKernel)> {
             "sum f32",
             GpuKernel::Rowwise(Rowwise { of: Of::Function(RowFunction::Sum, Element::F32), wide: false, sizes }),
         ),
+        ("cumulate f32", each(cumulate, sizes)),
+        ("scatter f32, sums", GpuKernel::Scatter(Scatter { to: To::Parts { tuple: 2 }, put, sizes })),
+        ("pool most", GpuKernel::Pool(pool(PoolFunction::Most))),
+        ("pool average", GpuKernel::Pool(pool(PoolFunction::AveragePadded))),
         ("matmul, many rows", matmul(false, sizes)),
         ("matmul, few rows", matmul(true, memory)),
     ];
-    let axes = vec![Axis { kernel: 3, stride: 1, dilation: 1, pad: 1 }; 2];
     for (transposed, few) in [(false, false), (true, true)] {
-        let conv = Conv { transposed, groups: 1, axes: axes.clone(), bias: true, few, sizes };
+        let conv = Conv { transposed, groups: 1, axes: axes.clone(), terms: Terms::Floats, bias: true, few, sizes };
         kernels.push((format!("general.conv, transposed: {transposed}, few channels: {few}"), GpuKernel::Conv(conv)));
     }
     kernels.extend(general.map(|(name, kernel)| (format!("general.{name}"), kernel)));

@@ -3,11 +3,12 @@
 #![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{
-    Append, Attend, Copy, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place, Prepare, Products,
-    Rows, Rowwise, Sizes, Swizzle, Tile, Wgmma, What,
+    Append, Attend, Axis, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place,
+    Pool, Prepare, Products, Put, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, Wgmma, What, Windows,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_types::function::{BinaryFunction, Extreme};
+use actc_types::window::PoolFunction;
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, RowForm, WeakPlace};
 
 fn linear(bits: u8, place: WeakPlace, tokens: Tokens, epilogue: Epilogue) -> Linear {
@@ -32,6 +33,8 @@ fn gemv_of_three_bits_with_scattered_columns() {
     let gemv = Gemv::of(linear, Products::Single).unwrap();
     let record = gemv.records().unwrap()[0];
     insta::assert_snapshot!("prepare", text(GpuKernel::Prepare(Prepare { record })));
+    let axes = vec![Axis { kernel: 3, stride: 2, dilation: 1, pad: 1 }; 2];
+    insta::assert_snapshot!("windows", text(GpuKernel::Windows(Windows { record, axes })));
     insta::assert_snapshot!("gemv", text(GpuKernel::Gemv(gemv)));
 }
 
@@ -70,6 +73,7 @@ fn attention_of_few_and_of_many() {
 #[test]
 fn tables_and_states() {
     let table = linear(4, WeakPlace::Scattered, Tokens::Many, Epilogue::AddResidual).mats.remove(0);
+    insta::assert_snapshot!("decode", text(GpuKernel::Decode(Decode { matrix: table.clone(), cols: 576 })));
     insta::assert_snapshot!("embedding", text(GpuKernel::Embedding(Embedding { table, cols: 576, scale: 1.0 })));
     let states = vec![Rows { heads: 3, n: 64 }; 2];
     insta::assert_snapshot!("append", text(GpuKernel::Append(Append { states, form: RowForm::Int8 })));
@@ -85,6 +89,13 @@ fn general_tensors() {
     let place = Place::of(Extreme { largest: true, last: false }, Element::F32, 128_000);
     insta::assert_snapshot!("choose", text(GpuKernel::Choose(place.choose().unwrap())));
     insta::assert_snapshot!("place", text(GpuKernel::Place(place)));
+    let axes = vec![Axis { kernel: 3, stride: 2, dilation: 1, pad: 1 }; 2];
+    let (function, dtype, sizes) = (PoolFunction::AveragePadded, Element::F32, Sizes::Int);
+    let pool = Pool { function, dtype, p: 0, axes, behind: vec![1, 0], sizes };
+    insta::assert_snapshot!("pool", text(GpuKernel::Pool(pool)));
+    let put = Put::Join { function: BinaryFunction::Add, dtype };
+    let to = To::Elements { rank: 2, axis: 1 };
+    insta::assert_snapshot!("scatter", text(GpuKernel::Scatter(Scatter { to, put, sizes: Sizes::Memory })));
     let matmul = Matmul { ta: false, tb: true, few: false, sizes: Sizes::Int };
     insta::assert_snapshot!("matmul", text(GpuKernel::Matmul(matmul)));
 }

@@ -7,8 +7,8 @@ mod general;
 mod state;
 
 pub use attention::{Attend, Combine, Flash};
-pub use general::{Conv, ConvAxis, Copy, Each, Matmul, Place, Rowwise};
-pub use state::{Append, Appended, Embedding};
+pub use general::{Conv, Copy, Each, Matmul, Place, Pool, Rowwise, Scatter, WindowAxis};
+pub use state::{Append, Appended, Decoded, Table};
 
 use crate::engine;
 use serde::Serialize;
@@ -335,7 +335,20 @@ pub struct Reduce<'a> {
     pub outputs: &'a [Reduced],
 }
 
-/// `prepare`: inputs of matrices as operands.
+/// Windows whose places are tokens, and whose channels and taps are columns.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Windows {
+    /// The axes, the last first; none where inputs are rows.
+    pub axes: Vec<WindowAxis>,
+    /// Taps of a window.
+    pub taps: u64,
+    /// Places of an image.
+    pub places: String,
+    /// Elements of a channel of it.
+    pub area: String,
+}
+
+/// `prepare` and `windows`: inputs of matrices as operands.
 #[derive(Clone, Debug, Serialize)]
 pub struct Prepare<'a> {
     /// The kernel's name.
@@ -398,6 +411,9 @@ pub struct Prepare<'a> {
     pub part_worth: &'a str,
     /// What each part is worth.
     pub part_worths: &'a str,
+    /// The windows that inputs are of, where they are no rows.
+    #[serde(flatten)]
+    pub windows: &'a Windows,
 }
 
 fn render(name: &str, values: &impl Serialize) -> Result<String, String> {

@@ -20,7 +20,7 @@ impl Steps<'_, '_> {
         if own != *shape {
             let dims = [own.0, shape.0.clone()].concat();
             let call = BuiltinCall { dims, ..BuiltinCall::new(label, Builtin::Expect) };
-            self.builtin(call, "extents that are known when it runs");
+            self.on_host(call, "extents that are known when it runs");
         }
         Ok(())
     }

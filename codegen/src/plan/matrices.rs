@@ -76,7 +76,7 @@ pub(super) fn linear_spec(
 
 /// The encoding as kernels know it: they are told the number of weak columns at run time, but for those that are the last on CPUs,
 /// and are the same for every number.
-fn counted(encoding: Encoding) -> Encoding {
+pub(super) fn counted(encoding: Encoding) -> Encoding {
     match encoding {
         Encoding::Mixed(m) if m.place == WeakPlace::Scattered || m.body.order == Order::Mma16 => {
             Encoding::Mixed(Mixed { cols: m.cols.min(1), ..m })

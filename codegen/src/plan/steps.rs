@@ -187,6 +187,11 @@ impl Steps<'_, '_> {
             }
             return;
         }
+        self.on_host(call, reason);
+    }
+
+    /// Calls the runtime's library, which the host does on any device.
+    pub(super) fn on_host(&mut self, call: BuiltinCall, reason: &str) {
         self.tick(&call.bufs);
         self.shared.reasons.insert(call.label.clone(), format!("library `{}`: {reason}", call.builtin.name()));
         self.list.push(Step::Builtin(call));

@@ -1,5 +1,6 @@
 //! Windows that slide over images, and regions of images, as calls of the runtime.
 
+use super::device::Device;
 use super::steps::{Steps, overflow, product};
 use actc_artifact::{Builtin, BuiltinCall};
 use actc_ir::ops::conv::Geometry;
@@ -70,14 +71,25 @@ impl Steps<'_, '_> {
 
     fn conv_stored(&mut self, label: &str, data: &NodeData, geometry: &Geometry, weight: ConstId) -> Result<()> {
         known(data, self.dtype(data, 0), &[DType::F32])?;
-        let tensor = self.shared.tensors.index(&self.graph.const_data(weight).name);
-        let mut bufs = vec![self.any(data.args[0])?];
-        if let Some(bias) = data.args.get(2) {
-            bufs.push(self.any(*bias)?);
+        let x = self.any(data.args[0])?;
+        let bias = data.args.get(2).map(|bias| self.any(*bias)).transpose()?;
+        let y = self.buffers.value(data.results[0])?;
+        let dims = self.sizes(data)?;
+        if let Device::Cuda { .. } = self.shared.device {
+            let why = match self.as_product(data, geometry, weight, &dims) {
+                Ok(places) => return self.conv_by_product(label, data, places, [x, y], &dims),
+                Err(why) => why,
+            };
+            let weights = self.decoded(label, weight)?;
+            let bufs = [x, weights].into_iter().chain(bias).chain([y]).collect();
+            let ints = integers(geometry, &[DType::F32.code()])?;
+            let call = BuiltinCall { bufs, dims, ints, ..BuiltinCall::new(label, Builtin::Conv) };
+            self.builtin(call, &format!("no product on tensor cores with {why}; windows over decoded weights"));
+            return Ok(());
         }
-        bufs.push(self.buffers.value(data.results[0])?);
-        let (tensors, dims) = (vec![tensor], self.sizes(data)?);
-        let ints = integers(geometry, &[])?;
+        let tensor = self.shared.tensors.index(&self.graph.const_data(weight).name);
+        let bufs = [x].into_iter().chain(bias).chain([y]).collect();
+        let (tensors, ints) = (vec![tensor], integers(geometry, &[])?);
         let call = BuiltinCall { bufs, tensors, dims, ints, ..BuiltinCall::new(label, Builtin::ConvStored) };
         self.builtin(call, "weights are decoded once for all windows");
         Ok(())

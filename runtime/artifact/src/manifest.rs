@@ -39,7 +39,8 @@ impl Manifest {
     /// The builtins that the plan calls. Their versions stand in the file and are checked when it is read.
     pub fn builtins(&self) -> BTreeSet<Builtin> {
         let mut all = BTreeSet::new();
-        for entry in &self.entries {
+        let on_gpus = self.cuda.iter().flat_map(|plan| &plan.entries);
+        for entry in self.entries.iter().chain(on_gpus) {
             entry.each_step(&mut |step| {
                 if let Step::Builtin(call) = step {
                     all.insert(call.builtin);

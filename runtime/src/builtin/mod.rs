@@ -21,7 +21,7 @@ mod element;
 mod embedding;
 mod exp;
 mod expand;
-mod expect;
+pub(crate) mod expect;
 mod fold;
 mod gather;
 mod gather_elements;

@@ -1,8 +1,8 @@
 //! Branches, rounds and extents that steps compute: the host reads what decides.
 
-use crate::plan::{Plan, bindings};
+use crate::plan::{Plan, bindings, dim};
 use crate::{kernels, room};
-use actc_artifact::{Sizes, Step};
+use actc_artifact::{Builtin, BuiltinCall, Sizes, Step};
 use actc_runtime::{CudaModel, CudaSession, RunCounts, SessionOptions, Trust};
 use actc_types::{DType, Symbol, Tensor};
 
@@ -111,6 +111,37 @@ fn extents_are_known_when_a_step_has_computed_them() {
     early.entry.steps.swap(1, 2);
     let mut session = self::session(&early, SessionOptions::default());
     assert_eq!(session.run("main", &[number(3)], &bindings(&[])).unwrap_err().code, "run-bind");
+}
+
+/// A step that compares extents.
+fn expected(pairs: [&str; 2]) -> Step {
+    let dims = pairs.iter().map(|d| dim(d)).collect();
+    Step::Builtin(BuiltinCall { dims, ..BuiltinCall::new("fits", Builtin::Expect) })
+}
+
+#[test]
+fn extents_that_have_to_agree_are_compared() {
+    // Of a program that is captured, before anything is launched.
+    let mut plan = Plan::new(&["N", "M"]);
+    let (a, b) = (plan.input("a", DType::F32, &["N"]), plan.input("b", DType::F32, &["M"]));
+    let y = plan.output("y", DType::F32, &["N"]);
+    let add = plan.kernel("add", kernels::add(), "d0", Sizes::Int);
+    plan.entry.steps.push(expected(["N", "M"]));
+    plan.launch(add, &[a, b, y], &["N"]);
+    let mut summed = session(&plan, SessionOptions::default());
+    let ones = |n: u64| Tensor::f32(&[n], vec![1.0; n as usize]).unwrap();
+    for n in [3, 3, 3, 70] {
+        let y = summed.run("main", &[ones(n), ones(n)], &bindings(&[])).unwrap();
+        assert_eq!(y[0].as_f32().unwrap(), vec![2.0; n as usize]);
+        let error = summed.run("main", &[ones(n), ones(n + 1)], &bindings(&[])).unwrap_err();
+        assert_eq!((error.code, error.headline), ("shape-mismatch", format!("extents [{n}], expected [{}]", n + 1)));
+    }
+    // Of one that computes them, when it gets there.
+    let mut plan = computed();
+    plan.entry.steps.insert(2, expected(["U", "5"]));
+    let mut counted = session(&plan, SessionOptions::default());
+    assert_eq!(counted.run("main", &[number(5)], &bindings(&[])).unwrap()[0].dims(), [5]);
+    assert_eq!(counted.run("main", &[number(6)], &bindings(&[])).unwrap_err().code, "shape-mismatch");
 }
 
 #[test]

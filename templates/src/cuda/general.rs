@@ -97,7 +97,7 @@ pub struct Matmul<'a> {
 
 /// Windows along an axis.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct ConvAxis {
+pub struct WindowAxis {
     /// Which one.
     pub axis: usize,
     /// Taps.
@@ -116,6 +116,18 @@ pub struct Conv<'a> {
     /// The kernel.
     #[serde(flatten)]
     pub head: &'a Head<'a>,
+    /// Whether elements are integers less a zero point.
+    pub integers: bool,
+    /// Whether each channel of the result has a zero point of its weights.
+    pub zeros: bool,
+    /// The type of an element of the image.
+    pub x_type: &'a str,
+    /// The type of a weight.
+    pub w_type: &'a str,
+    /// The type of a result.
+    pub y_type: &'a str,
+    /// The type that is multiplied and added.
+    pub number: &'a str,
     /// Whether windows lie over the result.
     pub transposed: bool,
     /// Groups of channels.
@@ -125,7 +137,7 @@ pub struct Conv<'a> {
     /// Taps of a window.
     pub taps: u64,
     /// The axes, the last first.
-    pub axes: &'a [ConvAxis],
+    pub axes: &'a [WindowAxis],
     /// The sizes that are extents of the image.
     pub x_extents: &'a str,
     /// The sizes that are extents of the result.
@@ -144,6 +156,62 @@ pub struct Conv<'a> {
     pub depth: u32,
 }
 
+/// `pool`: functions of windows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pool<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// The function, for people.
+    pub formula: &'a str,
+    /// The type of an element.
+    pub element: &'a str,
+    /// The type of a result.
+    pub result: &'a str,
+    /// Taps along each axis, for people.
+    pub kernel: &'a str,
+    /// The axes, the first first.
+    pub axes: &'a [WindowAxis],
+    /// Elements of a plane.
+    pub area: &'a str,
+    /// Which of them is at `p0`, `p1`, ….
+    pub at: &'a str,
+    /// The number of windows.
+    pub count: &'a str,
+    /// Statements in front of a window's elements.
+    pub start: &'a [String],
+    /// The statement that takes the element `v`, number `at` of its plane.
+    pub take: &'a str,
+    /// Statements that give the result `i`.
+    pub give: &'a [String],
+}
+
+/// `scatter`: updates of a tensor.
+#[derive(Clone, Debug, Serialize)]
+pub struct Scatter<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// What an update does, for people.
+    pub formula: &'a str,
+    /// The type of an element.
+    pub element: &'a str,
+    /// Functions that are called.
+    pub functions: &'a [String],
+    /// Statements that return the part of update `n`.
+    pub target: &'a [String],
+    /// The number of updates.
+    pub count: &'a str,
+    /// The number of parts.
+    pub span: &'a str,
+    /// Elements of a part.
+    pub inner: &'a str,
+    /// What element `i` of a part becomes.
+    pub apply: &'a str,
+    /// Warps of a block.
+    pub warps: u32,
+}
+
 macro_rules! renders {
     ($($text:ident $name:literal),*) => {$(
         impl $text<'_> {
@@ -155,4 +223,4 @@ macro_rules! renders {
     )*};
 }
 
-renders!(Conv "conv", Each "each", Copy "copy", Rowwise "rowwise", Place "place", Matmul "matmul");
+renders!(Conv "conv", Pool "pool", Scatter "scatter", Each "each", Copy "copy", Rowwise "rowwise", Place "place", Matmul "matmul");

@@ -3,12 +3,9 @@
 use super::{Head, render};
 use serde::Serialize;
 
-/// `embedding`: rows of a stored matrix by ids.
+/// A stored matrix whose rows are decoded, as `table` and `row` describe it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Embedding<'a> {
-    /// The kernel.
-    #[serde(flatten)]
-    pub head: &'a Head<'a>,
+pub struct Table<'a> {
     /// How the table is stored, for people.
     pub described: &'a str,
     /// A drawing of its layout.
@@ -57,6 +54,17 @@ pub struct Embedding<'a> {
     pub mask: u32,
 }
 
+/// `embedding` and `decode`: rows of a stored matrix.
+#[derive(Clone, Debug, Serialize)]
+pub struct Decoded<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// The matrix.
+    #[serde(flatten)]
+    pub table: &'a Table<'a>,
+}
+
 /// What a position adds to a state.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Appended {
@@ -82,10 +90,15 @@ pub struct Append<'a> {
     pub tensors: &'a [Appended],
 }
 
-impl Embedding<'_> {
-    /// The CUDA text. An error names the template and what is wrong with it.
-    pub fn render(&self) -> Result<String, String> {
+impl Decoded<'_> {
+    /// The CUDA text of the rows that ids name. An error names the template and what is wrong with it.
+    pub fn render_embedding(&self) -> Result<String, String> {
         render("embedding", self)
+    }
+
+    /// The CUDA text of all rows. An error names the template and what is wrong with it.
+    pub fn render_decode(&self) -> Result<String, String> {
+        render("decode", self)
     }
 }
 

@@ -28,7 +28,7 @@ fn stored(x: &[Number], dtype: Element) -> Vec<u8> {
             Element::F32 => (e.float as f32).to_le_bytes().to_vec(),
             Element::I64 => (e.integer as i64).to_le_bytes().to_vec(),
             Element::I32 => (e.integer as i32).to_le_bytes().to_vec(),
-            Element::Bool => vec![e.integer as u8],
+            Element::U8 | Element::I8 | Element::Bool => vec![e.integer as u8],
         }
     });
     each.collect()
@@ -40,7 +40,7 @@ fn wanted(x: &[(Number, f64)], dtype: Element) -> Want {
         Element::F32 => {
             Want::Near(x.iter().map(|(x, tolerance)| Near { want: x.float, tolerance: *tolerance }).collect())
         }
-        Element::I64 | Element::I32 | Element::Bool => {
+        Element::I64 | Element::I32 | Element::U8 | Element::I8 | Element::Bool => {
             Want::Bytes(stored(&x.iter().map(|(x, _)| *x).collect::<Vec<_>>(), dtype))
         }
     }
@@ -60,7 +60,10 @@ fn random(dtype: Element, n: usize, rng: &mut Rng) -> Vec<Number> {
         Element::Bool => of_integer((rng.word() & 1) as i64),
         Element::I32 if i < 2 => of_integer([i32::MIN, i32::MAX][i].into()),
         Element::I64 if i < 2 => of_integer([i64::MIN, i64::MAX][i]),
-        Element::I64 | Element::I32 => of_integer(rng.below(15) as i64 - 7),
+        Element::I8 if i < 2 => of_integer([i8::MIN, i8::MAX][i].into()),
+        Element::U8 if i < 2 => of_integer([u8::MAX, 200][i].into()),
+        Element::U8 => of_integer(rng.below(15) as i64),
+        Element::I64 | Element::I32 | Element::I8 => of_integer(rng.below(15) as i64 - 7),
     };
     let mut all: Vec<Number> = (0..n).map(|i| element(i, rng)).collect();
     (1..n).for_each(|i| all.swap(i, rng.below(i + 1)));
@@ -166,6 +169,10 @@ pub fn casts(n: usize) -> Vec<Case> {
                     (_, Element::Bool) => i128::from(x.float != 0.0),
                     (Element::F32, Element::I64) => i128::from(x.float as i64),
                     (Element::F32, Element::I32) => i128::from(x.float as i32),
+                    (Element::F32, Element::U8) => i128::from(x.float as u8),
+                    (Element::F32, Element::I8) => i128::from(x.float as i8),
+                    (_, Element::U8) => i128::from(x.integer as u8),
+                    (_, Element::I8) => i128::from(x.integer as i8),
                     (_, Element::F32 | Element::I64 | Element::I32) => x.integer,
                 };
                 let float = if from == Element::F32 { x.float } else { f64::from(x.integer as f32) };

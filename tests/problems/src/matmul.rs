@@ -3,7 +3,7 @@
 use crate::Rng;
 use crate::case::{Case, Near, Problem, Want, floats};
 use crate::extents::{coordinates, count};
-use actc_codegen::spec::gpu::{Axis, Conv, GpuKernel, Matmul, Sizes};
+use actc_codegen::spec::gpu::{Axis, Conv, GpuKernel, Matmul, Sizes, Terms};
 
 /// `[batch, m, k]` times `[batch, k, n]`.
 fn product(kernel: Matmul, [batch, m, k, n]: [usize; 4]) -> Case {
@@ -113,7 +113,7 @@ fn axis(kernel: u32, stride: u32, dilation: u32, pad: u32) -> Axis {
 }
 
 fn windows(transposed: bool, axes: &[Axis], groups: u32, bias: bool, few: bool, sizes: Sizes) -> Conv {
-    Conv { transposed, groups, axes: axes.to_vec(), bias, few, sizes }
+    Conv { transposed, groups, axes: axes.to_vec(), terms: Terms::Floats, bias, few, sizes }
 }
 
 /// Convolutions and transposed ones, along one, two and three axes, in groups.

@@ -66,6 +66,20 @@ fn function(function: RowFunction, dtype: Element, [rows, n]: [usize; 2], wide: 
                 problem.put(x.iter().flat_map(|x| x.to_le_bytes()).collect());
                 problem.want(Want::Bytes((0..rows).flat_map(|i| whole(i).to_le_bytes()).collect()));
             }
+            Element::U8 => {
+                let x: Vec<u8> = (0..rows * n).map(|_| rng.word() as u8).collect();
+                let whole = |i: usize| function.apply_integer(DType::U8, x[row(i)].iter().map(|x| (*x).into())) as u8;
+                let want = (0..rows).map(whole).collect();
+                problem.put(x);
+                problem.want(Want::Bytes(want));
+            }
+            Element::I8 => {
+                let x: Vec<i8> = (0..rows * n).map(|_| rng.word() as i8).collect();
+                let whole = |i: usize| function.apply_integer(DType::I8, x[row(i)].iter().map(|x| (*x).into())) as u8;
+                let want = (0..rows).map(whole).collect();
+                problem.put(x.into_iter().map(|x| x as u8).collect());
+                problem.want(Want::Bytes(want));
+            }
             Element::Bool => {
                 let x: Vec<u8> = (0..rows * n).map(|i| u8::from(i % 5 == 0 && i < n)).collect();
                 let whole = |i: usize| function.apply_integer(DType::Bool, x[row(i)].iter().map(|x| (*x).into())) as u8;
@@ -123,6 +137,16 @@ pub fn extreme(extreme: Extreme, dtype: Element, rows: usize, n: usize, parts: u
             Element::I32 => {
                 let bytes = short.iter().flat_map(|x| x.to_le_bytes()).collect();
                 (bytes, (0..rows).map(|i| extreme.place(short[row(i)].iter())).collect())
+            }
+            Element::U8 => {
+                let bytes: Vec<u8> = whole.iter().map(|x| (x + 128).min(255) as u8).collect();
+                let want = (0..rows).map(|i| extreme.place(bytes[row(i)].iter())).collect();
+                (bytes, want)
+            }
+            Element::I8 => {
+                let signed: Vec<i8> = whole.iter().map(|x| (*x).min(127) as i8).collect();
+                let want = (0..rows).map(|i| extreme.place(signed[row(i)].iter())).collect();
+                (signed.into_iter().map(|x| x as u8).collect(), want)
             }
             Element::Bool => {
                 let truths: Vec<u8> = whole.iter().map(|x| u8::from(*x > 0)).collect();

@@ -3,7 +3,7 @@
 use crate::case::{Case, Problem, Want, floats, integers};
 use crate::rows::rows;
 use crate::{Matrix, Rng};
-use actc_codegen::spec::gpu::{Append, Embedding, GpuKernel, Rows};
+use actc_codegen::spec::gpu::{Append, Decode, Embedding, GpuKernel, Rows};
 use actc_codegen::spec::{BufferRole, Mat};
 use actc_types::{BlockFormat, DType, Encoding, Group, Mixed, Order, Packed, Role, RowForm, WeakPlace, Zero};
 use half::f16;
@@ -41,13 +41,35 @@ pub fn embedding(encoding: Encoding, dtype: DType, [count, cols]: [usize; 2], id
     })
 }
 
+/// All rows of a random matrix.
+pub fn decode(encoding: Encoding, dtype: DType, [rows, cols]: [usize; 2]) -> Case {
+    let matrix = Mat { rows: rows as u32, encoding: encoding.clone(), dtype, bias: false };
+    let stored = if encoding == Encoding::Dense { dtype.to_string() } else { encoding.to_string() };
+    let kernel = GpuKernel::Decode(Decode { matrix, cols: cols as u32 });
+    Case::of(format!("decode {rows} x {cols} {stored}"), kernel.clone(), move || {
+        let matrix = Matrix::random(&encoding, dtype, rows, cols, &mut Rng(cols as u64));
+        let mut all = vec![0f32; rows * cols];
+        all.chunks_mut(cols).enumerate().for_each(|(row, out)| matrix.view().row(row, out));
+        let mut problem = Problem::default();
+        for b in kernel.buffers() {
+            match b.role {
+                BufferRole::Weight { part, .. } => problem.put(matrix.part(part).to_vec()),
+                BufferRole::WeakIndex(_) => problem.put(matrix.part(Role::WeakIndex).to_vec()),
+                BufferRole::Output(_) => problem.want(Want::Floats(std::mem::take(&mut all))),
+                role => panic!("a decoder takes no {role:?}"),
+            };
+        }
+        problem.launched(&[])
+    })
+}
+
 /// Ids of rows, and some that name none.
 fn ids(count: usize, rng: &mut Rng) -> [Vec<i64>; 2] {
     let mut row = || rng.below(count) as i64;
     [vec![0, count as i64 - 1, row()], vec![row(), 0, -1, count as i64, row(), i64::MIN]]
 }
 
-/// Tables of about `count` rows of about `cols` columns, in every encoding.
+/// Tables of `count` rows of about `cols` columns, in every encoding: a few rows, and all.
 pub fn embeddings(count: usize, cols: usize) -> Vec<Case> {
     let mut rng = Rng(5);
     let mut all = Vec::new();
@@ -55,7 +77,8 @@ pub fn embeddings(count: usize, cols: usize) -> Vec<Case> {
         let shape = [count, cols + rng.below(cols)];
         let [right, wrong] = ids(count, rng);
         all.push(embedding(encoding.clone(), dtype, shape, right, 1.0));
-        all.push(embedding(encoding, dtype, shape, wrong, 24.5));
+        all.push(embedding(encoding.clone(), dtype, shape, wrong, 24.5));
+        all.push(decode(encoding, dtype, shape));
     };
     for bits in 1..=8 {
         for (group, symmetric, wide) in

@@ -1,12 +1,13 @@
 //! What CPUs leave to the runtime's library, as kernels: they take the same buffers and sizes in the same order.
 
 use super::no_kernel;
-use crate::plan::steps::{FEW_TOKENS, Steps, overflow};
-use crate::spec::gpu::{Each, Element, GpuKernel, Matmul, Place, Sizes, What};
+use crate::plan::pointwise::small;
+use crate::plan::steps::{FEW_TOKENS, Steps, fixed, overflow};
+use crate::spec::gpu::{Append, Each, Element, GpuKernel, Matmul, Place, Rows, Sizes, What};
 use crate::spec::{Buffer, BufferRole};
-use actc_artifact::BuiltinCall;
+use actc_artifact::{Builtin, BuiltinCall};
 use actc_types::function::BinaryFunction;
-use actc_types::{DType, Dim, Result};
+use actc_types::{DType, Dim, Result, RowForm};
 
 impl Steps<'_, '_> {
     /// Where kernels of templates find `dims`: by value in 32 bits, unless they change in a recorded entry or are larger.
@@ -18,6 +19,9 @@ impl Steps<'_, '_> {
 
     /// Does what `call` does.
     pub(in crate::plan) fn library_on_gpu(&mut self, call: &BuiltinCall, reason: &str) -> Result<()> {
+        if call.builtin == Builtin::RoundRows {
+            return self.rounded_rows(call, reason);
+        }
         let kernel = GpuKernel::of_call(call, self.handed(&call.dims)).map_err(|d| no_kernel(d.headline))?;
         if let GpuKernel::Place(place) = kernel {
             return self.place(call, place, reason);
@@ -44,6 +48,19 @@ impl Steps<'_, '_> {
                 Err(no_kernel(format!("`{}` has {} buffers, its kernel {}", call.label, call.bufs.len(), asked.len())))
             }
         }
+    }
+
+    /// Rows that are rounded: new ones of a state that has none.
+    fn rounded_rows(&mut self, call: &BuiltinCall, reason: &str) -> Result<()> {
+        let form = RowForm::ALL.into_iter().find(|form| call.ints == [i64::from(form.bits())]);
+        let ([rows, n, offset], Some(form)) = (&call.dims[..], form) else { return Err(overflow()) };
+        if offset.fixed() != Some(0) {
+            return Err(no_kernel(format!("no GPU kernel rounds rows into the middle, at byte {offset}")));
+        }
+        let n = small(fixed(Some(n), "the length of a row")?, "the length of a row")?;
+        let kernel = GpuKernel::Append(Append { states: vec![Rows { heads: 1, n }], form });
+        let reason = format!("{reason}: {kernel}");
+        self.template(&call.label, kernel, call.bufs.clone(), vec![rows.clone(), Dim::from(0)], reason)
     }
 
     /// Where extremes of rows stand; of long rows several blocks look through one each.

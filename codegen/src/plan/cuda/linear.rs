@@ -22,14 +22,15 @@ struct Made {
 }
 
 /// What the kernels of one cluster read and write.
-struct Operands<'a> {
-    nodes: &'a [Node],
-    weights: Vec<ConstId>,
+pub(super) struct Operands {
+    pub(super) weights: Vec<ConstId>,
+    /// The bias of each matrix that has one.
+    pub(super) biases: Vec<Option<Value>>,
     /// The prepared input of each matrix.
-    prepared: Vec<u32>,
-    residual: Option<Value>,
+    pub(super) prepared: Vec<u32>,
+    pub(super) residual: Option<Value>,
     /// Where the sums go.
-    outputs: Vec<u32>,
+    pub(super) outputs: Vec<u32>,
 }
 
 impl Steps<'_, '_> {
@@ -104,7 +105,8 @@ impl Steps<'_, '_> {
             Epilogue::None | Epilogue::GatedSilu | Epilogue::GatedGeluTanh => None,
         };
         let outputs = outputs.iter().map(|v| self.buffers.value(*v)).collect::<Result<Vec<_>>>()?;
-        let operands = Operands { nodes, weights, prepared, residual, outputs };
+        let biases = nodes.iter().map(|n| self.graph.node(*n).args.get(2).copied()).collect();
+        let operands = Operands { weights, biases, prepared, residual, outputs };
         match tokens {
             Tokens::Few(_) => {
                 let kernel = GpuKernel::Gemv(Gemv::of(spec, products)?);
@@ -165,12 +167,12 @@ impl Steps<'_, '_> {
     }
 
     /// More tokens than `gemv` takes: in one piece, or in parts whose sums are added up.
-    fn many(
+    pub(super) fn many(
         &mut self,
         label: &str,
         linear: Linear,
         records: &[Record],
-        operands: Operands<'_>,
+        operands: Operands,
         count: &Dim,
     ) -> Result<()> {
         let products = self.products();
@@ -191,27 +193,27 @@ impl Steps<'_, '_> {
         }
         let part = Linear { mats, epilogue: linear::Epilogue::None, ..linear.clone() };
         let kernel = GpuKernel::Gemm(Gemm { linear: part, products, tile, splits });
-        let Operands { nodes, weights, prepared, residual, outputs } = operands;
+        let Operands { weights, biases, prepared, residual, outputs } = operands;
         let sums = Operands {
-            nodes,
             weights: weights.clone(),
+            biases: Vec::new(),
             prepared: prepared.clone(),
             residual: None,
             outputs: parts.clone(),
         };
         self.multiply(label, kernel, &sums, count, format!("about {tokens} tokens, in {splits} parts"))?;
         // What is added up takes the parts where a product takes its inputs.
-        let whole = Operands { nodes, weights, prepared: parts, residual, outputs };
+        let whole = Operands { weights, biases, prepared: parts, residual, outputs };
         let kernel = GpuKernel::Reduce(Reduce { linear, splits });
         self.multiply(&format!("{label} (sum)"), kernel, &whole, count, format!("{splits} parts"))
     }
 
     /// Launches `kernel` on `operands`.
-    fn multiply(
+    pub(super) fn multiply(
         &mut self,
         label: &str,
         kernel: GpuKernel,
-        operands: &Operands<'_>,
+        operands: &Operands,
         count: &Dim,
         why: String,
     ) -> Result<()> {
@@ -222,7 +224,7 @@ impl Steps<'_, '_> {
                     self.buffers.part(&mut self.shared.tensors, operands.weights[usize::from(mat)], part)?
                 }
                 BufferRole::Bias(mat) => {
-                    let bias = self.graph.node(operands.nodes[usize::from(mat)]).args[2];
+                    let bias = operands.biases[usize::from(mat)].ok_or_else(|| unexpected(asked.role))?;
                     self.buffers.dense(&mut self.shared.tensors, bias)?
                 }
                 BufferRole::Prepared(mat) | BufferRole::Input(mat) => operands.prepared[usize::from(mat)],
@@ -255,7 +257,7 @@ impl Steps<'_, '_> {
 }
 
 /// Bytes of the records of `tokens` tokens, at least: a dimension knows no quotient that is rounded up.
-fn record_bytes(record: &Record, tokens: &Dim, weak: usize) -> Option<Dim> {
+pub(super) fn record_bytes(record: &Record, tokens: &Dim, weak: usize) -> Option<Dim> {
     if let Some(n) = tokens.fixed() {
         return Some(Dim::from(record.bytes(usize::try_from(n).ok()?, weak) as u64));
     }

@@ -14,6 +14,7 @@ mod kernels;
 mod library;
 mod linear;
 mod state;
+mod window;
 
 pub use kernels::{Kernel, Kernels};
 pub(super) use state::Waiting;

@@ -1,8 +1,11 @@
 //! What calls of the runtime's functions become on a GPU.
 
-use super::{Axis, Conv, Copy, Each, Element, GpuKernel, Matmul, Of, Place, Rowwise, Sizes, What};
+use super::{
+    Axis, Conv, Copy, Each, Element, GpuKernel, Matmul, Of, Place, Pool, Put, Rowwise, Scatter, Sizes, Terms, To, What,
+};
 use actc_artifact::{Builtin, BuiltinCall};
-use actc_types::function::{BinaryFunction, Extreme, RowFunction, UnaryFunction};
+use actc_types::function::{BinaryFunction, Extreme, RowFunction, Running, UnaryFunction};
+use actc_types::window::PoolFunction;
 use actc_types::{DType, Diagnostic, Result};
 
 /// Elements of a row from which a block is worth more than a warp.
@@ -33,6 +36,17 @@ impl GpuKernel {
             _ => Err(refuse()),
         };
         let each = |what| Ok(GpuKernel::Each(Each { what, sizes }));
+        let number = |i: usize| int(i).and_then(|n| u32::try_from(n).map_err(|_| refuse()));
+        // Lists of integers from `first` on, of as many axes as have extents of two tensors behind `lead` sizes.
+        let axes = |first: usize, lead: usize| {
+            let extents = call.dims.len().checked_sub(lead).filter(|n| n.is_multiple_of(2)).ok_or_else(refuse)?;
+            let rank = extents / 2;
+            let axis = |i: usize| {
+                let [kernel, stride, dilation, pad] = [0, 1, 2, 3].map(|list| number(first + list * rank + i));
+                Ok(Axis { kernel: kernel?, stride: stride?, dilation: dilation?, pad: pad? })
+            };
+            (0..rank).map(axis).collect::<Result<Vec<_>>>()
+        };
         let wide = fixed(1).is_none_or(|n| n >= WIDE);
         match call.builtin {
             Builtin::Unary => {
@@ -57,10 +71,21 @@ impl GpuKernel {
             }
             Builtin::Expand => each(What::Expand { size: size(0)?, rank: rank(2)? }),
             Builtin::Gather => each(What::Gather { size: size(0)? }),
+            Builtin::GatherNd => {
+                let tuple = call.dims.len().checked_sub(3).and_then(|n| u8::try_from(n).ok()).ok_or_else(refuse)?;
+                each(What::GatherNd { size: size(0)?, tuple })
+            }
+            Builtin::GatherElements => each(What::GatherElements { size: size(0)?, rank: rank(2)?, axis: size(1)? }),
+            Builtin::Cumulate => {
+                let function = Running::from_code(int(0)?).ok_or_else(refuse)?;
+                let (exclusive, reverse) = (int(2)? != 0, int(3)? != 0);
+                each(What::Cumulate { function, dtype: element(1)?, rank: rank(1)?, exclusive, reverse })
+            }
+            Builtin::Row => each(What::Row),
             Builtin::Pad => each(What::Pad { size: size(0)?, rank: rank(3)? }),
             Builtin::Resample => match element(0)? {
                 Element::F32 => each(What::Resample),
-                Element::I64 | Element::I32 | Element::Bool => Err(refuse()),
+                Element::I64 | Element::I32 | Element::U8 | Element::I8 | Element::Bool => Err(refuse()),
             },
             Builtin::Range => each(What::Range),
             Builtin::Zero => each(What::Zero),
@@ -85,20 +110,46 @@ impl GpuKernel {
                 if DType::from_code(int(1)?) != Some(DType::F32) {
                     return Err(refuse());
                 }
-                let rank = call.ints.len().saturating_sub(2) / 4;
-                let number = |i: usize| int(i).and_then(|n| u32::try_from(n).map_err(|_| refuse()));
-                let axis = |i: usize| {
-                    let [kernel, stride, dilation, pad] = [0, 1, 2, 3].map(|list| number(2 + list * rank + i));
-                    Ok(Axis { kernel: kernel?, stride: stride?, dilation: dilation?, pad: pad? })
-                };
-                let axes = (0..rank).map(axis).collect::<Result<Vec<_>>>()?;
-                if call.dims.len() != 3 + 2 * rank {
-                    return Err(refuse());
-                }
-                let groups = number(0)?;
+                let (groups, axes) = (number(0)?, axes(2, 3)?);
                 let few = fixed(2).is_some_and(|m| m <= FEW * u64::from(groups));
                 let (transposed, bias) = (call.builtin == Builtin::ConvTranspose, call.bufs.len() > 3);
-                Ok(GpuKernel::Conv(Conv { transposed, groups, axes, bias, few, sizes }))
+                Ok(GpuKernel::Conv(Conv { transposed, groups, axes, terms: Terms::Floats, bias, few, sizes }))
+            }
+            Builtin::ConvInteger => {
+                let (groups, terms) =
+                    (number(0)?, Terms::Integers { x: element(1)?, w: element(2)?, zeros: int(3)? != 0 });
+                let few = fixed(2).is_some_and(|m| m <= FEW * u64::from(groups));
+                Ok(GpuKernel::Conv(Conv {
+                    transposed: false,
+                    groups,
+                    axes: axes(4, 3)?,
+                    terms,
+                    bias: false,
+                    few,
+                    sizes,
+                }))
+            }
+            Builtin::Pool => {
+                let function = PoolFunction::from_code(int(0)?).ok_or_else(refuse)?;
+                let (dtype, p, axes) = (element(1)?, number(2)?, axes(3, 1)?);
+                let behind = (0..axes.len()).map(|i| number(3 + 4 * axes.len() + i)).collect::<Result<_>>()?;
+                Ok(GpuKernel::Pool(Pool { function, dtype, p, axes, behind, sizes }))
+            }
+            Builtin::ScatterNd | Builtin::ScatterElements => {
+                let to = if call.builtin == Builtin::ScatterNd {
+                    let tuple = call.dims.len().checked_sub(2).and_then(|n| u8::try_from(n).ok()).ok_or_else(refuse)?;
+                    To::Parts { tuple }
+                } else {
+                    To::Elements { rank: rank(2)?, axis: size(2)? }
+                };
+                let put = match int(1)? {
+                    -1 => Put::Replace { size: DType::from_code(int(0)?).ok_or_else(refuse)?.size() as u8 },
+                    code => {
+                        let function = BinaryFunction::from_code(code).ok_or_else(refuse)?;
+                        Put::Join { function, dtype: element(0)? }
+                    }
+                };
+                Ok(GpuKernel::Scatter(Scatter { to, put, sizes }))
             }
             Builtin::Linear
             | Builtin::Attention
@@ -108,21 +159,13 @@ impl GpuKernel {
             | Builtin::RoundRows
             | Builtin::Recurrent
             | Builtin::LinearAttention
-            | Builtin::GatherNd
-            | Builtin::GatherElements
-            | Builtin::ScatterNd
-            | Builtin::ScatterElements
-            | Builtin::Cumulate
             | Builtin::TopK
             | Builtin::NonZero
             | Builtin::Unique
             | Builtin::NonMaxSuppression
-            | Builtin::Row
             | Builtin::Expect
             | Builtin::ConvStored
-            | Builtin::ConvInteger
             | Builtin::DeformConv
-            | Builtin::Pool
             | Builtin::Fold
             | Builtin::Unpool
             | Builtin::RegionPool
@@ -151,6 +194,12 @@ mod tests {
             (Builtin::Expand, dims(&[2, 3, 1, 3]), vec![4]),
             (Builtin::Gather, dims(&[1, 2, 3, 4]), vec![4]),
             (Builtin::Pad, dims(&[4, 2, 1]), vec![4]),
+            (Builtin::GatherNd, dims(&[1, 5, 2, 3, 4]), vec![4]),
+            (Builtin::GatherElements, dims(&[2, 3, 2, 5]), vec![8, 1]),
+            (Builtin::Cumulate, dims(&[2, 3]), vec![Running::Sum.code(), f32s, 0, 1]),
+            (Builtin::ScatterNd, dims(&[5, 2, 3, 4]), vec![f32s, -1]),
+            (Builtin::ScatterElements, dims(&[2, 3, 2, 5]), vec![f32s, BinaryFunction::Add.code(), 1]),
+            (Builtin::Row, dims(&[5, 12]), Vec::new()),
             (Builtin::Range, dims(&[4, 2]), Vec::new()),
             (Builtin::Zero, dims(&[4]), Vec::new()),
             (Builtin::Copy, dims(&[1, 2, 3, 4, 5, 6]), Vec::new()),
@@ -159,7 +208,13 @@ mod tests {
             (Builtin::Place, dims(&[1, 128_000]), vec![2, f32s]),
             (Builtin::Matmul, dims(&[1, 2, 3, 4]), vec![0, 1, f32s]),
             (Builtin::Conv, dims(&[1, 2, 3, 9, 9, 7, 7]), vec![1, f32s, 3, 3, 1, 1, 1, 1, 0, 0]),
+            (Builtin::ConvInteger, dims(&[1, 2, 3, 4, 8]), vec![1, DType::U8.code(), DType::I8.code(), 1, 2, 2, 1, 0]),
             (Builtin::ConvTranspose, dims(&[1, 2, 3, 4, 8]), vec![1, f32s, 2, 2, 1, 0]),
+            (
+                Builtin::Pool,
+                dims(&[6, 9, 9, 5, 5]),
+                vec![PoolFunction::Most.code(), f32s, 0, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1],
+            ),
             (Builtin::Resample, dims(&[1, 2, 3, 4, 5]), vec![f32s]),
         ] {
             let call = BuiltinCall { dims: sizes, ints, ..BuiltinCall::new("x", builtin) };

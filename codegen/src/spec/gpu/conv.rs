@@ -1,11 +1,13 @@
-//! `conv` of GPUs: convolutions of f32 and transposed ones, along any number of axes, in groups.
+//! `conv` of GPUs: convolutions of f32 and transposed ones, and those of integers of 8 bits, along any number of axes, in groups.
 //!
 //! A product of matrices whose right one is looked up where it is multiplied: no image is laid out anew. Sums are of single
 //! precision, in the order of channels and taps.
 
+use super::element::Element;
 use super::geometry::{Blocks, Geometry, Sizes, size};
 use super::text::Text;
-use crate::spec::{Buffer, BufferRole};
+use super::window::{Axis, kernel, shown, taps};
+use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
 use actc_types::{DType, Diagnostic, Dim, Result};
 use std::fmt;
@@ -16,23 +18,23 @@ const DEPTH: u32 = 16;
 /// Threads of a block.
 const THREADS: u32 = 256;
 
-/// Most axes, and most taps of a window.
-const MOST: (usize, u64) = (4, 1 << 20);
-
-/// Windows along an axis: tap `k` of window `o` lies at `o * stride + k * dilation - pad`.
+/// What is multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Axis {
-    /// Taps.
-    pub kernel: u32,
-    /// Elements from window to window.
-    pub stride: u32,
-    /// Elements from tap to tap.
-    pub dilation: u32,
-    /// Elements in front of the image.
-    pub pad: u32,
+pub enum Terms {
+    /// Single precision.
+    Floats,
+    /// Integers of 8 bits less a zero point, exactly modulo 2^32.
+    Integers {
+        /// Of the image: u8 or i8.
+        x: Element,
+        /// Of the weights: u8 or i8.
+        w: Element,
+        /// Whether each channel of the result has a zero point of its weights, not one for all.
+        zeros: bool,
+    },
 }
 
-/// A convolution of f32.
+/// A convolution.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Conv {
     /// Whether windows lie over the result, one for each element of the image.
@@ -41,6 +43,8 @@ pub struct Conv {
     pub groups: u32,
     /// How windows lie.
     pub axes: Vec<Axis>,
+    /// What is multiplied.
+    pub terms: Terms,
     /// Whether a bias is added to each channel.
     pub bias: bool,
     /// Whether a group has few channels of the result: tiles are wide then.
@@ -60,23 +64,32 @@ impl Conv {
         if self.few { [8, 128] } else { [64, 64] }
     }
 
-    fn taps(&self) -> Option<u64> {
-        self.axes.iter().try_fold(1u64, |taps, a| taps.checked_mul(a.kernel.into()))
-    }
-
     pub(super) fn check(&self) -> Result<()> {
-        let fits = |a: &Axis| a.kernel > 0 && a.stride > 0 && a.dilation > 0;
-        let (axes, taps) = MOST;
-        let windows = (1..=axes).contains(&self.axes.len()) && self.axes.iter().all(fits);
-        if !windows || self.groups == 0 || self.groups > 1 << 20 || self.taps().is_none_or(|n| n > taps) {
+        if taps(&self.axes).is_none() || self.groups == 0 || self.groups > 1 << 20 {
             return Err(Diagnostic::new("kernel-shape", format!("no kernel for {self}")));
         }
-        Ok(())
+        match self.terms {
+            Terms::Floats => Ok(()),
+            Terms::Integers { x: Element::U8 | Element::I8, w: Element::U8 | Element::I8, .. }
+                if !self.transposed && !self.bias =>
+            {
+                Ok(())
+            }
+            Terms::Integers { x, w, .. } => {
+                Err(Diagnostic::new("kernel-dtype", format!("no GPU kernel for windows of {x} and weights of {w}")))
+            }
+        }
     }
 
     /// `x [N, C, ..]`, the weights (`[M, C / groups, kernel..]`, transposed `[C, M / groups, kernel..]`), where there is one the
-    /// bias `[M]`, `y [N, M, ..]`.
+    /// bias `[M]`, or of integers the zero points of both, `y [N, M, ..]`.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
+        if let Terms::Integers { x, w, .. } = self.terms {
+            let all = [x, w, x, w].into_iter().zip(0u8..);
+            let read = all.map(|(element, i)| Buffer::read(BufferRole::Input(i), element.dtype()));
+            let y = Buffer { role: BufferRole::Output(0), elem: DType::I32, access: Access::Write };
+            return read.chain([y]).collect();
+        }
         let read = |i| Buffer::read(BufferRole::Input(i), DType::F32);
         let bias = self.bias.then(|| read(2));
         [read(0), read(1)].into_iter().chain(bias).chain([Buffer::write(BufferRole::Output(0))]).collect()
@@ -115,23 +128,26 @@ impl Conv {
         let ([tile_rows, tile_cols], [down, across]) = (self.tile(), self.own());
         let text = Text::new(symbol, self.to_string(), &self.buffers(), &self.dims(), self.sizes, THREADS);
         let rank = self.axes.len();
-        // Taps are numbered with the last axis the fastest.
-        let axis = |(axis, a): (usize, &Axis)| cuda::ConvAxis {
-            axis,
-            kernel: a.kernel,
-            stride: a.stride,
-            dilation: a.dilation,
-            pad: a.pad,
-        };
         let extents = |name: &str| (0..rank).map(|i| format!("{name}{i}")).collect::<Vec<_>>().join(", ");
-        let kernel = self.axes.iter().map(|a| a.kernel.to_string()).collect::<Vec<_>>().join(" x ");
+        let (integers, zeros, [x, w]) = match self.terms {
+            Terms::Floats => (false, false, [Element::F32; 2]),
+            Terms::Integers { x, w, zeros } => (true, zeros, [x, w]),
+        };
         cuda::Conv {
             head: &text.head(),
+            integers,
+            zeros,
+            x_type: x.cuda(),
+            w_type: w.cuda(),
+            y_type: if integers { "int" } else { "float" },
+            // Integers wrap.
+            number: if integers { "u32" } else { "float" },
             transposed: self.transposed,
             groups: self.groups,
-            kernel: &kernel,
-            taps: self.taps().unwrap_or(0),
-            axes: &self.axes.iter().enumerate().rev().map(axis).collect::<Vec<_>>(),
+            kernel: &kernel(&self.axes),
+            taps: taps(&self.axes).unwrap_or(0),
+            // Taps are numbered with the last axis the fastest.
+            axes: &shown(&self.axes).into_iter().rev().collect::<Vec<_>>(),
             x_extents: &extents("x"),
             y_extents: &extents("y"),
             bias: self.bias,
@@ -148,14 +164,15 @@ impl Conv {
 
 impl fmt::Display for Conv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Conv { transposed, groups, axes, bias, few, sizes } = self;
+        let Conv { transposed, groups, axes, terms, bias, few, sizes } = self;
         let sizes = match sizes {
             Sizes::Int => "",
             Sizes::Memory => ", sizes in memory",
         };
         write!(f, "gpu_conv{{transposed={transposed}, groups={groups}, bias={bias}, few={few}{sizes}}}")?;
-        axes.iter().try_for_each(|Axis { kernel, stride, dilation, pad }| {
-            write!(f, " [{kernel} by {stride}, dilation {dilation}, pad {pad}]")
-        })
+        if let Terms::Integers { x, w, zeros } = terms {
+            write!(f, " {x} by {w}, zero points of channels={zeros}")?;
+        }
+        axes.iter().try_for_each(|axis| write!(f, " {axis}"))
     }
 }

@@ -12,6 +12,7 @@ mod call;
 mod combine;
 mod conv;
 mod copy;
+mod decode;
 mod each;
 mod element;
 mod embedding;
@@ -22,19 +23,25 @@ mod geometry;
 mod matmul;
 mod matrix;
 mod place;
+mod pool;
 mod prepare;
 mod record;
 mod reduce;
 mod rowwise;
+mod scatter;
 mod swizzle;
+mod table;
 mod text;
 mod wgmma;
+mod window;
+mod windows;
 
 pub use append::{Append, Rows};
 pub use attend::Attend;
 pub use combine::Combine;
-pub use conv::{Axis, Conv};
+pub use conv::{Conv, Terms};
 pub use copy::Copy;
+pub use decode::Decode;
 pub use each::{Each, What};
 pub use element::Element;
 pub use embedding::Embedding;
@@ -44,12 +51,16 @@ pub use gemv::{Gemv, Tuning};
 pub use geometry::{Blocks, Geometry, Launch, Sizes};
 pub use matmul::Matmul;
 pub use place::{Choose, Place};
+pub use pool::Pool;
 pub use prepare::Prepare;
 pub use record::{Columns, Products, Record, Weak};
 pub use reduce::Reduce;
 pub use rowwise::{Of, Rowwise};
+pub use scatter::{Put, Scatter, To};
 pub use swizzle::Swizzle;
 pub use wgmma::Wgmma;
+pub use window::Axis;
+pub use windows::Windows;
 
 use super::Buffer;
 use actc_types::{Diagnostic, Result};
@@ -100,6 +111,8 @@ macro_rules! families {
 families! {
     /// Inputs of matrices as operands of matrix instructions.
     Prepare "prepare",
+    /// Places of images as operands of matrix instructions.
+    Windows "windows",
     /// Matrices times a few tokens.
     Gemv "gemv",
     /// Matrices times many tokens.
@@ -130,8 +143,14 @@ families! {
     Matmul "matmul",
     /// Convolutions.
     Conv "conv",
+    /// Functions of windows.
+    Pool "pool",
+    /// Tensors with parts or elements replaced.
+    Scatter "scatter",
     /// Rows of a stored matrix by ids.
     Embedding "embedding",
+    /// All rows of a stored matrix.
+    Decode "decode",
     /// New rows of states.
     Append "append",
 }

@@ -49,6 +49,8 @@ fn sum(function: RowFunction, dtype: Element) -> Sum {
         Element::F32 => ["__uint_as_float(0x7f800000u)", "__uint_as_float(0xff800000u)"],
         Element::I64 => ["0x7fffffffffffffffll", "-0x7fffffffffffffffll - 1"],
         Element::I32 => ["0x7fffffff", "-0x7fffffff - 1"],
+        Element::U8 => ["255", "0"],
+        Element::I8 => ["127", "-128"],
         Element::Bool => ["1", "0"],
     };
     let element = dtype.cuda();

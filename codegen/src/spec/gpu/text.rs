@@ -69,6 +69,7 @@ fn element(buffer: &Buffer) -> &'static str {
         (_, DType::I32) => "int",
         (_, DType::U64) => "unsigned long long",
         (_, DType::U32) => "u32",
+        (_, DType::I8) => "signed char",
         (_, DType::F16 | DType::Bf16 | DType::U16) => "u16",
         _ => "u8",
     }

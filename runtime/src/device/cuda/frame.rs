@@ -5,6 +5,7 @@ use super::calls::{Call, calls};
 use super::driver::Graph;
 use super::kernel::Kernel;
 use super::model::CudaModel;
+use crate::builtin::expect;
 use crate::program::Program;
 use crate::stale::Stale;
 use crate::wanted::Wanted;
@@ -101,6 +102,12 @@ impl Frame {
         }
         self.laid = Some((values.to_vec(), arena.epoch));
         Ok(())
+    }
+
+    /// An error where the extents that call `call` of `program` compares are not the same. They are known by now.
+    pub(crate) fn expect(&self, program: &Program, leaf: usize, call: usize) -> Result<()> {
+        let extents = &self.dims[program.calls[call].dims.clone()];
+        expect::agree(extents).map_err(|d| d.at(actc_types::Place::Node(program.labels[leaf].clone())))
     }
 
     /// Where the inputs lie behind the sizes, in the piece that goes to the device in one copy.

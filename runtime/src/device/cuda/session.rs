@@ -161,6 +161,7 @@ impl CudaSession {
             steps::bring_out(&self.stream, program, frame, &self.arena)?;
             return Ok(values);
         }
+        steps::expect_all(program, frame)?;
         let graph = frame.graph.take();
         let (arena, laid) = (&self.arena, &*frame);
         let all = |stream: &Stream, clock: Option<&mut Clock>| {

@@ -11,11 +11,12 @@ use crate::interpret::another_round;
 use crate::program::{Op, Program};
 use actc_types::{Diagnostic, Result};
 
-/// Whether all steps of `program` are launches.
+/// Whether all steps of `program` are launches, and extents that are compared before them.
 pub(crate) fn is_straight(program: &Program) -> bool {
     program.blocks.iter().flat_map(|block| &block.ops).all(|op| match op {
-        Op::Launch { .. } => true,
-        Op::Builtin { .. } | Op::If { .. } | Op::Loop { .. } | Op::Bind { .. } => false,
+        // Reading a plan for GPUs refuses all builtins but that one.
+        Op::Launch { .. } | Op::Builtin { .. } => true,
+        Op::If { .. } | Op::Loop { .. } | Op::Bind { .. } => false,
     })
 }
 
@@ -39,7 +40,15 @@ pub(crate) fn bring_out(stream: &Stream, program: &Program, frame: &Frame, arena
     if frame.errors { stream.copy_out(&arena.read, 0, arena.errors(), ERRORS) } else { Ok(()) }
 }
 
-/// Asks the stream for all launches of a program that has nothing else.
+/// An error where a program that is straight is not for the extents that its symbols have.
+pub(crate) fn expect_all(program: &Program, frame: &Frame) -> Result<()> {
+    program.blocks.iter().flat_map(|block| &block.ops).try_for_each(|op| match op {
+        Op::Builtin { leaf, call } => frame.expect(program, *leaf, *call),
+        Op::Launch { .. } | Op::If { .. } | Op::Loop { .. } | Op::Bind { .. } => Ok(()),
+    })
+}
+
+/// Asks the stream for all launches of a program that has nothing else to ask for.
 pub(crate) fn launch_all(
     stream: &Stream,
     model: &CudaModel,
@@ -103,11 +112,7 @@ impl Steps<'_> {
                 launch(self.stream, self.model, self.program, call, self.clock.is_some())?;
                 self.mark(Some(*leaf))
             }
-            // Reading a plan for GPUs refuses them.
-            Op::Builtin { leaf, .. } => {
-                let label = &self.program.labels[*leaf];
-                Err(Diagnostic::new("run-builtin", format!("`{label}` is a builtin of CPUs")))
-            }
+            Op::Builtin { leaf, call } => self.frame.expect(self.program, *leaf, *call),
             Op::If { cond, then, otherwise } => {
                 let taken = self.truth(*cond, "condition")?;
                 self.block(if taken { *then } else { *otherwise })

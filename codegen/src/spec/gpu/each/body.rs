@@ -1,7 +1,9 @@
 //! The CUDA statements of one element: which elements of the inputs it is made of, and how.
 
+use super::super::element::Element;
 use super::What;
 use super::function;
+use actc_types::function::Running;
 use actc_types::{DType, Result};
 
 /// What a text says of one element `i`.
@@ -119,6 +121,92 @@ impl Body {
                 ];
                 let formula = "y[o, n] = x[o, index[n]], indices below 0 from the end; zeros, and an error word of 1, where there is none";
                 body(formula, vec![lines.map(str::to_owned).to_vec()])
+            }
+            What::GatherNd { tuple, .. } => {
+                let mut lines = vec!["const I row = i / (I)inner;".to_owned(), "bool there = true;".to_owned()];
+                lines.push("size_t part = 0, span = 1;".to_owned());
+                for k in 0..*tuple {
+                    lines.push(format!("i64 at{k} = in1[(size_t)row * {tuple} + {k}];"));
+                    lines.push(format!("if (at{k} < 0) at{k} += e{k};"));
+                    lines.push(format!("there = there && at{k} >= 0 && at{k} < e{k};"));
+                    lines.push(format!("part = part * e{k} + at{k}, span *= e{k};"));
+                }
+                lines.push("if (!there) atomicMax(error, 1);".to_owned());
+                lines.push(
+                    "out0[i] = there ? in0[((size_t)(row / (I)N) * span + part) * inner + i % (I)inner] : 0;"
+                        .to_owned(),
+                );
+                let formula = "y[b, n] = x[b, tuple[b, n]], indices below 0 from the end; zeros, and an error word of 1, where there is none";
+                body(formula, vec![lines])
+            }
+            What::GatherElements { rank, axis, .. } => {
+                let (rank, axis) = (usize::from(*rank), usize::from(*axis));
+                let of = |a: usize| if a == axis { "at".to_owned() } else { format!("i{a}") };
+                let lines = [
+                    coordinates(&names("y", rank)),
+                    line("i64 at = in1[i];"),
+                    line(&format!("if (at < 0) at += x{axis};")),
+                    line(&format!("const bool there = at >= 0 && at < x{axis};")),
+                    line("if (!there) atomicMax(error, 1);"),
+                    place("x_at", "x", rank, of),
+                    line("out0[i] = there ? in0[x_at] : 0;"),
+                ];
+                let formula = format!(
+                    "y = x where axis {axis} is at index, below 0 from the end; zeros, and an error word of 1, where there is none"
+                );
+                body(&formula, lines.to_vec())
+            }
+            What::Cumulate { function, dtype, rank, exclusive, reverse } => {
+                let rank = usize::from(*rank);
+                let sum = if *dtype == Element::F32 { "double" } else { "u64" };
+                let sign = match function {
+                    Running::Sum => "+",
+                    Running::Prod => "*",
+                };
+                let first = function.first() as u8;
+                let (start, step) = if *reverse { ("inner * (n - 1)", "-inner") } else { ("0", "inner") };
+                let give = format!("out0[at] = ({})all;", dtype.cuda());
+                let take = format!("all = all {sign} ({sum})in0[at];");
+                let inside = if *exclusive { [&give, &take] } else { [&take, &give] };
+                let mut lines = vec!["i64 axis = in1[0], n = 0, inner = 1;".to_owned()];
+                lines.push(format!("if (axis < 0) axis += {rank};"));
+                lines.extend((0..rank).map(|a| {
+                    let behind = names("x", rank)[a + 1..].iter().map(|x| format!(" * {x}")).collect::<String>();
+                    format!("if (axis == {a}) n = x{a}, inner = (i64)1{behind};")
+                }));
+                lines.extend(
+                    [
+                        // There is an element, so no axis has none.
+                        "if (n == 0) {",
+                        "    atomicMax(error, 1);",
+                        "    out0[i] = 0;",
+                        "    continue;",
+                        "}",
+                        "// The first element of a line has the line.",
+                        "if (i / (I)inner % (I)n != 0) continue;",
+                        &format!("{sum} all = {first};"),
+                        &format!("i64 at = (i64)i + {start};"),
+                        &format!("for (i64 j = 0; j < n; ++j, at += {step}) {{"),
+                        &format!("    {}", inside[0]),
+                        &format!("    {}", inside[1]),
+                        "}",
+                    ]
+                    .map(str::to_owned),
+                );
+                let formula = format!("y = {} of x along an axis up to each element", function.name());
+                body(&formula, vec![lines])
+            }
+            What::Row => {
+                let lines = [
+                    "const i64 round = in1[0];",
+                    "const bool there = round >= 0 && round < rows;",
+                    "if (!there) atomicMax(error, 1);",
+                    "if (there) out0[(size_t)round * N + i] = in0[i];",
+                ];
+                body(
+                    "y[round] = x, an error word of 1 where there is no such row",
+                    vec![lines.map(str::to_owned).to_vec()],
+                )
             }
             What::Pad { rank, .. } => {
                 let rank = usize::from(*rank);

@@ -29,7 +29,7 @@ fn expression(head: String, value: &str) -> Vec<String> {
 fn unsigned(dtype: Element) -> &'static str {
     match dtype {
         Element::I64 => "u64",
-        Element::F32 | Element::I32 | Element::Bool => "u32",
+        Element::F32 | Element::I32 | Element::U8 | Element::I8 | Element::Bool => "u32",
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) fn unary(function: UnaryFunction, dtype: Element) -> Result<Vec<Strin
     Ok(if value.contains("sigmoid") { [vec![SIGMOID.to_owned()], body].concat() } else { body })
 }
 
-pub(super) fn binary(function: BinaryFunction, dtype: Element) -> Result<Vec<String>> {
+pub(in super::super) fn binary(function: BinaryFunction, dtype: Element) -> Result<Vec<String>> {
     let head = signature(given(function.gives(dtype.dtype()), dtype)?, dtype, &["a", "b"]);
     let bits = 8 * dtype.dtype().size();
     let float = dtype == Element::F32;
@@ -143,6 +143,7 @@ pub(super) fn binary(function: BinaryFunction, dtype: Element) -> Result<Vec<Str
         (BinaryFunction::BitOr, _) => "a | b",
         (BinaryFunction::BitXor, _) => "a ^ b",
         (BinaryFunction::ShiftLeft, _) => "b < 0 || b >= {bits} ? 0 : ({t})(({u})a << b)",
+        (BinaryFunction::ShiftRight, _) if dtype == Element::U8 => "b >= {bits} ? 0 : a >> b",
         (BinaryFunction::ShiftRight, _) => "a >> (b < 0 || b >= {bits} ? {bits} - 1 : b)",
         (BinaryFunction::Equal, _) => "a == b",
         (BinaryFunction::Less, _) => "a < b",
@@ -157,7 +158,9 @@ pub(super) fn cast(from: Element, to: Element) -> Vec<String> {
         (_, Element::Bool) => "x != 0".to_owned(),
         // Truncated and saturated by the conversion, but for what is no number.
         (Element::F32, Element::I64 | Element::I32) => format!("x != x ? 0 : ({})x", to.cuda()),
-        (_, Element::I64 | Element::I32 | Element::F32) => format!("({})x", to.cuda()),
+        (Element::F32, Element::U8) => "x != x ? 0 : (u8)(int)fminf(fmaxf(x, 0.0f), 255.0f)".to_owned(),
+        (Element::F32, Element::I8) => "x != x ? 0 : (signed char)(int)fminf(fmaxf(x, -128.0f), 127.0f)".to_owned(),
+        (_, Element::I64 | Element::I32 | Element::U8 | Element::I8 | Element::F32) => format!("({})x", to.cuda()),
     };
     expression(head, &value)
 }

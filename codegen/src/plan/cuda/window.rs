@@ -1,0 +1,142 @@
+//! Convolutions of stored weights as products on tensor cores: places of images are tokens, channels by taps are columns.
+
+use super::linear::{Operands, record_bytes};
+use super::unexpected;
+use crate::plan::matrices::{counted, weak_columns};
+use crate::plan::steps::{FEW_TOKENS, Steps, overflow, product};
+use crate::spec::gpu::{Axis, Each, Gemv, GpuKernel, Record, Sizes, Weak, What, Windows};
+use crate::spec::linear::{Act, Epilogue, Linear, Tokens};
+use crate::spec::{Buffer, BufferRole, Mat};
+use actc_ir::ops::conv::Geometry;
+use actc_ir::{ConstId, NodeData};
+use actc_types::{Dim, Result, Role};
+
+/// Rows and columns from which a matrix is worth tensor cores: those of a panel and of a chunk.
+const LEAST: (u32, u32) = (16, 64);
+
+/// A convolution as a product.
+pub(in crate::plan) struct Places {
+    id: ConstId,
+    mat: Mat,
+    cols: u32,
+    record: Record,
+    axes: Vec<Axis>,
+    /// For how many places the kernels are made.
+    tokens: Tokens,
+    /// How many there are.
+    count: Dim,
+}
+
+impl Steps<'_, '_> {
+    /// The convolution of `data`, of the sizes `dims`, as a product by the matrix `id`; else why it is none.
+    pub(in crate::plan) fn as_product(
+        &self,
+        data: &NodeData,
+        geometry: &Geometry,
+        id: ConstId,
+        dims: &[Dim],
+    ) -> Result<Places, String> {
+        let said = |d: actc_types::Diagnostic| d.headline;
+        if geometry.groups != 1 {
+            return Err(format!("{} groups of channels", geometry.groups));
+        }
+        if self.handed(dims) != Sizes::Int {
+            return Err("sizes that are read from memory".to_owned());
+        }
+        let (matrix, cols) = self.stored_matrix(id).map_err(said)?;
+        let (rows_least, cols_least) = LEAST;
+        if matrix.rows < rows_least || cols < cols_least {
+            return Err(format!("{} rows of {cols} columns, fewer than {rows_least} of {cols_least}", matrix.rows));
+        }
+        let mat = Mat { bias: data.args.len() == 3, encoding: counted(matrix.encoding.clone()), ..matrix };
+        let window = &geometry.window;
+        let places = product(&dims[3 + window.kernel.len()..]).map_err(said)?;
+        let count = dims[0].checked_mul(&places).ok_or_else(|| said(overflow()))?;
+        let tokens = match count.fixed() {
+            Some(few) if (1..=FEW_TOKENS).contains(&few) => Tokens::Few(few as u8),
+            Some(_) | None => Tokens::Many,
+        };
+        let record = Record::of(&mat, cols, Act::F32, self.products(), tokens).map_err(said)?;
+        let axis = |i: usize| {
+            let number = |list: &[u64]| u32::try_from(list[i]).map_err(|_| "a window beyond 32 bits".to_owned());
+            Ok(Axis {
+                kernel: number(&window.kernel)?,
+                stride: number(&window.strides)?,
+                dilation: number(&window.dilations)?,
+                pad: number(&window.pads)?,
+            })
+        };
+        let axes = (0..window.kernel.len()).map(axis).collect::<Result<Vec<Axis>, String>>()?;
+        let kernel = GpuKernel::Windows(Windows { record, axes: axes.clone() });
+        kernel.check().map_err(said)?;
+        Ok(Places { id, mat, cols, record, axes, tokens, count })
+    }
+
+    /// Launches what `places` is: operands from the image, the product, and its places behind its channels.
+    pub(in crate::plan) fn conv_by_product(
+        &mut self,
+        label: &str,
+        data: &NodeData,
+        places: Places,
+        [x, y]: [u32; 2],
+        dims: &[Dim],
+    ) -> Result<()> {
+        let Places { id, mat, cols, record, axes, tokens, count } = places;
+        let ([batch, _, _], extents) = dims.split_first_chunk().ok_or_else(overflow)?;
+        let area = product(&extents[axes.len()..])?;
+        let weak = weak_columns(self.graph, id);
+        let prepared = self.buffers.scratch(record_bytes(&record, &count, weak as usize).ok_or_else(overflow)?);
+        let kernel = GpuKernel::Windows(Windows { record, axes });
+        let buffer = |asked: Buffer| match asked.role {
+            BufferRole::Input(_) => Ok(x),
+            BufferRole::WeakIndex(_) => self.buffers.part(&mut self.shared.tensors, id, Role::WeakIndex),
+            BufferRole::Prepared(_) => Ok(prepared),
+            other @ (BufferRole::Weight { .. }
+            | BufferRole::Bias(_)
+            | BufferRole::Scale
+            | BufferRole::Residual
+            | BufferRole::Table
+            | BufferRole::Factors
+            | BufferRole::Keys
+            | BufferRole::Values
+            | BufferRole::Mask
+            | BufferRole::Error
+            | BufferRole::Scratch
+            | BufferRole::Output(_)) => Err(unexpected(other)),
+        };
+        let bufs = kernel.buffers().into_iter().map(buffer).collect::<Result<Vec<u32>>>()?;
+        let weak_count = (record.weak != Weak::None).then(|| Dim::from(weak));
+        let sizes = std::iter::once(batch).chain(extents).cloned().chain(weak_count).collect();
+        let reason = format!("inputs of {label}, a token for each place: {kernel}");
+        self.template(&format!("{label} (windows)"), kernel, bufs, sizes, reason)?;
+        let rows = Dim::from(u64::from(mat.rows));
+        // One place of an image is its channels already.
+        let single = area.fixed() == Some(1);
+        let bytes = count.checked_mul(&rows).and_then(|n| n.checked_mul(&Dim::from(4))).ok_or_else(overflow)?;
+        let sums = if single { y } else { self.buffers.scratch(bytes) };
+        let operands = Operands {
+            weights: vec![id],
+            biases: vec![data.args.get(2).copied()],
+            prepared: vec![prepared],
+            residual: None,
+            outputs: vec![sums],
+        };
+        let (act, epilogue) = (Act::F32, Epilogue::None);
+        let linear = Linear { mats: vec![mat], cols, tokens, act, epilogue };
+        match tokens {
+            Tokens::Few(_) => {
+                let kernel = GpuKernel::Gemv(Gemv::of(linear, self.products())?);
+                self.multiply(label, kernel, &operands, &count, format!("{tokens} place(s)"))?;
+            }
+            Tokens::Many => self.many(label, linear, &[record], operands, &count)?,
+        }
+        if single {
+            return Ok(());
+        }
+        let dims = vec![batch.clone(), area, rows];
+        let what = What::Transpose { size: 4, order: vec![0, 2, 1] };
+        let kernel = GpuKernel::Each(Each { what, sizes: self.handed(&dims) });
+        let reason = format!("places behind channels: {kernel}");
+        self.template(&format!("{label} (transpose)"), kernel, vec![sums, y], dims, reason)
+    }
+}

@@ -5,6 +5,7 @@ use actc_codegen::spec::gpu::{GpuKernel, Sizes};
 use actc_codegen::toolchain::{Nvrtc, Ptx};
 use actc_ptx::{Memory, Module, Shape};
 use actc_types::Target;
+use actc_types::target::Arch;
 use std::collections::HashMap;
 
 /// A device with its memory, and the compiler for it.
@@ -70,12 +71,13 @@ impl Gpu {
         kernel.check().unwrap_or_else(|e| panic!("{kernel}: {e}"));
         assert_eq!(kernel.buffers().len(), buffers.len(), "{kernel}");
         let (symbol, source) = (kernel.symbol(), kernel.source().unwrap_or_else(|e| panic!("{kernel}: {e}")));
+        let arch = kernel.only_for().unwrap_or(Arch::Sm80);
         let ptx = self.compiled.entry(symbol.clone()).or_insert_with(|| {
-            let ptx = self.nvrtc.compile(&symbol, &source, &Target::parse("sm_80").unwrap());
+            let ptx = self.nvrtc.compile(&symbol, &source, &Target::parse(arch.name()).unwrap());
             ptx.unwrap_or_else(|e| panic!("{kernel}: {e}\n{source}"))
         });
-        let module =
-            Module::load(&ptx.text, actc_ptx::Target::Sm80, &mut self.memory).unwrap_or_else(|e| panic!("{e}"));
+        let device = actc_ptx::Target::parse(arch.name()).expect("the emulator knows it");
+        let module = Module::load(&ptx.text, device, &mut self.memory).unwrap_or_else(|e| panic!("{e}"));
         let launch = kernel.launch(dims).unwrap();
         let shape = Shape {
             grid: launch.grid,

@@ -52,6 +52,7 @@ pub use swizzle::Swizzle;
 pub use wgmma::Wgmma;
 
 use super::Buffer;
+use actc_types::target::Arch;
 use actc_types::{Diagnostic, Result};
 use std::fmt;
 
@@ -154,6 +155,11 @@ impl GpuKernel {
             return Err(Diagnostic::new("kernel-launch", format!("`{name}` is {n}, at most {most} can be")));
         }
         self.geometry()?.launch(sizes)
+    }
+
+    /// The only architecture that has its instructions, where not all have.
+    pub fn only_for(&self) -> Option<Arch> {
+        matches!(self, GpuKernel::Wgmma(_)).then_some(Wgmma::ARCH)
     }
 
     /// The symbol: the family and the start of the digest of the text.

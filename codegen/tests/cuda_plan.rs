@@ -1,6 +1,9 @@
 //! Plans for GPUs of the shapes of real decoders: every launch gives its kernel what that takes, and what changes from one
 //! recorded step to the next is in memory.
 
+#[path = "cuda_plan/products.rs"]
+mod products;
+
 use actc_artifact::{BufferKind, Entry, Launch, Step};
 use actc_codegen::cuda::{self, Planned};
 use actc_codegen::emit::SizesIn;
@@ -8,7 +11,9 @@ use actc_codegen::plan::cuda::Kernel;
 use actc_codegen::spec::gpu::Products;
 use actc_codegen::{Entries, plan::tensors::TensorTable};
 use actc_ir::{Const, Graph, TensorType, text};
-use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Place, Shape, Symbol, WeakPlace, Zero, dim::Bindings};
+use actc_types::{
+    DType, Encoding, Group, Mixed, Order, Packed, Place, Shape, Symbol, Target, WeakPlace, Zero, dim::Bindings,
+};
 use bytes::Bytes;
 use std::fmt::Write as _;
 
@@ -192,9 +197,14 @@ impl Decoder {
     }
 
     fn plan(&self) -> Planned {
+        self.plan_for(Products::Single, &["sm_80"])
+    }
+
+    fn plan_for(&self, products: Products, targets: &[&str]) -> Planned {
         let graph = self.graph();
         assert_eq!(Entries::of(&graph), Entries::Language);
-        let planned = cuda::plan(&graph, Entries::Language, Products::Single, TensorTable::default());
+        let targets: Vec<Target> = targets.iter().map(|t| Target::parse(t).unwrap()).collect();
+        let planned = cuda::plan(&graph, Entries::Language, products, &targets, TensorTable::default());
         planned.unwrap_or_else(|all| panic!("{}", all.iter().map(|d| format!("{d}\n")).collect::<String>()))
     }
 }
@@ -286,7 +296,7 @@ fn calls_of_the_library_become_kernels() {
   %3 = gather{axis=1} %2, %i : f32[N, 3, 9, 4] @gather
   return y=%3\n}\n";
     let graph = text::parse(source, &text::unbound).unwrap();
-    let planned = cuda::plan(&graph, Entries::Forward, Products::Single, TensorTable::default());
+    let planned = cuda::plan(&graph, Entries::Forward, Products::Single, &[], TensorTable::default());
     let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
     check(&planned, &planned.entries[0]);
     let labels: Vec<&str> = launches(&planned.entries[0]).iter().map(|l| l.label.as_str()).collect();
@@ -298,7 +308,7 @@ fn all_that_has_no_kernel_is_said_at_once() {
     let source = "air 1\ngraph @g(%x: f32[2, 8, 8]) {\n  %0 = det %x : f32[2] @first\n  %1 = det %x : f32[2] @second\n  \
         return a=%0, b=%1\n}\n";
     let graph = text::parse(source, &text::unbound).unwrap();
-    let findings = cuda::plan(&graph, Entries::Forward, Products::Single, TensorTable::default()).unwrap_err();
+    let findings = cuda::plan(&graph, Entries::Forward, Products::Single, &[], TensorTable::default()).unwrap_err();
     let shown: Vec<String> = findings.iter().map(|d| format!("{} {:?} {}", d.code, d.place, d.headline)).collect();
     assert_eq!(findings.len(), 2, "{shown:?}");
     for (finding, node) in findings.iter().zip(["first", "second"]) {

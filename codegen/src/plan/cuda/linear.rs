@@ -1,27 +1,36 @@
 //! Linears: inputs as operands, then one launch for all matrices of the cluster, and where blocks share columns one that adds
 //! what they gave.
 
+use super::groups::Groups;
 use super::{MANY, no_kernel, unexpected};
 use crate::cluster::Epilogue;
 use crate::plan::matrices::{linear_spec, weak_columns, weak_index, weight};
-use crate::plan::steps::{Steps, few_tokens, overflow, rows_of};
-use crate::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Record, Reduce, Tile};
-use crate::spec::linear::{self, Linear, Mat, Tokens};
+use crate::plan::steps::{FEW_TOKENS, Steps, overflow, rows_of};
+use crate::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Record, Reduce, Swizzle, Tile};
+use crate::spec::linear::{Linear, Mat, Tokens};
 use crate::spec::{BufferRole, WeakSet};
 use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Node, Op, Value};
 use actc_types::{DType, Dim, Encoding, Order, Result, Role};
 use bytes::Bytes;
 
-/// A record that is made already in this cluster.
+/// How inputs are laid out as operands.
+#[derive(Clone, Copy)]
+enum Layout {
+    Records,
+    /// Of so many tokens.
+    Tiles(u16),
+}
+
+/// Inputs that are laid out already in this cluster.
 struct Made {
-    record: Record,
+    kernel: GpuKernel,
     index: Option<Bytes>,
     buffer: u32,
 }
 
 /// What the kernels of one cluster read and write.
-struct Operands<'a> {
+pub(super) struct Operands<'a> {
     nodes: &'a [Node],
     weights: Vec<ConstId>,
     /// The prepared input of each matrix.
@@ -36,9 +45,8 @@ impl Steps<'_, '_> {
     pub(in crate::plan) fn multiplies(&self, node: Node) -> bool {
         let data = self.graph.node(node);
         let Op::Linear(_) = data.op else { return false };
-        let tokens = self.tokens(data.args[0]);
-        let spec = linear_spec(self.graph, &[node], data.args[0], Epilogue::None, tokens, Order::Mma16);
-        spec.is_ok_and(|s| Record::of(&s.mats[0], s.cols, s.act, self.products(), tokens).is_ok())
+        let spec = linear_spec(self.graph, &[node], data.args[0], Epilogue::None, Tokens::Many, Order::Mma16);
+        spec.is_ok_and(|s| Record::of(&s.mats[0], s.cols, s.act, self.products(), s.tokens).is_ok())
     }
 
     /// Whether the weight of `node` is dense, of f32, and multiplied by inputs as they are.
@@ -67,9 +75,19 @@ impl Steps<'_, '_> {
         self.dense_product(label, bufs, bias, [&tokens, &Dim::from(cols as u64), &Dim::from(rows as u64)])
     }
 
-    /// For how many rows of `x` a kernel is made.
-    fn tokens(&self, x: Value) -> Tokens {
-        few_tokens(self.graph.ty(x)).map_or(Tokens::Many, |few| Tokens::Few(few as u8))
+    /// The kernel for a few tokens, where there are so few of `spec` and it has room for them: with products that may be rounded
+    /// twice as many cost little more.
+    fn few(&self, spec: &Linear, count: &Dim) -> Result<Option<Gemv>> {
+        let most = match self.products() {
+            Products::Half => Gemv::MOST_TOKENS.into(),
+            Products::Single => FEW_TOKENS,
+        };
+        let Some(n) = count.fixed().filter(|n| (1..=most).contains(n)) else { return Ok(None) };
+        let few = Linear { tokens: Tokens::Few(n as u8), ..spec.clone() };
+        let gemv = Gemv::of(few, self.products())?;
+        // Up to `FEW_TOKENS` it has room for any matrix: what it does not take then no kernel does.
+        let takes = n <= FEW_TOKENS || GpuKernel::Gemv(gemv.clone()).check().is_ok();
+        Ok(takes.then_some(gemv))
     }
 
     pub(in crate::plan) fn products_on_gpu(
@@ -85,18 +103,25 @@ impl Steps<'_, '_> {
         {
             return self.single_precision(&label, *node, *output);
         }
-        let tokens = self.tokens(x);
-        let spec = linear_spec(self.graph, nodes, x, epilogue, tokens, Order::Mma16)?;
+        let spec = linear_spec(self.graph, nodes, x, epilogue, Tokens::Many, Order::Mma16)?;
         let weights = nodes.iter().map(|n| weight(self.graph, self.graph.node(*n), 1)).collect::<Result<Vec<_>>>()?;
+        let count = rows_of(self.graph.ty(x))?;
+        let few = self.few(&spec, &count).map_err(|d| no_kernel(d.headline))?;
+        let tokens = few.as_ref().map_or(Tokens::Many, |gemv| gemv.linear.tokens);
         let products = self.products();
         let record = |mat: &Mat| Record::of(mat, spec.cols, spec.act, products, tokens);
         let records = spec.mats.iter().map(record).collect::<Result<Vec<_>>>().map_err(|d| no_kernel(d.headline))?;
-        let count = rows_of(self.graph.ty(x))?;
+        let about = count.fixed().map_or(MANY, |n| n as usize);
+        let groups = self.groups(&spec, about);
+        let layout = match (&few, &groups) {
+            (None, Groups::Multiply(wgmma)) => Layout::Tiles(wgmma.tile),
+            (Some(_), _) | (None, Groups::Refuse(_)) => Layout::Records,
+        };
         let input = self.buffers.dense(&mut self.shared.tensors, x)?;
         let mut made: Vec<Made> = Vec::new();
         let mut prepared = Vec::new();
         for (record, id) in records.iter().zip(&weights) {
-            prepared.push(self.make_record(&label, input, *record, *id, &count, &mut made)?);
+            prepared.push(self.lay_out(&label, input, (layout, *record), *id, &count, &mut made)?);
         }
         let residual = match epilogue {
             Epilogue::Residual(value) => Some(value),
@@ -104,33 +129,37 @@ impl Steps<'_, '_> {
         };
         let outputs = outputs.iter().map(|v| self.buffers.value(*v)).collect::<Result<Vec<_>>>()?;
         let operands = Operands { nodes, weights, prepared, residual, outputs };
-        match tokens {
-            Tokens::Few(_) => {
-                let kernel = GpuKernel::Gemv(Gemv::of(spec, products)?);
-                self.multiply(&label, kernel, &operands, &count, format!("{tokens} token(s)"))
+        match (few, groups) {
+            (Some(gemv), _) => {
+                self.multiply(&label, GpuKernel::Gemv(gemv), &operands, &count, format!("{tokens} token(s)"))
             }
-            Tokens::Many => self.many(&label, spec, &records, operands, &count),
+            (None, Groups::Multiply(wgmma)) => self.by_groups(&label, spec, wgmma, operands, (&count, about)),
+            (None, Groups::Refuse(why)) => {
+                let why = format!("about {about} tokens, {why}");
+                self.many(&label, spec, &records, operands, (&count, about), why)
+            }
         }
     }
 
-    /// The record `record` of `input`, for the matrix `id`: one that is there already, else made.
-    fn make_record(
+    /// `input` laid out as the matrix `id` reads it, which is as `record` says: what is there already, else made.
+    fn lay_out(
         &mut self,
         label: &str,
         input: u32,
-        record: Record,
+        (layout, record): (Layout, Record),
         id: ConstId,
         tokens: &Dim,
         made: &mut Vec<Made>,
     ) -> Result<u32> {
         let scattered = record.weak == WeakSet::Scattered;
         let index = weak_index(self.graph, id).filter(|_| scattered);
-        if let Some(there) = made.iter().find(|m| m.record == record && m.index == index) {
+        let kernel = layout.kernel(record);
+        if let Some(there) = made.iter().find(|m| m.kernel == kernel && m.index == index) {
             return Ok(there.buffer);
         }
         let weak = weak_columns(self.graph, id);
-        let buffer = self.buffers.scratch(record_bytes(&record, tokens, weak as usize).ok_or_else(overflow)?);
-        let kernel = GpuKernel::Prepare(Prepare { record });
+        let bytes = layout.bytes(record, tokens, weak as usize);
+        let buffer = self.buffers.scratch(bytes.ok_or_else(overflow)?);
         let mut bufs = Vec::new();
         for asked in kernel.buffers() {
             bufs.push(match asked.role {
@@ -158,8 +187,8 @@ impl Steps<'_, '_> {
         } else {
             format!("{label} (prepare {})", made.len() + 1)
         };
-        self.template(&label, kernel, bufs, dims, reason)?;
-        made.push(Made { record, index, buffer });
+        self.template(&label, kernel.clone(), bufs, dims, reason)?;
+        made.push(Made { kernel, index, buffer });
         Ok(buffer)
     }
 
@@ -170,26 +199,40 @@ impl Steps<'_, '_> {
         linear: Linear,
         records: &[Record],
         operands: Operands<'_>,
-        count: &Dim,
+        (count, tokens): (&Dim, usize),
+        why: String,
     ) -> Result<()> {
         let products = self.products();
-        let tokens = count.fixed().map_or(MANY, |n| n as usize);
         let rows = linear.mats.iter().map(|m| m.rows as usize).sum();
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
         let slots = records.iter().map(|r| r.tiles(tokens) * r.slots()).max().unwrap_or(1);
         let (tile, splits) = Tile::of(rows, chunks, slots);
         if splits == 1 {
             let kernel = GpuKernel::Gemm(Gemm { linear, products, tile, splits });
-            return self.multiply(label, kernel, &operands, count, format!("about {tokens} tokens"));
+            return self.multiply(label, kernel, &operands, count, why);
         }
-        let mats: Vec<Mat> = linear.mats.iter().map(|m| Mat { bias: false, ..m.clone() }).collect();
+        let why = format!("{why}, in {splits} parts");
+        let gemm = |linear| GpuKernel::Gemm(Gemm { linear, products, tile, splits });
+        self.in_parts(label, linear, splits, gemm, operands, (count, why))
+    }
+
+    /// `splits` parts of the sums by the kernel `product`, then what is left to do with them.
+    pub(super) fn in_parts(
+        &mut self,
+        label: &str,
+        linear: Linear,
+        splits: u8,
+        product: impl FnOnce(Linear) -> GpuKernel,
+        operands: Operands<'_>,
+        (count, why): (&Dim, String),
+    ) -> Result<()> {
+        let part = linear.sums();
         let mut parts = Vec::new();
-        for mat in &mats {
+        for mat in &part.mats {
             let bytes = count.checked_mul(&Dim::from(u64::from(splits) * u64::from(mat.rows) * 4));
             parts.push(self.buffers.scratch(bytes.ok_or_else(overflow)?));
         }
-        let part = Linear { mats, epilogue: linear::Epilogue::None, ..linear.clone() };
-        let kernel = GpuKernel::Gemm(Gemm { linear: part, products, tile, splits });
+        let kernel = product(part);
         let Operands { nodes, weights, prepared, residual, outputs } = operands;
         let sums = Operands {
             nodes,
@@ -198,15 +241,16 @@ impl Steps<'_, '_> {
             residual: None,
             outputs: parts.clone(),
         };
-        self.multiply(label, kernel, &sums, count, format!("about {tokens} tokens, in {splits} parts"))?;
+        self.multiply(label, kernel, &sums, count, why)?;
         // What is added up takes the parts where a product takes its inputs.
         let whole = Operands { nodes, weights, prepared: parts, residual, outputs };
         let kernel = GpuKernel::Reduce(Reduce { linear, splits });
-        self.multiply(&format!("{label} (sum)"), kernel, &whole, count, format!("{splits} parts"))
+        let of = if splits == 1 { "sums that are whole".to_owned() } else { format!("{splits} parts") };
+        self.multiply(&format!("{label} (sum)"), kernel, &whole, count, of)
     }
 
     /// Launches `kernel` on `operands`.
-    fn multiply(
+    pub(super) fn multiply(
         &mut self,
         label: &str,
         kernel: GpuKernel,
@@ -250,6 +294,32 @@ impl Steps<'_, '_> {
         }
         let reason = format!("for {why}: {kernel}");
         self.template(label, kernel, bufs, dims, reason)
+    }
+}
+
+impl Layout {
+    /// What lays out inputs that a matrix reads as `record` says.
+    fn kernel(self, record: Record) -> GpuKernel {
+        match self {
+            Layout::Records => GpuKernel::Prepare(Prepare { record }),
+            Layout::Tiles(tile) => GpuKernel::Swizzle(Swizzle { record, tile }),
+        }
+    }
+
+    /// Bytes of `tokens` tokens, at least: a dimension knows no quotient that is rounded up.
+    fn bytes(self, record: Record, tokens: &Dim, weak: usize) -> Option<Dim> {
+        let tile = match self {
+            Layout::Records => return record_bytes(&record, tokens, weak),
+            Layout::Tiles(tile) => usize::from(tile),
+        };
+        let swizzle = Swizzle { record, tile: tile as u16 };
+        // Whole tiles have no bytes of their own beside their tokens'.
+        let share = (swizzle.bytes(tile, weak) / tile) as u64;
+        let tokens = match tokens.fixed() {
+            Some(n) => Dim::from(n.checked_next_multiple_of(tile as u64)?),
+            None => tokens.checked_add(&Dim::from(tile as u64 - 1))?,
+        };
+        tokens.checked_mul(&Dim::from(share))
     }
 }
 

@@ -2,32 +2,17 @@
 //! what they gave.
 
 use super::groups::Groups;
+use super::inputs::{Layout, Made};
 use super::{MANY, no_kernel, unexpected};
 use crate::cluster::Epilogue;
-use crate::plan::matrices::{linear_spec, weak_columns, weak_index, weight};
+use crate::plan::matrices::{linear_spec, weak_columns, weight};
 use crate::plan::steps::{FEW_TOKENS, Steps, overflow, rows_of};
-use crate::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Record, Reduce, Swizzle, Tile};
+use crate::spec::BufferRole;
+use crate::spec::gpu::{Gemm, Gemv, GpuKernel, Products, Record, Reduce, Tile};
 use crate::spec::linear::{Linear, Mat, Tokens};
-use crate::spec::{BufferRole, WeakSet};
 use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Node, Op, Value};
 use actc_types::{DType, Dim, Encoding, Order, Result, Role};
-use bytes::Bytes;
-
-/// How inputs are laid out as operands.
-#[derive(Clone, Copy)]
-enum Layout {
-    Records,
-    /// Of so many tokens.
-    Tiles(u16),
-}
-
-/// Inputs that are laid out already in this cluster.
-struct Made {
-    kernel: GpuKernel,
-    index: Option<Bytes>,
-    buffer: u32,
-}
 
 /// What the kernels of one cluster read and write.
 pub(super) struct Operands<'a> {
@@ -141,57 +126,6 @@ impl Steps<'_, '_> {
         }
     }
 
-    /// `input` laid out as the matrix `id` reads it, which is as `record` says: what is there already, else made.
-    fn lay_out(
-        &mut self,
-        label: &str,
-        input: u32,
-        (layout, record): (Layout, Record),
-        id: ConstId,
-        tokens: &Dim,
-        made: &mut Vec<Made>,
-    ) -> Result<u32> {
-        let scattered = record.weak == WeakSet::Scattered;
-        let index = weak_index(self.graph, id).filter(|_| scattered);
-        let kernel = layout.kernel(record);
-        if let Some(there) = made.iter().find(|m| m.kernel == kernel && m.index == index) {
-            return Ok(there.buffer);
-        }
-        let weak = weak_columns(self.graph, id);
-        let bytes = layout.bytes(record, tokens, weak as usize);
-        let buffer = self.buffers.scratch(bytes.ok_or_else(overflow)?);
-        let mut bufs = Vec::new();
-        for asked in kernel.buffers() {
-            bufs.push(match asked.role {
-                BufferRole::Input(_) => input,
-                BufferRole::WeakIndex(_) => self.buffers.part(&mut self.shared.tensors, id, Role::WeakIndex)?,
-                BufferRole::Prepared(_) => buffer,
-                other @ (BufferRole::Weight { .. }
-                | BufferRole::Bias(_)
-                | BufferRole::Scale
-                | BufferRole::Residual
-                | BufferRole::Table
-                | BufferRole::Factors
-                | BufferRole::Keys
-                | BufferRole::Values
-                | BufferRole::Mask
-                | BufferRole::Error
-                | BufferRole::Scratch
-                | BufferRole::Output(_)) => return Err(unexpected(other)),
-            });
-        }
-        let dims = std::iter::once(tokens.clone()).chain(scattered.then(|| Dim::from(weak))).collect();
-        let reason = format!("inputs of {label}: {kernel}");
-        let label = if made.is_empty() {
-            format!("{label} (prepare)")
-        } else {
-            format!("{label} (prepare {})", made.len() + 1)
-        };
-        self.template(&label, kernel.clone(), bufs, dims, reason)?;
-        made.push(Made { kernel, index, buffer });
-        Ok(buffer)
-    }
-
     /// More tokens than `gemv` takes: in one piece, or in parts whose sums are added up.
     fn many(
         &mut self,
@@ -295,41 +229,4 @@ impl Steps<'_, '_> {
         let reason = format!("for {why}: {kernel}");
         self.template(label, kernel, bufs, dims, reason)
     }
-}
-
-impl Layout {
-    /// What lays out inputs that a matrix reads as `record` says.
-    fn kernel(self, record: Record) -> GpuKernel {
-        match self {
-            Layout::Records => GpuKernel::Prepare(Prepare { record }),
-            Layout::Tiles(tile) => GpuKernel::Swizzle(Swizzle { record, tile }),
-        }
-    }
-
-    /// Bytes of `tokens` tokens, at least: a dimension knows no quotient that is rounded up.
-    fn bytes(self, record: Record, tokens: &Dim, weak: usize) -> Option<Dim> {
-        let tile = match self {
-            Layout::Records => return record_bytes(&record, tokens, weak),
-            Layout::Tiles(tile) => usize::from(tile),
-        };
-        let swizzle = Swizzle { record, tile: tile as u16 };
-        // Whole tiles have no bytes of their own beside their tokens'.
-        let share = (swizzle.bytes(tile, weak) / tile) as u64;
-        let tokens = match tokens.fixed() {
-            Some(n) => Dim::from(n.checked_next_multiple_of(tile as u64)?),
-            None => tokens.checked_add(&Dim::from(tile as u64 - 1))?,
-        };
-        tokens.checked_mul(&Dim::from(share))
-    }
-}
-
-/// Bytes of the records of `tokens` tokens, at least: a dimension knows no quotient that is rounded up.
-fn record_bytes(record: &Record, tokens: &Dim, weak: usize) -> Option<Dim> {
-    if let Some(n) = tokens.fixed() {
-        return Some(Dim::from(record.bytes(usize::try_from(n).ok()?, weak) as u64));
-    }
-    let each = u64::from(record.tokens);
-    // A record's parts are lines of 128 bytes but for the weak inputs, 32 bytes for each slot of a step.
-    let share = (record.bytes(1, weak) as u64).div_ceil(each);
-    tokens.checked_add(&Dim::from(each - 1))?.checked_mul(&Dim::from(share))
 }

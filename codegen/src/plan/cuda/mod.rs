@@ -12,6 +12,7 @@
 
 mod attention;
 mod groups;
+mod inputs;
 mod kernels;
 mod library;
 mod linear;

@@ -36,9 +36,9 @@ pub struct Matrix {
     pub index: usize,
     /// How it is stored, for people.
     pub described: String,
-    /// Rows, columns of the body, panels of sixteen rows, chunks of 64 columns.
+    /// Rows, columns, panels of sixteen rows, chunks of 64 columns.
     pub rows: usize,
-    /// Columns of the body.
+    /// Columns.
     pub cols: usize,
     /// Panels of sixteen rows.
     pub panels: usize,
@@ -60,6 +60,8 @@ pub struct Matrix {
     pub zero_bytes: usize,
     /// Whether scales are f16.
     pub half_scales: bool,
+    /// Whether minima are stored in the place of zero points.
+    pub minima: bool,
     /// Whether zero points are nibbles.
     pub nibbles: bool,
     /// The zero point where none is stored.
@@ -276,8 +278,6 @@ pub struct Swizzle<'a> {
     pub tile: usize,
     /// Columns of the input.
     pub cols: usize,
-    /// Columns of the body.
-    pub body: usize,
     /// Chunks of 64 columns.
     pub chunks: usize,
     /// Number of weak columns, as an expression.
@@ -348,8 +348,6 @@ pub struct Prepare<'a> {
     pub threads: usize,
     /// Columns of the input.
     pub cols: usize,
-    /// Columns of the body.
-    pub body: usize,
     /// Chunks of 64 columns.
     pub chunks: usize,
     /// Slots of a tile.

@@ -29,8 +29,8 @@ fn foreign() -> Vec<(&'static str, &'static str)> {
 #[test]
 fn code_for_all_levels_is_the_default_and_the_best_runs() {
     let place = Place::new();
-    let said = place.compile("a.actc", &["-t", "1"]).ok();
-    place.compile("b.actc", &["-t", "2"]).ok();
+    let said = place.compile_for(&[], "a.actc", &["-t", "1"]).ok();
+    place.compile_for(&[], "b.actc", &["-t", "2"]).ok();
     assert!(fs::read(place.path("a.actc")).unwrap() == fs::read(place.path("b.actc")).unwrap());
     let portable: Vec<String> = Target::portable().iter().map(ToString::to_string).collect();
     let shown = inspect(&place, "a.actc");

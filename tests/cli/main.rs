@@ -62,11 +62,17 @@ impl Place {
         Run { output: self.command(args).output().expect("actc starts"), args: args.join(" ") }
     }
 
-    /// Compiles the embedded model with `more` arguments to `name`.
+    /// Compiles the embedded model with `more` arguments to `name`, for this processor where they name no machine: the default,
+    /// code for all levels of its family, is a test of its own.
     fn compile(&self, name: &str, more: &[&str]) -> Run {
+        let here: &[&str] = if more.contains(&"--target") { &[] } else { &["--target", "host"] };
+        self.compile_for(here, name, more)
+    }
+
+    /// The same for `machines`.
+    fn compile_for(&self, machines: &[&str], name: &str, more: &[&str]) -> Run {
         let whale = whale();
-        let args = [&["compile", path(&whale), "-o", name], more].concat();
-        self.run(&args)
+        self.run(&[&["compile", path(&whale), "-o", name], more, machines].concat())
     }
 }
 

@@ -15,7 +15,7 @@ fn layers_and_bytes_are_those_of_the_artifact() {
         "gptq{bits=3,group=64},act",
         "owq{bits=3,target=3.25,group=64,budget=equal},head{bits=8}",
     ] {
-        let more = [&["--passes", pipeline][..], &DATA].concat();
+        let more = [&["--passes", pipeline, "--target", "host"][..], &DATA].concat();
         let plan = place.run(&[&["plan", path(&whale), "-o", "a.actc", "--format", "json"], &more[..]].concat()).json();
         assert_eq!(fs::read_dir(place.path("")).unwrap().filter(|e| e.as_ref().unwrap().path().is_file()).count(), 0);
         place.compile("a.actc", &more).ok();

@@ -37,8 +37,8 @@ fn a_recipe_repeats_a_request() {
     assert_eq!(place.run(&["compile", model, "--recipe", "r.toml", "--write-recipe", "-"]).ok(), text);
     assert_eq!(place.run(&["plan", model, "--recipe", "r.toml", "--write-recipe", "-"]).ok(), text);
 
-    place.compile("a.actc", &asked).ok();
-    place.compile("b.actc", &["--recipe", "r.toml"]).ok();
+    place.compile_for(&[], "a.actc", &asked).ok();
+    place.compile_for(&[], "b.actc", &["--recipe", "r.toml"]).ok();
     assert!(fs::read(place.path("a.actc")).unwrap() == fs::read(place.path("b.actc")).unwrap());
     // The command line counts more.
     let seeded = place.run(&["compile", model, "--recipe", "r.toml", "--seed", "8", "--write-recipe", "-"]).ok();
@@ -58,7 +58,7 @@ fn mistakes_in_a_recipe_are_pointed_at() {
         ("seed = 1 2\n", "recipe-syntax", "seed = 1 2"),
     ] {
         fs::write(place.path("r.toml"), recipe).unwrap();
-        let said = place.compile("a.actc", &["--recipe", "r.toml"]).fails(2, code);
+        let said = place.compile_for(&[], "a.actc", &["--recipe", "r.toml"]).fails(2, code);
         assert!(said.contains(line), "no `{line}` in\n{said}");
     }
     place.compile("a.actc", &["--recipe", "none.toml"]).fails(2, "file");

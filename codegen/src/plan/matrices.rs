@@ -74,11 +74,13 @@ pub(super) fn linear_spec(
     })
 }
 
-/// The encoding as kernels know it: they are told the number of scattered weak columns at run time, and are the same for
-/// every number.
+/// The encoding as kernels know it: they are told the number of weak columns at run time, but for those that are the last on CPUs,
+/// and are the same for every number.
 fn counted(encoding: Encoding) -> Encoding {
     match encoding {
-        Encoding::Mixed(m) if m.place == WeakPlace::Scattered => Encoding::Mixed(Mixed { cols: m.cols.min(1), ..m }),
+        Encoding::Mixed(m) if m.place == WeakPlace::Scattered || m.body.order == Order::Mma16 => {
+            Encoding::Mixed(Mixed { cols: m.cols.min(1), ..m })
+        }
         other @ (Encoding::Mixed(_) | Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_)) => other,
     }
 }

@@ -13,7 +13,9 @@ use super::{Buffer, BufferRole};
 use crate::kir::{Builder, Fun, IntOp, Mem, Val};
 use actc_types::braced::write_fields;
 use actc_types::packed::PANEL;
-use actc_types::{BlockFormat, DType, Diagnostic, Encoding, Group, Mixed, Order, Packed, Result, Role, WeakPlace};
+use actc_types::{
+    BlockFormat, DType, Diagnostic, Encoding, Group, Mixed, Order, Packed, Result, Role, WeakPlace, Zero,
+};
 use bound::Bound;
 use std::fmt;
 
@@ -158,7 +160,7 @@ impl Mat {
             },
             Encoding::Block(BlockFormat::Q8_0) if act == Act::F32 => Input::Raw,
             Encoding::Block(format) => {
-                let sums = Some(Group::Columns(block::run(*format) as u32));
+                let sums = Some(Group::Columns(format.run() as u32));
                 Input::Prepared(Prepared { cols, act, sums, weak: WeakSet::None })
             }
         }
@@ -167,6 +169,11 @@ impl Mat {
     /// Whether it has weak columns that an index names.
     pub fn scattered(&self) -> bool {
         matches!(&self.encoding, Encoding::Mixed(m) if m.cols > 0 && m.place == WeakPlace::Scattered)
+    }
+
+    /// Whether a kernel is told the number of its weak columns when it is launched: where an index names them, and on GPUs.
+    pub fn counts_weak(&self) -> bool {
+        self.scattered() || matches!(&self.encoding, Encoding::Mixed(m) if m.cols > 0 && m.body.order == Order::Mma16)
     }
 
     /// Whether it is stored, and computed, in panels of eight rows; kernels for any number of tokens are for these.
@@ -206,8 +213,10 @@ impl Mat {
     pub(super) fn parts(&self) -> Vec<(Role, DType)> {
         let body = |p: &Packed| {
             let mut parts = vec![(Role::Codes, DType::U8), (Role::Scales, p.scale)];
-            if p.zero == actc_types::Zero::Packed {
-                parts.push((Role::Zeros, DType::U8));
+            match p.zero {
+                Zero::Symmetric => {}
+                Zero::Packed => parts.push((Role::Zeros, DType::U8)),
+                Zero::Minimum => parts.push((Role::Zeros, p.scale)),
             }
             parts
         };
@@ -296,14 +305,14 @@ impl Linear {
         buffers
     }
 
-    /// The number of tokens, where it is not fixed; then for each matrix with scattered weak columns their number: layers
-    /// that differ in nothing else share a kernel.
+    /// The number of tokens, where it is not fixed; then for each matrix that [`Mat::counts_weak`] the number of its weak columns:
+    /// layers that differ in nothing else share a kernel.
     pub(super) fn dims(&self) -> Vec<String> {
         let tokens = match self.tokens {
             Tokens::Few(_) => None,
             Tokens::Many => Some("tokens".to_owned()),
         };
-        let weak = self.mats.iter().enumerate().filter(|(_, m)| m.scattered()).map(|(i, _)| format!("weak{i}"));
+        let weak = self.mats.iter().enumerate().filter(|(_, m)| m.counts_weak()).map(|(i, _)| format!("weak{i}"));
         tokens.into_iter().chain(weak).collect()
     }
 

@@ -4,7 +4,7 @@ use super::room::cuda::Gpu;
 use super::room::{Matrix, Rng, rows};
 use actc_codegen::spec::gpu::{Append, Embedding, GpuKernel, Rows};
 use actc_codegen::spec::{BufferRole, Mat};
-use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Role, RowForm, WeakPlace, Zero};
+use actc_types::{BlockFormat, DType, Encoding, Group, Mixed, Order, Packed, Role, RowForm, WeakPlace, Zero};
 
 fn look_up(gpu: &mut Gpu, encoding: &Encoding, dtype: DType, [rows, cols]: [usize; 2], rng: &mut Rng) {
     let matrix = Matrix::random(encoding, dtype, rows, cols, rng);
@@ -66,6 +66,10 @@ fn rows_of_every_encoding() {
             };
             look_up(&mut gpu, &encoding, DType::F32, [37, cols], &mut rng);
         }
+    }
+    for format in BlockFormat::ALL {
+        let encoding = Encoding::Block(*format).in_order(Order::Mma16);
+        look_up(&mut gpu, &encoding, DType::F32, [37, 2 * format.block_len()], &mut rng);
     }
     for dtype in [DType::F32, DType::F16, DType::Bf16] {
         look_up(&mut gpu, &Encoding::Dense, dtype, [9, 301], &mut rng);

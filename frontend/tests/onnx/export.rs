@@ -263,11 +263,10 @@ fn weight(layout: Packed, weak: Option<(u32, WeakPlace)>) -> Const {
     let codes: Vec<u8> = (0..ROWS * body).map(code).collect();
     let scales: Vec<f32> = (0..ROWS * groups).map(|i| (i % 5 + 1) as f32 / 16.0).collect();
     let zeros: Vec<u8> = (0..ROWS * groups).map(|i| if scattered { middle } else { (i * 3 % top) as u8 }).collect();
+    let minima: Vec<f32> = scales.iter().map(|scale| -0.5 * scale).collect();
     let mut parts =
         vec![(Role::Codes, layout.pack_codes(&codes, ROWS, body)), (Role::Scales, layout.pack_scales(&scales, ROWS))];
-    if layout.zero == Zero::Packed {
-        parts.push((Role::Zeros, layout.pack_zeros(&zeros, ROWS)));
-    }
+    parts.extend(layout.pack_offsets(&zeros, &minima, ROWS).map(|offsets| (Role::Zeros, offsets)));
     let mut encoding = Encoding::Packed(layout);
     if let Some((cols, place)) = weak {
         let rows = ROWS.next_multiple_of(actc_types::packed::PANEL);
@@ -324,7 +323,7 @@ fn product_in_branches(weight: Const) -> Graph {
 fn codes_of_every_width_keep_their_numbers() {
     for bits in 1..=8 {
         for group in [Group::Channel, Group::Columns(16), Group::Columns(48), Group::Columns(64)] {
-            for zero in [Zero::Symmetric, Zero::Packed] {
+            for zero in [Zero::Symmetric, Zero::Packed, Zero::Minimum] {
                 for scale in [DType::F16, DType::F32] {
                     let layout = Packed { bits, group, zero, scale, order: Order::Panels8 };
                     agrees(&format!("{layout:?}"), &product(weight(layout, None)), STEPS);

@@ -1,10 +1,15 @@
 //! GGUF block formats: sizes and the exact decoding of one block.
 //!
-//! Formats are those of the GGUF specification and its reference headers. All arithmetic is f32, in the order that the
+//! Formats are those of the GGUF specification and its reference headers. Every one of them is codes on a grid for each run of
+//! columns, `w = (code - zero) * scale + minimum`, which [`codes`] takes apart. All arithmetic is f32, in the order that the
 //! reference decoder uses, so that decoded weights are equal bit for bit.
 
-use half::f16;
 use std::fmt;
+
+mod codes;
+
+/// Columns of the longest blocks.
+const LONGEST: usize = 256;
 
 macro_rules! formats {
     ($($variant:ident $name:literal $len:literal $bytes:literal $bits:literal $doc:literal),* $(,)?) => {
@@ -44,20 +49,6 @@ formats! {
     Q6K "q6_k" 256 210 6.0 "`low: [u4; 256], high: [u2; 256], scales: [i8; 16], d: f16`; `w = d s (q - 32)`",
 }
 
-fn half_at(block: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
-}
-
-/// The 6-bit scale and minimum of sub-block `j` (of 8) in the 12 bytes that q4_k and q5_k share.
-fn scale_min(scales: &[u8], j: usize) -> (f32, f32) {
-    let (s, m) = if j < 4 {
-        (scales[j] & 63, scales[j + 4] & 63)
-    } else {
-        ((scales[j + 4] & 15) | ((scales[j - 4] >> 6) << 4), (scales[j + 4] >> 4) | ((scales[j] >> 6) << 4))
-    };
-    (f32::from(s), f32::from(m))
-}
-
 impl BlockFormat {
     /// The format called `name`.
     pub fn parse(name: &str) -> Option<BlockFormat> {
@@ -66,109 +57,15 @@ impl BlockFormat {
 
     /// Decodes one block. `block` has [`Self::block_bytes`] bytes and `out` [`Self::block_len`] elements.
     pub fn decode(self, block: &[u8], out: &mut [f32]) {
-        match self {
-            // Adding -0 changes no number, not even a zero's sign.
-            BlockFormat::Q4_0 => nibbles(&block[2..18], out, half_at(block, 0), |q| q - 8.0, -0.0),
-            BlockFormat::Q4_1 => nibbles(&block[4..20], out, half_at(block, 0), |q| q, half_at(block, 2)),
-            BlockFormat::Q5_0 => fives(&block[2..22], out, half_at(block, 0), 16.0, -0.0),
-            BlockFormat::Q5_1 => fives(&block[4..24], out, half_at(block, 0), 0.0, half_at(block, 2)),
-            BlockFormat::Q8_0 => {
-                let d = half_at(block, 0);
-                for (w, q) in out.iter_mut().zip(&block[2..34]) {
-                    *w = f32::from(*q as i8) * d;
-                }
+        let mut codes = [0u8; LONGEST];
+        let codes = &mut codes[..self.block_len()];
+        self.codes(block, codes);
+        let (width, zero) = (self.run(), i16::from(self.zero()));
+        for (run, (codes, out)) in codes.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate() {
+            let (scale, minimum) = self.grid(block, run);
+            for (w, code) in out.iter_mut().zip(codes) {
+                *w = f32::from(i16::from(*code) - zero) * scale + minimum;
             }
-            BlockFormat::Q2K => q2k(block, out),
-            BlockFormat::Q3K => q3k(block, out),
-            BlockFormat::Q4K => q4k(block, out),
-            BlockFormat::Q5K => q5k(block, out),
-            BlockFormat::Q6K => q6k(block, out),
-        }
-    }
-}
-
-fn nibbles(q: &[u8], out: &mut [f32], d: f32, shift: impl Fn(f32) -> f32, m: f32) {
-    let (low, high) = out.split_at_mut(16);
-    for ((q, l), h) in q.iter().zip(low).zip(high) {
-        *l = shift(f32::from(q & 15)) * d + m;
-        *h = shift(f32::from(q >> 4)) * d + m;
-    }
-}
-
-fn fives(q: &[u8], out: &mut [f32], d: f32, offset: f32, m: f32) {
-    let fifth = u32::from_le_bytes([q[0], q[1], q[2], q[3]]);
-    for j in 0..16 {
-        let low = (q[4 + j] & 15) | ((fifth >> j) as u8 & 1) << 4;
-        let high = (q[4 + j] >> 4) | ((fifth >> (j + 16)) as u8 & 1) << 4;
-        out[j] = (f32::from(low) - offset) * d + m;
-        out[j + 16] = (f32::from(high) - offset) * d + m;
-    }
-}
-
-fn q2k(block: &[u8], out: &mut [f32]) {
-    let (d, dmin) = (half_at(block, 80), half_at(block, 82));
-    // Runs of 16: run r of half h, field k reads bytes h*32 + (r%2)*16 .. and bits 2k.
-    for (run, out) in out.chunks_exact_mut(16).enumerate() {
-        let (h, k, side) = (run / 8, run % 8 / 2, run % 2);
-        let scale = block[run];
-        let (dl, ml) = (d * f32::from(scale & 15), dmin * f32::from(scale >> 4));
-        let bytes = &block[16 + h * 32 + side * 16..][..16];
-        for (w, q) in out.iter_mut().zip(bytes) {
-            *w = dl * f32::from(q >> (2 * k) & 3) - ml;
-        }
-    }
-}
-
-fn q3k(block: &[u8], out: &mut [f32]) {
-    let d = half_at(block, 108);
-    let packed = &block[96..108];
-    for (run, out) in out.chunks_exact_mut(16).enumerate() {
-        let (h, k, side) = (run / 8, run % 8 / 2, run % 2);
-        let low = packed[run % 8] >> (4 * (run / 8)) & 15;
-        let high = packed[8 + run % 4] >> (2 * (run / 4)) & 3;
-        let dl = d * (f32::from(low | high << 4) - 32.0);
-        for (i, w) in out.iter_mut().enumerate() {
-            let column = side * 16 + i;
-            let q = block[32 + h * 32 + column] >> (2 * k) & 3;
-            let set = block[column] >> (h * 4 + k) & 1;
-            *w = dl * (f32::from(q) - if set == 0 { 4.0 } else { 0.0 });
-        }
-    }
-}
-
-fn q4k(block: &[u8], out: &mut [f32]) {
-    let (d, dmin) = (half_at(block, 0), half_at(block, 2));
-    for (sub, out) in out.chunks_exact_mut(32).enumerate() {
-        let (s, m) = scale_min(&block[4..16], sub);
-        let (dl, ml) = (d * s, dmin * m);
-        for (w, q) in out.iter_mut().zip(&block[16 + sub / 2 * 32..][..32]) {
-            *w = dl * f32::from(q >> (4 * (sub % 2)) & 15) - ml;
-        }
-    }
-}
-
-fn q5k(block: &[u8], out: &mut [f32]) {
-    let (d, dmin) = (half_at(block, 0), half_at(block, 2));
-    for (sub, out) in out.chunks_exact_mut(32).enumerate() {
-        let (s, m) = scale_min(&block[4..16], sub);
-        let (dl, ml) = (d * s, dmin * m);
-        for (i, w) in out.iter_mut().enumerate() {
-            let low = block[48 + sub / 2 * 32 + i] >> (4 * (sub % 2)) & 15;
-            let fifth = block[16 + i] >> sub & 1;
-            *w = dl * f32::from(low | fifth << 4) - ml;
-        }
-    }
-}
-
-fn q6k(block: &[u8], out: &mut [f32]) {
-    let d = half_at(block, 208);
-    for (run, out) in out.chunks_exact_mut(32).enumerate() {
-        let (h, k) = (run / 4, run % 4);
-        for (i, w) in out.iter_mut().enumerate() {
-            let low = block[h * 64 + (k % 2) * 32 + i] >> (4 * (k / 2)) & 15;
-            let high = block[128 + h * 32 + i] >> (2 * k) & 3;
-            let scale = f32::from(block[192 + h * 8 + k * 2 + i / 16] as i8);
-            *w = d * scale * (f32::from(low | high << 4) - 32.0);
         }
     }
 }

@@ -23,14 +23,14 @@ pub enum Encoding {
     Mixed(Mixed),
 }
 
-/// Low-bit codes: `w = scale * (code - zero)`, one scale and zero per row and group of columns.
+/// Low-bit codes: `w = scale * (code - zero)`, or `w = scale * code + minimum`, one grid per row and group of columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Packed {
     /// Bits of a code, 1 to 8.
     pub bits: u8,
     /// Which columns of a row share a scale and a zero.
     pub group: Group,
-    /// How zero points are stored.
+    /// What is stored of where the grid lies.
     pub zero: Zero,
     /// Element type of the scales: `f16` or `f32`.
     pub scale: DType,
@@ -47,13 +47,15 @@ pub enum Group {
     Columns(u32),
 }
 
-/// How zero points are stored.
+/// What is stored of where grids lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Zero {
-    /// None are: the zero point is `2^(bits-1)` everywhere.
+    /// Nothing: the zero point is `2^(bits-1)` everywhere.
     Symmetric,
-    /// An integer in `0..2^bits` per row and group: a nibble up to 4 bits, a byte above.
+    /// The zero point, an integer in `0..2^bits` per row and group: a nibble up to 4 bits, a byte above.
     Packed,
+    /// The weight of code 0 per row and group, of the scales' type, as GGUF's formats have it.
+    Minimum,
 }
 
 /// Where the bits of a code lie. One order per device class.
@@ -102,7 +104,9 @@ pub struct Mixed {
 pub enum WeakPlace {
     /// Anywhere, named by an ascending index. The body has a slot for every column; weak slots decode to exactly zero.
     Scattered,
-    /// The last columns. The body is narrower by `cols`, and there is no index.
+    /// The last columns, without an index. In the order of CPUs the body is narrower by `cols`. In that of GPUs it has a slot for
+    /// every column, as where they are scattered: layers whose numbers of weak columns differ are alike in all else, and share
+    /// kernels.
     Suffix,
 }
 
@@ -115,7 +119,7 @@ pub enum Role {
     Codes,
     /// Scales of each row and group, see [`crate::packed`].
     Scales,
-    /// Zero points of each row and group, nibbles up to 4 bits.
+    /// Zero points of each row and group, nibbles up to 4 bits; or minima.
     Zeros,
     /// Weak columns.
     Weak,
@@ -183,10 +187,22 @@ impl Packed {
         Packed { bits, group, zero: Zero::Packed, scale: DType::F16, order: Order::Panels8 }
     }
 
+    /// The layout that has the codes and grids of `format`, exactly, in `order`.
+    pub fn of_blocks(format: BlockFormat, order: Order) -> Packed {
+        Packed {
+            bits: format.bits(),
+            group: Group::Columns(format.run() as u32),
+            zero: if format.has_minima() { Zero::Minimum } else { Zero::Symmetric },
+            scale: if format.has_half_scales() { DType::F16 } else { DType::F32 },
+            order,
+        }
+    }
+
     fn fields(&self) -> Vec<(&'static str, Option<String>)> {
         let zero = match self.zero {
             Zero::Symmetric => "symmetric",
             Zero::Packed => "packed",
+            Zero::Minimum => "minimum",
         };
         vec![
             ("bits", Some(self.bits.to_string())),
@@ -202,9 +218,10 @@ impl Packed {
         let group = fields.with("group", "`channel` or a multiple of 16", Group::parse)?;
         let scale =
             fields.with("scale", "f16 or f32", |v| DType::parse(v).filter(|d| matches!(d, DType::F16 | DType::F32)))?;
-        let zero = fields.with("zero", "`packed` or `symmetric`", |v| match v {
+        let zero = fields.with("zero", "`packed`, `symmetric` or `minimum`", |v| match v {
             "packed" => Some(Zero::Packed),
             "symmetric" => Some(Zero::Symmetric),
+            "minimum" => Some(Zero::Minimum),
             _ => None,
         })?;
         let order = fields.with("order", "`panels8` or `mma16`", Order::parse)?;
@@ -221,9 +238,9 @@ impl Packed {
 impl Mixed {
     /// Columns of the body.
     pub fn body_cols(&self, cols: usize) -> usize {
-        match self.place {
-            WeakPlace::Scattered => cols,
-            WeakPlace::Suffix => cols.saturating_sub(self.cols as usize),
+        match (self.place, self.body.order) {
+            (WeakPlace::Scattered, _) | (WeakPlace::Suffix, Order::Mma16) => cols,
+            (WeakPlace::Suffix, Order::Panels8) => cols.saturating_sub(self.cols as usize),
         }
     }
 }
@@ -269,20 +286,22 @@ impl Encoding {
         }
     }
 
-    /// The order of its bits in memory; `None` where all devices share one.
+    /// The order of its bits in memory; `None` where all devices share one. Blocks are for CPUs, which read them as they are.
     pub fn order(&self) -> Option<Order> {
         match self {
-            Encoding::Dense | Encoding::Block(_) => None,
+            Encoding::Dense => None,
+            Encoding::Block(_) => Some(Order::Panels8),
             Encoding::Packed(p) | Encoding::Mixed(Mixed { body: p, .. }) => Some(p.order),
         }
     }
 
-    /// The same codes, grids and weak columns in `order`.
+    /// The same codes, grids and weak columns in `order`. The codes of blocks are packed for GPUs.
     pub fn in_order(&self, order: Order) -> Encoding {
-        match self {
-            Encoding::Dense | Encoding::Block(_) => self.clone(),
-            Encoding::Packed(p) => Encoding::Packed(Packed { order, ..*p }),
-            Encoding::Mixed(m) => Encoding::Mixed(Mixed { body: Packed { order, ..m.body }, ..*m }),
+        match (self, order) {
+            (Encoding::Block(format), Order::Mma16) => Encoding::Packed(Packed::of_blocks(*format, order)),
+            (Encoding::Dense, _) | (Encoding::Block(_), Order::Panels8) => self.clone(),
+            (Encoding::Packed(p), _) => Encoding::Packed(Packed { order, ..*p }),
+            (Encoding::Mixed(m), _) => Encoding::Mixed(Mixed { body: Packed { order, ..m.body }, ..*m }),
         }
     }
 

@@ -26,7 +26,7 @@
 //! four products leaves a sum for each row, no sum crosses lanes, and a panel is read from its first byte to its last.
 //! Vectors of 16 bytes hold four of the rows.
 //!
-//! Scales are `[panels, groups, 8]`, zero points too: nibbles (even row low) up to 4 bits, bytes above. Weak columns are
+//! Scales are `[panels, groups, 8]`, minima and zero points too: those are nibbles (even row low) up to 4 bits, bytes above. Weak columns are
 //! `[panels, columns, 8]`. What pads rows is zero.
 
 use crate::diagnostic::Result;
@@ -187,10 +187,11 @@ impl Packed {
         self.group.count(cols) * self.zero_group_bytes()
     }
 
-    /// Bytes of the zero points of a group of a panel's rows.
+    /// Bytes of the zero points, or minima, of a group of a panel's rows.
     pub fn zero_group_bytes(&self) -> usize {
         match self.zero {
             Zero::Symmetric => 0,
+            Zero::Minimum => self.order.panel() * self.scale.size(),
             Zero::Packed if self.bits <= 4 => self.order.panel() / 2,
             Zero::Packed => self.order.panel(),
         }
@@ -232,7 +233,7 @@ impl Packed {
             (Role::Codes, times(self.panel_bytes(cols)).ok_or_else(overflow)?),
             (Role::Scales, times(self.scale_panel_bytes(cols)).ok_or_else(overflow)?),
         ];
-        if self.zero == Zero::Packed {
+        if self.zero != Zero::Symmetric {
             parts.push((Role::Zeros, times(self.zero_panel_bytes(cols)).ok_or_else(overflow)?));
         }
         Ok(parts)
@@ -253,7 +254,8 @@ impl Packed {
         out
     }
 
-    /// Packs scales `[rows, groups]` of a matrix of `rows` into their element type; f16 scales are rounded to nearest even.
+    /// Packs scales, or minima, `[rows, groups]` of a matrix of `rows` into their element type; to f16 they are rounded to nearest
+    /// even.
     pub fn pack_scales(&self, scales: &[f32], rows: usize) -> Vec<u8> {
         let scales = self.grids(scales, rows);
         match self.scale {
@@ -272,19 +274,37 @@ impl Packed {
     pub fn pack_zeros(&self, zeros: &[u8], rows: usize) -> Vec<u8> {
         let zeros = self.grids(zeros, rows);
         match self.zero {
-            Zero::Symmetric => Vec::new(),
+            Zero::Symmetric | Zero::Minimum => Vec::new(),
             Zero::Packed if self.bits <= 4 => zeros.chunks_exact(2).map(|z| z[0] | z[1] << 4).collect(),
             Zero::Packed => zeros,
         }
     }
 
-    /// The zero point of (`row`, `group`) in packed `zeros`.
+    /// What is stored beside the scales: zero points or minima `[rows, groups]` of a matrix of `rows`.
+    pub fn pack_offsets(&self, zeros: &[u8], minima: &[f32], rows: usize) -> Option<Vec<u8>> {
+        match self.zero {
+            Zero::Symmetric => None,
+            Zero::Packed => Some(self.pack_zeros(zeros, rows)),
+            Zero::Minimum => Some(self.pack_scales(minima, rows)),
+        }
+    }
+
+    /// The zero point of (`row`, `group`) in packed `zeros`; 0 where minima are stored.
     pub fn zero_at(&self, zeros: &[u8], row: usize, group: usize, cols: usize) -> u8 {
         let i = self.order.index(row, group, self.group.count(cols));
         match self.zero {
+            Zero::Minimum => 0,
             Zero::Symmetric => 1 << (self.bits - 1),
             Zero::Packed if self.bits <= 4 => zeros[i / 2] >> (4 * (i % 2)) & 15,
             Zero::Packed => zeros[i],
+        }
+    }
+
+    /// The minimum of (`row`, `group`) in packed `minima`; where zero points are, -0, which changes no number.
+    pub fn minimum_at(&self, minima: &[u8], row: usize, group: usize, cols: usize) -> f32 {
+        match self.zero {
+            Zero::Symmetric | Zero::Packed => -0.0,
+            Zero::Minimum => self.scale_at(minima, row, group, cols),
         }
     }
 

@@ -112,7 +112,7 @@ impl<'a> WeightView<'a> {
     /// The weak columns in ascending order; none for encodings without.
     pub fn weak_columns(&self) -> impl Iterator<Item = usize> + use<'a> {
         let suffix = match self.encoding {
-            Encoding::Mixed(m) if m.place == WeakPlace::Suffix => m.body_cols(self.cols)..self.cols,
+            Encoding::Mixed(m) if m.place == WeakPlace::Suffix => self.cols - m.cols as usize..self.cols,
             Encoding::Mixed(_) | Encoding::Dense | Encoding::Block(_) | Encoding::Packed(_) => 0..0,
         };
         let scattered = self.weak_index.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);
@@ -163,8 +163,9 @@ impl<'a> WeightView<'a> {
                 let group = (i * CHUNK + j * 16) / width;
                 let scale = packed.scale_at(self.scales, row, group, cols);
                 let zero = i16::from(packed.zero_at(self.zeros, row, group, cols));
+                let minimum = packed.minimum_at(self.zeros, row, group, cols);
                 for (w, code) in out.iter_mut().zip(codes) {
-                    *w = f32::from(i16::from(*code) - zero) * scale;
+                    *w = f32::from(i16::from(*code) - zero) * scale + minimum;
                 }
             }
         }

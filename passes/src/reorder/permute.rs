@@ -6,7 +6,7 @@
 use crate::spill;
 use actc_ir::Const;
 use actc_types::packed::CHUNK;
-use actc_types::{Diagnostic, Encoding, Mixed, Packed, Place, Result, Role, WeakPlace, Zero};
+use actc_types::{Diagnostic, Encoding, Mixed, Packed, Place, Result, Role, WeakPlace};
 use std::path::Path;
 
 /// A new order: at place `i` stands what stood at `order[i]`.
@@ -37,7 +37,7 @@ pub(super) fn permute(constant: &Const, rows: Option<&Order>, cols: Option<&Orde
             let body = mixed.body_cols(width);
             let own = cols.map(|c| &c[..body]);
             let mut parts = Codes { packed: &mixed.body, rows: &rows, cols: own, width: body }.parts(part);
-            parts.extend(weak(mixed, part, &rows, cols, body));
+            parts.extend(weak(mixed, part, &rows, cols, before_tail(mixed, width)));
             parts
         }
     };
@@ -61,7 +61,7 @@ pub(super) fn fits(constant: &Const, cols: &Order) -> Result<()> {
         Encoding::Dense => return Ok(()),
         Encoding::Block(format) => return refused(format!("{} of them share a block of {format}", format.block_len())),
         Encoding::Packed(packed) => (packed, cols.len()),
-        Encoding::Mixed(mixed) => (&mixed.body, mixed.body_cols(cols.len())),
+        Encoding::Mixed(mixed) => (&mixed.body, before_tail(mixed, cols.len())),
     };
     if cols[..body].iter().any(|c| *c as usize >= body) {
         return refused("a weak column would leave the tail".into());
@@ -102,7 +102,7 @@ impl Codes<'_> {
         let Codes { packed, rows, cols, width } = *self;
         let (codes, scales, zeros) = (part(Role::Codes), part(Role::Scales), part(Role::Zeros));
         let (groups, run) = (packed.group.count(width), packed.group.width(width));
-        let (mut new, mut grids, mut points) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut new, mut grids, mut points, mut minima) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut row = vec![0u8; width];
         for old in rows.iter().map(|r| *r as usize) {
             self.unpack(codes, old, &mut row);
@@ -113,16 +113,14 @@ impl Codes<'_> {
             for group in (0..groups).map(|g| cols.map_or(g, |c| c[g * run] as usize / run)) {
                 grids.push(packed.scale_at(scales, old, group, width));
                 points.push(packed.zero_at(zeros, old, group, width));
+                minima.push(packed.minimum_at(zeros, old, group, width));
             }
         }
         let mut parts = vec![
             (Role::Codes, packed.pack_codes(&new, rows.len(), width)),
             (Role::Scales, packed.pack_scales(&grids, rows.len())),
         ];
-        match packed.zero {
-            Zero::Packed => parts.push((Role::Zeros, packed.pack_zeros(&points, rows.len()))),
-            Zero::Symmetric => {}
-        }
+        parts.extend(packed.pack_offsets(&points, &minima, rows.len()).map(|offsets| (Role::Zeros, offsets)));
         parts
     }
 
@@ -139,7 +137,15 @@ impl Codes<'_> {
     }
 }
 
-/// The weak columns behind a body of `body` columns, and their index, in a new order.
+/// Columns in front of weak ones that are the last; all where they are not.
+fn before_tail(mixed: &Mixed, width: usize) -> usize {
+    match mixed.place {
+        WeakPlace::Scattered => width,
+        WeakPlace::Suffix => width - mixed.cols as usize,
+    }
+}
+
+/// The weak columns, behind `body` columns where they are the last, and their index, in a new order.
 fn weak<'p>(
     mixed: &Mixed,
     part: impl Fn(Role) -> &'p [u8],
@@ -184,7 +190,7 @@ mod tests {
     use super::*;
     use crate::quantize::encode::decode;
     use actc_ir::TensorType;
-    use actc_types::{BlockFormat, DType, Group, Shape, Tensor, TensorData};
+    use actc_types::{BlockFormat, DType, Group, Shape, Tensor, TensorData, Zero};
     use bytes::Bytes;
     use proptest::prelude::*;
 

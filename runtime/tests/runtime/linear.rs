@@ -15,12 +15,10 @@ fn parts(encoding: &Encoding, dtype: DType, rows: usize, cols: usize, n: &mut Nu
         let codes: Vec<u8> = (0..rows * cols).map(|_| n.below(p.levels() as usize) as u8).collect();
         let scales: Vec<f32> = (0..rows * groups).map(|_| (1.5 + n.unit()) / p.levels() as f32).collect();
         let zeros: Vec<u8> = (0..rows * groups).map(|_| n.below(p.levels() as usize) as u8).collect();
-        let mut parts =
-            vec![(Role::Codes, p.pack_codes(&codes, rows, cols)), (Role::Scales, p.pack_scales(&scales, rows))];
-        if p.zero == Zero::Packed {
-            parts.push((Role::Zeros, p.pack_zeros(&zeros, rows)));
-        }
-        parts
+        let minima: Vec<f32> = scales.iter().map(|scale| -0.5 * scale).collect();
+        let parts = [(Role::Codes, p.pack_codes(&codes, rows, cols)), (Role::Scales, p.pack_scales(&scales, rows))];
+        let offsets = p.pack_offsets(&zeros, &minima, rows).map(|offsets| (Role::Zeros, offsets));
+        parts.into_iter().chain(offsets).collect::<Vec<_>>()
     };
     match encoding {
         Encoding::Dense => vec![(Role::Data, floats(dtype, rows * cols, n))],
@@ -111,6 +109,10 @@ fn encodings() -> Vec<Encoding> {
     let mut symmetric = Packed::new(4, Group::Channel);
     (symmetric.zero, symmetric.scale) = (Zero::Symmetric, DType::F32);
     encodings.push(Encoding::Packed(symmetric));
+    for scale in [DType::F16, DType::F32] {
+        let body = Packed { zero: Zero::Minimum, scale, ..Packed::new(5, Group::Columns(32)) };
+        encodings.push(Encoding::Packed(body));
+    }
     for place in [WeakPlace::Scattered, WeakPlace::Suffix] {
         for weak in [DType::F16, DType::Bf16, DType::F32] {
             encodings.push(Encoding::Mixed(Mixed { body: Packed::new(3, Group::Columns(64)), cols: 1, place, weak }));

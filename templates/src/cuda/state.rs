@@ -17,8 +17,6 @@ pub struct Embedding<'a> {
     pub rows: u32,
     /// Columns.
     pub cols: u32,
-    /// Columns of the body.
-    pub body: u32,
     /// Chunks of 64 columns.
     pub chunks: usize,
     /// Weak columns.
@@ -41,6 +39,8 @@ pub struct Embedding<'a> {
     pub half_scales: bool,
     /// Whether zero points are stored.
     pub zeros: bool,
+    /// Whether they are minima.
+    pub minima: bool,
     /// Whether they are nibbles.
     pub nibbles: bool,
     /// The zero point where none is stored.

@@ -38,7 +38,8 @@ impl Matrix {
             Encoding::Mixed(m) => {
                 let k = m.cols as usize;
                 let weak: Vec<usize> = match m.place {
-                    WeakPlace::Suffix => Vec::new(),
+                    // Those that have a slot.
+                    WeakPlace::Suffix => (cols - k..m.body_cols(cols)).collect(),
                     WeakPlace::Scattered => {
                         let mut all: Vec<usize> = (0..cols).collect();
                         (0..cols).for_each(|i| all.swap(i, i + rng.below(cols - i)));
@@ -81,6 +82,7 @@ fn body(p: &Packed, rows: usize, cols: usize, weak: &[usize], rng: &mut Rng) -> 
         .map(|_| match p.zero {
             Zero::Symmetric => (levels / 2) as u8,
             Zero::Packed => rng.below(levels) as u8,
+            Zero::Minimum => 0,
         })
         .collect();
     let mut codes: Vec<u8> = (0..rows * cols).map(|_| rng.below(levels) as u8).collect();
@@ -90,11 +92,13 @@ fn body(p: &Packed, rows: usize, cols: usize, weak: &[usize], rng: &mut Rng) -> 
         }
     }
     let scales: Vec<f32> = (0..rows * groups).map(|_| (rng.float() + 1.5) / levels as f32).collect();
-    let mut parts = vec![(Role::Codes, p.pack_codes(&codes, rows, cols)), (Role::Scales, p.pack_scales(&scales, rows))];
-    if p.zero == Zero::Packed {
-        parts.push((Role::Zeros, p.pack_zeros(&zeros, rows)));
-    }
-    parts
+    let minima: Vec<f32> = match p.zero {
+        Zero::Symmetric | Zero::Packed => Vec::new(),
+        Zero::Minimum => scales.iter().map(|scale| -scale * levels as f32 * rng.float().abs()).collect(),
+    };
+    let parts = [(Role::Codes, p.pack_codes(&codes, rows, cols)), (Role::Scales, p.pack_scales(&scales, rows))];
+    let offsets = p.pack_offsets(&zeros, &minima, rows).map(|offsets| (Role::Zeros, offsets));
+    parts.into_iter().chain(offsets).collect()
 }
 
 fn blocks(format: BlockFormat, n: usize, rng: &mut Rng) -> Vec<u8> {

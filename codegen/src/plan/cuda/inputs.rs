@@ -4,8 +4,8 @@
 use super::unexpected;
 use crate::plan::matrices::{weak_columns, weak_index};
 use crate::plan::steps::{Steps, overflow};
-use crate::spec::gpu::{GpuKernel, Prepare, Record, Swizzle};
-use crate::spec::{BufferRole, WeakSet};
+use crate::spec::BufferRole;
+use crate::spec::gpu::{GpuKernel, Prepare, Record, Swizzle, Weak};
 use actc_ir::ConstId;
 use actc_types::{Dim, Result, Role};
 use bytes::Bytes;
@@ -22,6 +22,7 @@ pub(super) enum Layout {
 pub(super) struct Made {
     kernel: GpuKernel,
     index: Option<Bytes>,
+    weak: u64,
     buffer: u32,
 }
 
@@ -36,13 +37,12 @@ impl Steps<'_, '_> {
         tokens: &Dim,
         made: &mut Vec<Made>,
     ) -> Result<u32> {
-        let scattered = record.weak == WeakSet::Scattered;
-        let index = weak_index(self.graph, id).filter(|_| scattered);
+        let index = weak_index(self.graph, id).filter(|_| record.weak == Weak::Scattered);
+        let weak = if record.weak == Weak::None { 0 } else { weak_columns(self.graph, id) };
         let kernel = layout.kernel(record);
-        if let Some(there) = made.iter().find(|m| m.kernel == kernel && m.index == index) {
+        if let Some(there) = made.iter().find(|m| m.kernel == kernel && m.weak == weak && m.index == index) {
             return Ok(there.buffer);
         }
-        let weak = weak_columns(self.graph, id);
         let bytes = layout.bytes(record, tokens, weak as usize);
         let buffer = self.buffers.scratch(bytes.ok_or_else(overflow)?);
         let mut bufs = Vec::new();
@@ -65,7 +65,8 @@ impl Steps<'_, '_> {
                 | BufferRole::Output(_)) => return Err(unexpected(other)),
             });
         }
-        let dims = std::iter::once(tokens.clone()).chain(scattered.then(|| Dim::from(weak))).collect();
+        let counted = (record.weak != Weak::None).then(|| Dim::from(weak));
+        let dims = std::iter::once(tokens.clone()).chain(counted).collect();
         let reason = format!("inputs of {label}: {kernel}");
         let label = if made.is_empty() {
             format!("{label} (prepare)")
@@ -73,7 +74,7 @@ impl Steps<'_, '_> {
             format!("{label} (prepare {})", made.len() + 1)
         };
         self.template(&label, kernel.clone(), bufs, dims, reason)?;
-        made.push(Made { kernel, index, buffer });
+        made.push(Made { kernel, index, weak, buffer });
         Ok(buffer)
     }
 }

@@ -3,10 +3,9 @@
 
 use super::geometry::Sizes;
 use super::matrix::matrix;
-use super::record::{Products, Record};
+use super::record::{Products, Record, Weak};
 use super::text::parameters;
 use crate::spec::linear::{Epilogue, Linear};
-use crate::spec::prepare::WeakSet;
 use crate::spec::{Buffer, BufferRole};
 use actc_templates::cuda;
 use actc_types::packed::mma16;
@@ -149,9 +148,8 @@ fn arguments(linear: &Linear, i: usize, record: &Record) -> String {
 /// Steps of the weak columns of matrix `i`, as an expression.
 fn steps(i: usize, record: &Record) -> String {
     match record.weak {
-        WeakSet::None => "0".to_owned(),
-        WeakSet::Scattered => format!("(weak_count{i} + 15) / 16"),
-        WeakSet::Suffix(_) => record.weak_steps(0).to_string(),
+        Weak::None => "0".to_owned(),
+        Weak::Scattered | Weak::Last => format!("(weak_count{i} + 15) / 16"),
     }
 }
 

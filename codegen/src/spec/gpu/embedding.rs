@@ -10,7 +10,7 @@ use crate::spec::linear::Mat;
 use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
 use actc_types::packed::{CHUNK, mma16};
-use actc_types::{DType, Diagnostic, Encoding, Group, Mixed, Order, Packed, Result, Role, WeakPlace};
+use actc_types::{DType, Diagnostic, Encoding, Group, Mixed, Order, Packed, Result, Role, WeakPlace, Zero};
 use std::fmt;
 
 /// Rows by ids.
@@ -32,15 +32,8 @@ impl Embedding {
         }
     }
 
-    fn body(&self) -> u32 {
-        match &self.table.encoding {
-            Encoding::Mixed(m) => m.body_cols(self.cols as usize) as u32,
-            Encoding::Dense | Encoding::Packed(_) | Encoding::Block(_) => self.cols,
-        }
-    }
-
     fn threads(&self) -> u32 {
-        let items = if self.table.codes().is_some() { self.body().div_ceil(16) } else { self.cols };
+        let items = if self.table.codes().is_some() { self.cols.div_ceil(16) } else { self.cols };
         items.next_power_of_two().clamp(32, 256)
     }
 
@@ -107,7 +100,7 @@ impl Embedding {
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
         let table = &self.table;
         let packed = table.codes();
-        let chunks = (self.body() as usize).div_ceil(CHUNK);
+        let chunks = (self.cols as usize).div_ceil(CHUNK);
         let group_steps = |p: &Packed| match p.group {
             Group::Channel => chunks * CHUNK / mma16::STEP,
             Group::Columns(n) => n as usize / mma16::STEP,
@@ -119,7 +112,6 @@ impl Embedding {
             layout: &crate::listing::layout(std::slice::from_ref(table)),
             rows: table.rows,
             cols: self.cols,
-            body: self.body(),
             chunks,
             weak: self.weak(),
             scattered: matches!(&table.encoding, Encoding::Mixed(m) if m.place == WeakPlace::Scattered),
@@ -128,9 +120,10 @@ impl Embedding {
             dtype: &table.dtype.to_string(),
             chunk_bytes: packed.map_or(0, Packed::chunk_bytes),
             group_steps: packed.map_or(1, group_steps),
-            groups: packed.map_or(0, |p| p.group.count(self.body() as usize)),
+            groups: packed.map_or(0, |p| p.group.count(self.cols as usize)),
             half_scales: packed.is_some_and(|p| p.scale.size() == 2),
             zeros: packed.is_some_and(|p| p.zero_group_bytes() > 0),
+            minima: packed.is_some_and(|p| p.zero == Zero::Minimum),
             nibbles: packed.is_some_and(|p| p.bits <= 4),
             middle: packed.map_or(0, |p| p.levels() / 2),
             words: packed.map_or(0, |p| mma16::width(p.bits).into()),

@@ -1,10 +1,10 @@
 //! A matrix as the CUDA templates know it: every number derived here, the unpacking of codes from the order itself.
 
-use super::record::{Columns, Record};
+use super::record::{Columns, Record, Weak};
 use crate::spec::linear::Mat;
 use actc_templates::cuda;
 use actc_types::packed::{BitPos, CHUNK, mma16};
-use actc_types::{Encoding, Group, Mixed, Packed};
+use actc_types::{Encoding, Group, Mixed, Packed, Zero};
 
 /// What products of codes are worth: a code in the lowest bits of a half float is the code times 2^-24.
 const CODE_UNIT: &str = "16777216.0";
@@ -57,6 +57,7 @@ pub(super) fn matrix(index: usize, mat: &Mat, record: &Record, tiles: usize) -> 
         scale_bytes: packed.map_or(0, |p| mma16::PANEL * p.scale.size()),
         zero_bytes: packed.map_or(0, Packed::zero_group_bytes),
         half_scales: packed.is_some_and(|p| p.scale.size() == 2),
+        minima: packed.is_some_and(|p| p.zero == Zero::Minimum),
         nibbles: packed.is_some_and(|p| p.bits <= 4),
         middle: packed.map_or(0, |p| p.levels() / 2),
         slots: record.slots(),
@@ -69,7 +70,7 @@ pub(super) fn matrix(index: usize, mat: &Mat, record: &Record, tiles: usize) -> 
         weak_at: record.weak_at(),
         packed: packed.is_some(),
         brain: record.columns == Columns::Brain,
-        weak: record.weak != crate::spec::prepare::WeakSet::None,
+        weak: record.weak != Weak::None,
         rounded: record.has_factors(),
         bytes: record.columns == Columns::Bytes,
         input_bytes: record.input_bytes(),

@@ -45,7 +45,7 @@ pub use geometry::{Blocks, Geometry, Launch, Sizes};
 pub use matmul::Matmul;
 pub use place::{Choose, Place};
 pub use prepare::Prepare;
-pub use record::{Columns, Products, Record};
+pub use record::{Columns, Products, Record, Weak};
 pub use reduce::Reduce;
 pub use rowwise::{Of, Rowwise};
 pub use swizzle::Swizzle;

@@ -1,11 +1,10 @@
 //! `prepare` of GPUs: inputs `f32[tokens, cols]` as [`Record`]s, one block a token.
 
 use super::geometry::{Blocks, Geometry, Sizes, size};
-use super::record::{Columns, Record};
+use super::record::{Columns, Record, Weak};
 use super::text::parameters;
 use crate::spec::Buffer;
 use crate::spec::linear::Act;
-use crate::spec::prepare::WeakSet;
 use actc_templates::cuda;
 use actc_types::packed::mma16;
 use actc_types::{Diagnostic, Result};
@@ -26,7 +25,7 @@ impl Prepare {
 
     pub(super) fn check(&self) -> Result<()> {
         // A bit for each column says whether it is weak.
-        let (cols, most) = (self.record.input_cols(), 1 << 18);
+        let (cols, most) = (self.record.cols, 1 << 18);
         if cols == 0 || cols > most {
             return Err(Diagnostic::new("kernel-shape", format!("{cols} columns, a GPU kernel takes 1 to {most}")));
         }
@@ -38,7 +37,7 @@ impl Prepare {
         self.record.buffers()
     }
 
-    /// The number of tokens; where weak columns are scattered their number.
+    /// The number of tokens; where there are weak columns their number.
     pub(super) fn dims(&self) -> Vec<String> {
         self.record.dims()
     }
@@ -68,8 +67,7 @@ impl Prepare {
             spec: &self.to_string(),
             parameters: &parameters(&self.buffers(), &self.dims(), Sizes::Int),
             threads: self.threads(),
-            cols: r.input_cols() as usize,
-            body: r.cols as usize,
+            cols: r.cols as usize,
             chunks: r.chunks(),
             slots: r.slots(),
             parts: r.parts.into(),
@@ -89,10 +87,10 @@ impl Prepare {
             bytes,
             rounded: r.act == Act::Int8,
             factors: r.has_factors(),
-            scattered: r.weak == WeakSet::Scattered,
+            scattered: r.weak == Weak::Scattered,
             fine: r.fine,
-            weak: &r.weak_expression(),
-            weak_given: r.weak != WeakSet::None,
+            weak: r.weak_expression(),
+            weak_given: r.weak != Weak::None,
             part_worth: &format!("{:?}f", 2f32.powi(part_bits)),
             part_worths: &worths.join(", "),
         };

@@ -21,10 +21,9 @@
 //! dense.
 
 use crate::spec::linear::{Act, Mat, Tokens};
-use crate::spec::prepare::WeakSet;
 use crate::spec::{Access, Buffer, BufferRole};
 use actc_types::packed::{CHUNK, mma16};
-use actc_types::{DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, WeakPlace};
+use actc_types::{DType, Diagnostic, Encoding, Group, Mixed, Packed, Result, WeakPlace, Zero};
 use std::fmt;
 
 /// How inputs that are not rounded enter products.
@@ -74,10 +73,21 @@ pub enum Columns {
     Brain,
 }
 
+/// Which columns are weak. How many is a size of each launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Weak {
+    /// None.
+    None,
+    /// Those that an index names.
+    Scattered,
+    /// The last ones.
+    Last,
+}
+
 /// What a record of prepared inputs holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
-    /// Columns of the body.
+    /// Columns, weak ones among them.
     pub cols: u32,
     /// Their order.
     pub columns: Columns,
@@ -90,7 +100,12 @@ pub struct Record {
     /// Tokens of a record.
     pub tokens: u8,
     /// Which columns are weak.
-    pub weak: WeakSet,
+    pub weak: Weak,
+}
+
+/// Whether kernels may round the weights of these codes to f16.
+fn rounds(packed: &Packed) -> bool {
+    packed.scale == DType::F16 && packed.zero != Zero::Minimum
 }
 
 impl Record {
@@ -99,7 +114,7 @@ impl Record {
         let refuse = |what: String| Err(Diagnostic::new("kernel-encoding", what));
         let packed = |p: &Packed| {
             let fine = matches!(p.group, Group::Columns(n) if !n.is_multiple_of(CHUNK as u32));
-            let rounded = products == Products::Half && act == Act::F32 && p.scale == DType::F16 && !fine;
+            let rounded = products == Products::Half && act == Act::F32 && rounds(p) && !fine;
             let bytes = match tokens {
                 Tokens::Few(n) => n <= 8 || !rounded,
                 Tokens::Many => false,
@@ -115,19 +130,15 @@ impl Record {
         };
         let weak = match &mat.encoding {
             Encoding::Mixed(Mixed { cols: 0, .. }) | Encoding::Dense | Encoding::Packed(_) | Encoding::Block(_) => {
-                WeakSet::None
+                Weak::None
             }
             Encoding::Mixed(m) if m.weak != DType::F16 => {
                 return refuse(format!("no GPU kernel multiplies weak columns of {}", m.weak));
             }
             Encoding::Mixed(m) => match m.place {
-                WeakPlace::Scattered => WeakSet::Scattered,
-                WeakPlace::Suffix => WeakSet::Suffix(m.cols),
+                WeakPlace::Scattered => Weak::Scattered,
+                WeakPlace::Suffix => Weak::Last,
             },
-        };
-        let body = match weak {
-            WeakSet::None | WeakSet::Scattered => cols,
-            WeakSet::Suffix(n) => cols.saturating_sub(n),
         };
         if act == Act::Int8 && matches!(columns, Columns::Half | Columns::Brain) {
             return refuse(format!("no GPU kernel multiplies dense {} weights with int8 activations", mat.dtype));
@@ -135,7 +146,7 @@ impl Record {
         let parts = match (products, columns) {
             // What is rounded is one byte; weak inputs are not.
             (Products::Half, Columns::Bytes) if act == Act::Int8 => 1,
-            (Products::Single, Columns::Bytes) if act == Act::Int8 => 1 + u8::from(weak != WeakSet::None),
+            (Products::Single, Columns::Bytes) if act == Act::Int8 => 1 + u8::from(weak != Weak::None),
             (Products::Half, Columns::Codes | Columns::Half | Columns::Brain) => 1,
             (Products::Half, Columns::Bytes) | (Products::Single, Columns::Codes | Columns::Half) => 2,
             (Products::Single, Columns::Bytes | Columns::Brain) => 3,
@@ -145,7 +156,7 @@ impl Record {
             Tokens::Few(n) => n.min(most),
             Tokens::Many => most,
         };
-        Ok(Record { cols: body, columns, act, fine, parts, tokens, weak })
+        Ok(Record { cols, columns, act, fine, parts, tokens, weak })
     }
 
     /// Chunks of 64 columns.
@@ -174,7 +185,7 @@ impl Record {
     /// Whether `mat`, which reads this, enters products as weights that are rounded to f16, with inputs that are too.
     pub(super) fn scaled(&self, mat: &Mat) -> bool {
         let halves = self.columns == Columns::Codes && self.parts == 1 && self.act == Act::F32 && !self.fine;
-        halves && mat.codes().is_some_and(|p| p.scale == DType::F16)
+        halves && mat.codes().is_some_and(rounds)
     }
 
     /// Whether chunks have factors.
@@ -203,29 +214,11 @@ impl Record {
         line(self.tail_at() + 3 * 4 * self.slots())
     }
 
-    /// The number of weak columns: `scattered`, or of those that are the last.
-    pub(super) fn weak_columns(&self, scattered: usize) -> usize {
+    /// The number of weak columns as a CUDA expression, in a kernel that makes what is read.
+    pub(super) fn weak_expression(&self) -> &'static str {
         match self.weak {
-            WeakSet::None => 0,
-            WeakSet::Scattered => scattered,
-            WeakSet::Suffix(n) => n as usize,
-        }
-    }
-
-    /// The same as a CUDA expression, in a kernel that makes what is read.
-    pub(super) fn weak_expression(&self) -> String {
-        match self.weak {
-            WeakSet::None => "0".to_owned(),
-            WeakSet::Scattered => "weak_count0".to_owned(),
-            WeakSet::Suffix(n) => n.to_string(),
-        }
-    }
-
-    /// Columns of the input that it is made of.
-    pub(super) fn input_cols(&self) -> u32 {
-        match self.weak {
-            WeakSet::None | WeakSet::Scattered => self.cols,
-            WeakSet::Suffix(n) => self.cols + n,
+            Weak::None => "0",
+            Weak::Scattered | Weak::Last => "weak_count0",
         }
     }
 
@@ -233,22 +226,25 @@ impl Record {
     /// makes.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
         let mut buffers = vec![Buffer::read(BufferRole::Input(0), DType::F32)];
-        if self.weak == WeakSet::Scattered {
+        if self.weak == Weak::Scattered {
             buffers.push(Buffer::read(BufferRole::WeakIndex(0), DType::I32));
         }
         buffers.push(Buffer { role: BufferRole::Prepared(0), elem: DType::U8, access: Access::Write });
         buffers
     }
 
-    /// Its sizes: the number of tokens; where weak columns are scattered their number.
+    /// Its sizes: the number of tokens; where there are weak columns their number.
     pub(super) fn dims(&self) -> Vec<String> {
-        let weak = (self.weak == WeakSet::Scattered).then(|| "weak0".to_owned());
+        let weak = (self.weak != Weak::None).then(|| "weak0".to_owned());
         std::iter::once("tokens".to_owned()).chain(weak).collect()
     }
 
-    /// Steps of `scattered` weak columns, or of those that are the last.
-    pub fn weak_steps(&self, scattered: usize) -> usize {
-        self.weak_columns(scattered).div_ceil(mma16::STEP)
+    /// Steps of `weak` weak columns.
+    pub fn weak_steps(&self, weak: usize) -> usize {
+        match self.weak {
+            Weak::None => 0,
+            Weak::Scattered | Weak::Last => weak.div_ceil(mma16::STEP),
+        }
     }
 
     /// Records of `tokens` tokens.
@@ -256,9 +252,9 @@ impl Record {
         tokens.div_ceil(usize::from(self.tokens))
     }
 
-    /// Bytes of the records of `tokens` tokens; `scattered` is the number of weak columns that an index names.
-    pub fn bytes(&self, tokens: usize, scattered: usize) -> usize {
-        self.tiles(tokens) * (self.weak_at() + self.weak_steps(scattered) * 2 * mma16::STEP * self.slots())
+    /// Bytes of the records of `tokens` tokens with `weak` weak columns.
+    pub fn bytes(&self, tokens: usize, weak: usize) -> usize {
+        self.tiles(tokens) * (self.weak_at() + self.weak_steps(weak) * 2 * mma16::STEP * self.slots())
     }
 }
 
@@ -281,9 +277,9 @@ impl fmt::Display for Record {
             f.write_str(", fine")?;
         }
         match self.weak {
-            WeakSet::None => {}
-            WeakSet::Scattered => f.write_str(", scattered")?,
-            WeakSet::Suffix(n) => write!(f, ", suffix={n}")?,
+            Weak::None => {}
+            Weak::Scattered => f.write_str(", scattered")?,
+            Weak::Last => f.write_str(", last")?,
         }
         f.write_str("}")
     }

@@ -1,10 +1,9 @@
 //! `swizzle` of GPUs: inputs `f32[tokens, cols]` in tiles as [`Wgmma`](super::Wgmma) reads them, one block a token.
 
 use super::geometry::{Blocks, Geometry, Sizes, size};
-use super::record::{Columns, Record};
+use super::record::{Columns, Record, Weak};
 use super::text::Text;
 use crate::spec::Buffer;
-use crate::spec::prepare::WeakSet;
 use actc_templates::cuda;
 use actc_types::packed::CHUNK;
 use actc_types::{Diagnostic, Result};
@@ -23,9 +22,9 @@ pub struct Swizzle {
 }
 
 impl Swizzle {
-    /// Bytes of the tiles of `tokens` tokens; `scattered` is the number of weak columns that an index names.
-    pub fn bytes(&self, tokens: usize, scattered: usize) -> usize {
-        let weak = self.record.weak_columns(scattered);
+    /// Bytes of the tiles of `tokens` tokens with `weak` weak columns.
+    pub fn bytes(&self, tokens: usize, weak: usize) -> usize {
+        let weak = if self.record.weak == Weak::None { 0 } else { weak };
         let tiled = tokens.next_multiple_of(self.tile.into());
         tiled * (128 * (self.record.chunks() + weak.div_ceil(CHUNK)) + 4)
     }
@@ -43,7 +42,7 @@ impl Swizzle {
         self.record.buffers()
     }
 
-    /// The number of tokens; where weak columns are scattered their number.
+    /// The number of tokens; where there are weak columns their number.
     pub(super) fn dims(&self) -> Vec<String> {
         self.record.dims()
     }
@@ -63,12 +62,11 @@ impl Swizzle {
         cuda::Swizzle {
             head: &text.head(),
             tile: self.tile.into(),
-            cols: r.input_cols() as usize,
-            body: r.cols as usize,
+            cols: r.cols as usize,
             chunks: r.chunks(),
-            weak: &r.weak_expression(),
-            weak_given: r.weak != WeakSet::None,
-            scattered: r.weak == WeakSet::Scattered,
+            weak: r.weak_expression(),
+            weak_given: r.weak != Weak::None,
+            scattered: r.weak == Weak::Scattered,
         }
         .render()
         .map_err(|e| Diagnostic::new("kernel-template", e))

@@ -5,13 +5,13 @@
 
 use super::call::{self, Parts};
 use super::geometry::{Blocks, Geometry, Sizes, size};
-use super::record::{Columns, Products, Record};
+use super::record::{Products, Record};
 use crate::spec::Buffer;
 use crate::spec::linear::{Act, Linear, Mat, Tokens};
 use actc_templates::cuda;
 use actc_types::packed::mma16;
 use actc_types::target::Arch;
-use actc_types::{DType, Diagnostic, Result};
+use actc_types::{Diagnostic, Result, Zero};
 use std::fmt;
 
 /// Rows of the two groups of warps of a block, once.
@@ -65,16 +65,16 @@ impl Wgmma {
             Err(d) => return Some(d.headline),
         };
         let of_mat = |(record, mat): (&Record, &Mat)| {
-            let scale = mat.codes().map(|p| (p.scale, p.group));
-            match (record.columns, record.act, scale) {
-                (Columns::Codes, Act::F32, Some((DType::F16, _))) if !record.fine => None,
-                (Columns::Codes, Act::F32, Some((DType::F16, group))) => Some(format!("groups of {group} columns")),
-                (Columns::Codes, Act::F32, Some((scale, _))) => Some(format!("scales of {scale}")),
-                (Columns::Codes, Act::Int8, _) => Some("activations are rounded to int8".into()),
-                (Columns::Half | Columns::Brain | Columns::Bytes | Columns::Codes, _, _) => {
-                    Some(format!("dense weights of {}", mat.dtype))
-                }
+            if record.scaled(mat) {
+                return None;
             }
+            Some(match (record.act, mat.codes()) {
+                (Act::Int8, _) => "activations are rounded to int8".to_owned(),
+                (Act::F32, None) => format!("dense weights of {}", mat.dtype),
+                (Act::F32, Some(p)) if record.fine => format!("groups of {} columns", p.group),
+                (Act::F32, Some(p)) if p.zero == Zero::Minimum => "codes with minima".to_owned(),
+                (Act::F32, Some(p)) => format!("scales of {}", p.scale),
+            })
         };
         records.iter().zip(&linear.mats).find_map(of_mat)
     }

@@ -5,20 +5,6 @@ use crate::kir::{Acc, Builder, CodeSource, Elem, IntOp, Mem, Ty, Val, Var};
 use actc_types::packed::CHUNK;
 use actc_types::{BlockFormat, Role};
 
-/// Columns that share a scale.
-pub(super) fn run(format: BlockFormat) -> usize {
-    match format {
-        BlockFormat::Q4_0
-        | BlockFormat::Q4_1
-        | BlockFormat::Q5_0
-        | BlockFormat::Q5_1
-        | BlockFormat::Q8_0
-        | BlockFormat::Q4K
-        | BlockFormat::Q5K => 32,
-        BlockFormat::Q2K | BlockFormat::Q3K | BlockFormat::Q6K => 16,
-    }
-}
-
 /// What a run's weights are made of: `w = scale * code + shift`.
 struct Grid {
     scale: Val,
@@ -42,7 +28,7 @@ impl Bound<'_> {
             .map(|_| (0..self.tokens).map(|_| (k.partial(Elem::F32, 1, zero), k.var(zero))).collect())
             .collect();
         let (from, to) = (k.int(0), k.int(blocks as i64));
-        let (run, len) = (run(format), format.block_len());
+        let (run, len) = (format.run(), format.block_len());
         k.seq(from, to, 1, |k, b| {
             let bytes = k.imul_n(b, format.block_bytes() as i64);
             let block: Vec<Val> = starts.iter().map(|s| k.iadd(*s, bytes)).collect();

@@ -71,7 +71,7 @@ impl Bound<'_> {
         };
         let codes = start(k, Role::Codes, packed.panel_bytes(cols));
         let scales = start(k, Role::Scales, packed.scale_panel_bytes(cols));
-        let zeros = (packed.zero == Zero::Packed).then(|| start(k, Role::Zeros, packed.zero_panel_bytes(cols)));
+        let zeros = (packed.zero != Zero::Symmetric).then(|| start(k, Role::Zeros, packed.zero_panel_bytes(cols)));
         for (addr, bytes) in [(Some(scales), packed.scale_panel_bytes(cols)), (zeros, packed.zero_panel_bytes(cols))] {
             let Some(addr) = addr else { continue };
             let next = panels_ahead(packed, cols) * bytes;
@@ -373,7 +373,7 @@ impl Panel<'_> {
         k.fmul(scale, gain)
     }
 
-    /// Adds `-s (zero + bias) * sum of x` of a group.
+    /// Adds `-s (zero + bias) * sum of x` of a group, or `(minimum - s bias) * sum of x`.
     fn zero_part(&self, k: &mut Builder, group: Val, scale: Val) {
         let bias = if self.int8() { 0.0 } else { quad_bias(self.packed.bits) };
         let factor = match self.zeros {
@@ -381,14 +381,24 @@ impl Panel<'_> {
                 let middle = k.float(-bias - f32::from(1u16 << (self.packed.bits - 1)));
                 k.fmul(scale, middle)
             }
-            Some(zeros) => {
+            Some(stored) => {
                 let bytes = k.imul_n(group, self.packed.zero_group_bytes() as i64);
-                let at = k.iadd(zeros, bytes);
-                let mem = if self.packed.bits <= 4 { Mem::U4 } else { Mem::U8 };
-                let zero = k.load_lane(mem, at, 0);
-                let bias = k.float(-bias);
-                let zero = k.fsub(bias, zero);
-                k.fmul(scale, zero)
+                let at = k.iadd(stored, bytes);
+                match self.packed.zero {
+                    Zero::Minimum => {
+                        let minimum = k.load_lane(memory(self.packed.scale), at, 0);
+                        let bias = k.float(-bias);
+                        let lifted = k.fmul(scale, bias);
+                        k.fadd(lifted, minimum)
+                    }
+                    Zero::Packed | Zero::Symmetric => {
+                        let mem = if self.packed.bits <= 4 { Mem::U4 } else { Mem::U8 };
+                        let zero = k.load_lane(mem, at, 0);
+                        let bias = k.float(-bias);
+                        let zero = k.fsub(bias, zero);
+                        k.fmul(scale, zero)
+                    }
+                }
             }
         };
         let four = k.imul_n(group, 4);

@@ -7,7 +7,7 @@ use super::sheet::{Attr, MICROSOFT, Sheet};
 use crate::onnx::ElementType;
 use actc_ir::Const;
 use actc_types::packed::CHUNK;
-use actc_types::{DType, Encoding, Group, Mixed, Packed, Result, Role, WeakPlace};
+use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Result, Role, WeakPlace, Zero};
 use bytes::Bytes;
 
 /// The codes of a matrix `[rows, cols]` with a scale and a zero point for each row and group, all row-major.
@@ -174,12 +174,18 @@ fn weak_index(sheet: &mut Sheet<'_>, constant: &Const) -> Result<String> {
 
 /// `x W^T` by the constant `W`, `x` in f32.
 pub(super) fn product(sheet: &mut Sheet<'_>, x: &str, constant: &Const) -> Result<String> {
+    let moved = constant.in_order(Order::Panels8)?;
+    let constant = moved.as_ref().unwrap_or(constant);
     let (name, (_, cols)) = (constant.name.clone(), constant.matrix()?);
+    let dense = |sheet: &mut Sheet<'_>| {
+        let matrix = whole(sheet, constant)?;
+        let matrix = sheet.cast(&matrix, stored_type(constant), DType::F32)?;
+        Ok(times(sheet, x, &matrix, &name))
+    };
     match &constant.encoding {
-        Encoding::Dense | Encoding::Block(_) => {
-            let matrix = whole(sheet, constant)?;
-            let matrix = sheet.cast(&matrix, stored_type(constant), DType::F32)?;
-            Ok(times(sheet, x, &matrix, &name))
+        Encoding::Dense | Encoding::Block(_) => dense(sheet),
+        Encoding::Packed(layout) | Encoding::Mixed(Mixed { body: layout, .. }) if layout.zero == Zero::Minimum => {
+            dense(sheet)
         }
         Encoding::Packed(layout) => Ok(Codes::read(constant, layout, cols)?.times(sheet, x, &name)),
         Encoding::Mixed(mixed) => {
@@ -214,15 +220,21 @@ pub(super) fn stored_type(constant: &Const) -> DType {
 
 /// The constant with its own extents: in its own type where it is dense, else in f32.
 pub(super) fn whole(sheet: &mut Sheet<'_>, constant: &Const) -> Result<String> {
+    let moved = constant.in_order(Order::Panels8)?;
+    let constant = moved.as_ref().unwrap_or(constant);
     let name = constant.name.clone();
     let dims = constant.fixed_dims()?;
     let (rows, cols) = constant.matrix()?;
+    let decoded = |sheet: &mut Sheet<'_>, what: &str| {
+        sheet.notes.insert(format!("weights {what} are written as f32, which the standard can store"));
+        let bytes = constant.decode()?.data().to_le_bytes();
+        Ok(sheet.initializer(&name, ElementType::Float32, &dims, bytes.into()))
+    };
     let matrix = match &constant.encoding {
         Encoding::Dense => return sheet.dense(constant),
-        Encoding::Block(format) => {
-            sheet.notes.insert(format!("weights in {format} are written as f32, which the standard can store"));
-            let bytes = constant.decode()?.data().to_le_bytes();
-            return Ok(sheet.initializer(&name, ElementType::Float32, &dims, bytes.into()));
+        Encoding::Block(format) => return decoded(sheet, &format!("in {format}")),
+        Encoding::Packed(layout) | Encoding::Mixed(Mixed { body: layout, .. }) if layout.zero == Zero::Minimum => {
+            return decoded(sheet, "on grids with minima");
         }
         Encoding::Packed(layout) => Codes::read(constant, layout, cols)?.matrix(sheet, &name),
         Encoding::Mixed(mixed) => {

@@ -10,7 +10,7 @@
 
 use actc_artifact::{Artifact, TensorEntry};
 use actc_types::packed::{CHUNK, PANEL, QUAD, panel_index};
-use actc_types::{DType, Encoding, Group, Order, Packed, Result, Role, WeightView};
+use actc_types::{DType, Encoding, Group, Order, Packed, Result, Role, WeightView, Zero};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
@@ -49,8 +49,8 @@ impl<'a> Decoder<'a> {
         let tensor = &artifact.manifest().tensors[index];
         let view = artifact.weight(index)?;
         let part = |role| tensor.part(role).map_or(&[][..], |p| artifact.part(p));
-        let packed = |packed: &Packed, cols: usize, weak: Option<Weak<'a>>| match packed.order {
-            Order::Panels8 => Some(Fast::Packed {
+        let packed = |packed: &Packed, cols: usize, weak: Option<Weak<'a>>| match (packed.order, packed.zero) {
+            (Order::Panels8, Zero::Symmetric | Zero::Packed) => Some(Fast::Packed {
                 packed: *packed,
                 cols,
                 codes: part(Role::Codes),
@@ -58,7 +58,8 @@ impl<'a> Decoder<'a> {
                 zeros: part(Role::Zeros),
                 weak,
             }),
-            Order::Mma16 => None,
+            // Made for GPUs first, and seldom run here.
+            (Order::Panels8, Zero::Minimum) | (Order::Mma16, _) => None,
         };
         let fast = match &tensor.encoding {
             Encoding::Dense => Self::dense(tensor, part(Role::Data)),

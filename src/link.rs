@@ -12,7 +12,7 @@ use actc_codegen::{BACKEND_KEY, Backend, Description, Image, PRODUCTS_KEY, Progr
 #[cfg(feature = "cuda")]
 use actc_codegen::{Entries, Options, compile};
 #[cfg(feature = "cuda")]
-use actc_ir::lower;
+use actc_ir::{Graph, lower};
 use actc_runtime::{Code, Model, Trust};
 use actc_types::{Diagnostic, Result, Target};
 use std::io::Write;
@@ -34,20 +34,31 @@ pub fn recompile(artifact: &Artifact, targets: Vec<Target>, backend: Backend) ->
     program(&graph, targets, backend, products(artifact)?).map_err(first)
 }
 
-/// As [`recompile`] for `gpus`, with a plan for CPUs where the artifact has one: tensors have the places that they have there.
+/// As [`recompile`] for `gpu`, by the plan of the artifact where that serves it: for all its GPUs, and beside one for CPUs where it
+/// has one, so that tensors have the places that they have there.
 #[cfg(feature = "cuda")]
-pub(crate) fn recompile_as(artifact: &Artifact, gpus: Vec<Target>, backend: Backend) -> Result<Program> {
-    if artifact.manifest().entries.is_empty() {
-        return recompile(artifact, gpus, backend);
-    }
-    let graph = graph_of(artifact)?;
+pub(crate) fn recompile_as(artifact: &Artifact, gpu: &Target, backend: Backend) -> Result<Program> {
+    let manifest = artifact.manifest();
+    let own: Vec<Target> = manifest.cuda.iter().flat_map(|p| p.targets.iter().map(|t| t.target.clone())).collect();
+    let graph = in_order_of(artifact, gpu)?;
     let lowered = lower(&graph).map_err(first)?;
     let options = Options {
         products: products(artifact)?,
-        plan_for_cpus: true,
-        ..Options::new(gpus, backend, Entries::of(&graph))
+        plan_for_cpus: !manifest.entries.is_empty(),
+        plan_for_gpus: if own.contains(gpu) { own } else { Vec::new() },
+        ..Options::new(vec![gpu.clone()], backend, Entries::of(&graph))
     };
     compile(&lowered, &options).map_err(first)
+}
+
+/// The graph of `artifact`, with weights as `gpu` reads them where no CPU reads them.
+#[cfg(feature = "cuda")]
+fn in_order_of(artifact: &Artifact, gpu: &Target) -> Result<Graph> {
+    let graph = graph_of(artifact)?;
+    if !artifact.manifest().entries.is_empty() {
+        return Ok(graph);
+    }
+    in_order(&graph, std::slice::from_ref(gpu), &std::env::temp_dir())
 }
 
 /// What makes code for GPUs, as caches name it.

@@ -62,7 +62,7 @@ mod gpu {
         if let Some(section) = entry.as_deref().filter(|_| planned).and_then(cached) {
             return with(artifact, device, &target, &section);
         }
-        let program = recompile_as(&artifact, vec![target.clone()], backend).map_err(|d| match (d.code, &d.help) {
+        let program = recompile_as(&artifact, &target, backend).map_err(|d| match (d.code, &d.help) {
             ("cuda-build" | "cuda-toolchain", Some(help)) => {
                 let help = format!("{help}; {TRUST}");
                 d.help(help)

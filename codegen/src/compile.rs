@@ -60,12 +60,21 @@ pub struct Options {
     pub products: Products,
     /// Whether there is a plan for CPUs where no target is one.
     pub plan_for_cpus: bool,
+    /// GPUs that the plan has to serve beside the targets.
+    pub plan_for_gpus: Vec<Target>,
 }
 
 impl Options {
     /// A request for `targets`, products on GPUs as exact as single precision.
     pub fn new(targets: Vec<Target>, backend: Backend, entries: Entries) -> Options {
-        Options { targets, backend, entries, products: Products::Single, plan_for_cpus: false }
+        Options {
+            targets,
+            backend,
+            entries,
+            products: Products::Single,
+            plan_for_cpus: false,
+            plan_for_gpus: Vec::new(),
+        }
     }
 
     /// The targets that are CPUs, or GPUs.
@@ -123,7 +132,8 @@ pub fn compile(lowered: &Lowered, options: &Options) -> Result<Program, Vec<Diag
     };
     let mut planned = None;
     if !gpus.is_empty() {
-        match cuda::plan(graph, options.entries, options.products, std::mem::take(&mut tensors)) {
+        let served = [&gpus[..], &options.plan_for_gpus].concat();
+        match cuda::plan(graph, options.entries, options.products, &served, std::mem::take(&mut tensors)) {
             Ok(plan) => planned = Some(plan),
             Err(more) => findings.extend(more),
         }

@@ -58,15 +58,18 @@ pub fn ready() -> Result<()> {
     Nvrtc::open().map(|_| ())
 }
 
-/// Plans the entries of `graph` behind what `tensors` holds. All ops without a kernel are reported at once.
+/// Plans the entries of `graph`, behind what `tensors` holds, for `targets`: kernels that not all of them have are for plans of one
+/// architecture. All ops without a kernel are reported at once.
 pub fn plan(
     graph: &Graph,
     entries: Entries,
     products: Products,
+    targets: &[Target],
     tensors: TensorTable,
 ) -> Result<Planned, Vec<Diagnostic>> {
+    let one = targets.first().map(|t| t.arch).filter(|arch| targets.iter().all(|t| t.arch == *arch));
     let states = StateTable::of(graph);
-    let mut shared = Shared::new(Device::cuda(products), tensors);
+    let mut shared = Shared::new(Device::cuda(products, one), tensors);
     let (mut made, mut findings) = (Vec::new(), Vec::new());
     for (name, fixed, rows) in entries.list() {
         let special = specialise(graph, &fixed, rows).map_err(|d| vec![d])?;

@@ -1,6 +1,9 @@
 //! Plans for GPUs of the shapes of real decoders: every launch gives its kernel what that takes, and what changes from one
 //! recorded step to the next is in memory.
 
+#[path = "cuda_plan/products.rs"]
+mod products;
+
 use actc_artifact::{BufferKind, Builtin, Entry, Launch, Step};
 use actc_codegen::cuda::{self, Planned};
 use actc_codegen::emit::SizesIn;
@@ -11,7 +14,8 @@ use actc_ir::ops::conv::{Conv, Geometry};
 use actc_ir::ops::window::Window;
 use actc_ir::{Const, Graph, Op, TensorType, text};
 use actc_types::{
-    DType, Dim, Encoding, Group, Mixed, Order, Packed, Place, Shape, Symbol, WeakPlace, Zero, dim::Bindings,
+    BlockFormat, DType, Dim, Encoding, Group, Mixed, Order, Packed, Place, Shape, Symbol, Target, WeakPlace, Zero,
+    dim::Bindings,
 };
 use bytes::Bytes;
 use std::fmt::Write as _;
@@ -82,6 +86,12 @@ fn llama2() -> Decoder {
         encoding,
         table: DType::F16,
     }
+}
+
+/// One in blocks of GGUF, but for its table.
+fn blocks() -> Decoder {
+    let encoding = Encoding::Block(BlockFormat::Q4K);
+    Decoder { width: 512, inner: 1536, heads: 8, shared: 2, head: 64, encoding, ..smollm2() }
 }
 
 impl Decoder {
@@ -196,9 +206,14 @@ impl Decoder {
     }
 
     fn plan(&self) -> Planned {
+        self.plan_for(Products::Single, &["sm_80"])
+    }
+
+    fn plan_for(&self, products: Products, targets: &[&str]) -> Planned {
         let graph = self.graph();
         assert_eq!(Entries::of(&graph), Entries::Language);
-        let planned = cuda::plan(&graph, Entries::Language, Products::Single, TensorTable::default());
+        let targets: Vec<Target> = targets.iter().map(|t| Target::parse(t).unwrap()).collect();
+        let planned = cuda::plan(&graph, Entries::Language, products, &targets, TensorTable::default());
         planned.unwrap_or_else(|all| panic!("{}", all.iter().map(|d| format!("{d}\n")).collect::<String>()))
     }
 }
@@ -249,7 +264,7 @@ fn check(planned: &Planned, entry: &Entry) {
 
 #[test]
 fn launches_fit_their_kernels() {
-    for decoder in [smollm2(), gemma(), llama2()] {
+    for decoder in [smollm2(), gemma(), llama2(), blocks()] {
         let planned = decoder.plan();
         let names: Vec<&str> = planned.entries.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(names, ["prefill", "decode", "score"]);
@@ -290,7 +305,7 @@ fn calls_of_the_library_become_kernels() {
   %3 = gather{axis=1} %2, %i : f32[N, 3, 9, 4] @gather
   return y=%3\n}\n";
     let graph = text::parse(source, &text::unbound).unwrap();
-    let planned = cuda::plan(&graph, Entries::Forward, Products::Single, TensorTable::default());
+    let planned = cuda::plan(&graph, Entries::Forward, Products::Single, &[], TensorTable::default());
     let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
     check(&planned, &planned.entries[0]);
     let labels: Vec<&str> = launches(&planned.entries[0]).iter().map(|l| l.label.as_str()).collect();
@@ -322,7 +337,7 @@ fn convolutions_of_stored_weights() {
         (64, 32, 2, &["conv (decode)", "conv"], "2 groups of channels"),
         (64, 6, 1, &["conv (decode)", "conv"], "64 rows of 54 columns"),
     ] {
-        let planned = cuda::plan(&graph(m, c, groups), Entries::Forward, Products::Single, TensorTable::default());
+        let planned = cuda::plan(&graph(m, c, groups), Entries::Forward, Products::Single, &[], TensorTable::default());
         let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
         check(&planned, &planned.entries[0]);
         let labels: Vec<&str> = launches(&planned.entries[0]).iter().map(|l| l.label.as_str()).collect();
@@ -339,7 +354,7 @@ fn the_host_compares_extents() {
   %1 = softmax %0 : f32[M, 5] @softmax
   return y=%1\n}\n";
     let graph = text::parse(source, &text::unbound).unwrap();
-    let planned = cuda::plan(&graph, Entries::Forward, Products::Single, TensorTable::default());
+    let planned = cuda::plan(&graph, Entries::Forward, Products::Single, &[], TensorTable::default());
     let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
     let steps = &planned.entries[0].steps;
     assert!(
@@ -353,7 +368,7 @@ fn all_that_has_no_kernel_is_said_at_once() {
     let source = "air 1\ngraph @g(%x: f32[2, 8, 8]) {\n  %0 = det %x : f32[2] @first\n  %1 = det %x : f32[2] @second\n  \
         return a=%0, b=%1\n}\n";
     let graph = text::parse(source, &text::unbound).unwrap();
-    let findings = cuda::plan(&graph, Entries::Forward, Products::Single, TensorTable::default()).unwrap_err();
+    let findings = cuda::plan(&graph, Entries::Forward, Products::Single, &[], TensorTable::default()).unwrap_err();
     let shown: Vec<String> = findings.iter().map(|d| format!("{} {:?} {}", d.code, d.place, d.headline)).collect();
     assert_eq!(findings.len(), 2, "{shown:?}");
     for (finding, node) in findings.iter().zip(["first", "second"]) {

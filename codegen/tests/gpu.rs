@@ -3,9 +3,11 @@
 // Nothing here is of LLVM: once is enough.
 #![cfg(not(feature = "emit-llvm"))]
 
+#[path = "gpu/groups.rs"]
+mod groups;
 mod room;
 
-use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Record, Reduce, Swizzle, Tile, Wgmma};
+use actc_codegen::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Products, Record, Reduce, Tile};
 use actc_codegen::spec::{Act, BufferRole, Epilogue, Linear, Mat, Tokens};
 use actc_types::{BlockFormat, DType, Encoding, Group, Mixed, Order, Packed, Role, WeakPlace, Zero};
 use proptest::prelude::*;
@@ -19,6 +21,15 @@ fn splits(kernel: &GpuKernel) -> usize {
 
 /// Makes each matrix's records, runs `kernel` over them and gives its outputs.
 fn run(gpu: &mut Gpu, problem: &Problem, records: &[Record], kernel: &GpuKernel) -> Vec<Vec<f32>> {
+    let prepare = |record: &Record, weak: usize| {
+        (GpuKernel::Prepare(Prepare { record: *record }), record.bytes(problem.tokens, weak))
+    };
+    let weak = problem.matrices.iter().map(|m| weak_count(&m.encoding));
+    run_on(gpu, problem, &records.iter().zip(weak).map(|(r, weak)| prepare(r, weak)).collect::<Vec<_>>(), kernel)
+}
+
+/// Runs the kernels that make inputs, so many bytes for each matrix, then `kernel` over those, and gives its outputs.
+fn run_on(gpu: &mut Gpu, problem: &Problem, inputs: &[(GpuKernel, usize)], kernel: &GpuKernel) -> Vec<Vec<f32>> {
     let Problem { matrices, tokens, .. } = problem;
     let weak: Vec<usize> = matrices.iter().map(|m| weak_count(&m.encoding)).collect();
     let parts: Vec<(u8, Role, u64)> = matrices
@@ -30,9 +41,8 @@ fn run(gpu: &mut Gpu, problem: &Problem, records: &[Record], kernel: &GpuKernel)
     let part = |mat: u8, role: Role| parts.iter().find(|(m, r, _)| *m == mat && *r == role).expect("it exists").2;
     let x = gpu.put(&bytes(&problem.x));
     let mut prepared = Vec::new();
-    for (i, record) in records.iter().enumerate() {
-        let out = gpu.room(record.bytes(*tokens, weak[i]));
-        let prepare = GpuKernel::Prepare(Prepare { record: *record });
+    for (i, (prepare, length)) in inputs.iter().enumerate() {
+        let out = gpu.room(*length);
         let buffers: Vec<u64> = prepare
             .buffers()
             .iter()
@@ -40,10 +50,10 @@ fn run(gpu: &mut Gpu, problem: &Problem, records: &[Record], kernel: &GpuKernel)
                 BufferRole::Input(_) => x,
                 BufferRole::WeakIndex(_) => part(i as u8, Role::WeakIndex),
                 BufferRole::Prepared(_) => out,
-                role => panic!("prepare takes no {role:?}"),
+                role => panic!("what makes inputs takes no {role:?}"),
             })
             .collect();
-        gpu.run(&prepare, &buffers, &sizes(&prepare.dims(), *tokens, &weak[i..]));
+        gpu.run(prepare, &buffers, &sizes(&prepare.dims(), *tokens, &weak[i..]));
         prepared.push(out);
     }
     let biases: Vec<u64> = problem.biases.iter().map(|b| gpu.put(&bytes(b))).collect();
@@ -93,11 +103,17 @@ fn gemm(gpu: &mut Gpu, problem: &Problem, products: Products, tile: Tile, splits
     let gemm = Gemm { linear: Linear { mats, epilogue: Epilogue::None, ..whole.clone() }, products, tile, splits };
     let records = gemm.records().unwrap();
     let parts = run(gpu, problem, &records, &GpuKernel::Gemm(gemm));
+    let outputs = reduce(gpu, problem, Reduce { linear: whole, splits }, &parts);
+    problem.check(&outputs, bound(problem.cols, products, brain(problem)));
+}
+
+/// Adds parts of sums, and does what is left to do with them.
+fn reduce(gpu: &mut Gpu, problem: &Problem, reduce: Reduce, parts: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let parts: Vec<u64> = parts.iter().map(|p| gpu.put(&bytes(p))).collect();
     let (biases, residual) = (problem.biases.iter().map(|b| bytes(b)), bytes(&problem.residual));
     let biases: Vec<u64> = biases.map(|b| gpu.put(&b)).collect();
     let residual = gpu.put(&residual);
-    let reduce = GpuKernel::Reduce(Reduce { linear: whole, splits });
+    let reduce = GpuKernel::Reduce(reduce);
     let mut outs = Vec::new();
     let mut buffers = Vec::new();
     for b in reduce.buffers() {
@@ -114,8 +130,7 @@ fn gemm(gpu: &mut Gpu, problem: &Problem, products: Products, tile: Tile, splits
         });
     }
     gpu.run(&reduce, &buffers, &[problem.tokens as u64]);
-    let outputs: Vec<Vec<f32>> = outs.iter().map(|(at, count)| gpu.floats(*at, *count)).collect();
-    problem.check(&outputs, bound(problem.cols, products, brain(problem)));
+    outs.iter().map(|(at, count)| gpu.floats(*at, *count)).collect()
 }
 
 fn brain(problem: &Problem) -> bool {
@@ -150,56 +165,6 @@ fn products_of_every_block_format() {
         let problem = Problem::random(&[21], &[encoding], DType::F32, cols, 2, false, 3);
         gemv(&mut gpu, &problem, Products::Single);
         gemm(&mut gpu, &problem, Products::Half, Tile::Small, 1);
-    }
-}
-
-/// Each input is where `wgmma` has it from shared memory, rounded once; what stands for no token is zero.
-#[test]
-fn tiles_of_groups_of_warps() {
-    let Some(mut gpu) = Gpu::open() else { return };
-    for (cols, weak, place, tokens) in [(200, 21, WeakPlace::Scattered, 70), (136, 8, WeakPlace::Suffix, 3)] {
-        let body = Packed { order: Order::Mma16, ..Packed::new(4, Group::Columns(64)) };
-        let encoding = Encoding::Mixed(Mixed { body, cols: weak, place, weak: DType::F16 });
-        let problem = Problem::random(&[16], &[encoding], DType::F16, cols, tokens, false, 9);
-        let wgmma = Wgmma { linear: linear(&problem, Tokens::Many), down: 1, tile: 64 };
-        let swizzle = Swizzle { record: wgmma.records().unwrap()[0], tile: 64 };
-        let tiled = tokens.next_multiple_of(64);
-        let chunks = cols.div_ceil(64) + (weak as usize).div_ceil(64);
-        let length = swizzle.bytes(tokens, weak as usize);
-        assert_eq!(length, tiled * (128 * chunks + 4));
-        let index: Vec<usize> = problem.matrices[0].view().weak_columns().collect();
-        let (x, out) = (gpu.put(&bytes(&problem.x)), gpu.room(length));
-        let kernel = GpuKernel::Swizzle(swizzle);
-        let mut buffers = vec![x, out];
-        if place == WeakPlace::Scattered {
-            buffers.insert(1, gpu.put(problem.matrices[0].part(Role::WeakIndex)));
-        }
-        gpu.run(&kernel, &buffers, &sizes(&kernel.dims(), tokens, &[weak as usize]));
-        let made = gpu.bytes(out, length);
-        let half = |at: usize| half::f16::from_le_bytes([made[at], made[at + 1]]).to_f32();
-        for token in 0..tiled {
-            let worth = 128 * chunks * tiled + 4 * token;
-            let worth = f32::from_le_bytes([made[worth], made[worth + 1], made[worth + 2], made[worth + 3]]);
-            let row = |col: usize| if token < tokens { problem.x[token * cols + col] } else { 0.0 };
-            for place in 0..64 * chunks {
-                // Columns 4t + 2h + i of a step are in place 8h + 2t + i.
-                let (step, within) = (place / 16, place % 16);
-                let col = 16 * step + 4 * (within % 8 / 2) + 2 * (within / 8) + within % 2;
-                let behind = 64 * cols.div_ceil(64);
-                let want = match col.checked_sub(behind) {
-                    None if col < cols => row(col),
-                    Some(i) if i < index.len() => row(index[i]),
-                    None | Some(_) => 0.0,
-                };
-                let (chunk, piece) = (place / 64, place % 64 / 8 ^ token % 8);
-                let at = ((token / 64 * chunks + chunk) * 64 + token % 64) * 128 + 16 * piece + 2 * (place % 8);
-                let got = half(at) * worth;
-                assert!(
-                    (got - want).abs() <= want.abs() * 2f32.powi(-11),
-                    "token {token} place {place}: {got} but {want}"
-                );
-            }
-        }
     }
 }
 

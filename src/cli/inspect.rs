@@ -275,9 +275,11 @@ fn reasons(artifact: &Artifact) -> Result<Vec<Reason>, Diagnostic> {
     if manifest.cuda.is_none() || !manifest.entries.is_empty() {
         add("cpu", recompile(artifact, Vec::new(), Backend::best())?.reasons);
     }
-    if manifest.cuda.is_some() {
+    if let Some(plan) = &manifest.cuda {
         let graph = graph_of(artifact)?;
-        let planned = cuda::plan(&graph, Entries::of(&graph), link::products(artifact)?, TensorTable::default());
+        let targets: Vec<Target> = plan.targets.iter().map(|t| t.target.clone()).collect();
+        let products = link::products(artifact)?;
+        let planned = cuda::plan(&graph, Entries::of(&graph), products, &targets, TensorTable::default());
         add("cuda", planned.map_err(first)?.reasons);
     }
     Ok(reasons)

@@ -64,7 +64,8 @@ pub(super) struct Args {
     /// Fix an extent of an ONNX model's inputs, such as N=1, so that code is made for it alone; once for each
     #[arg(long, value_name = "NAME=N")]
     dim: Vec<String>,
-    /// Machine to make code for: host, or a name from `actc targets`; may be repeated [default: all levels of this processor's family]
+    /// Machine to make code for: host, or a name from `actc targets`; may be repeated. GPUs share one plan: sm_90a alone, with
+    /// `--products half`, has the fastest kernels for prompts there [default: all levels of this processor's family]
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
     #[command(flatten)]

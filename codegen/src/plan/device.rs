@@ -5,6 +5,7 @@ use super::launch::Kernels;
 use crate::emit::Backend;
 use crate::spec::gpu::Products;
 use actc_types::Order;
+use actc_types::target::Arch;
 
 /// The class of machines that a plan is for, with the kernels that its launches refer to.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub enum Device {
     Cuda {
         /// How inputs enter products.
         products: Products,
+        /// The architecture, where the plan is for one alone.
+        alone: Option<Arch>,
         /// The kernels.
         kernels: cuda::Kernels,
     },
@@ -31,9 +34,9 @@ impl Device {
         Device::Cpu { backend, kernels: Kernels::default() }
     }
 
-    /// GPUs with no kernel yet.
-    pub fn cuda(products: Products) -> Device {
-        Device::Cuda { products, kernels: cuda::Kernels::default() }
+    /// GPUs with no kernel yet; `alone` is their architecture, where it is one.
+    pub fn cuda(products: Products, alone: Option<Arch>) -> Device {
+        Device::Cuda { products, alone, kernels: cuda::Kernels::default() }
     }
 
     /// How it wants the bits of weights.

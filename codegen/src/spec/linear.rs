@@ -85,7 +85,7 @@ pub struct Mat {
 /// How many tokens a launch has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tokens {
-    /// This many, 1 to 8.
+    /// This many: 1 to 8, on GPUs to 16.
     Few(u8),
     /// Any number, given at run time: tiles of eight, one of four, then one by one. Packed matrices only.
     Many,
@@ -344,8 +344,14 @@ impl Linear {
         if self.gated() || self.mats[i].in_panels() { PANEL } else { self.side_by_side(i) }
     }
 
-    pub(super) fn gated(&self) -> bool {
+    pub(crate) fn gated(&self) -> bool {
         self.outputs() < self.mats.len()
+    }
+
+    /// Its sums alone: no bias, nothing done with them, each matrix to its own output.
+    pub(crate) fn sums(&self) -> Linear {
+        let mats = self.mats.iter().map(|m| Mat { bias: false, ..m.clone() }).collect();
+        Linear { mats, epilogue: Epilogue::None, ..self.clone() }
     }
 
     pub(super) fn build(&self, k: &mut Builder) {

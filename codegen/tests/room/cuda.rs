@@ -7,6 +7,7 @@ use actc_codegen::toolchain::Nvrtc;
 use actc_problems::Case;
 use actc_ptx::Memory;
 use actc_types::Target;
+use actc_types::target::Arch;
 use std::collections::HashMap;
 
 /// A device with its memory, and the compiler for it.
@@ -87,7 +88,8 @@ fn text(nvrtc: &Nvrtc, compiled: &mut HashMap<String, String>, kernel: &Kernel) 
     let made = compiled.entry(symbol.clone()).or_insert_with(|| {
         template.check().unwrap_or_else(|e| panic!("{kernel}: {e}"));
         let source = template.source().unwrap_or_else(|e| panic!("{kernel}: {e}"));
-        let ptx = nvrtc.compile(&symbol, &source, &Target::parse("sm_80").unwrap());
+        let arch = template.only_for().unwrap_or(Arch::Sm80);
+        let ptx = nvrtc.compile(&symbol, &source, &Target::parse(arch.name()).unwrap());
         ptx.unwrap_or_else(|e| panic!("{kernel}: {e}\n{source}")).text
     });
     made.clone()

@@ -5,6 +5,7 @@ use actc_artifact::Sizes;
 use actc_codegen::plan::cuda::Kernel;
 use actc_problems::{Case, Problem};
 use actc_ptx::{Memory, Module, Shape, Target};
+use actc_types::target::Arch;
 
 /// Memory that holds `bytes`.
 pub(crate) fn put(memory: &mut Memory, bytes: &[u8], len: usize) -> u64 {
@@ -16,7 +17,12 @@ pub(crate) fn put(memory: &mut Memory, bytes: &[u8], len: usize) -> u64 {
 /// Launches `kernel`, whose PTX is `text`, and stops the test where the emulator finds something.
 pub(crate) fn launch(memory: &mut Memory, text: &str, kernel: &Kernel, buffers: &[u64], sizes: &[u64]) {
     assert_eq!(kernel.buffers().len(), buffers.len(), "{kernel}");
-    let module = Module::load(text, Target::Sm80, memory).unwrap_or_else(|e| panic!("{kernel}: {e}"));
+    let arch = match kernel {
+        Kernel::Template(template) => template.only_for().unwrap_or(Arch::Sm80),
+        Kernel::Generated(..) => Arch::Sm80,
+    };
+    let device = Target::parse(arch.name()).expect("the emulator knows it");
+    let module = Module::load(text, device, memory).unwrap_or_else(|e| panic!("{kernel}: {e}"));
     let launch = kernel.launch(sizes).unwrap_or_else(|e| panic!("{kernel}: {e}"));
     let shape = Shape {
         grid: launch.grid,

@@ -25,7 +25,7 @@ pub(crate) fn alone(op: &Op, inputs: &[Tensor]) -> Graph {
 
 /// The outputs of `graph`, whose kernels are all of templates, and whether the error word is set.
 pub(crate) fn run(gpu: &mut Gpu, graph: &Graph, inputs: &[Tensor]) -> (Vec<Tensor>, bool) {
-    let planned = cuda::plan(graph, Entries::Forward, Products::Single, TensorTable::default());
+    let planned = cuda::plan(graph, Entries::Forward, Products::Single, &[], TensorTable::default());
     let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
     let entry = &planned.entries[0];
     let bindings = bindings(entry, inputs);

@@ -193,7 +193,7 @@ pub(crate) fn prepared_bytes(kernel: &GpuKernel, tokens: usize, weak: usize) -> 
 
 /// Whether only GPUs of compute capability 9.0 run it.
 pub(crate) fn of_hopper(kernel: &GpuKernel) -> bool {
-    matches!(kernel, GpuKernel::Wgmma(_))
+    kernel.only_for().is_some()
 }
 
 /// All kernels that are checked, of cases that have `only` in their names.

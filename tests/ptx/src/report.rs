@@ -136,6 +136,35 @@ pub enum Fault {
         /// Line of the copy.
         copy_line: u32,
     },
+    /// Shared memory is written while a product of a group of warps may read it.
+    PendingProduct {
+        /// The first byte that is written.
+        address: u64,
+        /// Line of the product.
+        product_line: u32,
+    },
+    /// Sums are used while a product adds to them.
+    PendingSums {
+        /// Line of the product.
+        product_line: u32,
+    },
+    /// A product's left operand is overwritten while the product reads it.
+    PendingOperand {
+        /// Line of the product.
+        product_line: u32,
+    },
+    /// A product uses a register that another instruction has used since the last `wgmma.fence`.
+    NoFence {
+        /// That one's line.
+        other_line: u32,
+    },
+    /// Shared memory is read by what reads it asynchronously and was written by a store that no `fence.proxy.async` handed over.
+    NoProxyFence {
+        /// The first byte.
+        address: u64,
+        /// Line of the store.
+        other_line: u32,
+    },
     /// A write where the module says `.const` or a kernel's parameters are.
     ReadOnly {
         /// The first byte.
@@ -200,6 +229,29 @@ impl fmt::Display for Fault {
             Self::PendingCopy { address, copy_line } => {
                 write!(f, "shared {address:#x} is used while the copy of PTX line {copy_line} has not been waited for")
             }
+            Self::PendingProduct { address, product_line } => write!(
+                f,
+                "shared {address:#x} is written while the product of PTX line {product_line} has not been waited for"
+            ),
+            Self::PendingSums { product_line } => {
+                write!(f, "sums are used while the product of PTX line {product_line} has not been waited for")
+            }
+            Self::PendingOperand { product_line } => {
+                write!(
+                    f,
+                    "a left operand is written while the product of PTX line {product_line} has not been waited for"
+                )
+            }
+            Self::NoFence { other_line } => {
+                write!(
+                    f,
+                    "no `wgmma.fence` is between PTX line {other_line} and the product that uses the same register"
+                )
+            }
+            Self::NoProxyFence { address, other_line } => write!(
+                f,
+                "shared {address:#x} is read asynchronously, and no `fence.proxy.async` is behind the store of PTX line {other_line}"
+            ),
             Self::ReadOnly { address } => write!(f, "write to read-only memory at {address:#x}"),
             Self::Divergent { what, here, wanted } => {
                 write!(f, "{what} is executed by lanes {here:#010x}, but lanes {wanted:#010x} have to be there")

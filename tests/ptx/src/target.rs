@@ -1,6 +1,6 @@
 //! The targets and what a launch on them may ask for.
 
-/// A GPU architecture by its compute capability. Features of `sm_90a` and the like are not modelled apart.
+/// A GPU architecture by its compute capability. What `sm_90a` and the like have alone every such device has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// A100.

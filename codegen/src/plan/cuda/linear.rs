@@ -1,25 +1,18 @@
 //! Linears: inputs as operands, then one launch for all matrices of the cluster, and where blocks share columns one that adds
 //! what they gave.
 
+use super::groups::Groups;
+use super::inputs::{Layout, Made};
 use super::{MANY, no_kernel, unexpected};
 use crate::cluster::Epilogue;
-use crate::plan::matrices::{linear_spec, weak_columns, weak_index, weight};
-use crate::plan::steps::{Steps, few_tokens, overflow, rows_of};
+use crate::plan::matrices::{linear_spec, weak_columns, weight};
+use crate::plan::steps::{FEW_TOKENS, Steps, overflow, rows_of};
 use crate::spec::BufferRole;
-use crate::spec::gpu::{Gemm, Gemv, GpuKernel, Prepare, Record, Reduce, Tile, Weak};
-use crate::spec::linear::{self, Linear, Mat, Tokens};
+use crate::spec::gpu::{Gemm, Gemv, GpuKernel, Products, Record, Reduce, Tile};
+use crate::spec::linear::{Linear, Mat, Tokens};
 use actc_ir::ops::linear::Act;
 use actc_ir::{ConstId, Node, Op, Value};
 use actc_types::{DType, Dim, Encoding, Order, Result, Role};
-use bytes::Bytes;
-
-/// A record that is made already in this cluster.
-struct Made {
-    record: Record,
-    index: Option<Bytes>,
-    weak: u64,
-    buffer: u32,
-}
 
 /// What the kernels of one cluster read and write.
 pub(super) struct Operands {
@@ -38,9 +31,8 @@ impl Steps<'_, '_> {
     pub(in crate::plan) fn multiplies(&self, node: Node) -> bool {
         let data = self.graph.node(node);
         let Op::Linear(_) = data.op else { return false };
-        let tokens = self.tokens(data.args[0]);
-        let spec = linear_spec(self.graph, &[node], data.args[0], Epilogue::None, tokens, Order::Mma16);
-        spec.is_ok_and(|s| Record::of(&s.mats[0], s.cols, s.act, self.products(), tokens).is_ok())
+        let spec = linear_spec(self.graph, &[node], data.args[0], Epilogue::None, Tokens::Many, Order::Mma16);
+        spec.is_ok_and(|s| Record::of(&s.mats[0], s.cols, s.act, self.products(), s.tokens).is_ok())
     }
 
     /// Whether the weight of `node` is dense, of f32, and multiplied by inputs as they are.
@@ -69,9 +61,19 @@ impl Steps<'_, '_> {
         self.dense_product(label, bufs, bias, [&tokens, &Dim::from(cols as u64), &Dim::from(rows as u64)])
     }
 
-    /// For how many rows of `x` a kernel is made.
-    fn tokens(&self, x: Value) -> Tokens {
-        few_tokens(self.graph.ty(x)).map_or(Tokens::Many, |few| Tokens::Few(few as u8))
+    /// The kernel for a few tokens, where there are so few of `spec` and it has room for them: with products that may be rounded
+    /// twice as many cost little more.
+    fn few(&self, spec: &Linear, count: &Dim) -> Result<Option<Gemv>> {
+        let most = match self.products() {
+            Products::Half => Gemv::MOST_TOKENS.into(),
+            Products::Single => FEW_TOKENS,
+        };
+        let Some(n) = count.fixed().filter(|n| (1..=most).contains(n)) else { return Ok(None) };
+        let few = Linear { tokens: Tokens::Few(n as u8), ..spec.clone() };
+        let gemv = Gemv::of(few, self.products())?;
+        // Up to `FEW_TOKENS` it has room for any matrix: what it does not take then no kernel does.
+        let takes = n <= FEW_TOKENS || GpuKernel::Gemv(gemv.clone()).check().is_ok();
+        Ok(takes.then_some(gemv))
     }
 
     pub(in crate::plan) fn products_on_gpu(
@@ -87,18 +89,25 @@ impl Steps<'_, '_> {
         {
             return self.single_precision(&label, *node, *output);
         }
-        let tokens = self.tokens(x);
-        let spec = linear_spec(self.graph, nodes, x, epilogue, tokens, Order::Mma16)?;
+        let spec = linear_spec(self.graph, nodes, x, epilogue, Tokens::Many, Order::Mma16)?;
         let weights = nodes.iter().map(|n| weight(self.graph, self.graph.node(*n), 1)).collect::<Result<Vec<_>>>()?;
+        let count = rows_of(self.graph.ty(x))?;
+        let few = self.few(&spec, &count).map_err(|d| no_kernel(d.headline))?;
+        let tokens = few.as_ref().map_or(Tokens::Many, |gemv| gemv.linear.tokens);
         let products = self.products();
         let record = |mat: &Mat| Record::of(mat, spec.cols, spec.act, products, tokens);
         let records = spec.mats.iter().map(record).collect::<Result<Vec<_>>>().map_err(|d| no_kernel(d.headline))?;
-        let count = rows_of(self.graph.ty(x))?;
+        let about = count.fixed().map_or(MANY, |n| n as usize);
+        let groups = self.groups(&spec, about);
+        let layout = match (&few, &groups) {
+            (None, Groups::Multiply(wgmma)) => Layout::Tiles(wgmma.tile),
+            (Some(_), _) | (None, Groups::Refuse(_)) => Layout::Records,
+        };
         let input = self.buffers.dense(&mut self.shared.tensors, x)?;
         let mut made: Vec<Made> = Vec::new();
         let mut prepared = Vec::new();
         for (record, id) in records.iter().zip(&weights) {
-            prepared.push(self.make_record(&label, input, *record, *id, &count, &mut made)?);
+            prepared.push(self.lay_out(&label, input, (layout, *record), *id, &count, &mut made)?);
         }
         let residual = match epilogue {
             Epilogue::Residual(value) => Some(value),
@@ -107,63 +116,16 @@ impl Steps<'_, '_> {
         let outputs = outputs.iter().map(|v| self.buffers.value(*v)).collect::<Result<Vec<_>>>()?;
         let biases = nodes.iter().map(|n| self.graph.node(*n).args.get(2).copied()).collect();
         let operands = Operands { weights, biases, prepared, residual, outputs };
-        match tokens {
-            Tokens::Few(_) => {
-                let kernel = GpuKernel::Gemv(Gemv::of(spec, products)?);
-                self.multiply(&label, kernel, &operands, &count, format!("{tokens} token(s)"))
+        match (few, groups) {
+            (Some(gemv), _) => {
+                self.multiply(&label, GpuKernel::Gemv(gemv), &operands, &count, format!("{tokens} token(s)"))
             }
-            Tokens::Many => self.many(&label, spec, &records, operands, &count),
+            (None, Groups::Multiply(wgmma)) => self.by_groups(&label, spec, wgmma, operands, (&count, about)),
+            (None, Groups::Refuse(why)) => {
+                let why = format!("about {about} tokens, {why}");
+                self.many(&label, spec, &records, operands, (&count, about), why)
+            }
         }
-    }
-
-    /// The record `record` of `input`, for the matrix `id`: one that is there already, else made.
-    fn make_record(
-        &mut self,
-        label: &str,
-        input: u32,
-        record: Record,
-        id: ConstId,
-        tokens: &Dim,
-        made: &mut Vec<Made>,
-    ) -> Result<u32> {
-        let index = weak_index(self.graph, id).filter(|_| record.weak == Weak::Scattered);
-        let weak = if record.weak == Weak::None { 0 } else { weak_columns(self.graph, id) };
-        if let Some(there) = made.iter().find(|m| m.record == record && m.weak == weak && m.index == index) {
-            return Ok(there.buffer);
-        }
-        let buffer = self.buffers.scratch(record_bytes(&record, tokens, weak as usize).ok_or_else(overflow)?);
-        let kernel = GpuKernel::Prepare(Prepare { record });
-        let mut bufs = Vec::new();
-        for asked in kernel.buffers() {
-            bufs.push(match asked.role {
-                BufferRole::Input(_) => input,
-                BufferRole::WeakIndex(_) => self.buffers.part(&mut self.shared.tensors, id, Role::WeakIndex)?,
-                BufferRole::Prepared(_) => buffer,
-                other @ (BufferRole::Weight { .. }
-                | BufferRole::Bias(_)
-                | BufferRole::Scale
-                | BufferRole::Residual
-                | BufferRole::Table
-                | BufferRole::Factors
-                | BufferRole::Keys
-                | BufferRole::Values
-                | BufferRole::Mask
-                | BufferRole::Error
-                | BufferRole::Scratch
-                | BufferRole::Output(_)) => return Err(unexpected(other)),
-            });
-        }
-        let dims =
-            std::iter::once(tokens.clone()).chain((record.weak != Weak::None).then(|| Dim::from(weak))).collect();
-        let reason = format!("inputs of {label}: {kernel}");
-        let label = if made.is_empty() {
-            format!("{label} (prepare)")
-        } else {
-            format!("{label} (prepare {})", made.len() + 1)
-        };
-        self.template(&label, kernel, bufs, dims, reason)?;
-        made.push(Made { record, index, weak, buffer });
-        Ok(buffer)
     }
 
     /// More tokens than `gemv` takes: in one piece, or in parts whose sums are added up.
@@ -173,26 +135,40 @@ impl Steps<'_, '_> {
         linear: Linear,
         records: &[Record],
         operands: Operands,
-        count: &Dim,
+        (count, tokens): (&Dim, usize),
+        why: String,
     ) -> Result<()> {
         let products = self.products();
-        let tokens = count.fixed().map_or(MANY, |n| n as usize);
         let rows = linear.mats.iter().map(|m| m.rows as usize).sum();
         let chunks = records.iter().map(Record::chunks).min().unwrap_or(1);
         let slots = records.iter().map(|r| r.tiles(tokens) * r.slots()).max().unwrap_or(1);
         let (tile, splits) = Tile::of(rows, chunks, slots);
         if splits == 1 {
             let kernel = GpuKernel::Gemm(Gemm { linear, products, tile, splits });
-            return self.multiply(label, kernel, &operands, count, format!("about {tokens} tokens"));
+            return self.multiply(label, kernel, &operands, count, why);
         }
-        let mats: Vec<Mat> = linear.mats.iter().map(|m| Mat { bias: false, ..m.clone() }).collect();
+        let why = format!("{why}, in {splits} parts");
+        let gemm = |linear| GpuKernel::Gemm(Gemm { linear, products, tile, splits });
+        self.in_parts(label, linear, splits, gemm, operands, (count, why))
+    }
+
+    /// `splits` parts of the sums by the kernel `product`, then what is left to do with them.
+    pub(super) fn in_parts(
+        &mut self,
+        label: &str,
+        linear: Linear,
+        splits: u8,
+        product: impl FnOnce(Linear) -> GpuKernel,
+        operands: Operands,
+        (count, why): (&Dim, String),
+    ) -> Result<()> {
+        let part = linear.sums();
         let mut parts = Vec::new();
-        for mat in &mats {
+        for mat in &part.mats {
             let bytes = count.checked_mul(&Dim::from(u64::from(splits) * u64::from(mat.rows) * 4));
             parts.push(self.buffers.scratch(bytes.ok_or_else(overflow)?));
         }
-        let part = Linear { mats, epilogue: linear::Epilogue::None, ..linear.clone() };
-        let kernel = GpuKernel::Gemm(Gemm { linear: part, products, tile, splits });
+        let kernel = product(part);
         let Operands { weights, biases, prepared, residual, outputs } = operands;
         let sums = Operands {
             weights: weights.clone(),
@@ -201,11 +177,12 @@ impl Steps<'_, '_> {
             residual: None,
             outputs: parts.clone(),
         };
-        self.multiply(label, kernel, &sums, count, format!("about {tokens} tokens, in {splits} parts"))?;
+        self.multiply(label, kernel, &sums, count, why)?;
         // What is added up takes the parts where a product takes its inputs.
         let whole = Operands { weights, biases, prepared: parts, residual, outputs };
         let kernel = GpuKernel::Reduce(Reduce { linear, splits });
-        self.multiply(&format!("{label} (sum)"), kernel, &whole, count, format!("{splits} parts"))
+        let of = if splits == 1 { "sums that are whole".to_owned() } else { format!("{splits} parts") };
+        self.multiply(&format!("{label} (sum)"), kernel, &whole, count, of)
     }
 
     /// Launches `kernel` on `operands`.
@@ -254,15 +231,4 @@ impl Steps<'_, '_> {
         let reason = format!("for {why}: {kernel}");
         self.template(label, kernel, bufs, dims, reason)
     }
-}
-
-/// Bytes of the records of `tokens` tokens, at least: a dimension knows no quotient that is rounded up.
-pub(super) fn record_bytes(record: &Record, tokens: &Dim, weak: usize) -> Option<Dim> {
-    if let Some(n) = tokens.fixed() {
-        return Some(Dim::from(record.bytes(usize::try_from(n).ok()?, weak) as u64));
-    }
-    let each = u64::from(record.tokens);
-    // A record's parts are lines of 128 bytes but for the weak inputs, 32 bytes for each slot of a step.
-    let share = (record.bytes(1, weak) as u64).div_ceil(each);
-    tokens.checked_add(&Dim::from(each - 1))?.checked_mul(&Dim::from(share))
 }

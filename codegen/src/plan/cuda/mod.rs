@@ -1,8 +1,9 @@
 //! Plans for NVIDIA GPUs: the clusters, buffers and steps of CPUs, other kernels, and nothing that the host computes between
 //! launches.
 //!
-//! Up to [`FEW_TOKENS`](super::steps::FEW_TOKENS) tokens linears are `gemv`, with more (or a number known only at run time)
-//! `gemm`; both read inputs that `prepare` made operands of. A kernel is right for any number of tokens; where the number is a
+//! Up to [`FEW_TOKENS`](super::steps::FEW_TOKENS) tokens linears are `gemv`, twice as many where products are rounded; with more (or a
+//! number known only at run time) they are `gemm`, or in a plan for compute capability 9.0 alone `wgmma`. All read inputs that
+//! `prepare` or `swizzle` made operands of. A kernel is right for any number of tokens; where the number is a
 //! symbol it is made for [`MANY`]. In an entry that is recorded once and launched again and again kernels find in memory
 //! whatever changes from one step to the next: such are the entries whose symbols are fixed in part.
 //!
@@ -10,6 +11,8 @@
 //! all of them are reported.
 
 mod attention;
+mod groups;
+mod inputs;
 mod kernels;
 mod library;
 mod linear;

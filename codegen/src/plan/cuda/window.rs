@@ -1,7 +1,8 @@
 //! Convolutions of stored weights as products on tensor cores: places of images are tokens, channels by taps are columns.
 
-use super::linear::{Operands, record_bytes};
-use super::unexpected;
+use super::inputs::record_bytes;
+use super::linear::Operands;
+use super::{MANY, unexpected};
 use crate::plan::matrices::{counted, weak_columns};
 use crate::plan::steps::{FEW_TOKENS, Steps, overflow, product};
 use crate::spec::gpu::{Axis, Each, Gemv, GpuKernel, Record, Sizes, Weak, What, Windows};
@@ -128,7 +129,10 @@ impl Steps<'_, '_> {
                 let kernel = GpuKernel::Gemv(Gemv::of(linear, self.products())?);
                 self.multiply(label, kernel, &operands, &count, format!("{tokens} place(s)"))?;
             }
-            Tokens::Many => self.many(label, linear, &[record], operands, &count)?,
+            Tokens::Many => {
+                let about = count.fixed().map_or(MANY, |n| n as usize);
+                self.many(label, linear, &[record], operands, (&count, about), format!("about {about} places"))?;
+            }
         }
         if single {
             return Ok(());

@@ -1,4 +1,4 @@
-//! `gemv` of GPUs: up to four matrices times one to eight tokens, read once at the speed of memory.
+//! `gemv` of GPUs: up to four matrices times one to sixteen tokens, read once at the speed of memory.
 //!
 //! Weights are left operands of matrix instructions, tokens right ones, of which there is room for eight whether they are used
 //! or not: the cost of a weight is a mask, and a shift for some. The text of `templates/cuda/gemv.cu.tera` says how a block shares
@@ -21,9 +21,6 @@ const BLOCK_BYTES: usize = 98 << 10;
 
 /// Threads of a processor that there are registers for.
 const PROCESSOR_THREADS: usize = 768;
-
-/// Most tokens. With more than eight, and products that may be rounded, weights enter them as f16.
-const MOST_TOKENS: u8 = 16;
 
 /// Most stages of a warp's stream.
 const MOST_STAGES: u8 = 16;
@@ -95,6 +92,9 @@ impl Shape {
 }
 
 impl Gemv {
+    /// Most tokens. With more than eight, and products that may be rounded, weights enter them as f16.
+    pub const MOST_TOKENS: u8 = 16;
+
     /// The kernel for `linear` with as many warps as there are chunks for and shared memory. Refuses what no kernel multiplies.
     pub fn of(linear: Linear, products: Products) -> Result<Gemv> {
         let records = call::records(&linear, products)?;
@@ -133,9 +133,9 @@ impl Gemv {
 
     pub(super) fn check(&self) -> Result<()> {
         match self.linear.tokens {
-            Tokens::Few(n) if (1..=MOST_TOKENS).contains(&n) => {}
+            Tokens::Few(n) if (1..=Gemv::MOST_TOKENS).contains(&n) => {}
             Tokens::Few(_) | Tokens::Many => {
-                return Err(Diagnostic::new("kernel-shape", format!("gemv takes 1 to {MOST_TOKENS} tokens")));
+                return Err(Diagnostic::new("kernel-shape", format!("gemv takes 1 to {} tokens", Gemv::MOST_TOKENS)));
             }
         }
         let records = self.records()?;

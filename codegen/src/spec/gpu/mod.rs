@@ -63,6 +63,7 @@ pub use window::Axis;
 pub use windows::Windows;
 
 use super::Buffer;
+use actc_types::target::Arch;
 use actc_types::{Diagnostic, Result};
 use std::fmt;
 
@@ -177,6 +178,11 @@ impl GpuKernel {
             return Err(Diagnostic::new("kernel-launch", format!("`{name}` is {n}, at most {most} can be")));
         }
         self.geometry()?.launch(sizes)
+    }
+
+    /// The only architecture that has its instructions, where not all have.
+    pub fn only_for(&self) -> Option<Arch> {
+        matches!(self, GpuKernel::Wgmma(_)).then_some(Wgmma::ARCH)
     }
 
     /// The symbol: the family and the start of the digest of the text.

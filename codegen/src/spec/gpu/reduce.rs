@@ -1,5 +1,5 @@
 //! `reduce` of GPUs: adds what the blocks of a [`Gemm`](super::Gemm) that share columns gave, in their order, and does what
-//! the launch does with sums.
+//! the launch does with sums; with those of a [`Wgmma`](super::Wgmma), which are whole, the latter alone.
 
 use super::call;
 use super::geometry::{Blocks, Geometry, Sizes, size};
@@ -24,8 +24,8 @@ pub struct Reduce {
 
 impl Reduce {
     pub(super) fn check(&self) -> Result<()> {
-        if self.splits < 2 {
-            return Err(Diagnostic::new("kernel-shape", format!("{} parts to be added", self.splits)));
+        if self.splits == 0 {
+            return Err(Diagnostic::new("kernel-shape", "no parts to be added"));
         }
         self.linear.check_shapes()
     }

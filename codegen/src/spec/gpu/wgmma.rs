@@ -5,12 +5,13 @@
 
 use super::call::{self, Parts};
 use super::geometry::{Blocks, Geometry, Sizes, size};
-use super::record::{Columns, Products, Record};
+use super::record::{Products, Record};
 use crate::spec::Buffer;
-use crate::spec::linear::{Linear, Tokens};
+use crate::spec::linear::{Act, Linear, Mat, Tokens};
 use actc_templates::cuda;
 use actc_types::packed::mma16;
-use actc_types::{Diagnostic, Result};
+use actc_types::target::Arch;
+use actc_types::{Diagnostic, Result, Zero};
 use std::fmt;
 
 /// Rows of the two groups of warps of a block, once.
@@ -37,6 +38,9 @@ pub struct Wgmma {
 }
 
 impl Wgmma {
+    /// What has groups of warps.
+    pub const ARCH: Arch = Arch::Sm90a;
+
     /// What each matrix reads, in tiles of [`Swizzle`](super::Swizzle).
     pub fn records(&self) -> Result<Vec<Record>> {
         call::records(&self.linear, Products::Half)
@@ -44,9 +48,35 @@ impl Wgmma {
 
     /// Whether there is such a kernel for `linear`.
     pub fn takes(linear: &Linear) -> bool {
-        let records = call::records(linear, Products::Half).unwrap_or_default();
-        let packed = records.iter().zip(&linear.mats).all(|(r, mat)| r.scaled(mat) && r.columns == Columns::Codes);
-        linear.tokens == Tokens::Many && !linear.gated() && packed
+        Wgmma::refusal(linear).is_none()
+    }
+
+    /// Why there is no such kernel for `linear`.
+    pub fn refusal(linear: &Linear) -> Option<String> {
+        match linear.tokens {
+            Tokens::Many => {}
+            Tokens::Few(n) => return Some(format!("{n} token(s)")),
+        }
+        if linear.gated() {
+            return Some("a gate".into());
+        }
+        let records = match call::records(linear, Products::Half) {
+            Ok(records) => records,
+            Err(d) => return Some(d.headline),
+        };
+        let of_mat = |(record, mat): (&Record, &Mat)| {
+            if record.scaled(mat) {
+                return None;
+            }
+            Some(match (record.act, mat.codes()) {
+                (Act::Int8, _) => "activations are rounded to int8".to_owned(),
+                (Act::F32, None) => format!("dense weights of {}", mat.dtype),
+                (Act::F32, Some(p)) if record.fine => format!("groups of {} columns", p.group),
+                (Act::F32, Some(p)) if p.zero == Zero::Minimum => "codes with minima".to_owned(),
+                (Act::F32, Some(p)) => format!("scales of {}", p.scale),
+            })
+        };
+        records.iter().zip(&linear.mats).find_map(of_mat)
     }
 
     pub(super) fn check(&self) -> Result<()> {

@@ -113,6 +113,11 @@ impl State {
             | Fault::UninitialisedRegister { .. }
             | Fault::Race { .. }
             | Fault::PendingCopy { .. }
+            | Fault::PendingProduct { .. }
+            | Fault::PendingSums { .. }
+            | Fault::PendingOperand { .. }
+            | Fault::NoFence { .. }
+            | Fault::NoProxyFence { .. }
             | Fault::ReadOnly { .. } => Status::IllegalAddress,
             Fault::Divergent { .. }
             | Fault::InactiveLane { .. }

@@ -1,7 +1,7 @@
 //! A kernel's body as code: registers numbered, variables placed, labels resolved. Device functions are expanded where they
 //! are called, with registers and local memory of their own, so that "the lowest instruction first" also holds through calls.
 
-use super::form::Form;
+use super::form::{Form, Touched};
 use super::place::{Place, Scopes};
 use super::{Inst, Kernel};
 use crate::machine::warp::{Pred, Reg, Truth};
@@ -11,7 +11,7 @@ use crate::op::{self, Op};
 use crate::report::{LoadError, Space};
 use crate::text::{Function, Item, Module as Text, Operand, Raw, Storage, Variable};
 use crate::ty::Type;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Deepest chain of calls.
 const MAX_DEPTH: usize = 16;
@@ -87,9 +87,10 @@ pub(crate) fn kernel(
         code.scopes.add(param.name.clone(), Place::Memory { space: Space::Param, address: offset as u64 });
     }
     code.body(items, None);
-    code.push(function.line, None, Op::Control(Control::Exit));
+    code.push(function.line, None, Op::Control(Control::Exit), Touched::default());
     code.scopes.close();
     code.resolve();
+    code.keep_touched();
     if code.local > 512 << 10 || code.shared > 1 << 30 {
         code.places.push((function.line, "too much local or shared memory".to_owned()));
     }
@@ -164,8 +165,23 @@ impl Code<'_> {
         address
     }
 
-    fn push(&mut self, line: u32, guard: Option<Truth>, op: Op) {
-        self.code.push(Inst { line, guard, op });
+    fn push(&mut self, line: u32, guard: Option<Truth>, op: Op, touched: Touched) {
+        self.code.push(Inst { line, guard, op, touched });
+    }
+
+    /// Of what instructions touch, keeps the registers of products of groups; those products know theirs themselves.
+    fn keep_touched(&mut self) {
+        let of_group = |inst: &Inst| if let Op::Group(group) = &inst.op { group.registers() } else { Vec::new() };
+        let registers: HashSet<Reg> = self.code.iter().flat_map(of_group).collect();
+        for inst in &mut self.code {
+            let other = !matches!(inst.op, Op::Group(_));
+            inst.touched.retain(|reg| other && registers.contains(&reg));
+        }
+    }
+
+    /// The target that the text names.
+    pub(crate) fn target(&self) -> &str {
+        &self.text.target
     }
 
     fn fault(&mut self, line: u32, what: String) {
@@ -258,10 +274,13 @@ impl Code<'_> {
                 return Ok(());
             }
             "brx" => {
-                let (index, table) = Form::new(raw, self).table()?;
+                let mut form = Form::new(raw, self);
+                let (index, table) = form.table()?;
+                let touched = form.touched();
                 let labels = self.tables.get(&table).cloned().ok_or_else(|| format!("no targets `{table}`"))?;
                 let inst = self.code.len();
-                self.push(raw.line, guard, Op::Control(Control::Table { index, to: vec![0; labels.len()] }));
+                let table = Control::Table { index, to: vec![0; labels.len()] };
+                self.push(raw.line, guard, Op::Control(table), touched);
                 for (slot, label) in labels.into_iter().enumerate() {
                     self.fix(inst, slot, label, raw.line);
                 }
@@ -270,14 +289,16 @@ impl Code<'_> {
             "ret" => {
                 match end {
                     Some(end) => self.jump(raw.line, guard, end.to_owned()),
-                    None => self.push(raw.line, guard, Op::Control(Control::Exit)),
+                    None => self.push(raw.line, guard, Op::Control(Control::Exit), Touched::default()),
                 }
                 return Ok(());
             }
             _ => {}
         }
-        let op = op::decode(&mut Form::new(raw, self))?;
-        self.push(raw.line, guard, op);
+        let mut form = Form::new(raw, self);
+        let op = op::decode(&mut form)?;
+        let touched = form.touched();
+        self.push(raw.line, guard, op, touched);
         Ok(())
     }
 
@@ -288,7 +309,7 @@ impl Code<'_> {
 
     fn jump(&mut self, line: u32, guard: Option<Truth>, label: String) {
         let inst = self.code.len();
-        self.push(line, guard, Op::Control(Control::Jump { to: 0 }));
+        self.push(line, guard, Op::Control(Control::Jump { to: 0 }), Touched::default());
         self.fix(inst, 0, label, line);
     }
 
@@ -311,7 +332,7 @@ impl Code<'_> {
         let function = function.ok_or_else(|| format!("no function `{name}`"))?;
         let Some(body) = &function.body else {
             return if name == "__assertfail" {
-                self.push(raw.line, guard, Op::Control(Control::Trap));
+                self.push(raw.line, guard, Op::Control(Control::Trap), Touched::default());
                 Ok(())
             } else {
                 Err(format!("`{name}` has no body"))

@@ -10,6 +10,7 @@ use crate::number::Round;
 use crate::report::Space;
 use crate::text::{Operand, Raw};
 use crate::ty::Type;
+use std::cell::RefCell;
 
 /// An address: base and offset in a space.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,15 +20,46 @@ pub(crate) struct Address {
     pub(crate) offset: i64,
 }
 
+/// Registers that an instruction reads and writes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Touched {
+    pub(crate) reads: Vec<Reg>,
+    pub(crate) writes: Vec<Reg>,
+}
+
+impl Touched {
+    pub(crate) fn any(&self) -> bool {
+        !self.reads.is_empty() || !self.writes.is_empty()
+    }
+
+    /// Those alone that `keep` says.
+    pub(crate) fn retain(&mut self, keep: impl Fn(Reg) -> bool) {
+        self.reads.retain(|r| keep(*r));
+        self.writes.retain(|r| keep(*r));
+    }
+}
+
 pub(crate) struct Form<'a> {
     pub(crate) raw: &'a Raw,
     parts: Vec<&'a str>,
     code: &'a Code<'a>,
+    touched: RefCell<Touched>,
 }
 
 impl<'a> Form<'a> {
     pub(crate) fn new<'b: 'a>(raw: &'a Raw, code: &'a Code<'b>) -> Self {
-        Self { raw, parts: raw.opcode[1..].iter().map(String::as_str).collect(), code }
+        let parts = raw.opcode[1..].iter().map(String::as_str).collect();
+        Self { raw, parts, code, touched: RefCell::default() }
+    }
+
+    /// Registers that were asked for up to now.
+    pub(crate) fn touched(self) -> Touched {
+        self.touched.into_inner()
+    }
+
+    /// The target that the text names.
+    pub(crate) fn target(&self) -> &'a str {
+        self.code.target()
     }
 
     pub(crate) fn name(&self) -> &'a str {
@@ -115,7 +147,10 @@ impl<'a> Form<'a> {
         let Operand::Name(name) = operand else { return Err("a register is expected".to_owned()) };
         match self.find(name) {
             _ if name == "_" => Ok((Reg(0), Type::B64)),
-            Some(Place::Reg(reg, ty)) => Ok((reg, ty)),
+            Some(Place::Reg(reg, ty)) => {
+                self.touched.borrow_mut().writes.push(reg);
+                Ok((reg, ty))
+            }
             Some(Place::Pred(_) | Place::Memory { .. }) | None => Err(format!("`{name}` is no register")),
         }
     }
@@ -127,7 +162,10 @@ impl<'a> Form<'a> {
     pub(crate) fn value(&self, operand: &Operand, ty: Type) -> Result<Src, String> {
         match operand {
             Operand::Name(name) => match (self.find(name), Special::parse(name)) {
-                (Some(Place::Reg(reg, _)), _) => Ok(Src::Reg(reg)),
+                (Some(Place::Reg(reg, _)), _) => {
+                    self.touched.borrow_mut().reads.push(reg);
+                    Ok(Src::Reg(reg))
+                }
                 (Some(Place::Memory { address, .. }), _) => Ok(Src::Imm(address)),
                 (None, Some(special)) => Ok(Src::Special(special)),
                 (Some(Place::Pred(_)), _) | (None, None) => Err(format!("`{name}` is no value")),
@@ -211,7 +249,10 @@ impl<'a> Form<'a> {
         let offset = *offset;
         let Some(name) = base else { return Ok(Address { place, base: Src::Imm(0), offset }) };
         match self.find(name) {
-            Some(Place::Reg(reg, _)) => Ok(Address { place, base: Src::Reg(reg), offset }),
+            Some(Place::Reg(reg, _)) => {
+                self.touched.borrow_mut().reads.push(reg);
+                Ok(Address { place, base: Src::Reg(reg), offset })
+            }
             Some(Place::Memory { space, address }) => {
                 let place = if place == Where::Generic { Where::In(space) } else { place };
                 let fits = place == Where::In(space) || (place == Where::In(Space::Param) && space == Space::Local);

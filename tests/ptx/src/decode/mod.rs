@@ -11,6 +11,7 @@ use crate::report::LoadError;
 use crate::target::Target;
 use crate::text::parse::parse;
 use crate::text::{Module as Text, Storage, Value};
+use form::Touched;
 use std::collections::HashMap;
 
 /// An instruction.
@@ -18,6 +19,8 @@ pub(crate) struct Inst {
     pub(crate) line: u32,
     pub(crate) guard: Option<Truth>,
     pub(crate) op: Op,
+    /// Registers of products of groups of warps, which are not there at once, where another instruction uses them.
+    pub(crate) touched: Touched,
 }
 
 /// A kernel, ready to run.
@@ -114,7 +117,9 @@ impl Module {
         let asked = Target::parse(&parsed.target);
         // Text for older targets than those of the table runs on all of them.
         let old = parsed.target.strip_prefix("sm_").and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n < 80);
-        if !old && asked.is_none_or(|asked| asked > target) {
+        // What is of one architecture alone runs on no other.
+        let alone = parsed.target.ends_with('a') && asked != Some(target);
+        if !old && (alone || asked.is_none_or(|asked| asked > target)) {
             return Err(LoadError::syntax(1, &format!("`.target {}` for a device of {target:?}", parsed.target)));
         }
         let variables = place_variables(&parsed, memory)?;

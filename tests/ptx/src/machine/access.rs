@@ -174,8 +174,29 @@ impl Step<'_> {
         Ok(before)
     }
 
-    /// Where in shared memory an address is; no copy is writing there.
-    pub(crate) fn shared(&self, lane: usize, access: Access, address: u64, bytes: usize) -> Result<usize, Stop> {
+    /// Sixteen bytes of shared memory as tensor cores and copies out of it read them, and where they are.
+    pub(crate) fn load_async(&mut self, lane: usize, address: u64) -> Result<(usize, u128), Stop> {
+        let (bytes, space) = (16, Space::Shared);
+        self.aligned(space, Access::Read, address, bytes).map_err(|f| f.at(lane))?;
+        let at = self.shared(lane, Access::Read, address, bytes)?;
+        let actor = self.actor(lane, Strength::Weak);
+        let shared = &self.block.shared;
+        if !shared.written.all(at, bytes) {
+            return Err(Fault::Uninitialised { space, address, bytes }.at(lane));
+        }
+        if let Err((conflict, ordered)) = shared.shadow.read_async(at, bytes, actor, &self.block.clocks) {
+            let fault = if ordered {
+                Fault::NoProxyFence { address: address + conflict.offset as u64, other_line: conflict.line }
+            } else {
+                race(space, Access::Read, address, conflict)
+            };
+            return Err(fault.at(lane));
+        }
+        Ok((at, number(&shared.data[at..at + bytes])))
+    }
+
+    /// Where in shared memory an address is; no copy is writing there, and what is written no product reads.
+    pub(crate) fn shared(&mut self, lane: usize, access: Access, address: u64, bytes: usize) -> Result<usize, Stop> {
         let space = Space::Shared;
         let shared = &self.block.shared;
         let at = shared.find(address, bytes).ok_or_else(|| {
@@ -183,10 +204,15 @@ impl Step<'_> {
                 format!("the block has {} bytes from {:#x} on", shared.data.len(), crate::memory::shared::RESERVED);
             Fault::OutOfBounds { space, access, address, bytes, near }.at(lane)
         })?;
-        match shared.pending(at, bytes) {
-            Some(pending) => Err(Fault::PendingCopy { address, copy_line: pending.line }.at(lane)),
-            None => Ok(at),
+        if let Some(pending) = shared.pending(at, bytes) {
+            return Err(Fault::PendingCopy { address, copy_line: pending.line }.at(lane));
         }
+        if access != Access::Read {
+            let (thread, block) = (self.warp.index * 32 + lane as u32, &mut *self.block);
+            let free = block.products.overwrite(at, bytes, thread, &block.clocks);
+            free.map_err(|product_line| Fault::PendingProduct { address, product_line }.at(lane))?;
+        }
+        Ok(at)
     }
 
     /// Records that a copy by this lane writes shared memory now.

@@ -1,7 +1,9 @@
 //! A block: its warps in turn, its barriers, and who waits.
 
 use super::clocks::{Clocks, members};
+use super::flight::Flight;
 use super::launch::Launch;
+use super::products::Products;
 use super::step::{Flow, Step, Stop};
 use super::warp::{Group, Parked, Warp};
 use crate::cost::Cost;
@@ -9,6 +11,7 @@ use crate::memory::Memory;
 use crate::memory::bitmap::Bitmap;
 use crate::memory::shared::Shared;
 use crate::op::barrier::{BARRIERS, Reduction};
+use crate::op::group::OTHERS;
 use crate::op::mbarrier::Mbarrier;
 use crate::report::Fault;
 use std::collections::HashMap;
@@ -57,6 +60,7 @@ pub(crate) struct Block {
     pub(crate) clocks: Clocks,
     pub(crate) barriers: Vec<Barrier>,
     pub(crate) mbarriers: HashMap<u64, Mbarrier>,
+    pub(crate) products: Products,
     pub(crate) warps: Vec<Warp>,
 }
 
@@ -86,18 +90,21 @@ impl Block {
                 live,
                 thread,
                 copies: [0; 32],
+                flight: Flight::default(),
             }
         };
         let local = threads.next_multiple_of(32) * kernel.local as usize;
+        let shared = (kernel.shared + launch.dynamic_shared) as usize;
         Self {
             index,
             number: number as u32,
-            shared: Shared::new((kernel.shared + launch.dynamic_shared) as usize),
+            shared: Shared::new(shared),
             local: vec![0; local],
             local_written: Bitmap::new(local),
             clocks: Clocks::new(warps),
             barriers: vec![Barrier::default(); BARRIERS],
             mbarriers: HashMap::new(),
+            products: Products::new(warps, shared),
             warps: (0..warps).map(warp).collect(),
         }
     }
@@ -174,6 +181,10 @@ impl Block {
                 warp.advance();
                 continue;
             }
+            if inst.touched.any() {
+                let used = warp.flight.touch(&inst.touched, inst.line);
+                used.map_err(|fault| wrong(warp, fault.at(run.trailing_zeros() as usize)))?;
+            }
             let family = inst.op.family() as usize;
             cost.warps[family] += 1;
             cost.threads[family] += u64::from(run.count_ones());
@@ -181,6 +192,10 @@ impl Block {
             let flow = inst.op.run(&mut step).map_err(|stop| wrong(step.warp, stop))?;
             match flow {
                 Flow::Next => warp.advance(),
+                Flow::GiveWay => {
+                    warp.advance();
+                    return Ok(());
+                }
                 Flow::Jump { mask: taken, to } => {
                     warp.groups.remove(0);
                     warp.put(Group { at: at + 1, mask: mask & !taken });
@@ -197,10 +212,10 @@ impl Block {
                     warp.groups.remove(0);
                     warp.put(Group { at: at + 1, mask: mask & !run });
                 }
-                Flow::Park { barrier } => {
+                Flow::Park { barrier } | Flow::Again { barrier } => {
                     warp.groups.remove(0);
                     warp.put(Group { at: at + 1, mask: mask & !run });
-                    let group = Group { at: at + 1, mask: run };
+                    let group = Group { at: if matches!(flow, Flow::Again { .. }) { at } else { at + 1 }, mask: run };
                     warp.parked.push(Parked { group, barrier, line: inst.line });
                 }
             }
@@ -211,6 +226,11 @@ impl Block {
     /// Opens the barriers at which all have arrived.
     fn release(&mut self) {
         let live = self.warps.iter().filter(|w| w.live != 0).fold(0, |mask, w| mask | 1u32 << w.index);
+        for warp in self.warps.iter_mut().filter(|w| !w.parked.is_empty()) {
+            if self.products.begun(warp.index as usize, warp.flight.wanted) {
+                warp.wake(OTHERS);
+            }
+        }
         for number in 0..self.barriers.len() {
             let barrier = &mut self.barriers[number];
             if barrier.arrived == 0 && barrier.lanes.is_empty() {
@@ -238,15 +258,7 @@ impl Block {
                 self.clocks.meet(barrier.arrived, barrier.waiting);
             }
             for index in members(barrier.waiting) {
-                let warp = &mut self.warps[index];
-                let parked = std::mem::take(&mut warp.parked);
-                for lanes in parked {
-                    if lanes.barrier == number as u32 {
-                        warp.put(lanes.group);
-                    } else {
-                        warp.parked.push(lanes);
-                    }
-                }
+                self.warps[index].wake(number as u32);
             }
             for (warp, mask, reduction) in &barrier.results {
                 reduction.finish(&barrier, &mut self.warps[*warp as usize], *mask);
@@ -259,8 +271,9 @@ impl Block {
         let mut first = None;
         for warp in &self.warps {
             for Parked { group, barrier, line } in &warp.parked {
-                waiting
-                    .push(format!("warp {} lanes {:#010x} at barrier {barrier}, line {line}", warp.index, group.mask));
+                let place =
+                    if *barrier == OTHERS { "for its group".to_owned() } else { format!("at barrier {barrier}") };
+                waiting.push(format!("warp {} lanes {:#010x} {place}, line {line}", warp.index, group.mask));
                 first.get_or_insert((*line, warp.thread[group.mask.trailing_zeros() as usize % 32]));
             }
         }

@@ -16,8 +16,11 @@ pub(crate) struct Clocks {
     /// Everything before is ordered before everything after: the last barrier of the whole block.
     pub(crate) everything: u32,
     warps: usize,
-    /// `seen[w * warps + v]`: what warp `v` did before this time is ordered before what `w` does now.
+    /// A row of `2 warps` for each warp `w`: what warp `v` did before the time at `v` is ordered before what `w` does now, and
+    /// what it stored before the time at `warps + v` before what `w` has read asynchronously: a fence handed it over.
     seen: Vec<u32>,
+    /// Whether there was such a fence.
+    hands: bool,
     /// Last synchronisation of some lanes of a warp with each other, where one was.
     lanes: Vec<Option<Box<[[u32; 32]; 32]>>>,
     /// For other blocks, the time up to which this block has seen them.
@@ -32,7 +35,8 @@ impl Clocks {
             time: 1,
             everything: 0,
             warps,
-            seen: vec![0; warps * warps],
+            seen: vec![0; 2 * warps * warps],
+            hands: false,
             lanes: vec![None; warps],
             known: HashMap::new(),
             fenced: None,
@@ -52,7 +56,7 @@ impl Clocks {
         let any = from & ANY_LANE != 0;
         let from = from & !ANY_LANE;
         let (v, w) = ((from / 32) as usize, (to / 32) as usize);
-        if time < self.seen[w * self.warps + v] {
+        if time < self.seen[2 * w * self.warps + v] {
             return true;
         }
         let Some(lanes) = self.lanes[w].as_ref().filter(|_| v == w) else { return false };
@@ -77,6 +81,34 @@ impl Clocks {
     /// A barrier of the whole block.
     pub(crate) fn meet_all(&mut self) {
         self.everything = self.tick();
+        if self.hands {
+            let (all, width) = (u32::MAX >> (32 - self.warps), 2 * self.warps);
+            for v in self.warps..width {
+                let most = members(all).map(|w| self.seen[w * width + v]).max().unwrap_or(0);
+                members(all).for_each(|w| self.seen[w * width + v] = most);
+            }
+        }
+    }
+
+    /// `fence.proxy.async` of a warp: what it has done and seen may be read asynchronously by it, and by whom it hands that on to.
+    pub(crate) fn hand_over(&mut self, warp: usize) {
+        self.hands = true;
+        let (now, warps, everything) = (self.tick(), self.warps, self.everything);
+        let row = &mut self.seen[2 * warp * warps..][..2 * warps];
+        row[warp] = row[warp].max(everything);
+        let (seen, handed) = row.split_at_mut(warps);
+        handed.iter_mut().zip(seen).for_each(|(handed, seen)| *handed = (*handed).max(*seen).max(everything));
+        handed[warp] = now;
+    }
+
+    /// Whether what thread `from` stored at `time` may be read asynchronously by warp `to`.
+    pub(crate) fn handed(&self, from: u32, time: u32, to: usize) -> bool {
+        time < self.seen[(2 * to + 1) * self.warps + (from / 32) as usize]
+    }
+
+    /// A view of nothing.
+    pub(crate) fn no_view(&self) -> Vec<u32> {
+        vec![0; 2 * self.warps]
     }
 
     /// A barrier at which the warps `arrived` arrive and the warps `waiting` wait.
@@ -87,11 +119,10 @@ impl Clocks {
 
     /// What the warps of a mask have done and seen: what an arrival hands on.
     pub(crate) fn view(&mut self, warps: u32) -> Vec<u32> {
-        let mut view = vec![0; self.warps];
+        let mut view = self.no_view();
         for w in members(warps) {
-            for (v, entry) in view.iter_mut().enumerate() {
-                *entry = (*entry).max(self.seen[w * self.warps + v]);
-            }
+            let row = &self.seen[w * view.len()..];
+            view.iter_mut().zip(row).for_each(|(entry, seen)| *entry = (*entry).max(*seen));
         }
         let now = self.tick();
         members(warps).for_each(|w| view[w] = now);
@@ -101,10 +132,8 @@ impl Clocks {
     /// The warps of a mask now see what a view holds.
     pub(crate) fn take(&mut self, warps: u32, view: &[u32]) {
         for w in members(warps) {
-            for (v, entry) in view.iter().enumerate() {
-                let seen = &mut self.seen[w * self.warps + v];
-                *seen = (*seen).max(*entry);
-            }
+            let row = &mut self.seen[w * view.len()..];
+            row.iter_mut().zip(view).for_each(|(seen, entry)| *seen = (*seen).max(*entry));
         }
     }
 
@@ -112,7 +141,7 @@ impl Clocks {
     pub(crate) fn meet_lanes(&mut self, warp: usize, mask: u32, whole: bool) {
         let now = self.tick();
         if whole {
-            self.seen[warp * self.warps + warp] = now;
+            self.seen[2 * warp * self.warps + warp] = now;
             return;
         }
         let rows = self.lanes[warp].get_or_insert_with(|| Box::new([[0; 32]; 32]));

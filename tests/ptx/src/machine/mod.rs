@@ -3,7 +3,9 @@
 pub(crate) mod access;
 pub(crate) mod block;
 pub(crate) mod clocks;
+pub(crate) mod flight;
 pub(crate) mod launch;
+pub(crate) mod products;
 pub(crate) mod special;
 pub(crate) mod step;
 pub(crate) mod warp;

@@ -39,6 +39,12 @@ pub(crate) enum Flow {
     Park {
         barrier: u32,
     },
+    /// They go on when the block's other warps have had their turns.
+    GiveWay,
+    /// They wait, and then execute this one again.
+    Again {
+        barrier: u32,
+    },
 }
 
 pub(crate) struct Step<'a> {

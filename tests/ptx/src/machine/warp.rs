@@ -1,12 +1,13 @@
 //! A warp: registers of 32 lanes, and which lanes are where.
 
+use super::flight::Flight;
 use super::special::Special;
 
 /// One value for each lane.
 pub(crate) type Lanes = [u64; 32];
 
 /// A register of up to 64 bits, by its place in the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Reg(pub(crate) u32);
 
 /// A predicate register; predicates are kept as masks of lanes.
@@ -62,6 +63,8 @@ pub(crate) struct Warp {
     pub(crate) thread: [[u32; 3]; 32],
     /// Number of the group of copies that `cp.async` adds to, by lane.
     pub(crate) copies: [u32; 32],
+    /// Products of its group that it has begun.
+    pub(crate) flight: Flight,
 }
 
 impl Warp {
@@ -72,6 +75,17 @@ impl Warp {
         match self.groups.binary_search_by_key(&group.at, |g| g.at) {
             Ok(index) => self.groups[index].mask |= group.mask,
             Err(index) => self.groups.insert(index, group),
+        }
+    }
+
+    /// Lanes that wait at barrier `number` go on.
+    pub(crate) fn wake(&mut self, number: u32) {
+        for lanes in std::mem::take(&mut self.parked) {
+            if lanes.barrier == number {
+                self.put(lanes.group);
+            } else {
+                self.parked.push(lanes);
+            }
         }
     }
 

@@ -100,6 +100,35 @@ impl Shadow {
         }
     }
 
+    /// What an asynchronous read of `at..at + bytes` for `who` conflicts with, and whether only the fence is missing that hands a
+    /// store over; it is not recorded.
+    pub(crate) fn read_async(
+        &self,
+        at: usize,
+        bytes: usize,
+        who: Actor,
+        clocks: &Clocks,
+    ) -> Result<(), (Conflict, bool)> {
+        let Some(Some(page)) = self.pages.get(at / PAGE) else { return Ok(()) };
+        let from = at % PAGE;
+        for index in from >> page.shift..(from + bytes) >> page.shift {
+            let write = page.cells[index].write;
+            let ordered = write.before(who, clocks);
+            let handed = write.time == 0 || clocks.handed(write.thread.into(), write.time, (who.thread / 32) as usize);
+            if !ordered || !handed {
+                let conflict = Conflict {
+                    offset: (index << page.shift) - from,
+                    other: Access::Write,
+                    block: write.block,
+                    thread: write.thread.into(),
+                    line: write.line,
+                };
+                return Err((conflict, ordered));
+            }
+        }
+        Ok(())
+    }
+
     /// Records an access to `at..at + bytes`, which does not cross a multiple of its size.
     pub(crate) fn touch(
         &mut self,

@@ -33,9 +33,10 @@ pub(crate) enum Barrier {
     Warp {
         members: Src,
     },
-    /// `wide`: other blocks see what was before.
+    /// `wide`: other blocks see what was before; `hands`: what reads asynchronously does.
     Fence {
         wide: bool,
+        hands: bool,
     },
     Nothing,
 }
@@ -44,7 +45,8 @@ pub(crate) fn decode(form: &mut Form<'_>) -> Result<Barrier, String> {
     let name = form.name();
     if let "membar" | "fence" = name {
         let wide = !form.flag("cta") && !form.flag("mbarrier_init");
-        return Ok(Barrier::Fence { wide });
+        let hands = form.flag("proxy") && form.flag("async");
+        return Ok(Barrier::Fence { wide, hands });
     }
     if form.flag("warp") {
         form.flag("sync");
@@ -91,9 +93,12 @@ impl Barrier {
     pub(crate) fn run(&self, step: &mut Step<'_>) -> Result<Flow, Stop> {
         match *self {
             Self::Nothing => Ok(Flow::Next),
-            Self::Fence { wide } => {
+            Self::Fence { wide, hands } => {
                 if wide {
                     step.block.clocks.fence();
+                }
+                if hands {
+                    step.block.clocks.hand_over(step.warp.index as usize);
                 }
                 Ok(Flow::Next)
             }

@@ -4,6 +4,7 @@ use crate::decode::form::Form;
 use crate::machine::step::{Flow, Step, Stop};
 use crate::machine::warp::Src;
 use crate::report::Fault;
+use crate::ty::Type;
 
 #[derive(Debug)]
 pub(crate) enum Control {
@@ -17,6 +18,8 @@ pub(crate) enum Control {
     },
     Exit,
     Trap,
+    /// Registers of a thread from here on; all lanes of a warp say so.
+    Registers,
     Nothing,
 }
 
@@ -24,8 +27,26 @@ pub(crate) fn decode(form: &mut Form<'_>) -> Result<Control, String> {
     Ok(match form.name() {
         "exit" => Control::Exit,
         "trap" => Control::Trap,
+        "setmaxnreg" => registers(form)?,
         _ => Control::Nothing,
     })
+}
+
+fn registers(form: &mut Form<'_>) -> Result<Control, String> {
+    if !form.target().ends_with(['a', 'f']) {
+        return Err("it needs a target like `sm_90a`".to_owned());
+    }
+    form.must(&[("inc", true), ("dec", false)])?;
+    for part in ["sync", "aligned", "u32"] {
+        if !form.flag(part) {
+            return Err(format!("`.{part}` is expected"));
+        }
+    }
+    form.done(1..=1)?;
+    match form.src(0, Type::U32)? {
+        Src::Imm(count) if (24..=256).contains(&count) && count.is_multiple_of(8) => Ok(Control::Registers),
+        Src::Imm(_) | Src::Reg(_) | Src::Special(_) => Err("24 to 256 registers in eights are expected".to_owned()),
+    }
 }
 
 impl Control {
@@ -34,7 +55,7 @@ impl Control {
         match self {
             Self::Jump { to } => *to = target,
             Self::Table { index: _, to } => to[slot] = target,
-            Self::Exit | Self::Trap | Self::Nothing => {}
+            Self::Exit | Self::Trap | Self::Registers | Self::Nothing => {}
         }
     }
 
@@ -52,7 +73,11 @@ impl Control {
                 })?;
                 Ok(Flow::Table { mask, to: *to })
             }
-            Self::Exit => Ok(Flow::Exit),
+            Self::Exit => match step.warp.flight.under_way() {
+                Some(product_line) => Err(step.stop(Fault::PendingSums { product_line })),
+                None => Ok(Flow::Exit),
+            },
+            Self::Registers => step.whole_warp("`setmaxnreg`").map(|()| Flow::Next),
             Self::Trap => Err(step.stop(Fault::Trap)),
             Self::Nothing => Ok(Flow::Next),
         }

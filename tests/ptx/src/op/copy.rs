@@ -195,7 +195,7 @@ impl Copy {
                     let count = size(bytes[lane], lane)?;
                     for piece in (0..count).step_by(16) {
                         let from = from[lane] + piece as u64;
-                        let (value, _) = step.load(lane, Where::In(Space::Shared), from, 16, Strength::Weak)?;
+                        let (_, value) = step.load_async(lane, from)?;
                         let to = to[lane] + piece as u64;
                         step.store(lane, Where::In(Space::Global), to, 16, value, Strength::Weak)?;
                     }
@@ -218,7 +218,7 @@ fn size(bytes: u64, lane: usize) -> Result<usize, Stop> {
     }
 }
 
-fn aligned(step: &Step<'_>, lane: usize, access: Access, address: u64, bytes: usize) -> Result<usize, Stop> {
+fn aligned(step: &mut Step<'_>, lane: usize, access: Access, address: u64, bytes: usize) -> Result<usize, Stop> {
     if !address.is_multiple_of(bytes.clamp(1, 16) as u64) {
         return Err(Fault::Misaligned { space: Space::Shared, access, address, bytes }.at(lane));
     }

@@ -138,7 +138,7 @@ impl Form<'_> {
 }
 
 impl Step<'_> {
-    fn whole_warp(&self, what: &'static str) -> Result<(), Stop> {
+    pub(crate) fn whole_warp(&self, what: &'static str) -> Result<(), Stop> {
         if self.mask == u32::MAX {
             Ok(())
         } else {

@@ -15,9 +15,10 @@ pub(crate) struct Mbarrier {
 }
 
 impl Mbarrier {
-    pub(crate) fn new(expected: u32, warps: usize) -> Self {
+    /// `none` is a view of nothing.
+    pub(crate) fn new(expected: u32, none: Vec<u32>) -> Self {
         let expected = i64::from(expected);
-        Self { expected, pending: expected, bytes: 0, phase: 0, view: vec![0; warps], done: vec![0; warps] }
+        Self { expected, pending: expected, bytes: 0, phase: 0, view: none.clone(), done: none }
     }
 
     pub(crate) fn expect(&mut self, bytes: i64) {

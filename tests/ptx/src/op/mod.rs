@@ -7,8 +7,10 @@ pub(crate) mod compare;
 pub(crate) mod control;
 pub(crate) mod convert;
 pub(crate) mod copy;
+pub(crate) mod descriptor;
 pub(crate) mod float;
 pub(crate) mod fragment;
+pub(crate) mod group;
 pub(crate) mod half;
 pub(crate) mod integer;
 pub(crate) mod matrix;
@@ -57,6 +59,7 @@ ops! {
     Phase(phase::Phase) Barrier,
     Copy(copy::Copy) Copy,
     Matrix(matrix::Matrix) Matrix,
+    Group(group::Group) Matrix,
     Control(control::Control) Control,
 }
 
@@ -95,6 +98,7 @@ pub(crate) fn decode(form: &mut Form<'_>) -> Result<Op, String> {
         "bar" | "barrier" | "membar" | "fence" => barrier::decode(form).map(Op::Barrier),
         "mbarrier" => phase::decode(form).map(Op::Phase),
         "cp" => copy::decode(form).map(Op::Copy),
+        "wgmma" => group::decode(form).map(Op::Group),
         "ldmatrix" | "stmatrix" | "movmatrix" | "mma" => matrix::decode(form).map(Op::Matrix),
         "exit" | "trap" | "brkpt" | "nanosleep" | "pmevent" | "griddepcontrol" | "setmaxnreg" => {
             control::decode(form).map(Op::Control)

@@ -127,8 +127,8 @@ impl Phase {
                         return Err(Fault::BadOperand { what: format!("an mbarrier of {count} arrivals") }.at(lane));
                     }
                     step.store(lane, Where::In(Space::Shared), address, 8, u128::from(count), Strength::Weak)?;
-                    let warps = step.block.clocks.warps();
-                    step.block.mbarriers.insert(address, Mbarrier::new(count, warps));
+                    let none = step.block.clocks.no_view();
+                    step.block.mbarriers.insert(address, Mbarrier::new(count, none));
                 }
             }
             Self::Invalidate { at } => {
@@ -190,6 +190,9 @@ impl Phase {
                     }
                 }
                 step.set_pred(*p, u32::MAX, over);
+                if over != step.mask {
+                    return Ok(Flow::GiveWay);
+                }
             }
             Self::Pending { d, state } => step.map1(*d, *state, |s| s >> 40),
         }

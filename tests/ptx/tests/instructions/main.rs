@@ -8,6 +8,7 @@ mod compares;
 mod conversions;
 mod copies;
 mod floats;
+mod groups;
 mod halves;
 mod integers;
 mod lanes;

@@ -47,7 +47,10 @@ impl Steps<'_, '_> {
         let (matrix, cols) = self.stored_matrix(id).map_err(said)?;
         let (rows_least, cols_least) = LEAST;
         if matrix.rows < rows_least || cols < cols_least {
-            return Err(format!("{} rows of {cols} columns, fewer than {rows_least} of {cols_least}", matrix.rows));
+            return Err(format!(
+                "{} rows of {cols} columns where {rows_least} of {cols_least} are the least",
+                matrix.rows
+            ));
         }
         let mat = Mat { bias: data.args.len() == 3, encoding: counted(matrix.encoding.clone()), ..matrix };
         let window = &geometry.window;

@@ -22,6 +22,10 @@ const BLOCK_BYTES: usize = 98 << 10;
 /// Threads of a processor that there are registers for.
 const PROCESSOR_THREADS: usize = 768;
 
+/// Shared memory of the largest processors, and what each block takes of it beside its own.
+const PROCESSOR_SHARED: usize = 228 << 10;
+const BLOCK_OWN: usize = 1 << 10;
+
 /// Most stages of a warp's stream.
 const MOST_STAGES: u8 = 16;
 
@@ -72,9 +76,11 @@ impl Shape {
         32 * self.warps * self.together
     }
 
-    /// Blocks that a processor is to have room for: warps enough to hide each other's waits, where a lane's sums leave registers.
+    /// Blocks that a processor is to have room for: warps enough to hide each other's waits, where a lane's sums leave registers,
+    /// and no more than shared memory holds.
     fn blocks(&self) -> usize {
-        if self.tiles == 1 && self.narrow { (PROCESSOR_THREADS / self.threads()).max(1) } else { 1 }
+        let (warps, shared) = (PROCESSOR_THREADS / self.threads(), PROCESSOR_SHARED / (self.shared() + BLOCK_OWN));
+        if self.tiles == 1 && self.narrow { warps.min(shared).max(1) } else { 1 }
     }
 
     fn sums_at(&self) -> usize {

@@ -19,7 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("actc-runtime", &["actc-types", "actc-artifact", "actc-ptx-driver"]),
     ("actc-capi", &["actc-types", "actc-artifact", "actc-runtime"]),
     // For tests alone: problems with their answers, an emulator of PTX and a stand-in for the driver over it, checks on a GPU.
-    ("actc-problems", &["actc-types", "actc-codegen"]),
+    ("actc-problems", &["actc-types", "actc-ir", "actc-artifact", "actc-codegen"]),
     ("actc-gpu", &["actc-types", "actc-artifact", "actc-codegen", "actc-problems", "actc-ptx-driver"]),
     ("actc-ptx", &[]),
     ("actc-ptx-driver", &["actc-ptx"]),

@@ -7,15 +7,7 @@ mod room;
 
 #[path = "gpu_kernels/attend.rs"]
 mod attend;
-#[path = "gpu_kernels/conv.rs"]
-mod conv;
 #[path = "gpu_kernels/flash.rs"]
 mod flash;
 #[path = "gpu_kernels/general.rs"]
 mod general;
-#[path = "gpu_kernels/indices.rs"]
-mod indices;
-#[path = "gpu_kernels/pool.rs"]
-mod pool;
-#[path = "gpu_kernels/round.rs"]
-mod round;

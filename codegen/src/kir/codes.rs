@@ -30,16 +30,7 @@ impl fmt::Display for CodeSource {
 impl CodeSource {
     /// Bits of a code.
     pub fn bits(self) -> u8 {
-        match self {
-            CodeSource(format) => match format {
-                BlockFormat::Q2K => 2,
-                BlockFormat::Q3K => 3,
-                BlockFormat::Q4_0 | BlockFormat::Q4_1 | BlockFormat::Q4K => 4,
-                BlockFormat::Q5_0 | BlockFormat::Q5_1 | BlockFormat::Q5K => 5,
-                BlockFormat::Q6K => 6,
-                BlockFormat::Q8_0 => 8,
-            },
-        }
+        self.0.bits()
     }
 
     /// Whether codes are signed bytes.

@@ -13,8 +13,6 @@ pub(crate) mod emulator;
 #[cfg(feature = "emit-llvm")]
 pub(crate) mod gpu;
 pub(crate) mod parts;
-#[cfg(not(feature = "emit-llvm"))]
-pub(crate) mod planned;
 
 #[allow(unused_imports, reason = "each test uses a part of it")]
 pub(crate) use actc_problems::rows::{numbers, rows};

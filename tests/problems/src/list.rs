@@ -4,7 +4,7 @@
 
 use crate::case::Case;
 use crate::norm::Turned;
-use crate::{chain, each, function, matmul, moves, norm, prepared, rowwise, table};
+use crate::{chain, conv, each, function, indices, matmul, moves, norm, pool, prepared, round, rowwise, table};
 use actc_codegen::emit::SizesIn;
 use actc_codegen::kir::Fun;
 use actc_codegen::spec::gpu::{Element, Rows, Sizes};
@@ -51,6 +51,14 @@ pub fn small_templates() -> Vec<Case> {
         matmul::convolutions(),
         table::embeddings(37, 90),
         table::appends(7, 5),
+        conv::stored(),
+        conv::integers(),
+        pool::windows(),
+        indices::elements(),
+        indices::updates(),
+        indices::running(),
+        indices::rounds(),
+        round::rows(),
     ]
     .into_iter()
     .flatten()

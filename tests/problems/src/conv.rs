@@ -1,17 +1,15 @@
 //! Convolutions as programs have them: of stored weights, and of integers.
 
-use super::room::cuda::Gpu;
-use super::room::planned;
-use super::room::{Matrix, Rng};
+use crate::planned::{Expect, alone, planned};
+use crate::{Case, Matrix, Rng};
 use actc_ir::ops::conv::{self, Geometry};
 use actc_ir::ops::window::Window;
 use actc_ir::{Const, Graph, Op, TensorType};
 use actc_types::{DType, Dim, Encoding, Group, Mixed, Packed, Shape, Tensor, TensorData, WeakPlace};
 
 /// Weights of every kind of encoding, in one group, in several, and of each channel.
-#[test]
-fn stored_weights() {
-    let Some(mut gpu) = Gpu::open() else { return };
+pub fn stored() -> Vec<Case> {
+    let mut all = Vec::new();
     let mut rng = Rng(20);
     let packed = |bits| Packed::new(bits, Group::Columns(32));
     let mixed = |bits, cols, place| Encoding::Mixed(Mixed { body: packed(bits), cols, place, weak: DType::F16 });
@@ -34,8 +32,9 @@ fn stored_weights() {
         let matrix = Matrix::random(&encoding, DType::F32, rows, cols, &mut rng);
         let ty = TensorType::new(DType::F32, Shape::fixed(&[&[m, c / groups], &list(kernel)[..]].concat()));
         let parts = matrix.parts.iter().map(|(role, bytes)| (*role, bytes.clone().into())).collect();
-        let weights = Const::new("w", ty, encoding, parts).unwrap();
-        let bias = Const::dense("b", &Tensor::f32(&[m], rng.floats(rows)).unwrap());
+        let stored = encoding.to_string();
+        let weights = Const::new("w", ty, encoding, parts).expect("shapes fit");
+        let bias = Const::dense("b", &Tensor::f32(&[m], rng.floats(rows)).expect("shapes fit"));
         let windows = (image + 2 * pad - (kernel - 1) * dilation - 1) / stride + 1;
         let window = Window { kernel: list(kernel), strides: list(stride), dilations: list(dilation), pads: list(pad) };
         let op = Op::Conv(conv::Conv(Geometry {
@@ -50,9 +49,9 @@ fn stored_weights() {
         let shape = Shape(std::iter::once(batch).chain(own).collect());
         let x = graph.input("x", TensorType::new(DType::F32, shape));
         let (w, b) = (graph.constant(weights), graph.constant(bias));
-        let y = graph.add(op, &[x, w, b], "conv").unwrap();
+        let y = graph.add(op, &[x, w, b], "conv").expect("shapes fit");
         graph.output("y", y);
-        let x = Tensor::f32(&dims, rng.floats(dims.iter().product::<u64>() as usize)).unwrap();
+        let x = Tensor::f32(&dims, rng.floats(dims.iter().product::<u64>() as usize)).expect("shapes fit");
         let most = |x: &[f32]| x.iter().fold(0f64, |m, x| m.max(f64::from(x.abs())));
         let mut row = vec![0f32; cols];
         let largest = (0..rows).fold(0f64, |l, r| {
@@ -61,14 +60,15 @@ fn stored_weights() {
         });
         // As many terms of inputs within 8, and such a bias; products of tensor cores are as exact.
         let tolerance = 8.0 * (cols as f64 * largest + 1.0) * (cols as f64 + 2.0) * 2f64.powi(-24);
-        planned::check(&mut gpu, &graph, &[x], tolerance);
+        let name = format!("conv of {stored}, {m} channels of {dims:?}, {groups} groups");
+        all.push(planned(name, graph, vec![x], Expect::Within(tolerance)));
     }
+    all
 }
 
 /// Bytes of both kinds less their zero points, one for all channels or one for each.
-#[test]
-fn integers() {
-    let Some(mut gpu) = Gpu::open() else { return };
+pub fn integers() -> Vec<Case> {
+    let mut all = Vec::new();
     let mut rng = Rng(25);
     for (i, [n, c, m, groups, kernel, stride, pad, image]) in
         [[2u64, 5, 9, 1, 3, 1, 1, 7], [1, 6, 6, 6, 3, 2, 0, 9], [1, 8, 12, 2, 2, 1, 1, 5], [3, 30, 4, 1, 1, 1, 0, 6]]
@@ -81,7 +81,7 @@ fn integers() {
                 true => TensorData::I8(all.into_iter().map(|b| b as i8).collect()),
                 false => TensorData::U8(all),
             };
-            Tensor::new(dims, data).unwrap()
+            Tensor::new(dims, data).expect("shapes fit")
         };
         let (x, w) = (i % 2 == 1, i >= 2);
         let zeros = if i % 2 == 0 { vec![m] } else { Vec::new() };
@@ -96,6 +96,9 @@ fn integers() {
         let window = Window { kernel: list(kernel), strides: list(stride), dilations: list(1), pads: list(pad) };
         let extents = vec![Dim::from(windows); 2];
         let op = Op::ConvInteger(conv::ConvInteger(Geometry { groups, window, extents }));
-        planned::check(&mut gpu, &planned::alone(&op, &inputs), &inputs, 0.0);
+        let name =
+            format!("conv of {} by {}, {m} channels of {c}, {groups} groups", inputs[0].dtype(), inputs[1].dtype());
+        all.push(planned(name, alone(&op, &inputs), inputs.into(), Expect::Within(0.0)));
     }
+    all
 }

@@ -1,5 +1,6 @@
 //! What kernels of GPUs take of the machine: every kernel of a table of model layers, for every target, goes through NVRTC and
-//! ptxas. None spills, and registers and shared memory are those of `gpu/resources.tsv`, which `ACTC_BLESS=1` rewrites.
+//! ptxas, and general ones for the oldest and the newest. None spills, and registers and shared memory are those of
+//! `gpu/resources.tsv`, which `ACTC_BLESS=1` rewrites.
 //!
 //! Where NVRTC or ptxas is not installed nothing is checked, and a line says so.
 // Nothing here is of LLVM: once is enough.
@@ -24,6 +25,12 @@ const VERSION: (i32, i32) = (13, 0);
 const HOPPER: &str = "sm_90a";
 
 const TARGETS: [&str; 7] = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"];
+
+/// What the names of kernels start with that no language model has.
+const GENERAL: &str = "general.";
+
+/// Those are assembled for these.
+const ENDS: [&str; 2] = ["sm_80", "sm_120"];
 
 fn packed(bits: u8, group: Group) -> Encoding {
     Encoding::Packed(Packed { order: Order::Mma16, ..Packed::new(bits, group) })
@@ -179,7 +186,7 @@ fn others() -> Vec<(String, GpuKernel)> {
     let mat = Mat { rows: 384, ..table(packed(4, Group::Columns(64))) };
     let record = Record::of(&mat, 1152, Act::F32, Products::Single, Tokens::Many).unwrap();
     let windows = GpuKernel::Windows(Windows { record, axes: axes.clone() });
-    kernels.push(("general.windows 4 bits/64".to_owned(), windows));
+    kernels.push((format!("{GENERAL}windows 4 bits/64"), windows));
     let (dtype, behind) = (Element::F32, vec![1; 2]);
     let pool = |function| Pool { function, dtype, p: 0, axes: axes.clone(), behind: behind.clone(), sizes };
     let (function, exclusive, reverse) = (Running::Sum, false, false);
@@ -207,9 +214,9 @@ fn others() -> Vec<(String, GpuKernel)> {
     ];
     for (transposed, few) in [(false, false), (true, true)] {
         let conv = Conv { transposed, groups: 1, axes: axes.clone(), terms: Terms::Floats, bias: true, few, sizes };
-        kernels.push((format!("general.conv, transposed: {transposed}, few channels: {few}"), GpuKernel::Conv(conv)));
+        kernels.push((format!("{GENERAL}conv, transposed: {transposed}, few channels: {few}"), GpuKernel::Conv(conv)));
     }
-    kernels.extend(general.map(|(name, kernel)| (format!("general.{name}"), kernel)));
+    kernels.extend(general.map(|(name, kernel)| (format!("{GENERAL}{name}"), kernel)));
     kernels
 }
 
@@ -219,7 +226,11 @@ fn rows(nvrtc: &Nvrtc, ptxas: &Ptxas, name: &str, kernel: &GpuKernel) -> (String
     let launch = kernel.launch(&vec![16; kernel.dims().len()]).unwrap();
     let (mut rows, mut findings) = (String::new(), Vec::new());
     let source = kernel.source().unwrap();
-    let targets = TARGETS.into_iter().filter(|target| *target == HOPPER || !matches!(kernel, GpuKernel::Wgmma(_)));
+    let own = |target: &&str| match kernel {
+        GpuKernel::Wgmma(_) => *target == HOPPER,
+        _ => !name.starts_with(GENERAL) || ENDS.contains(target),
+    };
+    let targets = TARGETS.into_iter().filter(own);
     for target in targets {
         let machine = Target::parse(target).unwrap();
         let ptx = nvrtc.compile(name, &source, &machine).unwrap_or_else(|e| panic!("{name} for {target}: {e}"));

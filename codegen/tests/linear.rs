@@ -221,7 +221,7 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 /// Random launches; LLVM takes ten times as long for a kernel as Cranelift.
-const COMPILES: u32 = if cfg!(feature = "emit-llvm") { 100 } else { 240 };
+const COMPILES: u32 = if cfg!(feature = "emit-llvm") { 60 } else { 240 };
 
 proptest! {
     #![proptest_config(ProptestConfig {

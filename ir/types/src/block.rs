@@ -8,9 +8,6 @@ use std::fmt;
 
 mod codes;
 
-/// Columns of the longest blocks.
-const LONGEST: usize = 256;
-
 macro_rules! formats {
     ($($variant:ident $name:literal $len:literal $bytes:literal $bits:literal $doc:literal),* $(,)?) => {
         /// A GGUF block format.
@@ -32,6 +29,17 @@ macro_rules! formats {
 
             /// Bits of a code, without scales and offsets.
             pub fn code_bits(self) -> f64 { match self { $(BlockFormat::$variant => $bits),* } }
+
+            /// Decodes one block. `block` has [`Self::block_bytes`] bytes and `out` [`Self::block_len`] elements.
+            ///
+            /// Each format has code of its own: prompts decode all weights.
+            pub fn decode(self, block: &[u8], out: &mut [f32]) {
+                match self {
+                    $(BlockFormat::$variant => {
+                        BlockFormat::$variant.decode_runs::<$len, { BlockFormat::$variant.run() }>(block, out)
+                    })*
+                }
+            }
         }
     };
 }
@@ -55,16 +63,17 @@ impl BlockFormat {
         BlockFormat::ALL.iter().copied().find(|f| f.name() == name)
     }
 
-    /// Decodes one block. `block` has [`Self::block_bytes`] bytes and `out` [`Self::block_len`] elements.
-    pub fn decode(self, block: &[u8], out: &mut [f32]) {
-        let mut codes = [0u8; LONGEST];
-        let codes = &mut codes[..self.block_len()];
-        self.codes(block, codes);
-        let (width, zero) = (self.run(), i16::from(self.zero()));
-        for (run, (codes, out)) in codes.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate() {
+    #[inline(always)]
+    fn decode_runs<const LEN: usize, const RUN: usize>(self, block: &[u8], out: &mut [f32]) {
+        let mut codes = [0u8; LEN];
+        self.codes(block, &mut codes);
+        // Differences of codes are exact in f32.
+        let zero = f32::from(self.zero());
+        let runs = codes.as_chunks::<RUN>().0.iter().zip(out.as_chunks_mut::<RUN>().0);
+        for (run, (codes, out)) in runs.enumerate() {
             let (scale, minimum) = self.grid(block, run);
             for (w, code) in out.iter_mut().zip(codes) {
-                *w = f32::from(i16::from(*code) - zero) * scale + minimum;
+                *w = (f32::from(*code) - zero) * scale + minimum;
             }
         }
     }

@@ -29,6 +29,7 @@ const NO_MINIMUM: f32 = -0.0;
 
 impl BlockFormat {
     /// Bits of the codes.
+    #[inline(always)]
     pub fn bits(self) -> u8 {
         match self {
             BlockFormat::Q2K => 2,
@@ -41,7 +42,7 @@ impl BlockFormat {
     }
 
     /// Columns that share a scale and a minimum.
-    pub fn run(self) -> usize {
+    pub const fn run(self) -> usize {
         match self {
             BlockFormat::Q2K | BlockFormat::Q3K | BlockFormat::Q6K => 16,
             BlockFormat::Q4_0
@@ -55,6 +56,7 @@ impl BlockFormat {
     }
 
     /// Whether runs have minima; else the code in the middle stands for zero.
+    #[inline(always)]
     pub fn has_minima(self) -> bool {
         match self {
             BlockFormat::Q4_1 | BlockFormat::Q5_1 | BlockFormat::Q2K | BlockFormat::Q4K | BlockFormat::Q5K => true,
@@ -68,11 +70,13 @@ impl BlockFormat {
     }
 
     /// The code whose weight is the minimum.
+    #[inline(always)]
     pub(super) fn zero(self) -> u8 {
         if self.has_minima() { 0 } else { 1 << (self.bits() - 1) }
     }
 
     /// The codes of a block, `out` has [`Self::block_len`] of them.
+    #[inline(always)]
     pub fn codes(self, block: &[u8], out: &mut [u8]) {
         match self {
             BlockFormat::Q4_0 => nibbles(&block[2..18], out),
@@ -89,6 +93,7 @@ impl BlockFormat {
     }
 
     /// The scale and the minimum of run `run` of a block.
+    #[inline(always)]
     pub fn grid(self, block: &[u8], run: usize) -> (f32, f32) {
         match self {
             BlockFormat::Q4_0 | BlockFormat::Q5_0 | BlockFormat::Q8_0 => (half_at(block, 0), NO_MINIMUM),
@@ -122,26 +127,21 @@ fn fives(q: &[u8], out: &mut [u8]) {
     }
 }
 
-/// Runs of 16 of q2_k and q3_k: run r of half h, field k has bytes `h*32 + (r%2)*16 ..` and bits `2k`.
-fn run_of_16(run: usize) -> (usize, usize, usize) {
-    (run / 8, run % 8 / 2, run % 2)
-}
-
 fn q2k(block: &[u8], out: &mut [u8]) {
-    for (run, out) in out.chunks_exact_mut(16).enumerate() {
-        let (h, k, side) = run_of_16(run);
-        let bytes = &block[16 + h * 32 + side * 16..][..16];
+    // Field k of the bytes of half h.
+    for (i, out) in out.chunks_exact_mut(32).enumerate() {
+        let (h, k) = (i / 4, i % 4);
+        let bytes = &block[16 + h * 32..][..32];
         out.iter_mut().zip(bytes).for_each(|(code, q)| *code = q >> (2 * k) & 3);
     }
 }
 
 fn q3k(block: &[u8], out: &mut [u8]) {
-    for (run, out) in out.chunks_exact_mut(16).enumerate() {
-        let (h, k, side) = run_of_16(run);
-        for (i, code) in out.iter_mut().enumerate() {
-            let column = side * 16 + i;
-            let low = block[32 + h * 32 + column] >> (2 * k) & 3;
-            *code = low | (block[column] >> (h * 4 + k) & 1) << 2;
+    for (i, out) in out.chunks_exact_mut(32).enumerate() {
+        let (h, k) = (i / 4, i % 4);
+        let (low, high) = (&block[32 + h * 32..][..32], &block[..32]);
+        for ((code, low), high) in out.iter_mut().zip(low).zip(high) {
+            *code = (low >> (2 * k) & 3) | (high >> i & 1) << 2;
         }
     }
 }

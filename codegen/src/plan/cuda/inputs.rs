@@ -4,8 +4,8 @@
 use super::unexpected;
 use crate::plan::matrices::{weak_columns, weak_index};
 use crate::plan::steps::{Steps, overflow};
-use crate::spec::BufferRole;
 use crate::spec::gpu::{GpuKernel, Prepare, Record, Swizzle, Weak};
+use crate::spec::{Buffer, BufferRole};
 use actc_ir::ConstId;
 use actc_types::{Dim, Result, Role};
 use bytes::Bytes;
@@ -45,28 +45,8 @@ impl Steps<'_, '_> {
         }
         let bytes = layout.bytes(record, tokens, weak as usize);
         let buffer = self.buffers.scratch(bytes.ok_or_else(overflow)?);
-        let mut bufs = Vec::new();
-        for asked in kernel.buffers() {
-            bufs.push(match asked.role {
-                BufferRole::Input(_) => input,
-                BufferRole::WeakIndex(_) => self.buffers.part(&mut self.shared.tensors, id, Role::WeakIndex)?,
-                BufferRole::Prepared(_) => buffer,
-                other @ (BufferRole::Weight { .. }
-                | BufferRole::Bias(_)
-                | BufferRole::Scale
-                | BufferRole::Residual
-                | BufferRole::Table
-                | BufferRole::Factors
-                | BufferRole::Keys
-                | BufferRole::Values
-                | BufferRole::Mask
-                | BufferRole::Error
-                | BufferRole::Scratch
-                | BufferRole::Output(_)) => return Err(unexpected(other)),
-            });
-        }
-        let counted = (record.weak != Weak::None).then(|| Dim::from(weak));
-        let dims = std::iter::once(tokens.clone()).chain(counted).collect();
+        let bufs = self.of_inputs(&kernel, id, input, buffer)?;
+        let dims = std::iter::once(tokens.clone()).chain(counted(&record, weak)).collect();
         let reason = format!("inputs of {label}: {kernel}");
         let label = if made.is_empty() {
             format!("{label} (prepare)")
@@ -77,6 +57,33 @@ impl Steps<'_, '_> {
         made.push(Made { kernel, index, weak, buffer });
         Ok(buffer)
     }
+
+    /// The buffers of `kernel`, which lays `input` out in `prepared` as the matrix `id` reads it.
+    pub(super) fn of_inputs(&mut self, kernel: &GpuKernel, id: ConstId, input: u32, prepared: u32) -> Result<Vec<u32>> {
+        let buffer = |asked: Buffer| match asked.role {
+            BufferRole::Input(_) => Ok(input),
+            BufferRole::WeakIndex(_) => self.buffers.part(&mut self.shared.tensors, id, Role::WeakIndex),
+            BufferRole::Prepared(_) => Ok(prepared),
+            other @ (BufferRole::Weight { .. }
+            | BufferRole::Bias(_)
+            | BufferRole::Scale
+            | BufferRole::Residual
+            | BufferRole::Table
+            | BufferRole::Factors
+            | BufferRole::Keys
+            | BufferRole::Values
+            | BufferRole::Mask
+            | BufferRole::Error
+            | BufferRole::Scratch
+            | BufferRole::Output(_)) => Err(unexpected(other)),
+        };
+        kernel.buffers().into_iter().map(buffer).collect()
+    }
+}
+
+/// The number of weak columns, where a kernel that lays inputs out as `record` is told it.
+pub(super) fn counted(record: &Record, weak: u64) -> Option<Dim> {
+    (record.weak != Weak::None).then(|| Dim::from(weak))
 }
 
 impl Layout {
@@ -92,14 +99,14 @@ impl Layout {
     fn bytes(self, record: Record, tokens: &Dim, weak: usize) -> Option<Dim> {
         let tile = match self {
             Layout::Records => return record_bytes(&record, tokens, weak),
-            Layout::Tiles(tile) => usize::from(tile),
+            Layout::Tiles(tile) => tile,
         };
-        let swizzle = Swizzle { record, tile: tile as u16 };
+        let (swizzle, tile) = (Swizzle { record, tile }, u64::from(tile));
         // Whole tiles have no bytes of their own beside their tokens'.
-        let share = (swizzle.bytes(tile, weak) / tile) as u64;
+        let share = swizzle.bytes(tile as usize, weak) as u64 / tile;
         let tokens = match tokens.fixed() {
-            Some(n) => Dim::from(n.checked_next_multiple_of(tile as u64)?),
-            None => tokens.checked_add(&Dim::from(tile as u64 - 1))?,
+            Some(n) => Dim::from(n.checked_next_multiple_of(tile)?),
+            None => tokens.checked_add(&Dim::from(tile - 1))?,
         };
         tokens.checked_mul(&Dim::from(share))
     }

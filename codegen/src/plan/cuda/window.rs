@@ -1,16 +1,16 @@
 //! Convolutions of stored weights as products on tensor cores: places of images are tokens, channels by taps are columns.
 
-use super::inputs::record_bytes;
+use super::MANY;
+use super::inputs::{self, record_bytes};
 use super::linear::Operands;
-use super::{MANY, unexpected};
 use crate::plan::matrices::{counted, weak_columns};
 use crate::plan::steps::{FEW_TOKENS, Steps, overflow, product};
-use crate::spec::gpu::{Axis, Each, Gemv, GpuKernel, Record, Sizes, Weak, What, Windows};
+use crate::spec::Mat;
+use crate::spec::gpu::{Axis, Each, Gemv, GpuKernel, Record, Sizes, What, Windows};
 use crate::spec::linear::{Act, Epilogue, Linear, Tokens};
-use crate::spec::{Buffer, BufferRole, Mat};
 use actc_ir::ops::conv::Geometry;
 use actc_ir::{ConstId, NodeData};
-use actc_types::{Dim, Result, Role};
+use actc_types::{Dim, Result};
 
 /// Rows and columns from which a matrix is worth tensor cores: those of a panel and of a chunk.
 const LEAST: (u32, u32) = (16, 64);
@@ -91,26 +91,8 @@ impl Steps<'_, '_> {
         let weak = weak_columns(self.graph, id);
         let prepared = self.buffers.scratch(record_bytes(&record, &count, weak as usize).ok_or_else(overflow)?);
         let kernel = GpuKernel::Windows(Windows { record, axes });
-        let buffer = |asked: Buffer| match asked.role {
-            BufferRole::Input(_) => Ok(x),
-            BufferRole::WeakIndex(_) => self.buffers.part(&mut self.shared.tensors, id, Role::WeakIndex),
-            BufferRole::Prepared(_) => Ok(prepared),
-            other @ (BufferRole::Weight { .. }
-            | BufferRole::Bias(_)
-            | BufferRole::Scale
-            | BufferRole::Residual
-            | BufferRole::Table
-            | BufferRole::Factors
-            | BufferRole::Keys
-            | BufferRole::Values
-            | BufferRole::Mask
-            | BufferRole::Error
-            | BufferRole::Scratch
-            | BufferRole::Output(_)) => Err(unexpected(other)),
-        };
-        let bufs = kernel.buffers().into_iter().map(buffer).collect::<Result<Vec<u32>>>()?;
-        let weak_count = (record.weak != Weak::None).then(|| Dim::from(weak));
-        let sizes = std::iter::once(batch).chain(extents).cloned().chain(weak_count).collect();
+        let bufs = self.of_inputs(&kernel, id, x, prepared)?;
+        let sizes = std::iter::once(batch).chain(extents).cloned().chain(inputs::counted(&record, weak)).collect();
         let reason = format!("inputs of {label}, a token for each place: {kernel}");
         self.template(&format!("{label} (windows)"), kernel, bufs, sizes, reason)?;
         let rows = Dim::from(u64::from(mat.rows));

@@ -22,7 +22,7 @@ fn splits(kernel: &GpuKernel) -> usize {
 /// Makes each matrix's records, runs `kernel` over them and gives its outputs.
 fn run(gpu: &mut Gpu, problem: &Problem, records: &[Record], kernel: &GpuKernel) -> Vec<Vec<f32>> {
     let prepare = |record: &Record, weak: usize| {
-        (GpuKernel::Prepare(Prepare { record: *record }), record.bytes(problem.tokens, weak))
+        (GpuKernel::Prepare(Prepare { record: *record, norm: None }), record.bytes(problem.tokens, weak))
     };
     let weak = problem.matrices.iter().map(|m| weak_count(&m.encoding));
     run_on(gpu, problem, &records.iter().zip(weak).map(|(r, weak)| prepare(r, weak)).collect::<Vec<_>>(), kernel)

@@ -7,11 +7,11 @@
 #![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{
-    Append, Attend, Axis, Conv, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of,
-    Place, Pool, Prepare, Products, Put, Record, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms, Tile, To, Wgmma, What,
-    Windows,
+    Append, Attend, Axis, Conv, Copy, Decode, Destination, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel,
+    Matmul, Of, Place, Pool, Prepare, Products, Put, Record, RowNorm, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms,
+    Tile, To, Turn, Wgmma, What, Windows,
 };
-use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
+use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, RopeStyle, Tokens};
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
 use actc_types::function::{BinaryFunction, Extreme, RowFunction, Running, UnaryFunction};
 use actc_types::window::PoolFunction;
@@ -111,14 +111,17 @@ fn linears() -> Vec<(String, GpuKernel)> {
                 let gemv = Gemv::of(linear, Products::Single).unwrap();
                 let record = gemv.records().unwrap()[0];
                 if n == 1 {
-                    kernels.push((format!("{name} {stored}, prepare"), GpuKernel::Prepare(Prepare { record })));
+                    let norm = ["llama2.qkv", "gemma3.gate"].contains(&name).then_some(RowNorm::Rms { eps: 1e-5 });
+                    let of = if norm.is_some() { " of a norm" } else { "" };
+                    let prepare = GpuKernel::Prepare(Prepare { record, norm });
+                    kernels.push((format!("{name} {stored}, prepare{of}"), prepare));
                 }
                 kernels.push((format!("{name} {stored}, {n} tokens"), GpuKernel::Gemv(gemv)));
             }
             Groups(down, tile) => {
                 let wgmma = Wgmma { linear, down, tile };
                 let record = wgmma.records().unwrap()[0];
-                let swizzle = GpuKernel::Swizzle(Swizzle { record, tile });
+                let swizzle = GpuKernel::Swizzle(Swizzle { record, tile, norm: None });
                 kernels.push((format!("{name} {stored}, swizzle"), swizzle));
                 kernels.push((format!("{name} {stored}, groups of {down} by {tile}"), GpuKernel::Wgmma(wgmma)));
             }
@@ -172,8 +175,10 @@ fn others() -> Vec<(String, GpuKernel)> {
     let matrix = Mat { rows: 384, ..table(packed(4, Group::Columns(64))) };
     kernels.push(("whisper.decode 4 bits/64".to_owned(), GpuKernel::Decode(Decode { matrix, cols: 1152 })));
     for form in RowForm::ALL {
-        let states = vec![Rows { heads: 32, n: 128 }; 2];
-        kernels.push((format!("llama2.append {form}"), GpuKernel::Append(Append { states, form })));
+        let turn = Some(Turn { rotary: 128, style: RopeStyle::Half });
+        let keys = Rows { turn, ..Rows::plain(32, 128) };
+        let rows = vec![Rows { to: Destination::Alone, ..keys }, keys, Rows::plain(32, 128)];
+        kernels.push((format!("llama2.append {form}"), GpuKernel::Append(Append { rows, form })));
     }
     let (sizes, memory) = (Sizes::Int, Sizes::Memory);
     let each = |what, sizes| GpuKernel::Each(Each { what, sizes });

@@ -3,10 +3,11 @@
 #![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{
-    Append, Attend, Axis, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place,
-    Pool, Prepare, Products, Put, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, Wgmma, What, Windows,
+    Append, Attend, Axis, Copy, Decode, Destination, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul,
+    Of, Place, Pool, Prepare, Products, Put, RowNorm, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, Turn, Wgmma,
+    What, Windows,
 };
-use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
+use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, RopeStyle, Tokens};
 use actc_types::function::{BinaryFunction, Extreme};
 use actc_types::window::PoolFunction;
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, RowForm, WeakPlace};
@@ -32,7 +33,8 @@ fn gemv_of_three_bits_with_scattered_columns() {
     let linear = linear(3, WeakPlace::Scattered, Tokens::Few(1), Epilogue::GatedSilu);
     let gemv = Gemv::of(linear, Products::Single).unwrap();
     let record = gemv.records().unwrap()[0];
-    insta::assert_snapshot!("prepare", text(GpuKernel::Prepare(Prepare { record })));
+    let norm = Some(RowNorm::Layer { eps: 1e-5, bias: true });
+    insta::assert_snapshot!("prepare", text(GpuKernel::Prepare(Prepare { record, norm })));
     let axes = vec![Axis { kernel: 3, stride: 2, dilation: 1, pad: 1 }; 2];
     insta::assert_snapshot!("windows", text(GpuKernel::Windows(Windows { record, axes })));
     insta::assert_snapshot!("gemv", text(GpuKernel::Gemv(gemv)));
@@ -52,7 +54,7 @@ fn wgmma_of_four_bits_with_a_suffix() {
     let linear = linear(4, WeakPlace::Suffix, Tokens::Many, Epilogue::AddResidual);
     let wgmma = Wgmma { linear, down: 1, tile: 64 };
     let record = wgmma.records().unwrap()[0];
-    insta::assert_snapshot!("swizzle", text(GpuKernel::Swizzle(Swizzle { record, tile: 64 })));
+    insta::assert_snapshot!("swizzle", text(GpuKernel::Swizzle(Swizzle { record, tile: 64, norm: None })));
     insta::assert_snapshot!("wgmma", text(GpuKernel::Wgmma(wgmma)));
 }
 
@@ -75,8 +77,10 @@ fn tables_and_states() {
     let table = linear(4, WeakPlace::Scattered, Tokens::Many, Epilogue::AddResidual).mats.remove(0);
     insta::assert_snapshot!("decode", text(GpuKernel::Decode(Decode { matrix: table.clone(), cols: 576 })));
     insta::assert_snapshot!("embedding", text(GpuKernel::Embedding(Embedding { table, cols: 576, scale: 1.0 })));
-    let states = vec![Rows { heads: 3, n: 64 }; 2];
-    insta::assert_snapshot!("append", text(GpuKernel::Append(Append { states, form: RowForm::Int8 })));
+    let turn = Some(Turn { rotary: 64, style: RopeStyle::Half });
+    let keys = Rows { norm: Some(1e-6), turn, ..Rows::plain(3, 64) };
+    let rows = vec![Rows { heads: 9, to: Destination::Alone, ..keys }, keys, Rows::plain(3, 64)];
+    insta::assert_snapshot!("append", text(GpuKernel::Append(Append { rows, form: RowForm::Int8 })));
 }
 
 #[test]

@@ -17,6 +17,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("overlap", include_str!("../cuda/overlap.cu.tera")),
     ("fragments", include_str!("../cuda/fragments.cu.tera")),
     ("matrix", include_str!("../cuda/matrix.cu.tera")),
+    ("norm", include_str!("../cuda/norm.cu.tera")),
     ("prepare", include_str!("../cuda/prepare.cu.tera")),
     ("gate", include_str!("../cuda/gate.cu.tera")),
     ("gemv", include_str!("../cuda/gemv.cu.tera")),

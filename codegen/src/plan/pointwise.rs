@@ -36,6 +36,8 @@ pub(super) struct Turning {
     pub(super) table: KernelSpec,
     /// Turns heads by them.
     pub(super) heads: KernelSpec,
+    /// Numbers of a head that are turned.
+    pub(super) rotary: u32,
     /// Number of positions.
     pub(super) tokens: Dim,
     /// The first position.
@@ -76,7 +78,7 @@ pub(super) fn turning(graph: &Graph, data: &NodeData, rope: &Rope) -> Result<Tur
         },
     };
     let (table, heads) = (KernelSpec::RopeTable(table), KernelSpec::Rope(turned));
-    Ok(Turning { table, heads, tokens: tokens.clone(), start })
+    Ok(Turning { table, heads, rotary: rope.dims, tokens: tokens.clone(), start })
 }
 
 impl Steps<'_, '_> {
@@ -93,28 +95,32 @@ impl Steps<'_, '_> {
 
     pub(super) fn rope(&mut self, label: &str, data: &NodeData, rope: &Rope) -> Result<()> {
         let turning = turning(self.graph, data, rope)?;
-        let key = turning.key(data);
-        let Turning { table, heads, tokens, start } = turning;
-        let table_buffer = match self.rope_tables.get(&key) {
-            Some(buffer) => *buffer,
-            None => {
-                let row = Dim::from(4 * u64::from(rope.dims));
-                let buffer = self.buffers.scratch(tokens.checked_mul(&row).ok_or_else(overflow)?);
-                let mut bufs = Vec::new();
-                if let Some(factors) = data.args.get(2) {
-                    bufs.push(self.buffers.dense(&mut self.shared.tensors, *factors)?);
-                }
-                bufs.push(buffer);
-                let dims = vec![tokens.clone(), start];
-                let reason = format!("cosines and sines once for all layers: {table}");
-                self.launch("rope table", Call { spec: table, bufs, dims, reason })?;
-                self.rope_tables.insert(key, buffer);
-                buffer
-            }
-        };
+        let table = self.rope_table(&turning, data)?;
+        let Turning { heads, tokens, .. } = turning;
         let x = self.buffers.dense(&mut self.shared.tensors, data.args[0])?;
-        let bufs = vec![x, table_buffer, self.buffers.value(data.results[0])?];
+        let bufs = vec![x, table, self.buffers.value(data.results[0])?];
         self.launch(label, Call { reason: format!("generated: {heads}"), spec: heads, bufs, dims: vec![tokens] })
+    }
+
+    /// The cosines and sines of `turning`, which is of `data`: those that are there already, else made.
+    pub(super) fn rope_table(&mut self, turning: &Turning, data: &NodeData) -> Result<u32> {
+        let key = turning.key(data);
+        if let Some(there) = self.rope_tables.get(&key) {
+            return Ok(*there);
+        }
+        let Turning { table, tokens, start, .. } = turning;
+        let row = Dim::from(4 * u64::from(turning.rotary));
+        let buffer = self.buffers.scratch(tokens.checked_mul(&row).ok_or_else(overflow)?);
+        let mut bufs = Vec::new();
+        if let Some(factors) = data.args.get(2) {
+            bufs.push(self.buffers.dense(&mut self.shared.tensors, *factors)?);
+        }
+        bufs.push(buffer);
+        let (spec, dims) = (table.clone(), vec![tokens.clone(), start.clone()]);
+        let reason = format!("cosines and sines once for all layers: {table}");
+        self.launch("rope table", Call { spec, bufs, dims, reason })?;
+        self.rope_tables.insert(key, buffer);
+        Ok(buffer)
     }
 
     pub(super) fn elementwise(&mut self, nodes: &[Node], output: Value) -> Result<()> {

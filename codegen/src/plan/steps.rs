@@ -99,7 +99,7 @@ pub(super) struct Steps<'g, 's> {
     pub(super) users: Vec<Vec<Node>>,
     /// Whether the entry is one that GPUs record once and launch with other sizes.
     pub(super) recorded: bool,
-    /// On GPUs, rows that are to be appended to states.
+    /// On GPUs, heads on their way to attention.
     pub(super) waiting: Vec<Waiting>,
     pub(super) shared: &'s mut Shared,
     /// Steps of the region that is being built.

@@ -5,6 +5,7 @@ use crate::room::cuda::bytes;
 use crate::room::reference::{Problem, bound, sizes, weak_count};
 use actc_codegen::spec::gpu::{GpuKernel, Products, Reduce, Swizzle, Wgmma};
 use actc_codegen::spec::{Epilogue, Linear, Mat, Tokens};
+use actc_problems::normed;
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, Role, WeakPlace, Zero};
 use proptest::prelude::*;
 
@@ -17,7 +18,7 @@ fn tiles_of_groups_of_warps() {
         let encoding = Encoding::Mixed(Mixed { body, cols: weak, place, weak: DType::F16 });
         let problem = Problem::random(&[16], &[encoding], DType::F16, cols, tokens, false, 9);
         let wgmma = Wgmma { linear: linear(&problem, Tokens::Many), down: 1, tile: 64 };
-        let swizzle = Swizzle { record: wgmma.records().unwrap()[0], tile: 64 };
+        let swizzle = Swizzle { record: wgmma.records().unwrap()[0], tile: 64, norm: None };
         let tiled = tokens.next_multiple_of(64);
         let chunks = cols.div_ceil(64) + (weak as usize).div_ceil(64);
         let length = swizzle.bytes(tokens, weak as usize);
@@ -56,6 +57,13 @@ fn tiles_of_groups_of_warps() {
             }
         }
     }
+}
+
+/// Rows are normed as they are laid out.
+#[test]
+fn norms_in_front_of_groups_of_warps() {
+    let Some(mut gpu) = Gpu::open() else { return };
+    normed::products_of_groups().iter().for_each(|case| gpu.check(case));
 }
 
 fn encoding(cols: usize) -> BoxedStrategy<Encoding> {
@@ -105,7 +113,7 @@ fn outputs(gpu: &mut Gpu, problem: &Problem, down: u8, tile: u16) -> Vec<Vec<f32
     let sums = Linear { mats, epilogue: Epilogue::None, ..whole.clone() };
     let wgmma = Wgmma { linear: if gated { sums } else { whole.clone() }, down, tile };
     let input = |(record, encoding): (_, &Encoding)| {
-        let swizzle = Swizzle { record, tile };
+        let swizzle = Swizzle { record, tile, norm: None };
         let length = swizzle.bytes(problem.tokens, weak_count(encoding));
         (GpuKernel::Swizzle(swizzle), length)
     };

@@ -65,29 +65,47 @@ pub struct Decoded<'a> {
     pub table: &'a Table<'a>,
 }
 
-/// What a position adds to a state.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// Heads of a kind that one position has.
+#[derive(Clone, Debug, Serialize)]
 pub struct Appended {
-    /// Rows.
+    /// How many.
     pub heads: u32,
-    /// Numbers of a row.
+    /// Numbers of a head.
     pub n: u32,
+    /// The number of the parameter with them.
+    pub input: usize,
+    /// The parameter with the scale of their norm; empty where they have none.
+    pub scale: String,
+    /// Added to the mean of that, a `float`.
+    pub eps: String,
+    /// Numbers of a head that are turned.
+    pub rotary: u32,
+    /// Whether neighbours are turned together.
+    pub interleaved: bool,
+    /// Whether a state keeps them.
+    pub kept: bool,
+    /// How their rows lie: `f32`, `f16` or `int8`.
+    pub form: &'static str,
     /// Bytes of a row.
     pub row_bytes: usize,
 }
 
-/// `append`: new rows of states.
+/// `append`: heads of new positions.
 #[derive(Clone, Debug, Serialize)]
 pub struct Append<'a> {
     /// The kernel.
     #[serde(flatten)]
     pub head: &'a Head<'a>,
-    /// How rows lie: `f32`, `f16` or `int8`.
-    pub form: &'a str,
+    /// How rows of any kind lie.
+    pub forms: &'a [&'a str],
+    /// Whether some are turned.
+    pub turned: bool,
+    /// Whether some are normed.
+    pub normed: bool,
     /// Warps of a block.
     pub warps: u32,
-    /// The states.
-    pub tensors: &'a [Appended],
+    /// The kinds.
+    pub rows: &'a [Appended],
 }
 
 impl Decoded<'_> {

@@ -174,12 +174,12 @@ pub(crate) fn preparing(kernel: &GpuKernel) -> Result<Vec<GpuKernel>> {
         GpuKernel::Gemm(gemm) => gemm.records()?,
         GpuKernel::Wgmma(wgmma) => {
             let tile = wgmma.tile;
-            let swizzle = |record| GpuKernel::Swizzle(Swizzle { record, tile });
+            let swizzle = |record| GpuKernel::Swizzle(Swizzle { record, tile, norm: None });
             return Ok(wgmma.records()?.into_iter().map(swizzle).collect());
         }
         _ => return Ok(Vec::new()),
     };
-    Ok(records.into_iter().map(|record| GpuKernel::Prepare(Prepare { record })).collect())
+    Ok(records.into_iter().map(|record| GpuKernel::Prepare(Prepare { record, norm: None })).collect())
 }
 
 /// Bytes that `kernel` prepares for `tokens` tokens and so many weak columns that an index names.

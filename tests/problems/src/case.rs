@@ -1,9 +1,11 @@
 //! A problem of any kernel: what its launches are given, and what has to come out.
 
+use crate::rows::numbers;
 use actc_codegen::emit::SizesIn;
 use actc_codegen::plan::cuda::Kernel;
 use actc_codegen::spec::KernelSpec;
 use actc_codegen::spec::gpu::GpuKernel;
+use actc_types::RowForm;
 use half::f16;
 use std::fmt;
 
@@ -55,6 +57,15 @@ pub enum Want {
     Floats(Vec<f32>),
     /// Floats about these.
     Near(Vec<Near>),
+    /// Rows of `n` numbers in a form, about these.
+    Rows {
+        /// Numbers of a row.
+        n: usize,
+        /// How they lie.
+        form: RowForm,
+        /// What they are.
+        near: Vec<Near>,
+    },
     /// One behind the other.
     Parts(Vec<Want>),
 }
@@ -206,6 +217,7 @@ impl Want {
             Want::Halves(want) => 2 * want.len(),
             Want::Floats(want) => 4 * want.len(),
             Want::Near(want) => 4 * want.len(),
+            Want::Rows { n, form, near } => near.len() / n * form.row_bytes(*n),
             Want::Parts(parts) => parts.iter().map(Want::bytes).sum(),
         }
     }
@@ -242,6 +254,12 @@ impl Want {
             Want::Near(want) => {
                 for (i, (near, got)) in want.iter().zip(got.as_chunks::<4>().0).enumerate() {
                     let (got, Near { want, tolerance }) = (f32::from_le_bytes(*got), *near);
+                    see(near.error(got), &|| format!("number {i}: {got} but {want} +- {tolerance:.2e}"));
+                }
+            }
+            Want::Rows { n, form, near } => {
+                for (i, (near, got)) in near.iter().zip(numbers(got, *n, *form)).enumerate() {
+                    let (got, Near { want, tolerance }) = (got as f32, *near);
                     see(near.error(got), &|| format!("number {i}: {got} but {want} +- {tolerance:.2e}"));
                 }
             }

@@ -4,10 +4,12 @@
 
 use crate::case::Case;
 use crate::norm::Turned;
-use crate::{chain, conv, each, function, indices, matmul, moves, norm, pool, prepared, round, rowwise, table};
+use crate::{
+    chain, conv, each, function, heads, indices, matmul, moves, norm, normed, pool, prepared, round, rowwise, table,
+};
 use actc_codegen::emit::SizesIn;
 use actc_codegen::kir::Fun;
-use actc_codegen::spec::gpu::{Element, Rows, Sizes};
+use actc_codegen::spec::gpu::{Destination, Element, Rows, Sizes, Turn};
 use actc_codegen::spec::{Act, RopeStyle, WeakSet};
 use actc_types::function::Extreme;
 use actc_types::{DType, Encoding, Group, Order, Packed, RowForm};
@@ -50,7 +52,7 @@ pub fn small_templates() -> Vec<Case> {
         matmul::products(&[[2, 70, 33, 65], [3, 1, 130, 140], [1, 9, 5, 3], [2, 4, 0, 5], [0, 3, 3, 3]]),
         matmul::convolutions(),
         table::embeddings(37, 90),
-        table::appends(7, 5),
+        heads::appends(7, 5),
         conv::stored(),
         conv::integers(),
         pool::windows(),
@@ -59,6 +61,7 @@ pub fn small_templates() -> Vec<Case> {
         indices::running(),
         indices::rounds(),
         round::rows(),
+        normed::products(),
     ]
     .into_iter()
     .flatten()
@@ -94,7 +97,7 @@ pub fn large() -> Vec<Case> {
         matmul::products(&[[3, 130, 257, 333], [12, 8, 64, 1000]]),
         matmul::large_convolutions(),
         table::embeddings(211, 700),
-        table::appends(97, 1030),
+        heads::appends(97, 1030),
     ]
     .into_iter()
     .flatten()
@@ -122,8 +125,10 @@ pub fn step() -> Vec<Case> {
     all.push(table::embedding(Encoding::Dense, DType::F16, [301, 4096], vec![300], 1.0));
     all.push(table::embedding(g128, DType::F32, [301, 4096], vec![300], 1.0));
     all.push(rowwise::softmax(1, 32_000, true, Sizes::Int));
-    let states = vec![Rows { heads: 32, n: 128 }; 2];
-    all.extend(RowForm::ALL.map(|form| table::append(states.clone(), form, 1, 1023)));
+    let turn = Some(Turn { rotary: 128, style: RopeStyle::Half });
+    let keys = Rows { turn, ..Rows::plain(32, 128) };
+    let kinds = vec![Rows { to: Destination::Alone, ..keys }, keys, Rows::plain(32, 128)];
+    all.extend(RowForm::ALL.map(|form| heads::on_the_way(kinds.clone(), form, 1, 1023)));
     all.push(rowwise::extreme(Extreme { largest: true, last: false }, Element::F32, 1, 128_000, 32));
     named("step", all)
 }

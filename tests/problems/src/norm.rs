@@ -6,11 +6,11 @@ use actc_codegen::emit::SizesIn;
 use actc_codegen::spec::{KernelSpec, LayerNorm, RmsNorm, Rope, RopeStyle, RopeTable};
 
 /// Added to means.
-const SMALL: f32 = 1e-5;
+pub(crate) const SMALL: f32 = 1e-5;
 
 /// The relative error of a sum of `cols` terms, in units of 2^-24: at least sixteen sums run side by side, and come together
 /// in a tree.
-fn sum_units(cols: usize) -> f64 {
+pub(crate) fn sum_units(cols: usize) -> f64 {
     cols as f64 / 16.0 + 6.0
 }
 

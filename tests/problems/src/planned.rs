@@ -9,7 +9,7 @@ use actc_codegen::plan::tensors::TensorTable;
 use actc_codegen::spec::gpu::Products;
 use actc_ir::{Evaluator, Graph, Interpreter, Op, TensorType};
 use actc_types::dim::Bindings;
-use actc_types::{DType, Order, Shape, Tensor};
+use actc_types::{DType, Order, Shape, Target, Tensor};
 
 /// What has to come of a graph.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,19 @@ pub fn alone(op: &Op, inputs: &[Tensor]) -> Graph {
 
 /// What `graph`, whose kernels are all of templates, makes of `inputs`.
 pub fn planned(name: String, graph: Graph, inputs: Vec<Tensor>, expect: Expect) -> Case {
-    let planned = cuda::plan(&graph, Entries::Forward, Products::Single, &[], TensorTable::default());
+    planned_for(name, graph, Products::Single, &[], inputs, expect)
+}
+
+/// The same with inputs that enter products as `products`, planned for `targets`.
+pub fn planned_for(
+    name: String,
+    graph: Graph,
+    products: Products,
+    targets: &[Target],
+    inputs: Vec<Tensor>,
+    expect: Expect,
+) -> Case {
+    let planned = cuda::plan(&graph, Entries::Forward, products, targets, TensorTable::default());
     let planned = planned.unwrap_or_else(|all| panic!("{name}: {all:?}"));
     let kernels = planned.kernels.clone();
     Case::new(name, kernels, move || problem(&graph, &planned, &inputs, expect))

@@ -1,12 +1,10 @@
-//! Rows that are looked up in a stored matrix, and rows that are kept. Both round once, so results are exact.
+//! Rows that are looked up in a stored matrix. They round once, so results are exact.
 
-use crate::case::{Case, Problem, Want, floats, integers};
-use crate::rows::rows;
+use crate::case::{Case, Problem, Want, integers};
 use crate::{Matrix, Rng};
-use actc_codegen::spec::gpu::{Append, Decode, Embedding, GpuKernel, Rows};
+use actc_codegen::spec::gpu::{Decode, Embedding, GpuKernel};
 use actc_codegen::spec::{BufferRole, Mat};
-use actc_types::{BlockFormat, DType, Encoding, Group, Mixed, Order, Packed, Role, RowForm, WeakPlace, Zero};
-use half::f16;
+use actc_types::{BlockFormat, DType, Encoding, Group, Mixed, Order, Packed, Role, WeakPlace, Zero};
 
 /// Rows of a random matrix by `ids`, times `scale`.
 pub fn embedding(encoding: Encoding, dtype: DType, [count, cols]: [usize; 2], ids: Vec<i64>, scale: f32) -> Case {
@@ -106,51 +104,4 @@ pub fn embeddings(count: usize, cols: usize) -> Vec<Case> {
         add(Encoding::Dense, dtype, &mut rng);
     }
     all
-}
-
-/// `new` positions behind `past` ones of `states`.
-pub fn append(states: Vec<Rows>, form: RowForm, new: usize, past: usize) -> Case {
-    let shapes: Vec<String> = states.iter().map(|r| format!("{} x {}", r.heads, r.n)).collect();
-    let name = format!("append {new} behind {past} of {} in {form}", shapes.join(", "));
-    let kernel = GpuKernel::Append(Append { states: states.clone(), form });
-    Case::of(name, kernel, move || {
-        let mut rng = Rng(6);
-        let mut problem = Problem::default();
-        let mut grown = Vec::new();
-        for r in &states {
-            let (heads, n) = (r.heads as usize, r.n as usize);
-            let mut x = rng.floats(new * heads * n);
-            // A row of zeros, one too large for halves, one with what is not finite.
-            x.iter_mut().take(n).for_each(|v| *v = 0.0);
-            x.iter_mut().skip(n).take(n).for_each(|v| *v *= 1e5);
-            let odd = if form == RowForm::Int8 { f32::INFINITY } else { f32::NAN };
-            x.iter_mut().skip(4 * n).take(1).for_each(|v| *v = odd);
-            problem.put(floats(&x));
-            let old = vec![0xa5; past * heads * form.row_bytes(n)];
-            let all = [&old[..], &rows(&x, n, form)].concat();
-            let want = match form {
-                RowForm::F32 => Want::Floats(all.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()),
-                RowForm::F16 => Want::Halves(all.as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b)).collect()),
-                RowForm::Int8 => Want::Bytes(all),
-            };
-            grown.push((old, want));
-        }
-        grown.into_iter().for_each(|(old, want)| {
-            problem.grown(old, want);
-        });
-        problem.launched(&[new, past])
-    })
-}
-
-/// States of every form, of one new position behind old ones, of many, of none.
-pub fn appends(new: usize, past: usize) -> Vec<Case> {
-    let rows = |heads, n| Rows { heads, n };
-    let case = |form| {
-        [
-            append(vec![rows(2, 64), rows(2, 64)], form, 1, past),
-            append(vec![rows(3, 20), rows(1, 130), rows(2, 8)], form, new, 0),
-            append(vec![rows(1, 33)], form, 0, 3),
-        ]
-    };
-    RowForm::ALL.into_iter().flat_map(case).collect()
 }

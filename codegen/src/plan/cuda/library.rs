@@ -58,7 +58,7 @@ impl Steps<'_, '_> {
             return Err(no_kernel(format!("no GPU kernel rounds rows into the middle, at byte {offset}")));
         }
         let n = small(fixed(Some(n), "the length of a row")?, "the length of a row")?;
-        let kernel = GpuKernel::Append(Append { states: vec![Rows { heads: 1, n }], form });
+        let kernel = GpuKernel::Append(Append { rows: vec![Rows::plain(1, n)], form });
         let reason = format!("{reason}: {kernel}");
         self.template(&call.label, kernel, call.bufs.clone(), vec![rows.clone(), Dim::from(0)], reason)
     }

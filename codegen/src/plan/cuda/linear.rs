@@ -36,7 +36,7 @@ impl Steps<'_, '_> {
     }
 
     /// Whether the weight of `node` is dense, of f32, and multiplied by inputs as they are.
-    fn is_single_precision(&self, node: Node) -> bool {
+    pub(super) fn is_single_precision(&self, node: Node) -> bool {
         let data = self.graph.node(node);
         let Ok(id) = weight(self.graph, data, 1) else { return false };
         let constant = self.graph.const_data(id);
@@ -103,11 +103,11 @@ impl Steps<'_, '_> {
             (None, Groups::Multiply(wgmma)) => Layout::Tiles(wgmma.tile),
             (Some(_), _) | (None, Groups::Refuse(_)) => Layout::Records,
         };
-        let input = self.buffers.dense(&mut self.shared.tensors, x)?;
+        let read = self.read(x)?;
         let mut made: Vec<Made> = Vec::new();
         let mut prepared = Vec::new();
         for (record, id) in records.iter().zip(&weights) {
-            prepared.push(self.lay_out(&label, input, (layout, *record), *id, &count, &mut made)?);
+            prepared.push(self.lay_out(&label, &read, (layout, *record), *id, &count, &mut made)?);
         }
         let residual = match epilogue {
             Epilogue::Residual(value) => Some(value),

@@ -3,7 +3,7 @@
 //!
 //! Up to [`FEW_TOKENS`](super::steps::FEW_TOKENS) tokens linears are `gemv`, twice as many where products are rounded; with more (or a
 //! number known only at run time) they are `gemm`, or in a plan for compute capability 9.0 alone `wgmma`. All read inputs that
-//! `prepare` or `swizzle` made operands of. A kernel is right for any number of tokens; where the number is a
+//! `prepare` or `swizzle` made operands of, norms that nothing else reads with them. A kernel is right for any number of tokens; where the number is a
 //! symbol it is made for [`MANY`]. In an entry that is recorded once and launched again and again kernels find in memory
 //! whatever changes from one step to the next: such are the entries whose symbols are fixed in part.
 //!
@@ -12,15 +12,16 @@
 
 mod attention;
 mod groups;
+mod heads;
 mod inputs;
 mod kernels;
 mod library;
 mod linear;
-mod state;
+mod table;
 mod window;
 
+pub(super) use heads::Waiting;
 pub use kernels::{Kernel, Kernels};
-pub(super) use state::Waiting;
 
 use super::device::Device;
 use super::steps::Steps;
@@ -138,10 +139,15 @@ impl Steps<'_, '_> {
         if matches!(data.op, Op::If(_) | Op::Loop(_)) {
             return self.append().err().map(Err);
         }
-        // Rows are rounded where they are appended; the table of cosines and sines has the positions of heads that are turned.
-        let rounded = matches!(data.op, Op::RoundRows(_)) && self.only_appended(data);
-        let turned = matches!(data.op, Op::Range(_)) && self.only_turns(data);
-        (rounded || turned).then_some(Ok(()))
+        // Done by what reads it.
+        if self.on_the_way(data) || self.norm_of_inputs(data).is_some() {
+            return Some(Ok(()));
+        }
+        if matches!(data.op, Op::Rope(_)) {
+            return Some(self.turn_heads(label, data));
+        }
+        // The table of cosines and sines has the positions of heads that are turned.
+        (matches!(data.op, Op::Range(_)) && self.only_turns(data)).then_some(Ok(()))
     }
 
     /// Whether `data`, positions, are only those of heads that are turned.

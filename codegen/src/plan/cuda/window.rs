@@ -1,7 +1,7 @@
 //! Convolutions of stored weights as products on tensor cores: places of images are tokens, channels by taps are columns.
 
 use super::MANY;
-use super::inputs::{self, record_bytes};
+use super::inputs::{self, Read, record_bytes};
 use super::linear::Operands;
 use crate::plan::matrices::{counted, weak_columns};
 use crate::plan::steps::{FEW_TOKENS, Steps, overflow, product};
@@ -91,7 +91,7 @@ impl Steps<'_, '_> {
         let weak = weak_columns(self.graph, id);
         let prepared = self.buffers.scratch(record_bytes(&record, &count, weak as usize).ok_or_else(overflow)?);
         let kernel = GpuKernel::Windows(Windows { record, axes });
-        let bufs = self.of_inputs(&kernel, id, x, prepared)?;
+        let bufs = self.of_inputs(&kernel, id, &Read { buffer: x, normed: None }, prepared)?;
         let sizes = std::iter::once(batch).chain(extents).cloned().chain(inputs::counted(&record, weak)).collect();
         let reason = format!("inputs of {label}, a token for each place: {kernel}");
         self.template(&format!("{label} (windows)"), kernel, bufs, sizes, reason)?;

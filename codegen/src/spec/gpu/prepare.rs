@@ -1,6 +1,8 @@
-//! `prepare` of GPUs: inputs `f32[tokens, cols]` as [`Record`]s, one block a token; and what `windows` has in common with it.
+//! `prepare` of GPUs: inputs `f32[tokens, cols]`, or what a norm makes of them, as [`Record`]s, one block a token; and what `windows`
+//! has in common with it.
 
 use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::norm::{self, RowNorm};
 use super::record::{Columns, Record, Weak};
 use super::text::parameters;
 use crate::spec::Buffer;
@@ -11,20 +13,23 @@ use actc_types::{Diagnostic, Dim, Result};
 use std::fmt;
 
 /// Makes the records of one kind of input.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Prepare {
     /// What is made.
     pub record: Record,
+    /// What is done to each token's inputs first.
+    pub norm: Option<RowNorm>,
 }
 
 impl Prepare {
     pub(super) fn check(&self) -> Result<()> {
+        self.norm.map_or(Ok(()), RowNorm::check)?;
         check(&self.record)
     }
 
-    /// `x f32[tokens, cols]`; where weak columns are scattered their index; the records.
+    /// `x f32[tokens, cols]`; what the norm reads; where weak columns are scattered their index; the records.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
-        self.record.buffers()
+        norm::buffers(self.norm, &self.record)
     }
 
     /// The number of tokens; where there are weak columns their number.
@@ -42,8 +47,16 @@ impl Prepare {
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
         let parameters = parameters(&self.buffers(), &self.dims(), Sizes::Int);
-        source(&self.record, symbol, &self.to_string(), &parameters, &cuda::Windows::default())
+        source(&self.record, symbol, &self.to_string(), &parameters, From::Rows(self.norm))
     }
+}
+
+/// What records are made of.
+pub(super) enum From<'a> {
+    /// Rows, after a norm where there is one.
+    Rows(Option<RowNorm>),
+    /// Windows of images.
+    Windows(&'a cuda::Windows),
 }
 
 /// Threads of a block: one for each eight columns, within bounds.
@@ -68,14 +81,13 @@ pub(super) fn geometry(record: &Record, tokens: Dim) -> Geometry {
     Geometry { grid, threads: threads(record) as u32, shared: 0 }
 }
 
-/// The text of the kernel that makes `r` of rows, or of windows.
-pub(super) fn source(
-    r: &Record,
-    symbol: &str,
-    spec: &str,
-    parameters: &str,
-    windows: &cuda::Windows,
-) -> Result<String> {
+/// The text of the kernel that makes `r`.
+pub(super) fn source(r: &Record, symbol: &str, spec: &str, parameters: &str, from: From<'_>) -> Result<String> {
+    let (rows, norm) = (cuda::Windows::default(), None);
+    let (windows, norm) = match from {
+        From::Rows(norm) => (&rows, norm),
+        From::Windows(windows) => (windows, norm),
+    };
     let (brain, packed) = match r.columns {
         Columns::Bytes | Columns::Codes => (false, true),
         Columns::Half => (false, false),
@@ -116,12 +128,14 @@ pub(super) fn source(
         part_worth: &format!("{:?}f", 2f32.powi(part_bits)),
         part_worths: &worths.join(", "),
         windows,
+        norm: norm.map(RowNorm::shown),
     };
     text.render().map_err(|e| Diagnostic::new("kernel-template", e))
 }
 
 impl fmt::Display for Prepare {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gpu_prepare {}", self.record)
+        write!(f, "gpu_prepare {}", self.record)?;
+        self.norm.map_or(Ok(()), |norm| write!(f, " of {norm}"))
     }
 }

@@ -1,6 +1,8 @@
-//! `swizzle` of GPUs: inputs `f32[tokens, cols]` in tiles as [`Wgmma`](super::Wgmma) reads them, one block a token.
+//! `swizzle` of GPUs: inputs `f32[tokens, cols]`, or what a norm makes of them, in tiles as [`Wgmma`](super::Wgmma) reads them, one
+//! block a token.
 
 use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::norm::{self, RowNorm};
 use super::record::{Columns, Record, Weak};
 use super::text::Text;
 use crate::spec::Buffer;
@@ -13,12 +15,14 @@ use std::fmt;
 const THREADS: u32 = 256;
 
 /// Makes the tiles of one kind of input.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Swizzle {
     /// What a matrix reads.
     pub record: Record,
     /// Tokens of a tile.
     pub tile: u16,
+    /// What is done to each token's inputs first.
+    pub norm: Option<RowNorm>,
 }
 
 impl Swizzle {
@@ -30,6 +34,7 @@ impl Swizzle {
     }
 
     pub(super) fn check(&self) -> Result<()> {
+        self.norm.map_or(Ok(()), RowNorm::check)?;
         if self.record.columns != Columns::Codes || self.record.cols == 0 || !matches!(self.tile, 64 | 128 | 256) {
             let headline = format!("no tiles of {} tokens of {}", self.tile, self.record);
             return Err(Diagnostic::new("kernel-shape", headline));
@@ -37,9 +42,9 @@ impl Swizzle {
         Ok(())
     }
 
-    /// `x f32[tokens, cols]`; where weak columns are scattered their index; the tiles.
+    /// `x f32[tokens, cols]`; what the norm reads; where weak columns are scattered their index; the tiles.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
-        self.record.buffers()
+        norm::buffers(self.norm, &self.record)
     }
 
     /// The number of tokens; where there are weak columns their number.
@@ -67,6 +72,7 @@ impl Swizzle {
             weak: r.weak_expression(),
             weak_given: r.weak != Weak::None,
             scattered: r.weak == Weak::Scattered,
+            norm: self.norm.map(RowNorm::shown),
         }
         .render()
         .map_err(|e| Diagnostic::new("kernel-template", e))
@@ -75,6 +81,7 @@ impl Swizzle {
 
 impl fmt::Display for Swizzle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "gpu_swizzle{{tile={}}} {}", self.tile, self.record)
+        write!(f, "gpu_swizzle{{tile={}}} {}", self.tile, self.record)?;
+        self.norm.map_or(Ok(()), |norm| write!(f, " of {norm}"))
     }
 }

@@ -66,7 +66,7 @@ impl Windows {
             area: product("(long long)x"),
         };
         let parameters = parameters(&self.buffers(), &self.dims(), Sizes::Int);
-        prepare::source(&self.record, symbol, &self.to_string(), &parameters, &windows)
+        prepare::source(&self.record, symbol, &self.to_string(), &parameters, prepare::From::Windows(&windows))
     }
 }
 

@@ -194,9 +194,9 @@ impl CudaSession {
         if told[..4].iter().all(|byte| *byte == 0) {
             return Ok(());
         }
-        let headline =
-            format!("`{}`: an id among the inputs is outside the table that it is looked up in", program.name);
-        Err(Diagnostic::request("run-index", headline).help("ids count from 0"))
+        let headline = format!("`{}`: an id or index is out of range where something is looked up by it", program.name);
+        Err(Diagnostic::request("run-index", headline)
+            .help("the same run on the device `cpu` says where; ids count from 0"))
     }
 
     /// Output `i` of the last run.

@@ -7,9 +7,6 @@ use cudarc::driver::sys;
 use std::ffi::{CStr, CString, c_void};
 use std::sync::Arc;
 
-/// Shared memory of a block that a launch may ask for without saying so before.
-const SHARED: u32 = 48 << 10;
-
 /// Bytes of what the driver's compiler says.
 const LOG: usize = 4096;
 
@@ -87,7 +84,8 @@ impl Module {
             true => missing(),
             false => failed(&format!("looking for `{symbol}`"), error),
         })?;
-        if shared > SHARED {
+        // Without it a launch may ask for 48 KiB less what the kernel has by itself.
+        if shared > 0 {
             let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function is one of the module.
             let set = unsafe { result::function::set_function_attribute(handle, most, shared as i32) };

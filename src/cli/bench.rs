@@ -2,7 +2,7 @@
 
 use super::device::{DeviceArgs, running};
 use super::open::ArtifactArgs;
-use super::render::{Progress, Stop, json};
+use super::render::{Progress, Stop, json, note};
 use super::{Format, threads};
 use actc::language::LanguageModel;
 use actc::runtime::Placed;
@@ -93,8 +93,23 @@ fn steps(
     Ok(shares)
 }
 
-fn of_machine(share: f64) -> String {
-    format!(", {:.0} % of what this machine reads", 100.0 * share)
+/// What `share` is of where `placed` is.
+fn of_machine(share: f64, placed: &Placed) -> String {
+    let what = match placed {
+        Placed::Cpu(_) => "this machine reads",
+        #[cfg(feature = "cuda")]
+        Placed::Cuda(_) => "a copy within this GPU moves",
+    };
+    format!(", {:.0} % of what {what}", 100.0 * share)
+}
+
+/// Bytes a second that the memory reaches from which weights are read.
+fn memory_rate(placed: &Placed, threads: usize) -> Result<f64, Diagnostic> {
+    match placed {
+        Placed::Cpu(_) => Ok(bandwidth(threads)),
+        #[cfg(feature = "cuda")]
+        Placed::Cuda(model) => model.device().copy_rate(),
+    }
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Stop> {
@@ -138,11 +153,13 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
     let (prefill, decode) = (median(prefill), median(decode));
     let seconds = 1.0 / decode;
     let rate = storage.read_bytes as f64 / seconds;
-    // What a GPU reads is not measured here.
-    let share = match model.placed() {
-        Placed::Cpu(_) => Some(rate / bandwidth(threads)),
-        #[cfg(feature = "cuda")]
-        Placed::Cuda(_) => None,
+    let share = match memory_rate(model.placed(), threads) {
+        Ok(whole) => Some(rate / whole),
+        // A GPU that the model fills is measured without.
+        Err(d) => {
+            note(format!("no share of the bandwidth: {}", d.headline));
+            None
+        }
     };
     let backend = running(model.placed(), native, threads);
     match args.format {
@@ -167,7 +184,11 @@ pub(super) fn run(args: &Args) -> Result<(), Stop> {
                 format!("model      {name}"),
                 format!("prefill    {prefill:.1} tokens/s ({prompt} tokens)"),
                 format!("decode     {decode:.1} tokens/s ({generate} tokens behind them)"),
-                format!("weights    {:.2} GB/s{}", rate / 1e9, share.map_or(String::new(), of_machine)),
+                format!(
+                    "weights    {:.2} GB/s{}",
+                    rate / 1e9,
+                    share.map_or(String::new(), |share| of_machine(share, model.placed()))
+                ),
                 format!("backend    {backend}"),
                 format!("digest     {digest}"),
             ];

@@ -103,3 +103,23 @@ fn sessions_of_several_threads_share_a_model() {
         }
     });
 }
+
+#[test]
+fn copies_within_the_gpu_are_timed() {
+    let test = "memory::copies_within_the_gpu_are_timed";
+    if !room::is_child(test) {
+        room::child(test, &[("ACTC_PTX_MEMORY", "600000000")]);
+        return;
+    }
+    room::open();
+    let device = CudaDevice::open(0).unwrap();
+    let free = device.memory().unwrap();
+    let rate = device.copy_rate().unwrap();
+    // The stand-in's clock counts work.
+    assert!(rate.is_finite() && rate > 0.0, "{rate}");
+    assert_eq!(device.memory().unwrap(), free, "nothing stays behind");
+    // A state of 360 MB leaves too little.
+    let model = CudaModel::embedded(plan(100).model(), 0, Trust::Vouch).unwrap();
+    let _session = CudaSession::new(model, options(350_000)).unwrap();
+    assert_eq!(device.copy_rate().unwrap_err().code, "cuda-memory");
+}

@@ -24,6 +24,7 @@ mod driver;
 mod frame;
 mod kernel;
 mod model;
+mod rate;
 mod session;
 mod steps;
 mod weights;

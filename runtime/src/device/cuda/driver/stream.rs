@@ -51,6 +51,15 @@ impl Stream {
         unsafe { sys::cuMemcpyDtoHAsync_v2(to, from, bytes, self.handle) }.result().asked("copying from the GPU")
     }
 
+    /// Copies `bytes` from one place of the device to another, which do not overlap.
+    pub(crate) fn copy_within(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        // SAFETY: the caller names memory of its own on both sides, which by the room's rules stays until the stream was waited for.
+        unsafe { result::memcpy_dtod_async(to, from, bytes, self.handle) }.asked("copying within the GPU")
+    }
+
     /// Makes the first `bytes` of `memory` zero.
     pub(crate) fn zero(&self, memory: &DeviceMemory, bytes: usize) -> Result<()> {
         self.fill(memory.address(), bytes.min(memory.bytes()))

@@ -78,9 +78,11 @@ fn draw_planes(packed: &Packed) -> Vec<String> {
 
 /// The first bytes of the words of lane 0, the highest bit first; the others hold the next three columns of each.
 fn draw_words(packed: &Packed) -> Vec<String> {
-    let (width, load) = (mma16::width(packed.bits), mma16::load_words(packed.bits));
+    let width = mma16::width(packed.bits);
+    let loads: Vec<String> = mma16::loads(packed.bits).iter().map(usize::to_string).collect();
+    let load = loads.join(", ");
     let mut lines = vec![format!(
-        "{} bits in fields of {width}: panels of {} rows, chunks of {CHUNK} columns in {} bytes, {width} words a lane, {load} side by side; lane 0, each byte for its column:",
+        "{} bits in fields of {width}: panels of {} rows, chunks of {CHUNK} columns in {} bytes, {width} words a lane, loaded by {load}; lane 0, each byte for its column:",
         packed.bits,
         mma16::PANEL,
         packed.chunk_bytes()
@@ -88,8 +90,7 @@ fn draw_words(packed: &Packed) -> Vec<String> {
     let mut halves = vec![[None; 8]; usize::from(width)];
     for (row, col) in [0, 8].into_iter().flat_map(|row| (0..CHUNK).step_by(mma16::STEP).map(move |col| (row, col))) {
         for field in packed.code_at(row, col, CHUNK) {
-            let at = field.byte / 4;
-            let word = at / (32 * load) * load + at % load;
+            let word = mma16::lane_word(packed.bits, field.byte / 4);
             for bit in 0..usize::from(field.width) {
                 halves[word][usize::from(field.bit) + bit] = Some((row, col));
             }

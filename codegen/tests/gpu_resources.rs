@@ -76,6 +76,8 @@ fn linears() -> Vec<(String, GpuKernel)> {
         ("gemma3.gate", packed(8, g64), DType::F16, Many(Tile::Medium)),
         ("llama2.o", packed(2, g64), DType::F16, Few(1)),
         ("llama2.o", packed(4, g64), DType::F16, Few(1)),
+        ("llama2.o", packed(5, g64), DType::F16, Few(1)),
+        ("llama2.o", packed(6, Group::Columns(16)), DType::F16, Few(1)),
         ("llama2.o", packed(8, Group::Channel), DType::F16, Few(1)),
         ("llama2.qkv", mixed(3, Group::Channel, suffix, 6), DType::F16, Few(1)),
         ("llama2.qkv", mixed(4, Group::Columns(128), suffix, 128), DType::F16, Few(8)),

@@ -5,6 +5,7 @@ use crate::spec::linear::Mat;
 use actc_templates::cuda;
 use actc_types::packed::{BitPos, CHUNK, mma16};
 use actc_types::{Encoding, Group, Mixed, Packed, Zero};
+use std::cmp::Ordering;
 
 /// What products of codes are worth: a code in the lowest bits of a half float is the code times 2^-24.
 const CODE_UNIT: &str = "16777216.0";
@@ -101,43 +102,36 @@ pub(super) fn described(mat: &Mat) -> String {
 
 /// Statements that load a lane's words of a chunk.
 pub(super) fn loads(bits: u8) -> Vec<String> {
-    let (words, load) = (usize::from(mma16::width(bits)), mma16::load_words(bits));
-    let vector = |first: usize| {
-        let at = 128 * first;
-        match load {
-            4 => format!(
-                "{{ const uint4 v = *(const uint4*)(chunk + {at} + lane * 16); w[{first}] = v.x, w[{}] = v.y, w[{}] = v.z, w[{}] = v.w; }}",
-                first + 1,
-                first + 2,
-                first + 3
-            ),
-            2 => format!(
-                "{{ const uint2 v = *(const uint2*)(chunk + {at} + lane * 8); w[{first}] = v.x, w[{}] = v.y; }}",
-                first + 1
-            ),
-            _ => format!("w[{first}] = *(const u32*)(chunk + {at} + lane * 4);"),
+    let mut first = 0;
+    let mut vector = |load: &usize| {
+        let (at, words) = (128 * first, first..first + load);
+        first += load;
+        if *load == 1 {
+            return format!("w[{}] = *(const u32*)(chunk + {at} + lane * 4);", words.start);
         }
+        let parts = words.zip(["x", "y", "z", "w"]).map(|(word, part)| format!("w[{word}] = v.{part}"));
+        let parts = parts.collect::<Vec<_>>().join(", ");
+        format!("{{ const uint{load} v = *(const uint{load}*)(chunk + {at} + lane * {}); {parts}; }}", 4 * load)
     };
-    (0..words).step_by(load).map(vector).collect()
+    mma16::loads(bits).iter().map(&mut vector).collect()
 }
 
 /// Statements that make bytes of a lane's words, `a[step][row]` the four codes of a step: of each code's fields, where the order has
 /// them, shifted to the code's place and masked, for four columns at once.
 pub(super) fn codes(packed: &Packed) -> Vec<String> {
     let mut statements = Vec::new();
-    let load = mma16::load_words(packed.bits);
     for (step, high) in (0..CHUNK / mma16::STEP).flat_map(|step| [(step, 0), (step, 1)]) {
         let place = if high == 1 { mma16::place(packed.bits) } else { 0 };
         // Lane 0, its first column: its words are the first of each load.
         let term = |field: BitPos| {
-            let at = field.byte / 4;
-            let word = at / (32 * load) * load + at % load;
+            let word = mma16::lane_word(packed.bits, field.byte / 4);
             let (from, to) = (usize::from(field.bit), usize::from(place + field.shift));
             let mask = (((1u32 << field.width) - 1) << to) * 0x0101_0101;
-            match (from - to, field.width) {
-                (0, 8) => format!("w[{word}]"),
-                (0, _) => format!("w[{word}] & 0x{mask:08x}u"),
-                (shift, _) => format!("w[{word}] >> {shift} & 0x{mask:08x}u"),
+            match from.cmp(&to) {
+                Ordering::Equal if field.width == 8 => format!("w[{word}]"),
+                Ordering::Equal => format!("w[{word}] & 0x{mask:08x}u"),
+                Ordering::Greater => format!("w[{word}] >> {} & 0x{mask:08x}u", from - to),
+                Ordering::Less => format!("w[{word}] << {} & 0x{mask:08x}u", to - from),
             }
         };
         let fields: Vec<BitPos> = packed.code_at(8 * high, mma16::STEP * step, CHUNK).collect();

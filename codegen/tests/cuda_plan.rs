@@ -331,18 +331,18 @@ fn calls_of_the_library_become_kernels() {
 /// Stored weights: a product where there is enough for tensor cores, else decoded for a kernel that takes any.
 #[test]
 fn convolutions_of_stored_weights() {
-    let graph = |m: u64, c: u64, groups: u64| {
+    let graph = |m: u64, c: u64, groups: u64, [n, high, wide]: [Dim; 3]| {
         let encoding = mixed(4, 3, WeakPlace::Suffix);
         let ty = TensorType::new(DType::F32, Shape::fixed(&[m, c / groups, 3, 3]));
         let parts = encoding.parts(DType::F32, m as usize, (9 * c / groups) as usize).unwrap();
         let parts = parts.into_iter().map(|(role, bytes)| (role, Bytes::from(vec![0; bytes as usize]))).collect();
         let mut graph = Graph::new("g");
-        let x = Shape(vec![Dim::sym("N"), Dim::from(c), Dim::from(8), Dim::from(9)]);
+        let x = Shape(vec![n, Dim::from(c), high.clone(), wide.clone()]);
         let x = graph.input("x", TensorType::new(DType::F32, x));
         let w = graph.constant(Const::new("w", ty, encoding, parts).unwrap());
         let list = |n: u64| vec![n; 2];
         let window = Window { kernel: list(3), strides: list(1), dilations: list(1), pads: list(1) };
-        let conv = Conv(Geometry { groups, window, extents: vec![Dim::from(8), Dim::from(9)] });
+        let conv = Conv(Geometry { groups, window, extents: vec![high, wide] });
         let y = graph.add(Op::Conv(conv), &[x, w], "conv").unwrap();
         graph.output("y", y);
         graph
@@ -353,12 +353,20 @@ fn convolutions_of_stored_weights() {
         (64, 32, 2, &["conv (decode)", "conv"], "2 groups of channels"),
         (64, 6, 1, &["conv (decode)", "conv"], "64 rows of 54 columns"),
     ] {
-        let planned = cuda::plan(&graph(m, c, groups), Entries::Forward, Products::Single, &[], TensorTable::default());
+        let graph = graph(m, c, groups, [Dim::sym("N"), Dim::from(8), Dim::from(9)]);
+        let planned = cuda::plan(&graph, Entries::Forward, Products::Single, &[], TensorTable::default());
         let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
         check(&planned, &planned.entries[0]);
         let labels: Vec<&str> = launches(&planned.entries[0]).iter().map(|l| l.label.as_str()).collect();
         assert_eq!(labels, wanted);
         assert!(planned.reasons.values().any(|reason| reason.contains(why)), "{:?}", planned.reasons);
+    }
+    // Twice as many places are a few where products are rounded, as tokens of linears are.
+    for (products, wanted) in [(Products::Single, "about 12 places"), (Products::Half, "for 12 place(s)")] {
+        let graph = graph(64, 32, 1, [1, 3, 4].map(Dim::from));
+        let planned = cuda::plan(&graph, Entries::Forward, products, &[], TensorTable::default());
+        let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
+        assert!(planned.reasons["conv"].contains(wanted), "{}", planned.reasons["conv"]);
     }
 }
 

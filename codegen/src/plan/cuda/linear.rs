@@ -63,7 +63,7 @@ impl Steps<'_, '_> {
 
     /// The kernel for a few tokens, where there are so few of `spec` and it has room for them: with products that may be rounded
     /// twice as many cost little more.
-    fn few(&self, spec: &Linear, count: &Dim) -> Result<Option<Gemv>> {
+    pub(super) fn few(&self, spec: &Linear, count: &Dim) -> Result<Option<Gemv>> {
         let most = match self.products() {
             Products::Half => Gemv::MOST_TOKENS.into(),
             Products::Single => FEW_TOKENS,

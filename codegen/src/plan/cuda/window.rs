@@ -4,7 +4,7 @@ use super::MANY;
 use super::inputs::{self, Read, record_bytes};
 use super::linear::Operands;
 use crate::plan::matrices::{counted, weak_columns};
-use crate::plan::steps::{FEW_TOKENS, Steps, overflow, product};
+use crate::plan::steps::{Steps, overflow, product};
 use crate::spec::Mat;
 use crate::spec::gpu::{Axis, Each, Gemv, GpuKernel, Record, Sizes, What, Windows};
 use crate::spec::linear::{Act, Epilogue, Linear, Tokens};
@@ -18,12 +18,11 @@ const LEAST: (u32, u32) = (16, 64);
 /// A convolution as a product.
 pub(in crate::plan) struct Places {
     id: ConstId,
-    mat: Mat,
-    cols: u32,
+    linear: Linear,
     record: Record,
     axes: Vec<Axis>,
-    /// For how many places the kernels are made.
-    tokens: Tokens,
+    /// The kernel, where there are only a few.
+    few: Option<Gemv>,
     /// How many there are.
     count: Dim,
 }
@@ -56,11 +55,11 @@ impl Steps<'_, '_> {
         let window = &geometry.window;
         let places = product(&dims[3 + window.kernel.len()..]).map_err(said)?;
         let count = dims[0].checked_mul(&places).ok_or_else(|| said(overflow()))?;
-        let tokens = match count.fixed() {
-            Some(few) if (1..=FEW_TOKENS).contains(&few) => Tokens::Few(few as u8),
-            Some(_) | None => Tokens::Many,
-        };
-        let record = Record::of(&mat, cols, Act::F32, self.products(), tokens).map_err(said)?;
+        let (act, epilogue, tokens) = (Act::F32, Epilogue::None, Tokens::Many);
+        let linear = Linear { mats: vec![mat], cols, tokens, act, epilogue };
+        let few = self.few(&linear, &count).map_err(said)?;
+        let tokens = few.as_ref().map_or(tokens, |gemv| gemv.linear.tokens);
+        let record = Record::of(&linear.mats[0], cols, act, self.products(), tokens).map_err(said)?;
         let axis = |i: usize| {
             let number = |list: &[u64]| u32::try_from(list[i]).map_err(|_| "a window beyond 32 bits".to_owned());
             Ok(Axis {
@@ -73,7 +72,7 @@ impl Steps<'_, '_> {
         let axes = (0..window.kernel.len()).map(axis).collect::<Result<Vec<Axis>, String>>()?;
         let kernel = GpuKernel::Windows(Windows { record, axes: axes.clone() });
         kernel.check().map_err(said)?;
-        Ok(Places { id, mat, cols, record, axes, tokens, count })
+        Ok(Places { id, linear, record, axes, few, count })
     }
 
     /// Launches what `places` is: operands from the image, the product, and its places behind its channels.
@@ -85,7 +84,7 @@ impl Steps<'_, '_> {
         [x, y]: [u32; 2],
         dims: &[Dim],
     ) -> Result<()> {
-        let Places { id, mat, cols, record, axes, tokens, count } = places;
+        let Places { id, linear, record, axes, few, count } = places;
         let ([batch, _, _], extents) = dims.split_first_chunk().ok_or_else(overflow)?;
         let area = product(&extents[axes.len()..])?;
         let weak = weak_columns(self.graph, id);
@@ -95,7 +94,7 @@ impl Steps<'_, '_> {
         let sizes = std::iter::once(batch).chain(extents).cloned().chain(inputs::counted(&record, weak)).collect();
         let reason = format!("inputs of {label}, a token for each place: {kernel}");
         self.template(&format!("{label} (windows)"), kernel, bufs, sizes, reason)?;
-        let rows = Dim::from(u64::from(mat.rows));
+        let rows = Dim::from(u64::from(linear.mats[0].rows));
         // One place of an image is its channels already.
         let single = area.fixed() == Some(1);
         let bytes = count.checked_mul(&rows).and_then(|n| n.checked_mul(&Dim::from(4))).ok_or_else(overflow)?;
@@ -107,17 +106,12 @@ impl Steps<'_, '_> {
             residual: None,
             outputs: vec![sums],
         };
-        let (act, epilogue) = (Act::F32, Epilogue::None);
-        let linear = Linear { mats: vec![mat], cols, tokens, act, epilogue };
-        match tokens {
-            Tokens::Few(_) => {
-                let kernel = GpuKernel::Gemv(Gemv::of(linear, self.products())?);
-                self.multiply(label, kernel, &operands, &count, format!("{tokens} place(s)"))?;
-            }
-            Tokens::Many => {
-                let about = count.fixed().map_or(MANY, |n| n as usize);
-                self.many(label, linear, &[record], operands, (&count, about), format!("about {about} places"))?;
-            }
+        if let Some(gemv) = few {
+            let places = format!("{} place(s)", gemv.linear.tokens);
+            self.multiply(label, GpuKernel::Gemv(gemv), &operands, &count, places)?;
+        } else {
+            let about = count.fixed().map_or(MANY, |n| n as usize);
+            self.many(label, linear, &[record], operands, (&count, about), format!("about {about} places"))?;
         }
         if single {
             return Ok(());

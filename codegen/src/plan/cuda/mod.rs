@@ -24,10 +24,11 @@ pub(super) use heads::Waiting;
 pub use kernels::{Kernel, Kernels};
 
 use super::device::Device;
+use super::linear::unexpected;
 use super::steps::Steps;
 use crate::emit::SizesIn;
+use crate::spec::KernelSpec;
 use crate::spec::gpu::{GpuKernel, Products};
-use crate::spec::{BufferRole, KernelSpec};
 use actc_artifact::{Launch, Step};
 use actc_ir::{Node, NodeData, Op};
 use actc_types::{Diagnostic, Dim, Place, Result};
@@ -60,11 +61,6 @@ pub(super) fn found(d: Diagnostic, op: &str, origin: String) -> Diagnostic {
             Diagnostic { help, headline, place, ..d }
         }
     }
-}
-
-/// The error of a buffer that a kernel asks for and its cluster has not.
-fn unexpected(role: BufferRole) -> Diagnostic {
-    Diagnostic::new("codegen-buffer", format!("a kernel asks for a buffer {role:?} that its cluster has not"))
 }
 
 impl Steps<'_, '_> {

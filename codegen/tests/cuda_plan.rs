@@ -303,13 +303,14 @@ fn calls_of_the_library_become_kernels() {
   %1 = transpose{order=\"0, 2, 3, 1\"} %0 : f32[N, 8, 9, 4] @transpose
   %2 = softmax %1 : f32[N, 8, 9, 4] @softmax
   %3 = gather{axis=1} %2, %i : f32[N, 3, 9, 4] @gather
-  return y=%3\n}\n";
+  %4, %5 = top_k{k=2, of=most} %3 : f32[N, 3, 9, 2], i64[N, 3, 9, 2] @top_k
+  return y=%4, at=%5\n}\n";
     let graph = text::parse(source, &text::unbound).unwrap();
     let planned = cuda::plan(&graph, Entries::Forward, Products::Single, &[], TensorTable::default());
     let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
     check(&planned, &planned.entries[0]);
     let labels: Vec<&str> = launches(&planned.entries[0]).iter().map(|l| l.label.as_str()).collect();
-    assert_eq!(labels, ["conv", "transpose", "softmax", "gather"]);
+    assert_eq!(labels, ["conv", "transpose", "softmax", "gather", "top_k"]);
 }
 
 /// Stored weights: a product where there is enough for tensor cores, else decoded for a kernel that takes any.

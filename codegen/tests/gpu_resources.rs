@@ -8,8 +8,8 @@
 
 use actc_codegen::spec::gpu::{
     Append, Attend, Axis, Conv, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of,
-    Place, Pool, Prepare, Products, Put, Record, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms, Tile, To, Wgmma, What,
-    Windows,
+    Place, Pool, Prepare, Products, Put, Record, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms, Tile, To, TopK, Wgmma,
+    What, Windows,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
@@ -207,6 +207,8 @@ fn others() -> Vec<(String, GpuKernel)> {
         ),
         ("cumulate f32", each(cumulate, sizes)),
         ("scatter f32, sums", GpuKernel::Scatter(Scatter { to: To::Parts { tuple: 2 }, put, sizes })),
+        ("top_k f32, long rows", GpuKernel::TopK(TopK::of(dtype, true, None, sizes))),
+        ("top_k i64, short rows", GpuKernel::TopK(TopK::of(Element::I64, false, Some(64), memory))),
         ("pool most", GpuKernel::Pool(pool(PoolFunction::Most))),
         ("pool average", GpuKernel::Pool(pool(PoolFunction::AveragePadded))),
         ("matmul, many rows", matmul(false, sizes)),

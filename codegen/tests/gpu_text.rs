@@ -4,7 +4,7 @@
 
 use actc_codegen::spec::gpu::{
     Append, Attend, Axis, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place,
-    Pool, Prepare, Products, Put, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, Wgmma, What, Windows,
+    Pool, Prepare, Products, Put, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, TopK, Wgmma, What, Windows,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_types::function::{BinaryFunction, Extreme};
@@ -96,6 +96,7 @@ fn general_tensors() {
     let put = Put::Join { function: BinaryFunction::Add, dtype };
     let to = To::Elements { rank: 2, axis: 1 };
     insta::assert_snapshot!("scatter", text(GpuKernel::Scatter(Scatter { to, put, sizes: Sizes::Memory })));
+    insta::assert_snapshot!("top_k", text(GpuKernel::TopK(TopK::of(dtype, true, None, sizes))));
     let matmul = Matmul { ta: false, tb: true, few: false, sizes: Sizes::Int };
     insta::assert_snapshot!("matmul", text(GpuKernel::Matmul(matmul)));
 }

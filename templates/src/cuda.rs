@@ -7,7 +7,7 @@ mod general;
 mod state;
 
 pub use attention::{Attend, Combine, Flash};
-pub use general::{Conv, Copy, Each, Matmul, Place, Pool, Rowwise, Scatter, WindowAxis};
+pub use general::{Conv, Copy, Each, Matmul, Place, Pool, Rowwise, Scatter, TopK, WindowAxis};
 pub use state::{Append, Appended, Decoded, Table};
 
 use crate::engine;

@@ -42,6 +42,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("conv", include_str!("../cuda/conv.cu.tera")),
     ("pool", include_str!("../cuda/pool.cu.tera")),
     ("scatter", include_str!("../cuda/scatter.cu.tera")),
+    ("top_k", include_str!("../cuda/top_k.cu.tera")),
     ("matmul", include_str!("../cuda/matmul.cu.tera")),
     ("combine", include_str!("../cuda/combine.cu.tera")),
 ];

@@ -212,6 +212,30 @@ pub struct Scatter<'a> {
     pub warps: u32,
 }
 
+/// `top_k`: the first elements of rows.
+#[derive(Clone, Debug, Serialize)]
+pub struct TopK<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// The type of an element.
+    pub element: &'a str,
+    /// Which come first, for people.
+    pub first: &'a str,
+    /// The type of a key.
+    pub key: &'a str,
+    /// Its bits.
+    pub bits: u32,
+    /// Bits of a digit of it.
+    pub digit: u32,
+    /// Elements that are sorted in shared memory.
+    pub room: u32,
+    /// Statements that return the key of `x`.
+    pub order: &'a [String],
+    /// Whether a block has a row, not a warp.
+    pub wide: bool,
+}
+
 macro_rules! renders {
     ($($text:ident $name:literal),*) => {$(
         impl $text<'_> {
@@ -223,4 +247,4 @@ macro_rules! renders {
     )*};
 }
 
-renders!(Conv "conv", Pool "pool", Scatter "scatter", Each "each", Copy "copy", Rowwise "rowwise", Place "place", Matmul "matmul");
+renders!(TopK "top_k", Conv "conv", Pool "pool", Scatter "scatter", Each "each", Copy "copy", Rowwise "rowwise", Place "place", Matmul "matmul");

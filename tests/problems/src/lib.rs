@@ -24,6 +24,7 @@ pub mod round;
 pub mod rows;
 pub mod rowwise;
 pub mod table;
+pub mod top_k;
 
 pub use case::{Case, Found, Launch, Memory, Near, Problem, Want};
 pub use matrix::Matrix;

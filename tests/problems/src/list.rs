@@ -4,7 +4,7 @@
 
 use crate::case::Case;
 use crate::norm::Turned;
-use crate::{chain, conv, each, function, indices, matmul, moves, norm, pool, prepared, round, rowwise, table};
+use crate::{chain, conv, each, function, indices, matmul, moves, norm, pool, prepared, round, rowwise, table, top_k};
 use actc_codegen::emit::SizesIn;
 use actc_codegen::kir::Fun;
 use actc_codegen::spec::gpu::{Element, Rows, Sizes};
@@ -58,6 +58,7 @@ pub fn small_templates() -> Vec<Case> {
         indices::updates(),
         indices::running(),
         indices::rounds(),
+        top_k::firsts(),
         round::rows(),
     ]
     .into_iter()
@@ -95,6 +96,7 @@ pub fn large() -> Vec<Case> {
         matmul::large_convolutions(),
         table::embeddings(211, 700),
         table::appends(97, 1030),
+        top_k::many(),
     ]
     .into_iter()
     .flatten()

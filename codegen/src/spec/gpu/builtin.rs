@@ -1,7 +1,8 @@
 //! What calls of the runtime's functions become on a GPU.
 
 use super::{
-    Axis, Conv, Copy, Each, Element, GpuKernel, Matmul, Of, Place, Pool, Put, Rowwise, Scatter, Sizes, Terms, To, What,
+    Axis, Conv, Copy, Each, Element, GpuKernel, Matmul, Of, Place, Pool, Put, Rowwise, Scatter, Sizes, Terms, To, TopK,
+    What,
 };
 use actc_artifact::{Builtin, BuiltinCall};
 use actc_types::function::{BinaryFunction, Extreme, RowFunction, Running, UnaryFunction};
@@ -151,6 +152,7 @@ impl GpuKernel {
                 };
                 Ok(GpuKernel::Scatter(Scatter { to, put, sizes }))
             }
+            Builtin::TopK => Ok(GpuKernel::TopK(TopK::of(element(0)?, int(1)? != 0, fixed(1), sizes))),
             Builtin::Linear
             | Builtin::Attention
             | Builtin::Embedding
@@ -159,7 +161,6 @@ impl GpuKernel {
             | Builtin::RoundRows
             | Builtin::Recurrent
             | Builtin::LinearAttention
-            | Builtin::TopK
             | Builtin::NonZero
             | Builtin::Unique
             | Builtin::NonMaxSuppression
@@ -215,6 +216,7 @@ mod tests {
                 dims(&[6, 9, 9, 5, 5]),
                 vec![PoolFunction::Most.code(), f32s, 0, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1],
             ),
+            (Builtin::TopK, dims(&[2, 9, 4]), vec![f32s, 1]),
             (Builtin::Resample, dims(&[1, 2, 3, 4, 5]), vec![f32s]),
         ] {
             let call = BuiltinCall { dims: sizes, ints, ..BuiltinCall::new("x", builtin) };

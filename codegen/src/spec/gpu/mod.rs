@@ -32,6 +32,7 @@ mod scatter;
 mod swizzle;
 mod table;
 mod text;
+mod top_k;
 mod wgmma;
 mod window;
 mod windows;
@@ -58,6 +59,7 @@ pub use reduce::Reduce;
 pub use rowwise::{Of, Rowwise};
 pub use scatter::{Put, Scatter, To};
 pub use swizzle::Swizzle;
+pub use top_k::TopK;
 pub use wgmma::Wgmma;
 pub use window::Axis;
 pub use windows::Windows;
@@ -148,6 +150,8 @@ families! {
     Pool "pool",
     /// Tensors with parts or elements replaced.
     Scatter "scatter",
+    /// The first elements of rows in order.
+    TopK "top_k",
     /// Rows of a stored matrix by ids.
     Embedding "embedding",
     /// All rows of a stored matrix.

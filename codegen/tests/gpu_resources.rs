@@ -7,13 +7,14 @@
 #![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{
-    Append, Attend, Axis, Conv, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of,
-    Place, Pool, Prepare, Products, Put, Record, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms, Tile, To, TopK, Wgmma,
-    What, Windows,
+    Append, Attend, Axis, Conv, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, LinearAttention,
+    Matmul, Of, Place, Pool, Prepare, Products, Put, Record, Recurrent, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms,
+    Tile, To, TopK, Wgmma, What, Windows,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
 use actc_types::function::{BinaryFunction, Extreme, RowFunction, Running, UnaryFunction};
+use actc_types::recurrent::{Cell, Squash, SquashKind, StateRule};
 use actc_types::window::PoolFunction;
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, RowForm, Target, WeakPlace};
 use std::fmt::Write as _;
@@ -192,6 +193,16 @@ fn others() -> Vec<(String, GpuKernel)> {
     let (function, exclusive, reverse) = (Running::Sum, false, false);
     let cumulate = What::Cumulate { function, dtype, rank: 2, exclusive, reverse };
     let put = Put::Join { function: BinaryFunction::Add, dtype };
+    let cell = |cell: Cell| {
+        let kinds = [SquashKind::Sigmoid, SquashKind::Tanh, SquashKind::Tanh];
+        let functions = kinds.map(Squash::plain)[..cell.functions()].to_vec();
+        let (reverse, clip, peepholes, lengths) = (true, 1.0, cell.has_content(), true);
+        GpuKernel::Recurrent(Recurrent { cell, functions, reverse, clip, peepholes, lengths, sizes })
+    };
+    let states = |span| {
+        let rule = StateRule::GatedDelta;
+        GpuKernel::LinearAttention(LinearAttention { rule, scale: 1.0, span, sizes: memory })
+    };
     let general = [
         ("transpose 4 bytes", each(What::Transpose { size: 4, order: vec![0, 2, 1, 3] }, sizes)),
         ("gather 8 bytes", each(What::Gather { size: 8 }, sizes)),
@@ -209,6 +220,10 @@ fn others() -> Vec<(String, GpuKernel)> {
         ("scatter f32, sums", GpuKernel::Scatter(Scatter { to: To::Parts { tuple: 2 }, put, sizes })),
         ("top_k f32, long rows", GpuKernel::TopK(TopK::of(dtype, true, None, sizes))),
         ("top_k i64, short rows", GpuKernel::TopK(TopK::of(Element::I64, false, Some(64), memory))),
+        ("lstm", cell(Cell::Lstm)),
+        ("gru", cell(Cell::Gru)),
+        ("linear attention, 128 rows", states(4)),
+        ("linear attention, 2048 rows", states(64)),
         ("pool most", GpuKernel::Pool(pool(PoolFunction::Most))),
         ("pool average", GpuKernel::Pool(pool(PoolFunction::AveragePadded))),
         ("matmul, many rows", matmul(false, sizes)),

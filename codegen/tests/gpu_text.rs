@@ -3,11 +3,13 @@
 #![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{
-    Append, Attend, Axis, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul, Of, Place,
-    Pool, Prepare, Products, Put, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, TopK, Wgmma, What, Windows,
+    Append, Attend, Axis, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, LinearAttention,
+    Matmul, Of, Place, Pool, Prepare, Products, Put, Recurrent, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, TopK,
+    Wgmma, What, Windows,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_types::function::{BinaryFunction, Extreme};
+use actc_types::recurrent::{Cell, Squash, SquashKind, StateRule};
 use actc_types::window::PoolFunction;
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, RowForm, WeakPlace};
 
@@ -99,4 +101,15 @@ fn general_tensors() {
     insta::assert_snapshot!("top_k", text(GpuKernel::TopK(TopK::of(dtype, true, None, sizes))));
     let matmul = Matmul { ta: false, tb: true, few: false, sizes: Sizes::Int };
     insta::assert_snapshot!("matmul", text(GpuKernel::Matmul(matmul)));
+}
+
+#[test]
+fn states_from_token_to_token() {
+    let functions = [SquashKind::Sigmoid, SquashKind::Tanh, SquashKind::HardSigmoid];
+    let functions = functions.map(|kind| Squash { kind, alpha: 0.25, beta: 0.5 }).to_vec();
+    let (cell, sizes) = (Cell::Lstm, Sizes::Int);
+    let lstm = Recurrent { cell, functions, reverse: true, clip: 3.0, peepholes: true, lengths: true, sizes };
+    insta::assert_snapshot!("recurrent", text(GpuKernel::Recurrent(lstm)));
+    let attention = LinearAttention { rule: StateRule::GatedDelta, scale: 0.125, span: 4, sizes };
+    insta::assert_snapshot!("linear_attention", text(GpuKernel::LinearAttention(attention)));
 }

@@ -4,10 +4,12 @@
 
 mod attention;
 mod general;
+mod sequence;
 mod state;
 
 pub use attention::{Attend, Combine, Flash};
 pub use general::{Conv, Copy, Each, Matmul, Place, Pool, Rowwise, Scatter, TopK, WindowAxis};
+pub use sequence::{LinearAttention, Recurrent};
 pub use state::{Append, Appended, Decoded, Table};
 
 use crate::engine;

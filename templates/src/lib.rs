@@ -42,6 +42,8 @@ const SOURCES: &[(&str, &str)] = &[
     ("conv", include_str!("../cuda/conv.cu.tera")),
     ("pool", include_str!("../cuda/pool.cu.tera")),
     ("scatter", include_str!("../cuda/scatter.cu.tera")),
+    ("recurrent", include_str!("../cuda/recurrent.cu.tera")),
+    ("linear_attention", include_str!("../cuda/linear_attention.cu.tera")),
     ("top_k", include_str!("../cuda/top_k.cu.tera")),
     ("matmul", include_str!("../cuda/matmul.cu.tera")),
     ("combine", include_str!("../cuda/combine.cu.tera")),

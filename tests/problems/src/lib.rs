@@ -23,6 +23,7 @@ pub mod prepared;
 pub mod round;
 pub mod rows;
 pub mod rowwise;
+pub mod sequence;
 pub mod table;
 pub mod top_k;
 

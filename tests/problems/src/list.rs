@@ -4,7 +4,9 @@
 
 use crate::case::Case;
 use crate::norm::Turned;
-use crate::{chain, conv, each, function, indices, matmul, moves, norm, pool, prepared, round, rowwise, table, top_k};
+use crate::{
+    chain, conv, each, function, indices, matmul, moves, norm, pool, prepared, round, rowwise, sequence, table, top_k,
+};
 use actc_codegen::emit::SizesIn;
 use actc_codegen::kir::Fun;
 use actc_codegen::spec::gpu::{Element, Rows, Sizes};
@@ -59,6 +61,8 @@ pub fn small_templates() -> Vec<Case> {
         indices::running(),
         indices::rounds(),
         top_k::firsts(),
+        sequence::cells(),
+        sequence::states(),
         round::rows(),
     ]
     .into_iter()
@@ -97,6 +101,7 @@ pub fn large() -> Vec<Case> {
         table::embeddings(211, 700),
         table::appends(97, 1030),
         top_k::many(),
+        sequence::layers(),
     ]
     .into_iter()
     .flatten()

@@ -1,8 +1,8 @@
 //! What calls of the runtime's functions become on a GPU.
 
 use super::{
-    Axis, Conv, Copy, Each, Element, GpuKernel, Matmul, Of, Place, Pool, Put, Rowwise, Scatter, Sizes, Terms, To, TopK,
-    What,
+    Axis, Conv, Copy, Each, Element, GpuKernel, LinearAttention, Matmul, Of, Place, Pool, Put, Recurrent, Rowwise,
+    Scatter, Sizes, Terms, To, TopK, What,
 };
 use actc_artifact::{Builtin, BuiltinCall};
 use actc_types::function::{BinaryFunction, Extreme, RowFunction, Running, UnaryFunction};
@@ -153,14 +153,16 @@ impl GpuKernel {
                 Ok(GpuKernel::Scatter(Scatter { to, put, sizes }))
             }
             Builtin::TopK => Ok(GpuKernel::TopK(TopK::of(element(0)?, int(1)? != 0, fixed(1), sizes))),
+            Builtin::Recurrent => Recurrent::of(call, sizes).map(GpuKernel::Recurrent).ok_or_else(refuse),
+            Builtin::LinearAttention => {
+                LinearAttention::of(call, sizes).map(GpuKernel::LinearAttention).ok_or_else(refuse)
+            }
             Builtin::Linear
             | Builtin::Attention
             | Builtin::Embedding
             | Builtin::Gram
             | Builtin::ChannelStats
             | Builtin::RoundRows
-            | Builtin::Recurrent
-            | Builtin::LinearAttention
             | Builtin::NonZero
             | Builtin::Unique
             | Builtin::NonMaxSuppression
@@ -217,9 +219,11 @@ mod tests {
                 vec![PoolFunction::Most.code(), f32s, 0, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1],
             ),
             (Builtin::TopK, dims(&[2, 9, 4]), vec![f32s, 1]),
+            (Builtin::LinearAttention, dims(&[1, 5, 4, 2, 64, 64, 1]), vec![3]),
+            (Builtin::Recurrent, dims(&[5, 2, 64]), vec![0, 0, 0, 1, 1, 2, 1]),
             (Builtin::Resample, dims(&[1, 2, 3, 4, 5]), vec![f32s]),
         ] {
-            let call = BuiltinCall { dims: sizes, ints, ..BuiltinCall::new("x", builtin) };
+            let call = BuiltinCall { dims: sizes, ints, floats: vec![0.0; 7], ..BuiltinCall::new("x", builtin) };
             let kernel = GpuKernel::of_call(&call, Sizes::Int).unwrap();
             kernel.check().unwrap();
             assert_eq!(kernel.dims().len(), call.dims.len(), "{kernel}");

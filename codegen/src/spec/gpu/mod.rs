@@ -20,15 +20,18 @@ mod flash;
 mod gemm;
 mod gemv;
 mod geometry;
+mod linear_attention;
 mod matmul;
 mod matrix;
 mod place;
 mod pool;
 mod prepare;
 mod record;
+mod recurrent;
 mod reduce;
 mod rowwise;
 mod scatter;
+mod squash;
 mod swizzle;
 mod table;
 mod text;
@@ -50,11 +53,13 @@ pub use flash::Flash;
 pub use gemm::{Gemm, Tile};
 pub use gemv::{Gemv, Tuning};
 pub use geometry::{Blocks, Geometry, Launch, Sizes};
+pub use linear_attention::LinearAttention;
 pub use matmul::Matmul;
 pub use place::{Choose, Place};
 pub use pool::Pool;
 pub use prepare::Prepare;
 pub use record::{Columns, Products, Record, Weak};
+pub use recurrent::Recurrent;
 pub use reduce::Reduce;
 pub use rowwise::{Of, Rowwise};
 pub use scatter::{Put, Scatter, To};
@@ -152,6 +157,10 @@ families! {
     Scatter "scatter",
     /// The first elements of rows in order.
     TopK "top_k",
+    /// Directions of recurrent layers.
+    Recurrent "recurrent",
+    /// Attention by states.
+    LinearAttention "linear_attention",
     /// Rows of a stored matrix by ids.
     Embedding "embedding",
     /// All rows of a stored matrix.

@@ -7,15 +7,16 @@
 #![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{
-    Append, Attend, Axis, Conv, Copy, Decode, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, LinearAttention,
-    Matmul, Of, Place, Pool, Prepare, Products, Put, Record, Recurrent, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms,
-    Tile, To, TopK, Wgmma, What, Windows,
+    Append, Attend, Axis, ChannelStats, Conv, Copy, Decode, Det, Each, Element, Embedding, Flash, Fold, Gemm, Gemv,
+    GpuKernel, Gram, GridSample, LinearAttention, Matmul, Of, Place, Pool, Prepare, Products, Put, Record, Recurrent,
+    RegionPool, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms, Tile, To, TopK, Wgmma, What, Windows,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, Tokens};
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
 use actc_types::function::{BinaryFunction, Extreme, RowFunction, Running, UnaryFunction};
 use actc_types::recurrent::{Cell, Squash, SquashKind, StateRule};
-use actc_types::window::PoolFunction;
+use actc_types::sampling::{Border, Ends, Interpolation, Sampling};
+use actc_types::window::{PoolFunction, RegionFunction};
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, RowForm, Target, WeakPlace};
 use std::fmt::Write as _;
 
@@ -203,6 +204,11 @@ fn others() -> Vec<(String, GpuKernel)> {
         let rule = StateRule::GatedDelta;
         GpuKernel::LinearAttention(LinearAttention { rule, scale: 1.0, span, sizes: memory })
     };
+    let sampling = Sampling { interpolation: Interpolation::Cubic, border: Border::Reflect, ends: Ends::Edges };
+    let function = RegionFunction::Average;
+    let regions = RegionPool { function, size: [7, 7], samples: 2, scale: 0.25, shift: 0.5, sizes };
+    let terms = Terms::Moved { parts: 1, mask: true };
+    let moved = Conv { transposed: false, groups: 1, axes: axes.clone(), terms, bias: false, few: false, sizes };
     let general = [
         ("transpose 4 bytes", each(What::Transpose { size: 4, order: vec![0, 2, 1, 3] }, sizes)),
         ("gather 8 bytes", each(What::Gather { size: 8 }, sizes)),
@@ -223,7 +229,21 @@ fn others() -> Vec<(String, GpuKernel)> {
         ("lstm", cell(Cell::Lstm)),
         ("gru", cell(Cell::Gru)),
         ("linear attention, 128 rows", states(4)),
-        ("linear attention, 2048 rows", states(64)),
+        ("linear attention, 1024 rows", states(32)),
+        (
+            "grid_sample, cubic of two axes",
+            GpuKernel::GridSample(GridSample { sampling, double: false, rank: 2, sizes }),
+        ),
+        (
+            "grid_sample, cubic of three axes",
+            GpuKernel::GridSample(GridSample { sampling, double: true, rank: 3, sizes }),
+        ),
+        ("region_pool", GpuKernel::RegionPool(regions)),
+        ("conv, moved", GpuKernel::Conv(moved)),
+        ("fold f32", GpuKernel::Fold(Fold { dtype, axes: axes.clone(), sizes })),
+        ("det", GpuKernel::Det(Det::of(None, sizes))),
+        ("gram", GpuKernel::Gram(Gram { sizes })),
+        ("channel_stats", GpuKernel::ChannelStats(ChannelStats { first: true, sizes: memory })),
         ("pool most", GpuKernel::Pool(pool(PoolFunction::Most))),
         ("pool average", GpuKernel::Pool(pool(PoolFunction::AveragePadded))),
         ("matmul, many rows", matmul(false, sizes)),

@@ -120,6 +120,12 @@ pub struct Conv<'a> {
     pub integers: bool,
     /// Whether each channel of the result has a zero point of its weights.
     pub zeros: bool,
+    /// Whether taps are moved.
+    pub moved: bool,
+    /// Parts of channels that are moved together.
+    pub parts: u32,
+    /// Whether taps that are moved are multiplied by a mask.
+    pub mask: bool,
     /// The type of an element of the image.
     pub x_type: &'a str,
     /// The type of a weight.
@@ -206,6 +212,10 @@ pub struct Scatter<'a> {
     pub span: &'a str,
     /// Elements of a part.
     pub inner: &'a str,
+    /// Whether it starts as zeros, not as another tensor.
+    pub blank: bool,
+    /// The parameter with the updates.
+    pub updates: &'a str,
     /// What element `i` of a part becomes.
     pub apply: &'a str,
     /// Warps of a block.
@@ -236,6 +246,40 @@ pub struct TopK<'a> {
     pub wide: bool,
 }
 
+/// `fold`: windows added up.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fold<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// The type of an element.
+    pub element: &'a str,
+    /// The type of a sum.
+    pub sum: &'a str,
+    /// Taps along each axis, for people.
+    pub kernel: &'a str,
+    /// Taps of a window.
+    pub taps: u64,
+    /// The axes, the first first.
+    pub axes: &'a [WindowAxis],
+    /// The number of windows.
+    pub windows: &'a str,
+    /// Which tap `k0`, `k1`, … are.
+    pub tap: &'a str,
+    /// Which window `o0`, `o1`, … are.
+    pub window: &'a str,
+    /// The number of elements.
+    pub count: &'a str,
+}
+
+/// `det`: determinants.
+#[derive(Clone, Debug, Serialize)]
+pub struct Det<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+}
+
 macro_rules! renders {
     ($($text:ident $name:literal),*) => {$(
         impl $text<'_> {
@@ -247,4 +291,4 @@ macro_rules! renders {
     )*};
 }
 
-renders!(TopK "top_k", Conv "conv", Pool "pool", Scatter "scatter", Each "each", Copy "copy", Rowwise "rowwise", Place "place", Matmul "matmul");
+renders!(Fold "fold", Det "det", TopK "top_k", Conv "conv", Pool "pool", Scatter "scatter", Each "each", Copy "copy", Rowwise "rowwise", Place "place", Matmul "matmul");

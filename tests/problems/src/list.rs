@@ -5,7 +5,8 @@
 use crate::case::Case;
 use crate::norm::Turned;
 use crate::{
-    chain, conv, each, function, indices, matmul, moves, norm, pool, prepared, round, rowwise, sequence, table, top_k,
+    chain, conv, det, each, folding, function, indices, matmul, moves, norm, pool, prepared, round, rowwise, sampling,
+    sequence, statistics, table, top_k,
 };
 use actc_codegen::emit::SizesIn;
 use actc_codegen::kir::Fun;
@@ -63,6 +64,13 @@ pub fn small_templates() -> Vec<Case> {
         top_k::firsts(),
         sequence::cells(),
         sequence::states(),
+        sampling::grids(),
+        sampling::regions(),
+        folding::folds(),
+        folding::unpools(),
+        folding::moved(),
+        det::matrices(),
+        statistics::accumulators(),
         round::rows(),
     ]
     .into_iter()

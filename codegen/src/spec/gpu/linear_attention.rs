@@ -17,10 +17,7 @@ use std::fmt;
 const THREADS: u32 = 128;
 
 /// Most rows of a state that lanes have.
-const MOST_SPAN: u8 = 64;
-
-/// Numbers of states that a lane keeps.
-const KEPT: u8 = 64;
+const MOST_SPAN: u8 = 32;
 
 /// Attention by states.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +46,12 @@ impl LinearAttention {
 
     /// Columns of a warp.
     fn cols(&self) -> u8 {
-        (KEPT / self.span).clamp(1, 8)
+        match self.span {
+            0..=8 => 8,
+            9..=16 => 4,
+            // More leave no registers for keys.
+            _ => 1,
+        }
     }
 
     pub(super) fn check(&self) -> Result<()> {

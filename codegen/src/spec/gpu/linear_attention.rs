@@ -3,7 +3,6 @@
 //! Columns of a state have nothing to do with each other: a warp keeps some in registers from the first token to the last. Sums
 //! are of single precision, in an order that depends on the rows of a state alone.
 
-use super::TWO_WAVES;
 use super::geometry::{Blocks, Geometry, Sizes, size};
 use super::text::Text;
 use crate::spec::{Buffer, BufferRole};
@@ -79,15 +78,12 @@ impl LinearAttention {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let across = match self.sizes {
-            Sizes::Memory => Blocks::fixed(TWO_WAVES as usize),
-            Sizes::Int => {
-                let columns = size(0).checked_mul(&size(3)).and_then(|states| states.checked_mul(&size(5)));
-                let columns = columns.ok_or_else(|| Diagnostic::new("kernel-shape", "too many states"))?;
-                Blocks::of(columns, usize::from(self.cols()) * THREADS as usize / 32)
-            }
+        let columns = usize::from(self.cols()) * THREADS as usize / 32;
+        let grid = match self.sizes {
+            Sizes::Memory => [Blocks::fixed(4), Blocks::fixed(16), Blocks::fixed(4)],
+            Sizes::Int => [Blocks::of(size(5), columns), Blocks::of(size(3), 1), Blocks::of(size(0), 1)],
         };
-        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads: THREADS, shared: 0 })
+        Ok(Geometry { grid, threads: THREADS, shared: 0 })
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {

@@ -123,7 +123,7 @@ impl Recurrent {
             true => format!(" + in{peepholes}[{gate} * n + u] * {content}"),
             false => String::new(),
         };
-        let gate = |gate: usize, more: String| entering(format!("sums[{gate}] + x[{gate} * n + u]{more}"));
+        let gate = |gate: usize, more: String| entering(format!("sums[{gate}] + given[{gate}]{more}"));
         match self.cell {
             Cell::Rnn => Steps {
                 formula: "h = f(x + r h)",
@@ -141,7 +141,7 @@ impl Recurrent {
                 ],
                 late_lines: vec![
                     "const float update = out1[row * n + u];".to_owned(),
-                    format!("const float fresh = squash1({});", entering("sums[0] + x[2 * n + u]".to_owned())),
+                    format!("const float fresh = squash1({});", entering("sums[0] + given".to_owned())),
                     "out1[row * n + u] = (1.0f - update) * fresh + update * old[u];".to_owned(),
                 ],
             },
@@ -153,7 +153,7 @@ impl Recurrent {
                     format!("const float reset = squash0({});", gate(1, String::new())),
                     format!(
                         "const float fresh = squash1({});",
-                        entering(format!("(sums[2] + in{inner}[u]) * reset + x[2 * n + u]"))
+                        entering(format!("(sums[2] + in{inner}[u]) * reset + given[2]"))
                     ),
                     "now[u] = (1.0f - update) * fresh + update * old[u];".to_owned(),
                 ],

@@ -118,6 +118,11 @@ impl Case {
         Case::new(name, vec![Kernel::Template(kernel)], make)
     }
 
+    /// The same problem of other kernels, which take the same buffers and sizes.
+    pub(crate) fn by(self, name: String, of: impl Fn(Kernel) -> Kernel) -> Case {
+        Case { name, kernels: self.kernels.into_iter().map(of).collect(), make: self.make }
+    }
+
     /// Its numbers, and the answers.
     pub fn problem(&self) -> Problem {
         (self.make)()

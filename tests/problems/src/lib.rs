@@ -17,6 +17,7 @@ pub mod linear;
 pub mod list;
 pub mod matmul;
 mod matrix;
+pub mod memory;
 pub mod moves;
 pub mod norm;
 pub mod planned;

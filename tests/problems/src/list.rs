@@ -5,8 +5,8 @@
 use crate::case::Case;
 use crate::norm::Turned;
 use crate::{
-    chain, conv, det, each, folding, function, indices, matmul, moves, norm, pool, prepared, round, rowwise, sampling,
-    sequence, statistics, table, top_k,
+    chain, conv, det, each, folding, function, indices, matmul, memory, moves, norm, pool, prepared, round, rowwise,
+    sampling, sequence, statistics, table, top_k,
 };
 use actc_codegen::emit::SizesIn;
 use actc_codegen::kir::Fun;
@@ -71,6 +71,7 @@ pub fn small_templates() -> Vec<Case> {
         folding::moved(),
         det::matrices(),
         statistics::accumulators(),
+        memory::sizes_in_memory(),
         round::rows(),
     ]
     .into_iter()

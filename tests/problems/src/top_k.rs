@@ -2,9 +2,9 @@
 
 use crate::planned::{Expect, alone, planned};
 use crate::{Case, Rng};
-use actc_ir::Op;
 use actc_ir::ops::order::TopK;
-use actc_types::{Dim, Tensor, TensorData};
+use actc_ir::{Graph, Op, TensorType};
+use actc_types::{DType, Dim, Shape, Tensor, TensorData};
 
 /// Elements of every type that has an order of its own: half of them of few different values.
 fn elements(n: usize, rng: &mut Rng) -> Vec<TensorData> {
@@ -54,7 +54,21 @@ pub fn firsts() -> Vec<Case> {
         false,
         &mut rng,
     ));
+    all.extend([3, 400].map(beyond));
     all
+}
+
+/// More elements than rows of `n` have, which is known only when it runs.
+fn beyond(n: u64) -> Case {
+    let mut graph = Graph::new("g");
+    let shape = |dims: &[Dim]| TensorType::new(DType::F32, Shape(dims.to_vec()));
+    let x = graph.input("x", shape(&[Dim::from(2), Dim::from(n)]));
+    graph.input("z", shape(&[Dim::sym("K")]));
+    let op = Op::TopK(TopK { k: Dim::sym("K"), largest: true });
+    let results = graph.add_in(graph.body(), op, &[x], Vec::new(), "y").expect("its shapes may fit");
+    results.into_iter().enumerate().for_each(|(i, value)| graph.output(format!("y{i}"), value));
+    let zeros = |dims: &[u64]| Tensor::f32(dims, vec![0.0; dims.iter().product::<u64>() as usize]).expect("as many");
+    planned(format!("top_k {} of {n}", n + 1), graph, vec![zeros(&[2, n]), zeros(&[n + 1])], Expect::Error)
 }
 
 /// Rows as samplers, detectors and mixtures of experts have them.

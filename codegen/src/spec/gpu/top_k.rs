@@ -1,7 +1,7 @@
 //! `top_k` of GPUs: the first elements of each row in order, and where they stood.
 //!
 //! Which they are and how they stand does not depend on how a row is shared: no two of a row are equal, as equal elements stay in
-//! the order of their places.
+//! the order of their places. Rows that have fewer elements than are wanted set an error word, which whoever reads results looks at.
 
 use super::TWO_WAVES;
 use super::element::Element;
@@ -52,13 +52,14 @@ impl TopK {
         Ok(())
     }
 
-    /// `x [M, N]`, `y [M, K]`, the places `i64[M, K]`.
+    /// `x [M, N]`, the error word, `y [M, K]`, the places `i64[M, K]`.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
         let elem = self.dtype.dtype();
         // Many elements are sorted where they are written.
         let access = if self.wide { Access::ReadWrite } else { Access::Write };
         vec![
             Buffer::read(BufferRole::Input(0), elem),
+            Buffer { role: BufferRole::Error, elem: DType::I32, access: Access::ReadWrite },
             Buffer { role: BufferRole::Output(0), elem, access },
             Buffer { role: BufferRole::Output(1), elem: DType::I64, access },
         ]

@@ -240,6 +240,8 @@ pub struct TopK<'a> {
     pub digit: u32,
     /// Elements that are sorted in shared memory.
     pub room: u32,
+    /// Elements of a thread that are on their way at once.
+    pub ahead: u32,
     /// Statements that return the key of `x`.
     pub order: &'a [String],
     /// Whether a block has a row, not a warp.

@@ -24,6 +24,9 @@ const DIGIT: u32 = 11;
 /// Elements that are sorted in shared memory.
 const ROOM: u32 = 1024;
 
+/// Elements of a thread that are on their way at once.
+const AHEAD: u32 = 8;
+
 /// The first elements of rows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TopK {
@@ -114,6 +117,7 @@ impl TopK {
             bits,
             digit: DIGIT,
             room: ROOM,
+            ahead: AHEAD,
             order: &self.order(),
             wide: self.wide,
         }

@@ -319,13 +319,37 @@ fn calls_of_the_library_become_kernels() {
   %1 = transpose{order=\"0, 2, 3, 1\"} %0 : f32[N, 8, 9, 4] @transpose
   %2 = softmax %1 : f32[N, 8, 9, 4] @softmax
   %3 = gather{axis=1} %2, %i : f32[N, 3, 9, 4] @gather
-  return y=%3\n}\n";
+  %4, %5 = top_k{k=2, of=most} %3 : f32[N, 3, 9, 2], i64[N, 3, 9, 2] @top_k
+  return y=%4, at=%5\n}\n";
     let graph = text::parse(source, &text::unbound).unwrap();
     let planned = cuda::plan(&graph, Entries::Forward, Products::Single, &[], TensorTable::default());
     let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
     check(&planned, &planned.entries[0]);
     let labels: Vec<&str> = launches(&planned.entries[0]).iter().map(|l| l.label.as_str()).collect();
-    assert_eq!(labels, ["conv", "transpose", "softmax", "gather"]);
+    assert_eq!(labels, ["conv", "transpose", "softmax", "gather", "top_k"]);
+}
+
+/// Accumulators are updated where they stand, and eliminations have memory to work in.
+#[test]
+fn accumulators_and_working_memory() {
+    let source = "air 1\ngraph @g(%x: f32[N, 6], %m: f32[N, 5, 5], %a: f32[6, 6], %s: f32[8, 6]) {
+  %0 = gram %a, %x : f32[6, 6] @gram
+  %1 = channel_stats{first_apart} %s, %x : f32[8, 6] @channels
+  %2 = det %m : f32[N] @det
+  return y=%2, donate %a -> %0, donate %s -> %1\n}\n";
+    let graph = text::parse(source, &text::unbound).unwrap();
+    let planned = cuda::plan(&graph, Entries::Forward, Products::Single, &[], TensorTable::default());
+    let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
+    let entry = &planned.entries[0];
+    check(&planned, entry);
+    let kinds = |label: &str| {
+        let launch = launches(entry).into_iter().find(|l| l.label == label).unwrap();
+        launch.bufs.iter().map(|b| entry.buffers[*b as usize].kind).collect::<Vec<_>>()
+    };
+    for label in ["gram", "channels"] {
+        assert!(matches!(kinds(label)[..], [BufferKind::Input(_), BufferKind::State(_)]), "{:?}", kinds(label));
+    }
+    let [_, BufferKind::Slot(_), BufferKind::Output(_)] = kinds("det")[..] else { panic!("{:?}", kinds("det")) };
 }
 
 /// Stored weights: a product where there is enough for tensor cores, else decoded for a kernel that takes any.
@@ -389,8 +413,8 @@ fn the_host_compares_extents() {
 
 #[test]
 fn all_that_has_no_kernel_is_said_at_once() {
-    let source = "air 1\ngraph @g(%x: f32[2, 8, 8]) {\n  %0 = det %x : f32[2] @first\n  %1 = det %x : f32[2] @second\n  \
-        return a=%0, b=%1\n}\n";
+    let source = "air 1\ngraph @g(%x: f32[2, 8]) {\n  %0, %1 = non_zero %x : i64[2, 16], i64[] @first\n  \
+        %2, %3 = non_zero %x : i64[2, 16], i64[] @second\n  return a=%0, b=%2\n}\n";
     let graph = text::parse(source, &text::unbound).unwrap();
     let findings = cuda::plan(&graph, Entries::Forward, Products::Single, &[], TensorTable::default()).unwrap_err();
     let shown: Vec<String> = findings.iter().map(|d| format!("{} {:?} {}", d.code, d.place, d.headline)).collect();
@@ -398,6 +422,6 @@ fn all_that_has_no_kernel_is_said_at_once() {
     for (finding, node) in findings.iter().zip(["first", "second"]) {
         assert_eq!(finding.code, "codegen-cuda");
         assert_eq!(finding.place, Place::Node(node.into()));
-        assert!(finding.headline.contains("`det`") && finding.help.as_ref().unwrap().contains("CPU"), "{finding}");
+        assert!(finding.headline.contains("`non_zero`") && finding.help.as_ref().unwrap().contains("CPU"), "{finding}");
     }
 }

@@ -7,14 +7,17 @@
 #![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{
-    Append, Attend, Axis, Conv, Copy, Decode, Destination, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel,
-    Matmul, Of, Place, Pool, Prepare, Products, Put, Record, RowNorm, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms,
-    Tile, To, Turn, Wgmma, What, Windows,
+    Append, Attend, Axis, ChannelStats, Conv, Copy, Decode, Destination, Det, Each, Element, Embedding, Flash, Fold,
+    Gemm, Gemv, GpuKernel, Gram, GridSample, LinearAttention, Matmul, Of, Place, Pool, Prepare, Products, Put, Record,
+    Recurrent, RegionPool, RowNorm, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms, Tile, To, TopK, Turn, Wgmma, What,
+    Windows,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, RopeStyle, Tokens};
 use actc_codegen::toolchain::{Nvrtc, Ptxas};
 use actc_types::function::{BinaryFunction, Extreme, RowFunction, Running, UnaryFunction};
-use actc_types::window::PoolFunction;
+use actc_types::recurrent::{Cell, Squash, SquashKind, StateRule};
+use actc_types::sampling::{Border, Ends, Interpolation, Sampling};
+use actc_types::window::{PoolFunction, RegionFunction};
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, RowForm, Target, WeakPlace};
 use std::fmt::Write as _;
 
@@ -199,6 +202,21 @@ fn others() -> Vec<(String, GpuKernel)> {
     let (function, exclusive, reverse) = (Running::Sum, false, false);
     let cumulate = What::Cumulate { function, dtype, rank: 2, exclusive, reverse };
     let put = Put::Join { function: BinaryFunction::Add, dtype };
+    let cell = |cell: Cell| {
+        let kinds = [SquashKind::Sigmoid, SquashKind::Tanh, SquashKind::Tanh];
+        let functions = kinds.map(Squash::plain)[..cell.functions()].to_vec();
+        let (reverse, clip, peepholes, lengths) = (true, 1.0, cell.has_content(), true);
+        GpuKernel::Recurrent(Recurrent { cell, functions, reverse, clip, peepholes, lengths, sizes })
+    };
+    let states = |span| {
+        let rule = StateRule::GatedDelta;
+        GpuKernel::LinearAttention(LinearAttention { rule, scale: 1.0, span, sizes: memory })
+    };
+    let sampling = Sampling { interpolation: Interpolation::Cubic, border: Border::Reflect, ends: Ends::Edges };
+    let function = RegionFunction::Average;
+    let regions = RegionPool { function, size: [7, 7], samples: 2, scale: 0.25, shift: 0.5, sizes };
+    let terms = Terms::Moved { parts: 1, mask: true };
+    let moved = Conv { transposed: false, groups: 1, axes: axes.clone(), terms, bias: false, few: false, sizes };
     let general = [
         ("transpose 4 bytes", each(What::Transpose { size: 4, order: vec![0, 2, 1, 3] }, sizes)),
         ("gather 8 bytes", each(What::Gather { size: 8 }, sizes)),
@@ -214,6 +232,26 @@ fn others() -> Vec<(String, GpuKernel)> {
         ),
         ("cumulate f32", each(cumulate, sizes)),
         ("scatter f32, sums", GpuKernel::Scatter(Scatter { to: To::Parts { tuple: 2 }, put, sizes })),
+        ("top_k f32, long rows", GpuKernel::TopK(TopK::of(dtype, true, None, sizes))),
+        ("top_k i64, short rows", GpuKernel::TopK(TopK::of(Element::I64, false, Some(64), memory))),
+        ("lstm", cell(Cell::Lstm)),
+        ("gru", cell(Cell::Gru)),
+        ("linear attention, 128 rows", states(4)),
+        ("linear attention, 1024 rows", states(32)),
+        (
+            "grid_sample, cubic of two axes",
+            GpuKernel::GridSample(GridSample { sampling, double: false, rank: 2, sizes }),
+        ),
+        (
+            "grid_sample, cubic of three axes",
+            GpuKernel::GridSample(GridSample { sampling, double: true, rank: 3, sizes }),
+        ),
+        ("region_pool", GpuKernel::RegionPool(regions)),
+        ("conv, moved", GpuKernel::Conv(moved)),
+        ("fold f32", GpuKernel::Fold(Fold { dtype, axes: axes.clone(), sizes })),
+        ("det", GpuKernel::Det(Det::of(None, sizes))),
+        ("gram", GpuKernel::Gram(Gram { sizes })),
+        ("channel_stats", GpuKernel::ChannelStats(ChannelStats { first: true, sizes: memory })),
         ("pool most", GpuKernel::Pool(pool(PoolFunction::Most))),
         ("pool average", GpuKernel::Pool(pool(PoolFunction::AveragePadded))),
         ("matmul, many rows", matmul(false, sizes)),

@@ -3,13 +3,16 @@
 #![cfg(not(feature = "emit-llvm"))]
 
 use actc_codegen::spec::gpu::{
-    Append, Attend, Axis, Copy, Decode, Destination, Each, Element, Embedding, Flash, Gemm, Gemv, GpuKernel, Matmul,
-    Of, Place, Pool, Prepare, Products, Put, RowNorm, Rows, Rowwise, Scatter, Sizes, Swizzle, Tile, To, Turn, Wgmma,
-    What, Windows,
+    Append, Attend, Axis, ChannelStats, Conv, Copy, Decode, Destination, Det, Each, Element, Embedding, Flash, Fold,
+    Gemm, Gemv, GpuKernel, Gram, GridSample, LinearAttention, Matmul, Of, Place, Pool, Prepare, Products, Put,
+    Recurrent, RegionPool, RowNorm, Rows, Rowwise, Scatter, Sizes, Swizzle, Terms, Tile, To, TopK, Turn, Wgmma, What,
+    Windows,
 };
 use actc_codegen::spec::{Act, Attention, Epilogue, Linear, Mat, RopeStyle, Tokens};
 use actc_types::function::{BinaryFunction, Extreme};
-use actc_types::window::PoolFunction;
+use actc_types::recurrent::{Cell, Squash, SquashKind, StateRule};
+use actc_types::sampling::{Border, Ends, Interpolation, Sampling};
+use actc_types::window::{PoolFunction, RegionFunction};
 use actc_types::{DType, Encoding, Group, Mixed, Order, Packed, RowForm, WeakPlace};
 
 fn linear(bits: u8, place: WeakPlace, tokens: Tokens, epilogue: Epilogue) -> Linear {
@@ -100,6 +103,43 @@ fn general_tensors() {
     let put = Put::Join { function: BinaryFunction::Add, dtype };
     let to = To::Elements { rank: 2, axis: 1 };
     insta::assert_snapshot!("scatter", text(GpuKernel::Scatter(Scatter { to, put, sizes: Sizes::Memory })));
+    insta::assert_snapshot!("top_k", text(GpuKernel::TopK(TopK::of(dtype, true, None, sizes))));
     let matmul = Matmul { ta: false, tb: true, few: false, sizes: Sizes::Int };
     insta::assert_snapshot!("matmul", text(GpuKernel::Matmul(matmul)));
+}
+
+#[test]
+fn states_from_token_to_token() {
+    let functions = [SquashKind::Sigmoid, SquashKind::Tanh, SquashKind::HardSigmoid];
+    let functions = functions.map(|kind| Squash { kind, alpha: 0.25, beta: 0.5 }).to_vec();
+    let (cell, sizes) = (Cell::Lstm, Sizes::Int);
+    let lstm = Recurrent { cell, functions, reverse: true, clip: 3.0, peepholes: true, lengths: true, sizes };
+    insta::assert_snapshot!("recurrent", text(GpuKernel::Recurrent(lstm)));
+    let attention = LinearAttention { rule: StateRule::GatedDelta, scale: 0.125, span: 4, sizes };
+    insta::assert_snapshot!("linear_attention", text(GpuKernel::LinearAttention(attention)));
+}
+
+#[test]
+fn between_elements() {
+    let (sizes, size) = (Sizes::Int, [7, 7]);
+    let sampling = Sampling { interpolation: Interpolation::Cubic, border: Border::Reflect, ends: Ends::Edges };
+    let grid = GridSample { sampling, double: false, rank: 2, sizes };
+    insta::assert_snapshot!("grid_sample", text(GpuKernel::GridSample(grid)));
+    let function = RegionFunction::Average;
+    let regions = RegionPool { function, size, samples: 0, scale: 0.25, shift: 0.5, sizes };
+    insta::assert_snapshot!("region_pool", text(GpuKernel::RegionPool(regions)));
+    let axes = vec![Axis { kernel: 3, stride: 2, dilation: 1, pad: 1 }; 2];
+    let terms = Terms::Moved { parts: 2, mask: true };
+    let moved =
+        Conv { transposed: false, groups: 1, axes: axes.clone(), terms, bias: false, few: false, sizes: Sizes::Memory };
+    insta::assert_snapshot!("conv", text(GpuKernel::Conv(moved)));
+    insta::assert_snapshot!("fold", text(GpuKernel::Fold(Fold { dtype: Element::F32, axes, sizes })));
+}
+
+#[test]
+fn matrices_and_statistics() {
+    let sizes = Sizes::Int;
+    insta::assert_snapshot!("det", text(GpuKernel::Det(Det::of(None, sizes))));
+    insta::assert_snapshot!("gram", text(GpuKernel::Gram(Gram { sizes })));
+    insta::assert_snapshot!("channel_stats", text(GpuKernel::ChannelStats(ChannelStats { first: true, sizes })));
 }

@@ -5,12 +5,18 @@
 mod attention;
 mod general;
 mod inputs;
+mod sampling;
+mod sequence;
 mod state;
+mod statistics;
 
 pub use attention::{Attend, Combine, Flash};
-pub use general::{Conv, Copy, Each, Matmul, Place, Pool, Rowwise, Scatter, WindowAxis};
+pub use general::{Conv, Copy, Det, Each, Fold, Matmul, Place, Pool, Rowwise, Scatter, TopK, WindowAxis};
 pub use inputs::{Prepare, RowNorm, Swizzle, Windows};
+pub use sampling::{GridAxis, GridSample, RegionPool};
+pub use sequence::{LinearAttention, Recurrent};
 pub use state::{Append, Appended, Decoded, Table};
+pub use statistics::{ChannelStats, Gram};
 
 use crate::engine;
 use serde::Serialize;

@@ -120,6 +120,12 @@ pub struct Conv<'a> {
     pub integers: bool,
     /// Whether each channel of the result has a zero point of its weights.
     pub zeros: bool,
+    /// Whether taps are moved.
+    pub moved: bool,
+    /// Parts of channels that are moved together.
+    pub parts: u32,
+    /// Whether taps that are moved are multiplied by a mask.
+    pub mask: bool,
     /// The type of an element of the image.
     pub x_type: &'a str,
     /// The type of a weight.
@@ -206,10 +212,74 @@ pub struct Scatter<'a> {
     pub span: &'a str,
     /// Elements of a part.
     pub inner: &'a str,
+    /// Whether it starts as zeros, not as another tensor.
+    pub blank: bool,
+    /// The parameter with the updates.
+    pub updates: &'a str,
     /// What element `i` of a part becomes.
     pub apply: &'a str,
     /// Warps of a block.
     pub warps: u32,
+}
+
+/// `top_k`: the first elements of rows.
+#[derive(Clone, Debug, Serialize)]
+pub struct TopK<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// The type of an element.
+    pub element: &'a str,
+    /// Which come first, for people.
+    pub first: &'a str,
+    /// The type of a key.
+    pub key: &'a str,
+    /// Its bits.
+    pub bits: u32,
+    /// Bits of a digit of it.
+    pub digit: u32,
+    /// Elements that are sorted in shared memory.
+    pub room: u32,
+    /// Elements of a thread that are on their way at once.
+    pub ahead: u32,
+    /// Statements that return the key of `x`.
+    pub order: &'a [String],
+    /// Whether a block has a row, not a warp.
+    pub wide: bool,
+}
+
+/// `fold`: windows added up.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fold<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
+    /// The type of an element.
+    pub element: &'a str,
+    /// The type of a sum.
+    pub sum: &'a str,
+    /// Taps along each axis, for people.
+    pub kernel: &'a str,
+    /// Taps of a window.
+    pub taps: u64,
+    /// The axes, the first first.
+    pub axes: &'a [WindowAxis],
+    /// The number of windows.
+    pub windows: &'a str,
+    /// Which tap `k0`, `k1`, … are.
+    pub tap: &'a str,
+    /// Which window `o0`, `o1`, … are.
+    pub window: &'a str,
+    /// The number of elements.
+    pub count: &'a str,
+}
+
+/// `det`: determinants.
+#[derive(Clone, Debug, Serialize)]
+pub struct Det<'a> {
+    /// The kernel.
+    #[serde(flatten)]
+    pub head: &'a Head<'a>,
 }
 
 macro_rules! renders {
@@ -223,4 +293,4 @@ macro_rules! renders {
     )*};
 }
 
-renders!(Conv "conv", Pool "pool", Scatter "scatter", Each "each", Copy "copy", Rowwise "rowwise", Place "place", Matmul "matmul");
+renders!(Fold "fold", Det "det", TopK "top_k", Conv "conv", Pool "pool", Scatter "scatter", Each "each", Copy "copy", Rowwise "rowwise", Place "place", Matmul "matmul");

@@ -129,6 +129,11 @@ impl Case {
         Case::new(name, vec![Kernel::Template(kernel)], make)
     }
 
+    /// The same problem of other kernels, which take the same buffers and sizes.
+    pub(crate) fn by(self, name: String, of: impl Fn(Kernel) -> Kernel) -> Case {
+        Case { name, kernels: self.kernels.into_iter().map(of).collect(), make: self.make }
+    }
+
     /// Its numbers, and the answers.
     pub fn problem(&self) -> Problem {
         (self.make)()
@@ -282,7 +287,7 @@ impl Near {
         if got == want as f32 || got.is_nan() && want.is_nan() {
             return 0.0;
         }
-        let error = (f64::from(got) - want).abs() / tolerance;
+        let error = (f64::from(got) - want).abs() / tolerance.abs();
         if error.is_nan() { f64::INFINITY } else { error }
     }
 }

@@ -5,7 +5,8 @@
 use crate::case::Case;
 use crate::norm::Turned;
 use crate::{
-    chain, conv, each, function, heads, indices, matmul, moves, norm, normed, pool, prepared, round, rowwise, table,
+    chain, conv, det, each, folding, function, heads, indices, matmul, memory, moves, norm, normed, pool, prepared,
+    round, rowwise, sampling, sequence, statistics, table, top_k,
 };
 use actc_codegen::emit::SizesIn;
 use actc_codegen::kir::Fun;
@@ -60,6 +61,17 @@ pub fn small_templates() -> Vec<Case> {
         indices::updates(),
         indices::running(),
         indices::rounds(),
+        top_k::firsts(),
+        sequence::cells(),
+        sequence::states(),
+        sampling::grids(),
+        sampling::regions(),
+        folding::folds(),
+        folding::unpools(),
+        folding::moved(),
+        det::matrices(),
+        statistics::accumulators(),
+        memory::sizes_in_memory(),
         round::rows(),
         normed::products(),
     ]
@@ -98,6 +110,8 @@ pub fn large() -> Vec<Case> {
         matmul::large_convolutions(),
         table::embeddings(211, 700),
         heads::appends(97, 1030),
+        top_k::many(),
+        sequence::layers(),
     ]
     .into_iter()
     .flatten()

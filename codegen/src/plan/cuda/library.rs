@@ -3,7 +3,7 @@
 use super::no_kernel;
 use crate::plan::pointwise::small;
 use crate::plan::steps::{FEW_TOKENS, Steps, fixed, overflow};
-use crate::spec::gpu::{Append, Each, Element, GpuKernel, Matmul, Place, Rows, Sizes, What};
+use crate::spec::gpu::{Append, Det, Each, Element, GpuKernel, Matmul, Place, Rows, Sizes, What};
 use crate::spec::{Buffer, BufferRole};
 use actc_artifact::{Builtin, BuiltinCall};
 use actc_types::function::BinaryFunction;
@@ -25,6 +25,9 @@ impl Steps<'_, '_> {
         let kernel = GpuKernel::of_call(call, self.handed(&call.dims)).map_err(|d| no_kernel(d.headline))?;
         if let GpuKernel::Place(place) = kernel {
             return self.place(call, place, reason);
+        }
+        if let GpuKernel::Det(det) = kernel {
+            return self.determinants(call, det, reason);
         }
         let bufs = self.like_the_library(call, &kernel.buffers())?;
         let reason = format!("{reason}: {kernel}");
@@ -61,6 +64,14 @@ impl Steps<'_, '_> {
         let kernel = GpuKernel::Append(Append { rows: vec![Rows::plain(1, n)], form });
         let reason = format!("{reason}: {kernel}");
         self.template(&call.label, kernel, call.bufs.clone(), vec![rows.clone(), Dim::from(0)], reason)
+    }
+
+    /// Determinants, whose elimination needs memory to work in.
+    fn determinants(&mut self, call: &BuiltinCall, det: Det, reason: &str) -> Result<()> {
+        let ([from, to], [m, n]) = (&call.bufs[..], &call.dims[..]) else { return Err(overflow()) };
+        let scratch = self.buffers.scratch(Det::scratch(m, n).ok_or_else(overflow)?);
+        let reason = format!("{reason}: {det}");
+        self.template(&call.label, GpuKernel::Det(det), vec![*from, scratch, *to], call.dims.clone(), reason)
     }
 
     /// Where extremes of rows stand; of long rows several blocks look through one each.

@@ -1,7 +1,8 @@
 //! What calls of the runtime's functions become on a GPU.
 
 use super::{
-    Axis, Conv, Copy, Each, Element, GpuKernel, Matmul, Of, Place, Pool, Put, Rowwise, Scatter, Sizes, Terms, To, What,
+    Axis, ChannelStats, Conv, Copy, Det, Each, Element, Fold, GpuKernel, Gram, GridSample, LinearAttention, Matmul, Of,
+    Place, Pool, Put, Recurrent, RegionPool, Rowwise, Scatter, Sizes, Terms, To, TopK, What,
 };
 use actc_artifact::{Builtin, BuiltinCall};
 use actc_types::function::{BinaryFunction, Extreme, RowFunction, Running, UnaryFunction};
@@ -151,26 +152,39 @@ impl GpuKernel {
                 };
                 Ok(GpuKernel::Scatter(Scatter { to, put, sizes }))
             }
+            Builtin::TopK => Ok(GpuKernel::TopK(TopK::of(element(0)?, int(1)? != 0, fixed(1), sizes))),
+            Builtin::Recurrent => Recurrent::of(call, sizes).map(GpuKernel::Recurrent).ok_or_else(refuse),
+            Builtin::LinearAttention => {
+                LinearAttention::of(call, sizes).map(GpuKernel::LinearAttention).ok_or_else(refuse)
+            }
+            Builtin::DeformConv => {
+                let terms = Terms::Moved { parts: number(1)?, mask: call.bufs.len() > 4 };
+                let (groups, axes) = (number(0)?, axes(2, 3)?);
+                let few = fixed(2).is_some_and(|m| m <= FEW * u64::from(groups));
+                Ok(GpuKernel::Conv(Conv { transposed: false, groups, axes, terms, bias: false, few, sizes }))
+            }
+            Builtin::Fold => Ok(GpuKernel::Fold(Fold { dtype: element(0)?, axes: axes(1, 1)?, sizes })),
+            Builtin::Unpool => {
+                let put = Put::Replace { size: size(0)? };
+                Ok(GpuKernel::Scatter(Scatter { to: To::Zeros, put, sizes }))
+            }
+            Builtin::GridSample => GridSample::of(call, sizes).map(GpuKernel::GridSample).ok_or_else(refuse),
+            Builtin::RegionPool => RegionPool::of(call, sizes).map(GpuKernel::RegionPool).ok_or_else(refuse),
+            Builtin::Det => match element(0)? {
+                Element::F32 => Ok(GpuKernel::Det(Det::of(fixed(1), sizes))),
+                Element::I64 | Element::I32 | Element::U8 | Element::I8 | Element::Bool => Err(refuse()),
+            },
+            Builtin::Gram => Ok(GpuKernel::Gram(Gram { sizes })),
+            Builtin::ChannelStats => Ok(GpuKernel::ChannelStats(ChannelStats { first: int(0)? != 0, sizes })),
             Builtin::Linear
             | Builtin::Attention
             | Builtin::Embedding
-            | Builtin::Gram
-            | Builtin::ChannelStats
             | Builtin::RoundRows
-            | Builtin::Recurrent
-            | Builtin::LinearAttention
-            | Builtin::TopK
             | Builtin::NonZero
             | Builtin::Unique
             | Builtin::NonMaxSuppression
             | Builtin::Expect
-            | Builtin::ConvStored
-            | Builtin::DeformConv
-            | Builtin::Fold
-            | Builtin::Unpool
-            | Builtin::RegionPool
-            | Builtin::GridSample
-            | Builtin::Det => Err(refuse()),
+            | Builtin::ConvStored => Err(refuse()),
         }
     }
 }
@@ -215,9 +229,20 @@ mod tests {
                 dims(&[6, 9, 9, 5, 5]),
                 vec![PoolFunction::Most.code(), f32s, 0, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1],
             ),
+            (Builtin::TopK, dims(&[2, 9, 4]), vec![f32s, 1]),
+            (Builtin::LinearAttention, dims(&[1, 5, 4, 2, 64, 64, 1]), vec![3]),
+            (Builtin::Recurrent, dims(&[5, 2, 64]), vec![0, 0, 0, 1, 1, 2, 1]),
+            (Builtin::DeformConv, dims(&[1, 2, 3, 9, 9, 7, 7]), vec![1, 2, 3, 3, 1, 1, 1, 1, 0, 0]),
+            (Builtin::Fold, dims(&[6, 5, 5, 9, 9]), vec![f32s, 3, 3, 2, 2, 1, 1, 1, 1]),
+            (Builtin::Unpool, dims(&[6, 50]), vec![4]),
+            (Builtin::GridSample, dims(&[1, 2, 50, 9, 9]), vec![0, 0, 0, f32s, f32s]),
+            (Builtin::RegionPool, dims(&[1, 2, 9, 9, 5]), vec![0, f32s, 7, 7, 2]),
+            (Builtin::Det, dims(&[6, 5]), vec![f32s]),
+            (Builtin::Gram, dims(&[6, 5]), Vec::new()),
+            (Builtin::ChannelStats, dims(&[6, 5]), vec![1]),
             (Builtin::Resample, dims(&[1, 2, 3, 4, 5]), vec![f32s]),
         ] {
-            let call = BuiltinCall { dims: sizes, ints, ..BuiltinCall::new("x", builtin) };
+            let call = BuiltinCall { dims: sizes, ints, floats: vec![0.0; 7], ..BuiltinCall::new("x", builtin) };
             let kernel = GpuKernel::of_call(&call, Sizes::Int).unwrap();
             kernel.check().unwrap();
             assert_eq!(kernel.dims().len(), call.dims.len(), "{kernel}");

@@ -1,4 +1,5 @@
-//! `conv` of GPUs: convolutions of f32 and transposed ones, and those of integers of 8 bits, along any number of axes, in groups.
+//! `conv` of GPUs: convolutions of f32, transposed ones and ones whose taps are moved, and those of integers of 8 bits, along any
+//! number of axes, in groups.
 //!
 //! A product of matrices whose right one is looked up where it is multiplied: no image is laid out anew. Sums are of single
 //! precision, in the order of channels and taps.
@@ -31,6 +32,13 @@ pub enum Terms {
         w: Element,
         /// Whether each channel of the result has a zero point of its weights, not one for all.
         zeros: bool,
+    },
+    /// Single precision, of images between whose elements taps are moved along two axes.
+    Moved {
+        /// Parts that channels of the image are divided into, each moved together.
+        parts: u32,
+        /// Whether taps are multiplied by a mask.
+        mask: bool,
     },
 }
 
@@ -75,6 +83,8 @@ impl Conv {
             {
                 Ok(())
             }
+            Terms::Moved { parts, .. } if self.axes.len() == 2 && parts > 0 && !self.transposed && !self.bias => Ok(()),
+            Terms::Moved { .. } => Err(Diagnostic::new("kernel-shape", format!("no kernel for {self}"))),
             Terms::Integers { x, w, .. } => {
                 Err(Diagnostic::new("kernel-dtype", format!("no GPU kernel for windows of {x} and weights of {w}")))
             }
@@ -82,7 +92,7 @@ impl Conv {
     }
 
     /// `x [N, C, ..]`, the weights (`[M, C / groups, kernel..]`, transposed `[C, M / groups, kernel..]`), where there is one the
-    /// bias `[M]`, or of integers the zero points of both, `y [N, M, ..]`.
+    /// bias `[M]`, or of integers the zero points of both, or where taps are moved the offsets and the mask, `y [N, M, ..]`.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
         if let Terms::Integers { x, w, .. } = self.terms {
             let all = [x, w, x, w].into_iter().zip(0u8..);
@@ -91,8 +101,11 @@ impl Conv {
             return read.chain([y]).collect();
         }
         let read = |i| Buffer::read(BufferRole::Input(i), DType::F32);
-        let bias = self.bias.then(|| read(2));
-        [read(0), read(1)].into_iter().chain(bias).chain([Buffer::write(BufferRole::Output(0))]).collect()
+        let more = match self.terms {
+            Terms::Moved { mask, .. } => 2..3 + u8::from(mask),
+            Terms::Floats | Terms::Integers { .. } => 2..2 + u8::from(self.bias),
+        };
+        [read(0), read(1)].into_iter().chain(more.map(read)).chain([Buffer::write(BufferRole::Output(0))]).collect()
     }
 
     /// Batch, channels of both sides, extents of `x`, extents of `y`.
@@ -129,14 +142,21 @@ impl Conv {
         let text = Text::new(symbol, self.to_string(), &self.buffers(), &self.dims(), self.sizes, THREADS);
         let rank = self.axes.len();
         let extents = |name: &str| (0..rank).map(|i| format!("{name}{i}")).collect::<Vec<_>>().join(", ");
+        let (parts, mask) = match self.terms {
+            Terms::Moved { parts, mask } => (parts, mask),
+            Terms::Floats | Terms::Integers { .. } => (0, false),
+        };
         let (integers, zeros, [x, w]) = match self.terms {
-            Terms::Floats => (false, false, [Element::F32; 2]),
+            Terms::Floats | Terms::Moved { .. } => (false, false, [Element::F32; 2]),
             Terms::Integers { x, w, zeros } => (true, zeros, [x, w]),
         };
         cuda::Conv {
             head: &text.head(),
             integers,
             zeros,
+            moved: parts > 0,
+            parts,
+            mask,
             x_type: x.cuda(),
             w_type: w.cuda(),
             y_type: if integers { "int" } else { "float" },
@@ -170,9 +190,11 @@ impl fmt::Display for Conv {
             Sizes::Memory => ", sizes in memory",
         };
         write!(f, "gpu_conv{{transposed={transposed}, groups={groups}, bias={bias}, few={few}{sizes}}}")?;
-        if let Terms::Integers { x, w, zeros } = terms {
-            write!(f, " {x} by {w}, zero points of channels={zeros}")?;
-        }
+        match terms {
+            Terms::Floats => Ok(()),
+            Terms::Integers { x, w, zeros } => write!(f, " {x} by {w}, zero points of channels={zeros}"),
+            Terms::Moved { parts, mask } => write!(f, " moved in {parts} parts, mask={mask}"),
+        }?;
         axes.iter().try_for_each(|axis| write!(f, " {axis}"))
     }
 }

@@ -19,7 +19,7 @@ use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
 use actc_types::{DType, Diagnostic, Dim, Result};
 use body::Body;
-pub(super) use function::{binary, takes};
+pub(super) use function::{SIGMOID, binary, takes};
 use std::fmt;
 pub use what::What;
 pub(super) use what::moved;

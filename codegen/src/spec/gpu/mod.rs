@@ -13,13 +13,17 @@ mod combine;
 mod conv;
 mod copy;
 mod decode;
+mod det;
 mod each;
 mod element;
 mod embedding;
 mod flash;
+mod fold;
 mod gemm;
 mod gemv;
 mod geometry;
+mod grid_sample;
+mod linear_attention;
 mod matmul;
 mod matrix;
 mod norm;
@@ -27,12 +31,17 @@ mod place;
 mod pool;
 mod prepare;
 mod record;
+mod recurrent;
 mod reduce;
+mod region_pool;
 mod rowwise;
 mod scatter;
+mod squash;
+mod statistics;
 mod swizzle;
 mod table;
 mod text;
+mod top_k;
 mod wgmma;
 mod window;
 mod windows;
@@ -43,23 +52,31 @@ pub use combine::Combine;
 pub use conv::{Conv, Terms};
 pub use copy::Copy;
 pub use decode::Decode;
+pub use det::Det;
 pub use each::{Each, What};
 pub use element::Element;
 pub use embedding::Embedding;
 pub use flash::Flash;
+pub use fold::Fold;
 pub use gemm::{Gemm, Tile};
 pub use gemv::{Gemv, Tuning};
 pub use geometry::{Blocks, Geometry, Launch, Sizes};
+pub use grid_sample::GridSample;
+pub use linear_attention::LinearAttention;
 pub use matmul::Matmul;
 pub use norm::RowNorm;
 pub use place::{Choose, Place};
 pub use pool::Pool;
 pub use prepare::Prepare;
 pub use record::{Columns, Products, Record, Weak};
+pub use recurrent::Recurrent;
 pub use reduce::Reduce;
+pub use region_pool::RegionPool;
 pub use rowwise::{Of, Rowwise};
 pub use scatter::{Put, Scatter, To};
+pub use statistics::{ChannelStats, Gram};
 pub use swizzle::Swizzle;
+pub use top_k::TopK;
 pub use wgmma::Wgmma;
 pub use window::Axis;
 pub use windows::Windows;
@@ -150,6 +167,24 @@ families! {
     Pool "pool",
     /// Tensors with parts or elements replaced.
     Scatter "scatter",
+    /// The first elements of rows in order.
+    TopK "top_k",
+    /// Directions of recurrent layers.
+    Recurrent "recurrent",
+    /// Attention by states.
+    LinearAttention "linear_attention",
+    /// What stands between points, where coordinates say.
+    GridSample "grid_sample",
+    /// Images of regions.
+    RegionPool "region_pool",
+    /// Windows added up.
+    Fold "fold",
+    /// Determinants.
+    Det "det",
+    /// Products of columns, added up.
+    Gram "gram",
+    /// Statistics of columns, added up.
+    ChannelStats "channel_stats",
     /// Rows of a stored matrix by ids.
     Embedding "embedding",
     /// All rows of a stored matrix.

@@ -35,6 +35,8 @@ pub enum To {
         /// The one that indices are along.
         axis: u8,
     },
+    /// An element of zeros, by its number, which does not count from the end.
+    Zeros,
 }
 
 /// What becomes of an element and its update.
@@ -77,6 +79,7 @@ impl Scatter {
         let fits = match self.to {
             To::Parts { tuple } => tuple <= RANK,
             To::Elements { rank, axis } => axis < rank && rank <= RANK,
+            To::Zeros => matches!(self.put, Put::Replace { .. }),
         };
         let joins = match self.put {
             Put::Replace { size } => [1, 2, 4, 8].contains(&size),
@@ -91,25 +94,30 @@ impl Scatter {
         Err(Diagnostic::new("kernel-shape", format!("no kernel for {self}")))
     }
 
-    /// `x`, the indices, the updates, the error word, `y`.
+    /// `x`, the indices, the updates, the error word, `y`; of zeros the updates, the indices, the error word, `y`.
     pub(super) fn buffers(&self) -> Vec<Buffer> {
         let elem = self.element();
-        vec![
+        let mut buffers = vec![
             Buffer::read(BufferRole::Input(0), elem),
             Buffer::read(BufferRole::Input(1), DType::I64),
             Buffer::read(BufferRole::Input(2), elem),
             Buffer { role: BufferRole::Error, elem: DType::I32, access: Access::ReadWrite },
             Buffer { role: BufferRole::Output(0), elem, access: Access::Write },
-        ]
+        ];
+        if self.to == To::Zeros {
+            buffers.remove(2);
+        }
+        buffers
     }
 
     /// For parts the number of updates, elements of a part, and the extents that tuples are along; for elements the extents of `x`
-    /// and of the updates.
+    /// and of the updates; of zeros the number of updates and of elements.
     pub(super) fn dims(&self) -> Vec<String> {
         let extents = |name: &'static str, rank: u8| (0..rank).map(move |i| format!("{name}{i}"));
         match self.to {
             To::Parts { tuple } => ["N", "I"].map(str::to_owned).into_iter().chain(extents("x", tuple)).collect(),
             To::Elements { rank, .. } => extents("x", rank).chain(extents("n", rank)).collect(),
+            To::Zeros => ["N", "T"].map(str::to_owned).into(),
         }
     }
 
@@ -146,6 +154,7 @@ impl Scatter {
                 }
                 rank
             }
+            To::Zeros => return vec!["return in1[n] >= 0 && in1[n] < T ? in1[n] : -1;".to_owned()],
         };
         let place = (0..axes).fold("(i64)0".to_owned(), |at, a| match a {
             0 => "at0".to_owned(),
@@ -164,6 +173,7 @@ impl Scatter {
         let (count, span, inner) = match self.to {
             To::Parts { tuple } => ("N".to_owned(), product("x", tuple), "I"),
             To::Elements { rank, .. } => (product("n", rank), product("x", rank), "1"),
+            To::Zeros => ("N".to_owned(), "T".to_owned(), "1"),
         };
         let (element, functions, apply, formula) = match self.put {
             Put::Replace { size } => {
@@ -189,6 +199,8 @@ impl Scatter {
             count: &count,
             span: &span,
             inner,
+            blank: self.to == To::Zeros,
+            updates: if self.to == To::Zeros { "in0" } else { "in2" },
             apply,
             warps: THREADS / 32,
         }
@@ -202,6 +214,7 @@ impl fmt::Display for Scatter {
         match self.to {
             To::Parts { tuple } => write!(f, "gpu_scatter{{parts, tuple={tuple}"),
             To::Elements { rank, axis } => write!(f, "gpu_scatter{{elements, rank={rank}, axis={axis}"),
+            To::Zeros => f.write_str("gpu_scatter{zeros"),
         }?;
         match self.put {
             Put::Replace { size } => write!(f, ", replace, size={size}"),

@@ -5,7 +5,7 @@ use actc_types::function::{BinaryFunction, Takes, UnaryFunction};
 use actc_types::{DType, Diagnostic, Result};
 
 /// Neither end overflows before the quotient does.
-const SIGMOID: &str =
+pub(in super::super) const SIGMOID: &str =
     "__device__ __forceinline__ float sigmoid(float x) { return expf(fminf(x, 0.0f)) / (1.0f + expf(-fabsf(x))); }";
 
 /// Refuses types that the function called `name`, which takes `takes`, does not take.

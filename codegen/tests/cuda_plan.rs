@@ -425,3 +425,27 @@ fn all_that_has_no_kernel_is_said_at_once() {
         assert!(finding.headline.contains("`non_zero`") && finding.help.as_ref().unwrap().contains("CPU"), "{finding}");
     }
 }
+
+/// A norm that a round gives away is written, though a product alone reads it; one that it keeps is not.
+#[test]
+fn what_regions_give_is_written() {
+    for (given, wanted) in [("%a", vec!["norm", "y (prepare)", "y"]), ("%y", vec!["norm + y (prepare)", "y"])] {
+        let source = format!(
+            "air 1\ngraph @g(%n: i64[], %live: bool[], %x: f32[4, 64]) {{
+  %l, %z, %u = loop{{captures=0}} %n, %live, %x, %x {{ |%i: i64[], %b: bool[], %v: f32[4, 64], %q: f32[4, 64]|
+    %s = const @s = rng{{seed=1, scale=1}} : f32[64]
+    %w = const @w = rng{{seed=2, scale=1}} : f16[64, 64]
+    %a = rms_norm{{eps=1e-5}} %v, %s : f32[4, 64] @norm
+    %y = linear %a, %w : f32[4, 64] @y
+    return %b, %y, {given}
+  }} : bool[], f32[4, 64], f32[4, 64] @rounds
+  return z=%z, u=%u\n}}\n"
+        );
+        let graph = text::parse(&source, &text::unbound).unwrap_or_else(|e| panic!("{e}"));
+        let planned = cuda::plan(&graph, Entries::Forward, Products::Single, &[], TensorTable::default());
+        let planned = planned.unwrap_or_else(|all| panic!("{all:?}"));
+        let labels: Vec<&str> = launches(&planned.entries[0]).iter().map(|l| l.label.as_str()).collect();
+        let of: Vec<&str> = labels.into_iter().filter(|l| l.contains("norm") || l.starts_with('y')).collect();
+        assert_eq!(of, wanted, "a round gives {given}");
+    }
+}

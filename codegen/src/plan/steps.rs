@@ -54,6 +54,7 @@ pub fn entry(
         buffers,
         shared,
         users: graph.users(),
+        given: graph.outputs().map(|(_, v)| storage(graph, v)).collect(),
         recorded: !fixed.is_empty(),
         waiting: Vec::new(),
         list: Vec::new(),
@@ -97,6 +98,8 @@ pub(super) struct Steps<'g, 's> {
     pub(super) buffers: Buffers<'g>,
     /// For each value, the nodes that use it.
     pub(super) users: Vec<Vec<Node>>,
+    /// What the graph gives, and the regions so far: it has to be in memory, whoever else reads it.
+    given: BTreeSet<Value>,
     /// Whether the entry is one that GPUs record once and launch with other sizes.
     pub(super) recorded: bool,
     /// On GPUs, heads on their way to attention.
@@ -144,6 +147,7 @@ impl Steps<'_, '_> {
         let generated: BTreeSet<Node> = graph.region_nodes(region).iter().copied().filter(|n| self.fuses(*n)).collect();
         // What a branch or a round makes is not there outside of it.
         let tables = self.rope_tables.clone();
+        self.given.extend(graph.region_results(region).iter().map(|v| storage(graph, *v)));
         for c in cluster(graph, region, generated) {
             if let Err(d) = self.cluster(&c) {
                 self.findings.push(d);
@@ -422,8 +426,20 @@ impl Steps<'_, '_> {
             let in_place = matches!(data.op, Op::CacheAppend(_)) && self.buffers.is_state(data.results[0]);
             in_place && data.args[0] != value
         };
-        let sole = self.users.get(value.index()).is_some_and(|users| matches!(&users[..], [one] if appended(one)));
-        sole && !self.graph.outputs().any(|(_, v)| storage(self.graph, v) == value)
+        self.sole_reader(value).is_some_and(|reader| appended(&reader))
+    }
+
+    /// Whether `value` is given to somebody outside.
+    pub(super) fn is_given(&self, value: Value) -> bool {
+        self.given.contains(&storage(self.graph, value))
+    }
+
+    /// The only node that reads `value`, if there is one and nobody outside is given it.
+    pub(super) fn sole_reader(&self, value: Value) -> Option<Node> {
+        match self.users.get(value.index())?[..] {
+            [reader] if !self.is_given(value) => Some(reader),
+            _ => None,
+        }
     }
 
     /// Rounds the rows of `x` to `form` into buffer `to` from byte `offset` on.

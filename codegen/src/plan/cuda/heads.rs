@@ -4,7 +4,6 @@
 //! memory of their own. And that waits until the first step reads any of it, so that queries, keys and values of a layer go in one
 //! launch.
 
-use crate::cluster::storage;
 use crate::plan::pointwise::{small, turning};
 use crate::plan::steps::{Steps, fixed, overflow};
 use crate::spec::gpu::{Append, Destination, GpuKernel, Rows, Turn};
@@ -56,15 +55,6 @@ impl Steps<'_, '_> {
             (Op::RmsNorm(_), Op::RoundRows(_)) => self.is_of_heads(data) && self.on_the_way(user),
             (Op::RmsNorm(_), Op::Rope(_)) => self.is_of_heads(data),
             _ => false,
-        }
-    }
-
-    /// The only node that reads `value`, if there is one and nobody outside sees the value.
-    fn sole_reader(&self, value: Value) -> Option<Node> {
-        let given = self.graph.outputs().any(|(_, v)| storage(self.graph, v) == value);
-        match self.users[value.index()][..] {
-            [reader] if !given => Some(reader),
-            _ => None,
         }
     }
 

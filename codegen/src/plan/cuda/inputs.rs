@@ -2,7 +2,6 @@
 //! alike. A norm that nothing else reads is done as its rows are laid out.
 
 use super::unexpected;
-use crate::cluster::storage;
 use crate::plan::matrices::{weak_columns, weak_index};
 use crate::plan::steps::{Steps, overflow};
 use crate::spec::gpu::{GpuKernel, Prepare, Record, RowNorm, Swizzle, Weak};
@@ -54,14 +53,13 @@ impl Steps<'_, '_> {
             return None;
         };
         let value = data.results[0];
-        let given = self.graph.outputs().any(|(_, v)| storage(self.graph, v) == value);
         let users = &self.users[value.index()];
         let multiplied = |node: &Node| {
             let user = self.graph.node(*node);
             let input = user.args[0] == value && !user.args[1..].contains(&value);
             input && self.multiplies(*node) && !self.is_single_precision(*node)
         };
-        (!given && !users.is_empty() && users.iter().all(multiplied)).then_some(norm)
+        (!self.is_given(value) && !users.is_empty() && users.iter().all(multiplied)).then_some(norm)
     }
 
     /// What linears of `x` read.

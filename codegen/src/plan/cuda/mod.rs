@@ -149,7 +149,7 @@ impl Steps<'_, '_> {
     /// Whether `data`, positions, are only those of heads that are turned.
     fn only_turns(&self, data: &NodeData) -> bool {
         let turns = |node: &Node| matches!(self.graph.node(*node).op, Op::Rope(_));
-        let given = self.graph.outputs().any(|(_, v)| data.results.contains(&v));
+        let given = data.results.iter().any(|v| self.is_given(*v));
         !given && data.results.iter().all(|v| self.users[v.index()].iter().all(turns))
     }
 }

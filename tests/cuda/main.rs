@@ -157,9 +157,9 @@ fn one_artifact_for_processors_and_gpus() {
     assert_eq!(generate(&["--device", "cuda:0", "--trust-code"]), here);
     let args =
         ["bench", "m.actc", "--device", "cuda", "--trust-code", "--prompt", "2", "--generate", "1", "--repeat", "1"];
-    let measured =
-        actc(path, &args).args(["--format", "json"]).env("LD_LIBRARY_PATH", path).env("ACTC_PTX_ARCH", "sm_89");
-    let measured: serde_json::Value = serde_json::from_str(&ok(measured)).unwrap();
+    let mut bench = actc(path, &args);
+    bench.args(["--format", "json"]).env("LD_LIBRARY_PATH", path).env("ACTC_PTX_ARCH", "sm_89");
+    let measured: serde_json::Value = serde_json::from_str(&ok(&mut bench)).unwrap();
     assert!(measured["bandwidth_share"].as_f64().is_some_and(|share| share > 0.0), "{measured}");
 }
 

@@ -5,17 +5,16 @@
 # a small model says on the GPU with what it says on the processor, and times decoders of Llama 2 7B's shape. With a word only that
 # half. Ends with 1 where something is wrong.
 set -eu
-cd "$(dirname "$0")"
-nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || true
-wrong=0
 case "${1:-all}" in
     all | kernels | models) ;;
     *)
-        sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
+        sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2
         exit 2
         ;;
 esac
-
+cd "$(dirname "$0")"
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || true
+wrong=0
 if [ "${1:-all}" != models ]; then
     ./gpu-check || wrong=1
 fi

@@ -7,7 +7,7 @@
 # Needs what `./setup.sh` and `./setup.sh --cuda` install, and zstd. Takes a quarter of an hour of two processors and 14 GB of disk while it
 # works; leaves about 220 MB.
 set -eu
-[ $# -ge 1 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 target=${2:-sm_90a}

@@ -23,7 +23,9 @@ fi
 says() {
     ./actc generate whale.actc --raw -p "The captain" -n 40 --trust-code --device "$1"
 }
-if [ "$(says cuda)" = "$(says cpu)" ]; then
+cpu=$(says cpu) || cpu="nothing: it failed"
+gpu=$(says cuda) || gpu="nothing: it failed there"
+if [ "$gpu" = "$cpu" ]; then
     echo "whale: the GPU says what the processor says"
 else
     echo "whale: the GPU says something else than the processor"

@@ -85,6 +85,13 @@ pub fn open(artifact: Artifact, native: Native) -> Result<Arc<Model>> {
     let backend = match native {
         Native::Made(backend) => backend,
         Native::Embedded => {
+            let manifest = artifact.manifest();
+            if manifest.entries.is_empty() && manifest.cuda.is_some() {
+                let d = Diagnostic::new("code-missing", "the artifact has code for GPUs alone");
+                return Err(
+                    d.help("without `--trust-code` code for this processor is made; `--device cuda` runs it on a GPU")
+                );
+            }
             let model = Model::from_artifact(artifact)?;
             if model.needs_code() {
                 model.link(Code::Embedded { target: model.embedded_target()?, trust: Trust::Vouch })?;

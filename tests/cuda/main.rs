@@ -119,8 +119,11 @@ fn an_artifact_for_a_gpu_alone() {
     assert!(graph.constants().all(|(_, c)| c.encoding.order().is_none_or(|order| order == Order::Mma16)));
     assert!(manifest.tensors.iter().all(|t| !t.name.contains('@')));
     compare(&artifact);
-    // Relinked for a processor, and back.
     let path = folder.path();
+    let refused = actc(path, &["generate", "m.actc", "-p", "x", "-n", "1", "--trust-code"]).output().unwrap();
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && errors.contains("code-missing"), "{errors}");
+    // Relinked for a processor, and back.
     ok(&mut actc(path, &["relink", "m.actc", "--target", "x86-64-v2", "-o", "cpu.actc"]));
     ok(&mut actc(path, &["relink", "cpu.actc", "--target", "sm_89", "-o", "gpu.actc"]));
     assert!(std::fs::read(path.join("m.actc")).unwrap() == std::fs::read(path.join("gpu.actc")).unwrap());

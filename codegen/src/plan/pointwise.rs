@@ -35,9 +35,7 @@ pub(super) struct Turning {
     /// Makes cosines and sines.
     pub(super) table: KernelSpec,
     /// Turns heads by them.
-    pub(super) heads: KernelSpec,
-    /// Numbers of a head that are turned.
-    pub(super) rotary: u32,
+    pub(super) heads: rope::Rope,
     /// Number of positions.
     pub(super) tokens: Dim,
     /// The first position.
@@ -77,8 +75,7 @@ pub(super) fn turning(graph: &Graph, data: &NodeData, rope: &Rope) -> Result<Tur
             RopeStyle::Interleaved => rope::RopeStyle::Interleaved,
         },
     };
-    let (table, heads) = (KernelSpec::RopeTable(table), KernelSpec::Rope(turned));
-    Ok(Turning { table, heads, rotary: rope.dims, tokens: tokens.clone(), start })
+    Ok(Turning { table: KernelSpec::RopeTable(table), heads: turned, tokens: tokens.clone(), start })
 }
 
 impl Steps<'_, '_> {
@@ -99,7 +96,8 @@ impl Steps<'_, '_> {
         let Turning { heads, tokens, .. } = turning;
         let x = self.buffers.dense(&mut self.shared.tensors, data.args[0])?;
         let bufs = vec![x, table, self.buffers.value(data.results[0])?];
-        self.launch(label, Call { reason: format!("generated: {heads}"), spec: heads, bufs, dims: vec![tokens] })
+        let spec = KernelSpec::Rope(heads);
+        self.launch(label, Call { reason: format!("generated: {spec}"), spec, bufs, dims: vec![tokens] })
     }
 
     /// The cosines and sines of `turning`, which is of `data`: those that are there already, else made.
@@ -109,7 +107,7 @@ impl Steps<'_, '_> {
             return Ok(*there);
         }
         let Turning { table, tokens, start, .. } = turning;
-        let row = Dim::from(4 * u64::from(turning.rotary));
+        let row = Dim::from(4 * u64::from(turning.heads.rotary));
         let buffer = self.buffers.scratch(tokens.checked_mul(&row).ok_or_else(overflow)?);
         let mut bufs = Vec::new();
         if let Some(factors) = data.args.get(2) {

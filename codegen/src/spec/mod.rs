@@ -119,6 +119,11 @@ impl Buffer {
         Buffer { role, elem, access: Access::Read }
     }
 
+    /// The word that kernels set where something is out of range.
+    pub(crate) fn error() -> Buffer {
+        Buffer { role: BufferRole::Error, elem: DType::I32, access: Access::ReadWrite }
+    }
+
     pub(crate) fn write(role: BufferRole) -> Buffer {
         Buffer { role, elem: DType::F32, access: Access::Write }
     }

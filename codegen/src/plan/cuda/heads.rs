@@ -7,13 +7,8 @@
 use crate::plan::pointwise::{small, turning};
 use crate::plan::steps::{Steps, fixed, overflow};
 use crate::spec::gpu::{Append, Destination, GpuKernel, Rows, Turn};
-use crate::spec::rope::RopeStyle;
-use actc_ir::ops::rope::{self, Rope};
 use actc_ir::{Node, NodeData, Op, Value};
 use actc_types::{Diagnostic, Dim, Result, RowForm};
-
-/// Most kinds of heads of a launch.
-const TOGETHER: usize = 8;
 
 /// Heads that wait.
 pub(in crate::plan) struct Waiting {
@@ -126,8 +121,9 @@ impl Steps<'_, '_> {
         if let Some(data) = way.turned.map(|node| self.graph.node(node).clone())
             && let Op::Rope(rope) = &data.op
         {
-            rows.turn = Some(turn(rope));
-            table = Some(self.rope_table(&turning(self.graph, &data, rope)?, &data)?);
+            let turning = turning(self.graph, &data, rope)?;
+            rows.turn = Some(Turn { rotary: turning.heads.rotary, style: turning.heads.style });
+            table = Some(self.rope_table(&turning, &data)?);
             labels.push(data.origin.clone());
         }
         if past.is_none() {
@@ -139,7 +135,7 @@ impl Steps<'_, '_> {
         self.append_before(&[from])?;
         let form = past.is_some().then_some(way.form);
         let waiting = Waiting { label: labels.join(" + "), rows, form, from, scale, table, to, new, past };
-        if self.waiting.len() >= TOGETHER || !self.waiting.iter().all(|w| w.goes_with(&waiting)) {
+        if self.waiting.len() >= Append::KINDS || !self.waiting.iter().all(|w| w.goes_with(&waiting)) {
             self.append()?;
         }
         // What waits stays until then.
@@ -195,12 +191,4 @@ impl Waiting {
             && alike(&self.table, &other.table)
             && alike(&self.past, &other.past)
     }
-}
-
-fn turn(rope: &Rope) -> Turn {
-    let style = match rope.style {
-        rope::RopeStyle::Half => RopeStyle::Half,
-        rope::RopeStyle::Interleaved => RopeStyle::Interleaved,
-    };
-    Turn { rotary: rope.dims, style }
 }

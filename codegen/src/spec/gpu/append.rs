@@ -13,9 +13,6 @@ use std::fmt;
 /// Warps of a block.
 const WARPS: u32 = 4;
 
-/// Most kinds of heads of a launch.
-const KINDS: usize = 8;
-
 /// Where heads go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Destination {
@@ -75,8 +72,11 @@ pub struct Append {
 }
 
 impl Append {
+    /// Most kinds of heads of a launch.
+    pub const KINDS: usize = 8;
+
     pub(super) fn check(&self) -> Result<()> {
-        if !(1..=KINDS).contains(&self.rows.len()) || !self.rows.iter().all(Rows::fits) {
+        if !(1..=Append::KINDS).contains(&self.rows.len()) || !self.rows.iter().all(Rows::fits) {
             return Err(Diagnostic::new("kernel-shape", format!("no kernel for {self}")));
         }
         Ok(())

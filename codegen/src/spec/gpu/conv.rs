@@ -185,10 +185,7 @@ impl Conv {
 impl fmt::Display for Conv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Conv { transposed, groups, axes, terms, bias, few, sizes } = self;
-        let sizes = match sizes {
-            Sizes::Int => "",
-            Sizes::Memory => ", sizes in memory",
-        };
+        let sizes = sizes.said();
         write!(f, "gpu_conv{{transposed={transposed}, groups={groups}, bias={bias}, few={few}{sizes}}}")?;
         match terms {
             Terms::Floats => Ok(()),

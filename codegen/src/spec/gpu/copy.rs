@@ -1,7 +1,6 @@
 //! `copy` of GPUs: rows of bytes from one place to another, which slices and concatenates.
 
-use super::TWO_WAVES;
-use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::geometry::{Geometry, Sizes, product};
 use super::text::Text;
 use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
@@ -42,14 +41,7 @@ impl Copy {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let across = match self.sizes {
-            Sizes::Memory => Blocks::fixed(TWO_WAVES as usize),
-            Sizes::Int => {
-                let bytes = size(0).checked_mul(&size(1));
-                Blocks::of(bytes.ok_or_else(|| Diagnostic::new("kernel-shape", "too many bytes"))?, SHARE)
-            }
-        };
-        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads: THREADS, shared: 0 })
+        Geometry::round(self.sizes, product(0..2), "bytes", SHARE, THREADS)
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {

@@ -1,7 +1,6 @@
 //! `det` of GPUs: determinants, by elimination in double precision, rounded once.
 
-use super::TWO_WAVES;
-use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::geometry::{Geometry, Sizes, size};
 use super::text::Text;
 use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
@@ -62,11 +61,7 @@ impl Det {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let across = match self.sizes {
-            Sizes::Memory => Blocks::fixed(TWO_WAVES as usize),
-            Sizes::Int => Blocks::of(size(0), 1),
-        };
-        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads: self.threads(), shared: 0 })
+        Geometry::round(self.sizes, Some(size(0)), "matrices", 1, self.threads())
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {

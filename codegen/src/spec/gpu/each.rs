@@ -12,12 +12,11 @@ mod body;
 mod function;
 mod what;
 
-use super::TWO_WAVES;
-use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::geometry::{Geometry, Sizes, product};
 use super::text::Text;
 use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
-use actc_types::{DType, Diagnostic, Dim, Result};
+use actc_types::{DType, Diagnostic, Result};
 use body::Body;
 pub(super) use function::{SIGMOID, binary, takes};
 use std::fmt;
@@ -68,15 +67,7 @@ impl Each {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let product = |a: Dim, i: usize| a.checked_mul(&size(i));
-        let across = match self.sizes {
-            Sizes::Memory => Blocks::fixed(TWO_WAVES as usize),
-            Sizes::Int => {
-                let work = self.what.counted().into_iter().try_fold(Dim::from(1), product);
-                Blocks::of(work.ok_or_else(|| Diagnostic::new("kernel-shape", "too many axes"))?, SHARE)
-            }
-        };
-        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads: THREADS, shared: 0 })
+        Geometry::round(self.sizes, product(self.what.counted()), "axes", SHARE, THREADS)
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
@@ -100,9 +91,6 @@ impl Each {
 impl fmt::Display for Each {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "gpu_each{{{}", self.what)?;
-        match self.sizes {
-            Sizes::Int => f.write_str("}"),
-            Sizes::Memory => f.write_str(", sizes in memory}"),
-        }
+        write!(f, "{}}}", self.sizes.said())
     }
 }

@@ -6,7 +6,7 @@ use super::geometry::{Blocks, Geometry, Sizes, size};
 use super::table::Table;
 use super::text::Text;
 use crate::spec::linear::Mat;
-use crate::spec::{Access, Buffer, BufferRole};
+use crate::spec::{Buffer, BufferRole};
 use actc_types::{DType, Result};
 use std::fmt;
 
@@ -35,7 +35,7 @@ impl Embedding {
     pub(super) fn buffers(&self) -> Vec<Buffer> {
         let mut buffers = vec![Buffer::read(BufferRole::Input(0), DType::I64)];
         buffers.extend(self.rows().buffers());
-        buffers.push(Buffer { role: BufferRole::Error, elem: DType::I32, access: Access::ReadWrite });
+        buffers.push(Buffer::error());
         buffers.push(Buffer::write(BufferRole::Output(0)));
         buffers
     }

@@ -177,10 +177,7 @@ impl Flash {
 impl fmt::Display for Flash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mask = if self.mask { ", mask" } else { "" };
-        let sizes = match self.sizes {
-            Sizes::Int => "",
-            Sizes::Memory => ", sizes in memory",
-        };
+        let sizes = self.sizes.said();
         write!(f, "gpu_flash{{products={}{mask}{sizes}}} {}", self.products, self.attention)
     }
 }

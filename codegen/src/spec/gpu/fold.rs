@@ -3,14 +3,13 @@
 //! A thread has an element and takes what windows have for it in the order of their taps; sums of floats are of single precision,
 //! those of integers wrap.
 
-use super::TWO_WAVES;
 use super::element::Element;
-use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::geometry::{Geometry, Sizes, product};
 use super::text::Text;
 use super::window::{Axis, kernel, shown, taps};
 use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
-use actc_types::{Diagnostic, Dim, Result};
+use actc_types::{Diagnostic, Result};
 use std::fmt;
 
 /// Threads of a block.
@@ -62,15 +61,7 @@ impl Fold {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let across = match self.sizes {
-            Sizes::Memory => Blocks::fixed(TWO_WAVES as usize),
-            Sizes::Int => {
-                let elements = self.counted().try_fold(Dim::from(1), |n, i| n.checked_mul(&size(i)));
-                let elements = elements.ok_or_else(|| Diagnostic::new("kernel-shape", "too many elements"))?;
-                Blocks::of(elements, THREADS as usize)
-            }
-        };
-        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads: THREADS, shared: 0 })
+        Geometry::round(self.sizes, product(self.counted()), "elements", THREADS as usize, THREADS)
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {

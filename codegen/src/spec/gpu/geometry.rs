@@ -1,5 +1,6 @@
 //! How a kernel is started: what a plan stores of it, and what that is once sizes are known.
 
+use super::TWO_WAVES;
 use actc_types::dim::{Bindings, Symbol};
 use actc_types::{Diagnostic, Dim, Result};
 use std::fmt;
@@ -48,9 +49,24 @@ pub struct Launch {
     pub shared: u32,
 }
 
+/// The product of the sizes numbered `which`; `None` where it is more than can be counted.
+pub(super) fn product(which: impl IntoIterator<Item = usize>) -> Option<Dim> {
+    which.into_iter().try_fold(Dim::from(1), |n, i| n.checked_mul(&size(i)))
+}
+
 /// The symbol of size `i`.
 pub(super) fn size(i: usize) -> Dim {
     Dim::sym(&format!("d{i}"))
+}
+
+impl Sizes {
+    /// What stands behind a kernel's other parameters.
+    pub(super) fn said(self) -> &'static str {
+        match self {
+            Sizes::Int => "",
+            Sizes::Memory => ", sizes in memory",
+        }
+    }
 }
 
 impl Blocks {
@@ -79,6 +95,18 @@ impl Blocks {
 }
 
 impl Geometry {
+    /// Blocks of `threads` threads that go round units of work, `share` of them at once: one for each share of `work`, or where sizes
+    /// are in memory, so that the grid may not depend on them, as many as keep a large GPU busy. An error where `work`, in `units`, is
+    /// more than can be counted.
+    pub(super) fn round(sizes: Sizes, work: Option<Dim>, units: &str, share: usize, threads: u32) -> Result<Geometry> {
+        let across = match (sizes, work) {
+            (Sizes::Memory, _) => Blocks::fixed(TWO_WAVES as usize),
+            (Sizes::Int, Some(work)) => Blocks::of(work, share),
+            (Sizes::Int, None) => return Err(Diagnostic::new("kernel-shape", format!("too many {units}"))),
+        };
+        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads, shared: 0 })
+    }
+
     /// The launch with sizes `sizes`, in the order of the kernel. Errors where the grid is larger than a GPU takes.
     pub fn launch(&self, sizes: &[u64]) -> Result<Launch> {
         let symbol = |i: usize| Symbol::new(&format!("d{i}")).expect("a letter and digits");

@@ -3,8 +3,7 @@
 //! Places, weights and sums are of double precision and rounded once, as they are everywhere: a coordinate takes the same points
 //! on every machine.
 
-use super::TWO_WAVES;
-use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::geometry::{Geometry, Sizes, product};
 use super::text::Text;
 use crate::spec::{Buffer, BufferRole};
 use actc_artifact::BuiltinCall;
@@ -79,15 +78,7 @@ impl GridSample {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let across = match self.sizes {
-            Sizes::Memory => Blocks::fixed(TWO_WAVES as usize),
-            Sizes::Int => {
-                let elements = size(0).checked_mul(&size(1)).and_then(|n| n.checked_mul(&size(2)));
-                let elements = elements.ok_or_else(|| Diagnostic::new("kernel-shape", "too many places"))?;
-                Blocks::of(elements, (THREADS * CHANNELS) as usize)
-            }
-        };
-        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads: THREADS, shared: 0 })
+        Geometry::round(self.sizes, product(0..3), "places", (THREADS * CHANNELS) as usize, THREADS)
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
@@ -153,10 +144,7 @@ impl GridSample {
 impl fmt::Display for GridSample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let GridSample { sampling: Sampling { interpolation, border, ends }, double, rank, sizes } = self;
-        let sizes = match sizes {
-            Sizes::Int => "",
-            Sizes::Memory => ", sizes in memory",
-        };
+        let sizes = sizes.said();
         let words = [interpolation.name(), border.name(), ends.name()].join(", ");
         write!(f, "gpu_grid_sample{{{words}, double={double}, rank={rank}{sizes}}}")
     }

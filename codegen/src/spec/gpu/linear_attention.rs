@@ -105,10 +105,7 @@ impl LinearAttention {
 impl fmt::Display for LinearAttention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let LinearAttention { rule, scale, span, sizes } = self;
-        let sizes = match sizes {
-            Sizes::Int => "",
-            Sizes::Memory => ", sizes in memory",
-        };
+        let sizes = sizes.said();
         write!(f, "gpu_linear_attention{{{}, scale={scale}, span={span}{sizes}}}", rule.name())
     }
 }

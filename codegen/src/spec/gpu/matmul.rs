@@ -83,10 +83,7 @@ impl Matmul {
 impl fmt::Display for Matmul {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Matmul { ta, tb, few, sizes } = self;
-        let sizes = match sizes {
-            Sizes::Int => "",
-            Sizes::Memory => ", sizes in memory",
-        };
+        let sizes = sizes.said();
         write!(f, "gpu_matmul{{ta={ta}, tb={tb}, few={few}{sizes}}}")
     }
 }

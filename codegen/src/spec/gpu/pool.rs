@@ -3,15 +3,14 @@
 //! A window's elements are taken in their order by one thread. Sums of floats are of single precision, powers and roots within
 //! 16 units in the last place; the rest is exact. The largest is not-a-number where one element is.
 
-use super::TWO_WAVES;
 use super::element::Element;
-use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::geometry::{Geometry, Sizes, product};
 use super::text::Text;
 use super::window::{Axis, kernel, shown, taps};
 use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
 use actc_types::window::PoolFunction;
-use actc_types::{DType, Diagnostic, Dim, Result};
+use actc_types::{DType, Diagnostic, Result};
 use std::fmt;
 
 /// Threads of a block.
@@ -106,15 +105,7 @@ impl Pool {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let across = match self.sizes {
-            Sizes::Memory => Blocks::fixed(TWO_WAVES as usize),
-            Sizes::Int => {
-                let windows = self.counted().try_fold(Dim::from(1), |n, i| n.checked_mul(&size(i)));
-                let windows = windows.ok_or_else(|| Diagnostic::new("kernel-shape", "too many windows"))?;
-                Blocks::of(windows, THREADS as usize)
-            }
-        };
-        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads: THREADS, shared: 0 })
+        Geometry::round(self.sizes, product(self.counted()), "windows", THREADS as usize, THREADS)
     }
 
     /// Where the largest of a window stands, `number` its place in the plane.
@@ -230,10 +221,7 @@ impl fmt::Display for Pool {
         if *p > 0 {
             write!(f, ", p={p}")?;
         }
-        match sizes {
-            Sizes::Int => f.write_str("}"),
-            Sizes::Memory => f.write_str(", sizes in memory}"),
-        }?;
+        write!(f, "{}}}", sizes.said())?;
         axes.iter().zip(behind).try_for_each(|(a, behind)| write!(f, " {a} behind {behind}"))
     }
 }

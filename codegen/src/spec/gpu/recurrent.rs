@@ -4,8 +4,7 @@
 //! on the number of units alone; functions are within 4 units in the last place. A length that is no number of steps sets an error
 //! word, which whoever reads results looks at.
 
-use super::TWO_WAVES;
-use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::geometry::{Geometry, Sizes, size};
 use super::squash;
 use super::text::Text;
 use crate::spec::{Access, Buffer, BufferRole};
@@ -92,7 +91,7 @@ impl Recurrent {
         let [.., lengths, inputs] = self.places();
         let dtype = |i: u8| if self.lengths && i == lengths { DType::I64 } else { DType::F32 };
         let read = (0..inputs).map(|i| Buffer::read(BufferRole::Input(i), dtype(i)));
-        let error = Buffer { role: BufferRole::Error, elem: DType::I32, access: Access::ReadWrite };
+        let error = Buffer::error();
         let written = |i: u8| Buffer { role: BufferRole::Output(i), elem: DType::F32, access: Access::ReadWrite };
         let results = (0..2 + u8::from(self.cell.has_content())).map(written);
         read.chain(self.lengths.then_some(error)).chain(results).collect()
@@ -108,11 +107,7 @@ impl Recurrent {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let across = match self.sizes {
-            Sizes::Memory => Blocks::fixed(TWO_WAVES as usize),
-            Sizes::Int => Blocks::of(size(1), 1),
-        };
-        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads: THREADS, shared: 0 })
+        Geometry::round(self.sizes, Some(size(1)), "rows", 1, THREADS)
     }
 
     fn steps(&self) -> Steps {
@@ -224,9 +219,6 @@ impl fmt::Display for Recurrent {
         }
         let said = [(*reverse, "reverse"), (*peepholes, "peepholes"), (*lengths, "lengths")];
         said.iter().filter(|(is, _)| *is).try_for_each(|(_, word)| write!(f, ", {word}"))?;
-        match sizes {
-            Sizes::Int => f.write_str("}"),
-            Sizes::Memory => f.write_str(", sizes in memory}"),
-        }
+        write!(f, "{}}}", sizes.said())
     }
 }

@@ -3,10 +3,9 @@
 //! Places and sums are of double precision and rounded once. A region of an image that is not there, or with more elements in a
 //! part than are looked at, sets an error word, which whoever reads results looks at.
 
-use super::TWO_WAVES;
-use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::geometry::{Geometry, Sizes, product};
 use super::text::Text;
-use crate::spec::{Access, Buffer, BufferRole};
+use crate::spec::{Buffer, BufferRole};
 use actc_artifact::BuiltinCall;
 use actc_templates::cuda;
 use actc_types::window::{MOST_PARTS, MOST_POINTS, RegionFunction};
@@ -62,7 +61,7 @@ impl RegionPool {
             Buffer::read(BufferRole::Input(0), DType::F32),
             Buffer::read(BufferRole::Input(1), DType::F32),
             Buffer::read(BufferRole::Input(2), DType::I64),
-            Buffer { role: BufferRole::Error, elem: DType::I32, access: Access::ReadWrite },
+            Buffer::error(),
             Buffer::write(BufferRole::Output(0)),
         ]
     }
@@ -77,16 +76,9 @@ impl RegionPool {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let across = match self.sizes {
-            Sizes::Memory => Blocks::fixed(TWO_WAVES as usize),
-            Sizes::Int => {
-                let parts = u64::from(self.size[0]) * u64::from(self.size[1]);
-                let elements = size(4).checked_mul(&size(1)).and_then(|n| n.checked_mul(&Dim::from(parts)));
-                let elements = elements.ok_or_else(|| Diagnostic::new("kernel-shape", "too many regions"))?;
-                Blocks::of(elements, THREADS as usize)
-            }
-        };
-        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads: THREADS, shared: 0 })
+        let parts = Dim::from(u64::from(self.size[0]) * u64::from(self.size[1]));
+        let elements = product([4, 1]).and_then(|n| n.checked_mul(&parts));
+        Geometry::round(self.sizes, elements, "regions", THREADS as usize, THREADS)
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
@@ -120,10 +112,7 @@ impl RegionPool {
 impl fmt::Display for RegionPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let RegionPool { function, size: [rows, cols], samples, scale, shift, sizes } = self;
-        let sizes = match sizes {
-            Sizes::Int => "",
-            Sizes::Memory => ", sizes in memory",
-        };
+        let sizes = sizes.said();
         let name = function.name();
         write!(f, "gpu_region_pool{{{name}, {rows} x {cols}, samples={samples}, scale={scale}, shift={shift}{sizes}}}")
     }

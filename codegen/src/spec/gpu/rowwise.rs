@@ -4,9 +4,8 @@
 //! largest are not-a-number where one element is. Softmax is of single precision; a row of minus infinities becomes
 //! not-a-number.
 
-use super::TWO_WAVES;
 use super::element::Element;
-use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::geometry::{Geometry, Sizes, size};
 use super::text::Text;
 use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
@@ -105,11 +104,7 @@ impl Rowwise {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let across = match self.sizes {
-            Sizes::Memory => Blocks::fixed(TWO_WAVES as usize),
-            Sizes::Int => Blocks::of(size(0), (THREADS / self.team()) as usize),
-        };
-        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads: THREADS, shared: 0 })
+        Geometry::round(self.sizes, Some(size(0)), "rows", (THREADS / self.team()) as usize, THREADS)
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {
@@ -143,9 +138,6 @@ impl fmt::Display for Rowwise {
         if self.wide {
             f.write_str(", wide")?;
         }
-        match self.sizes {
-            Sizes::Int => f.write_str("}"),
-            Sizes::Memory => f.write_str(", sizes in memory}"),
-        }
+        write!(f, "{}}}", self.sizes.said())
     }
 }

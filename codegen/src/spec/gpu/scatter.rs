@@ -101,7 +101,7 @@ impl Scatter {
             Buffer::read(BufferRole::Input(0), elem),
             Buffer::read(BufferRole::Input(1), DType::I64),
             Buffer::read(BufferRole::Input(2), elem),
-            Buffer { role: BufferRole::Error, elem: DType::I32, access: Access::ReadWrite },
+            Buffer::error(),
             Buffer { role: BufferRole::Output(0), elem, access: Access::Write },
         ];
         if self.to == To::Zeros {
@@ -220,9 +220,6 @@ impl fmt::Display for Scatter {
             Put::Replace { size } => write!(f, ", replace, size={size}"),
             Put::Join { function, dtype } => write!(f, ", {}, {dtype}", function.name()),
         }?;
-        match self.sizes {
-            Sizes::Int => f.write_str("}"),
-            Sizes::Memory => f.write_str(", sizes in memory}"),
-        }
+        write!(f, "{}}}", self.sizes.said())
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Sums of products are of single precision, those of channels of double; both are in an order that depends on sizes alone.
 
-use super::TWO_WAVES;
 use super::geometry::{Blocks, Geometry, Sizes, size};
 use super::text::Text;
 use crate::spec::{Access, Buffer, BufferRole};
@@ -105,11 +104,7 @@ impl ChannelStats {
     }
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
-        let across = match self.sizes {
-            Sizes::Memory => Blocks::fixed(TWO_WAVES as usize),
-            Sizes::Int => Blocks::of(size(1), COLUMNS),
-        };
-        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads: THREADS[1], shared: 0 })
+        Geometry::round(self.sizes, Some(size(1)), "channels", COLUMNS, THREADS[1])
     }
 
     pub(super) fn source(&self, symbol: &str) -> Result<String> {

@@ -3,9 +3,8 @@
 //! Which they are and how they stand does not depend on how a row is shared: no two of a row are equal, as equal elements stay in
 //! the order of their places. Rows that have fewer elements than are wanted set an error word, which whoever reads results looks at.
 
-use super::TWO_WAVES;
 use super::element::Element;
-use super::geometry::{Blocks, Geometry, Sizes, size};
+use super::geometry::{Geometry, Sizes, size};
 use super::text::Text;
 use crate::spec::{Access, Buffer, BufferRole};
 use actc_templates::cuda;
@@ -62,7 +61,7 @@ impl TopK {
         let access = if self.wide { Access::ReadWrite } else { Access::Write };
         vec![
             Buffer::read(BufferRole::Input(0), elem),
-            Buffer { role: BufferRole::Error, elem: DType::I32, access: Access::ReadWrite },
+            Buffer::error(),
             Buffer { role: BufferRole::Output(0), elem, access },
             Buffer { role: BufferRole::Output(1), elem: DType::I64, access },
         ]
@@ -79,11 +78,7 @@ impl TopK {
 
     pub(super) fn geometry(&self) -> Result<Geometry> {
         let rows = if self.wide { 1 } else { self.threads() as usize / 32 };
-        let across = match self.sizes {
-            Sizes::Memory => Blocks::fixed(TWO_WAVES as usize),
-            Sizes::Int => Blocks::of(size(0), rows),
-        };
-        Ok(Geometry { grid: [across, Blocks::one(), Blocks::one()], threads: self.threads(), shared: 0 })
+        Geometry::round(self.sizes, Some(size(0)), "rows", rows, self.threads())
     }
 
     /// Statements that return the key of `x`.
@@ -129,10 +124,7 @@ impl TopK {
 impl fmt::Display for TopK {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let TopK { dtype, largest, wide, sizes } = self;
-        let sizes = match sizes {
-            Sizes::Int => "",
-            Sizes::Memory => ", sizes in memory",
-        };
+        let sizes = sizes.said();
         write!(f, "gpu_top_k{{{dtype}, largest={largest}, wide={wide}{sizes}}}")
     }
 }
